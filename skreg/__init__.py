@@ -1,0 +1,7 @@
+"""Regularised neural networks for tables, as scikit-learn estimators."""
+
+from ._version import __version__
+from .classifier import RegularizedMLPClassifier
+from .regressor import RegularizedMLPRegressor
+
+__all__ = ["RegularizedMLPClassifier", "RegularizedMLPRegressor", "__version__"]

@@ -1,0 +1,462 @@
+"""The estimator that both classes are: how a fit goes, and how a prediction does.
+
+Read ``fit`` first. The classifier and the regressor add what a target is, and what is made of the raw output.
+"""
+
+import copy
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any, Self
+
+import numpy as np
+import torch
+from scipy import sparse
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import check_scoring, get_scorer_names
+from sklearn.utils import Tags, _safe_indexing, check_consistent_length, check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
+
+from . import activations, initializers, schedules
+from ._checks import check_validation_set, check_weights, layer_sizes, rate_per_layer
+from ._encoding import CLIP, ONE_HOT_MAX, learn_statistics
+from ._folds import assign_folds
+from ._module import Inputs, Network
+from ._net import PREDICT_ROWS, Net
+from ._parts import Part, Place, Split
+from ._progress import CallbackSupportMixin, FitProgress, with_callbacks
+from ._random import member_seeds
+from ._rows import as_tensor
+from ._solvers import SOLVERS
+from ._table import TableEncoder, check_table
+from ._threads import torch_threads
+from .callbacks import check_callbacks
+from .constraints import MaxNorm
+from .losses import Loss
+from .penalties import ElasticNet
+
+EMBEDDING_WIDTH = 8
+MIN_VALIDATION_ROWS = 30
+BATCH_SIZES = ((1024, 64), (4096, 128), (32_768, 256), (131_072, 512), (np.inf, 1024))
+
+
+class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
+    """What the classifier and the regressor share; each writes its constructor out, as scikit-learn wants it."""
+
+    _parameter_constraints: dict[str, list[Any]] = {
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "activation": [StrOptions(set(activations.__all__)), callable],
+        "batch_norm": ["boolean"],
+        "init": [StrOptions({"auto", *initializers.__all__})],
+        "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
+        "input_dropout": [Interval(Real, 0, 1, closed="left")],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "l1_ratio": [Interval(Real, 0, 1, closed="both")],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "max_norm": [Interval(Real, 0, None, closed="neither"), None],
+        "early_stopping": [StrOptions({"auto"}), "boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "monitor": [StrOptions({"loss", *get_scorer_names()}), callable],
+        "patience": [Interval(Integral, 1, None, closed="left")],
+        "min_delta": [Interval(Real, 0, None, closed="left")],
+        "solver": [StrOptions(set(SOLVERS))],
+        "learning_rate": [StrOptions(set(schedules.__all__)), callable],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
+        "n_members": [Interval(Integral, 1, None, closed="left")],
+        "categorical_features": [StrOptions({"from_dtype"}), "array-like", None],
+        "numeric_scaling": [StrOptions({"robust", "standard", "quantile"}), None],
+        "warm_start": ["boolean"],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+        "callbacks": [list, tuple, None],
+        "device": [str],
+        "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+    }
+
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
+        """Learn from a table.
+
+        Parameters
+        ----------
+        X : {array-like, data frame, sparse matrix} of shape (n_samples, n_features)
+            Numbers and categories; NaN and None are missing values.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Labels of any type, or a 0/1 matrix of several labels; for the regressor finite numbers.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row, at least 0. A row of weight 0 is as good as removed, one of weight 2 counts twice.
+        X_val, y_val : as X and y, default=None
+            Rows on which early stopping watches, instead of some of ``X``. In a ``Pipeline`` with
+            ``transform_input=["X_val"]`` they pass through the steps before, as ``X`` does.
+        sample_weight_val : array-like of shape (n_val,), default=None
+            Weights of the validation rows.
+
+        Returns
+        -------
+        self : estimator
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For parameters and data that cannot be used, before any work; for a loss that is not finite from the
+            first epoch on.
+        """
+        structure = self._check_structure()
+        train = self._check_rows(X, y, sample_weight)
+        held_out = self._check_held_out(X_val, y_val, sample_weight_val)
+        rng = check_random_state(self.random_state)
+        self.seed_ = int(rng.randint(np.iinfo(np.int32).max))
+        metadata = {"sample_weight": sample_weight, "X_val": X_val, "y_val": y_val}
+        progress = FitProgress(self, X, y, metadata, self.max_iter, lambda net: self._fitted(net.snapshot()))
+        with torch_threads(self.n_threads):
+            split = self._split(train, held_out)
+            net = self._make_net(structure, split, progress.hooks)
+            self._train(net, split, progress.hooks)
+            self._score_out_of_fold(split)
+        progress.close(lambda: self._fitted(self.net_))
+        return self
+
+    # what a subclass adds
+
+    _target_encoder: type
+    """Class of the encoder of the target."""
+
+    @abstractmethod
+    def _loss(self) -> type[Loss]:
+        """Class of the loss of the encoded target."""
+
+    @abstractmethod
+    def _decode(self, raw: Tensor, members: slice) -> np.ndarray:
+        """What ``raw`` ``(members, rows, outputs)`` of some members says on average: log probabilities, or numbers."""
+
+    @abstractmethod
+    def _out_of_fold(self, decoded: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, float]:
+        """Decoded rows as ``oof_prediction_`` shows them, and their score."""
+
+    def _target_statistics(self, target: np.ndarray, weights: np.ndarray) -> tuple[Any, Any]:
+        """Mean and spread ``(members, outputs)`` of a target that is standardised."""
+        return None, None
+
+    def _cost(self, y: np.ndarray, weight: np.ndarray | None) -> np.ndarray | None:
+        """Weight of each row in the loss."""
+        return weight
+
+    # the steps of a fit
+
+    @property
+    def _continues(self) -> bool:
+        """Whether this fit goes on from an earlier one."""
+        return self.warm_start and hasattr(self, "net_")
+
+    def _check_structure(self) -> dict[str, Any]:
+        """Widths and dropout rates of the hidden layers; checks the parameters that hang together."""
+        check_callbacks(self.callbacks)
+        hidden = layer_sizes(self, self.hidden_layer_sizes)
+        return {"hidden": hidden, "dropout": rate_per_layer(self, "dropout", self.dropout, len(hidden))}
+
+    def _check_rows(self, X: Any, y: Any, weight: Any) -> Part:
+        """The training rows, and what the encoders learn from them; in a warm start those stay as learned."""
+        if y is None:
+            name = type(self).__name__
+            raise ValueError(f"This {name} estimator requires y to be passed, but the target y is None.")
+        continues = self._continues
+        X = validate_data(self, check_table(X), reset=not continues, skip_check_array=True)
+        y = self._target_encoder.check(y)
+        check_consistent_length(X, y)
+        weight = check_weights(weight, X)
+        n_given, kept = len(y), slice(None)
+        if weight is not None and not weight.all():
+            kept = np.flatnonzero(weight)
+            X, y, weight = _safe_indexing(X, kept), y[kept], weight[kept]
+        if continues:
+            table = self.encoder_.transform(X)
+        else:
+            self.target_encoder_ = self._target_encoder().fit(y)
+            self.encoder_ = TableEncoder(self.categorical_features)
+            table = self.encoder_.fit_transform(X, weight)
+        target = self.target_encoder_.transform(y)
+        return Part(X, y, table, target, weight, self._cost(y, weight), kept, n_given)
+
+    def _check_held_out(self, X: Any, y: Any, weight: Any) -> Part | None:
+        """The user's own validation rows."""
+        check_validation_set(X, y, weight)
+        if X is None:
+            return None
+        if self.early_stopping is False:
+            raise ValueError(
+                "X_val and y_val are passed to fit while at the same time early_stopping is False. When passing X_val "
+                "and y_val to fit, early_stopping should be set to either 'auto' or True."
+            )
+        X = validate_data(self, check_table(X), reset=False, skip_check_array=True)
+        y = self._target_encoder.check(y)
+        weight = check_weights(weight, X, "sample_weight_val")
+        table, target = self.encoder_.transform(X), self.target_encoder_.transform(y)
+        return Part(X, y, table, target, weight, self._cost(y, weight), slice(None), len(y))
+
+    def _split(self, train: Part, held_out: Part | None) -> Split:
+        """Give each member its rows: all of them, or all but its own fold."""
+        n, members = len(train), self.n_members
+        place = self._place(n)
+        everyone = [np.arange(n)] * members
+        n_folds = min(max(members, round(1 / self.validation_fraction)), n)
+        if held_out is not None:
+            split = Split(train, everyone, held_out, [np.arange(len(held_out))] * members, place)
+        elif not self.early_stopping or (self.early_stopping == "auto" and n // n_folds < MIN_VALIDATION_ROWS):
+            return Split(train, everyone, None, [], place)
+        else:
+            if n < 2:
+                raise ValueError("early_stopping=True needs a second row to be watched on, and X has 1 sample.")
+            rng = np.random.RandomState(self.seed_)
+            folds = assign_folds(self.target_encoder_.strata(train.y), n_folds, rng)
+            held = [folds == member % n_folds for member in range(members)]
+            split = Split(train, [np.flatnonzero(~h) for h in held], train, [np.flatnonzero(h) for h in held], place)
+        self._warn_if_few(min(map(len, split.watched_index)))
+        return split
+
+    def _warn_if_few(self, n_rows: int) -> None:
+        if n_rows < MIN_VALIDATION_ROWS:
+            warnings.warn(
+                f"Early stopping watches only {n_rows} validation rows, too few to tell a gain from luck. Give more "
+                "with X_val= or a larger validation_fraction, or train to the end with early_stopping=False.",
+                UserWarning,
+                stacklevel=2,
+            )
+
+    def _place(self, n_rows: int) -> Place:
+        """Device, and precision: float64 where all rows make one batch, so that gradient descent is exact there."""
+        name = self.device
+        if name == "auto":
+            name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        try:
+            device = torch.empty(0, device=name).device
+        except (RuntimeError, AssertionError) as error:
+            raise ValueError(f"device={self.device!r} cannot be used here: {str(error).splitlines()[0]}") from error
+        if device.type == "mps":
+            return Place(torch.float32, device)
+        return Place(torch.float64 if n_rows <= self._batch_size(n_rows) else torch.float32, device)
+
+    def _batch_size(self, n_rows: int) -> int:
+        if self.batch_size == "auto":
+            return next(size for most, size in BATCH_SIZES if n_rows <= most)
+        return int(self.batch_size)
+
+    def _make_net(self, structure: dict[str, Any], split: Split, hooks: list[Any]) -> Net:
+        """The net, its weights drawn, or in a warm start those of the last fit."""
+        seeds = member_seeds(self.seed_, self.n_members)
+        network = self._make_network(structure, split)
+        init = self.init
+        if init == "auto":
+            init = getattr(network.activation, "init", activations.DEFAULT_INIT)
+        network.draw(getattr(initializers, init), [weights for weights, _ in seeds])
+        net = Net(
+            network,
+            self._loss(),
+            solver=self.solver,
+            lr=self.learning_rate_init,
+            schedule=_registered(schedules, self.learning_rate),
+            max_epochs=self.max_iter,
+            batch_size=self._batch_size(len(split.train)),
+            seeds=[stream for _, stream in seeds],
+            weight_decay=self.weight_decay,
+            penalty=ElasticNet(self.alpha, self.l1_ratio) if self.alpha else None,
+            constraint=None if self.max_norm is None else MaxNorm(self.max_norm),
+            clip_norm=self.clip_norm,
+            patience=None if split.watched is None else self.patience,
+            min_delta=self.min_delta,
+            callbacks=[*check_callbacks(self.callbacks), *hooks],
+            verbose=int(self.verbose),
+            device=str(split.place.device),
+        ).initialize()
+        if self._continues:
+            self._resume(net)
+        return net
+
+    def _make_network(self, structure: dict[str, Any], split: Split) -> Network:
+        """The layers, with each member's statistics."""
+        sizes = [len(levels) for levels in self.encoder_.levels_]
+        one_hot = [j for j, size in enumerate(sizes) if 0 < size <= ONE_HOT_MAX]
+        embedded = [j for j, size in enumerate(sizes) if size > ONE_HOT_MAX]
+        if self._continues:
+            inputs, center, scale = self.net_.module_.known_statistics(split.place.dtype)
+        else:
+            weights = split.train.member_weights(split.train_index)
+            table = split.train.table
+            learned = learn_statistics(table.numbers, table.levels, sizes, weights, self.numeric_scaling)
+            inputs = Inputs(learned, one_hot, embedded, CLIP, split.place.dtype)
+            center, scale = self._target_statistics(split.train.target, weights)
+        return Network(
+            inputs,
+            [sizes[j] for j in embedded],
+            EMBEDDING_WIDTH,
+            structure["hidden"],
+            self.target_encoder_.n_raw_,
+            _registered(activations, self.activation),
+            self.batch_norm,
+            structure["dropout"],
+            self.input_dropout,
+            center,
+            scale,
+        )
+
+    def _train(self, net: Net, split: Split, hooks: list[Any]) -> None:
+        """Train, and keep what was reached: also after an interrupt, once an epoch is done."""
+        scorer = None if self.monitor == "loss" else check_scoring(self, self.monitor)
+        monitor = split.monitor(scorer, lambda member, raw, X: self._view(net, member, raw, X))
+        try:
+            net.partial_fit(
+                split.train.X, split.train.y, train=split.train_rows(), valid=split.watched_rows(), monitor=monitor
+            )
+        finally:
+            net.finish(hooks, self.warm_start)
+            if net.epoch_:
+                vars(self).update(self._fitted(net))
+        self._judge(net)
+
+    def _judge(self, net: Net) -> None:
+        """Say when a loss was not finite; a member that never had a good epoch has no weights to go back to."""
+        stopping = net.stopping_
+        advice = (
+            f"Lower learning_rate_init (now {self.learning_rate_init}), set clip_norm=1.0, or scale the numbers "
+            f"(numeric_scaling={self.numeric_scaling!r})."
+        )
+        if bool((stopping.best_epoch == 0).any()):
+            raise ValueError(f"The training diverged in its first epoch: the loss or the weights are not finite. {advice}")
+        if bool(stopping.diverged.any()):
+            last = int(stopping.best_epoch[stopping.diverged].min())
+            warnings.warn(
+                f"The training diverged: the loss or the weights were not finite after epoch {net.epoch_}, and the "
+                f"weights went back to those of epoch {last}. {advice}",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+
+    def _resume(self, net: Net) -> None:
+        """Take over the weights of the last fit."""
+        try:
+            net.resume(self.net_)
+        except RuntimeError as error:
+            raise ValueError(
+                "warm_start=True cannot continue: the network has another shape than the fitted one. Leave "
+                "hidden_layer_sizes, batch_norm and n_members as they were, or fit with warm_start=False."
+            ) from error
+
+    def _fitted(self, net: Net) -> dict[str, Any]:
+        """Fitted attributes if training ended now."""
+        watched = net.history[:, net.watched_] if net.watched_ else None
+        return {
+            "net_": net,
+            "n_iter_": net.epoch_,
+            "best_iter_": round(net.stopping_.best_epoch.double().mean().item()),
+            "loss_curve_": np.array(net.history[:, "train_loss"]),
+            "validation_curve_": None if watched is None else np.array(watched),
+        }
+
+    def _score_out_of_fold(self, split: Split) -> None:
+        """Predict each row by the member that did not train on it, where there is one for every row."""
+        for name in ("oof_prediction_", "oof_score_"):
+            vars(self).pop(name, None)
+        if not split.covers_all:
+            return
+        raw, _, _ = self.net_.raw_of(split.watched_rows())
+        decoded = [self._decode(raw[m : m + 1, : len(rows)], slice(m, m + 1)) for m, rows in enumerate(split.watched_index)]
+        rows = np.concatenate(split.watched_index)
+        _, y, weight = split.train.as_given(rows)
+        shown, self.oof_score_ = self._out_of_fold(np.concatenate(decoded), y, weight)
+        given = np.arange(split.train.n_given)[split.train.kept]
+        self.oof_prediction_ = np.full((split.train.n_given, *shown.shape[1:]), np.nan)
+        self.oof_prediction_[given[rows]] = shown
+
+    # predictions
+
+    def _predict_decoded(self, X: Any) -> np.ndarray:
+        """Decoded predictions for ``X``, members averaged."""
+        check_is_fitted(self)
+        seen: _Seen | None = vars(self).get("_seen")
+        members = slice(None) if seen is None else slice(seen.member, seen.member + 1)
+        if seen is not None and X is seen.X:
+            return self._decode(seen.raw, members)
+        X = validate_data(self, check_table(X), reset=False, skip_check_array=True)
+        with torch_threads(self.n_threads):
+            return np.concatenate([self._decode(raw[members], members) for raw in self._raw_blocks(X)])
+
+    def _raw_blocks(self, X: Any) -> Iterator[Tensor]:
+        """Raw output ``(members, rows, outputs)`` of blocks of rows."""
+        table, device = self.encoder_.transform(X), torch.device(self.net_.device)
+        for start in range(0, len(table), PREDICT_ROWS):
+            numbers = table.numbers[start : start + PREDICT_ROWS]
+            dense = numbers.toarray() if sparse.issparse(numbers) else numbers
+            codes = table.levels[start : start + PREDICT_ROWS]
+            raw = self.net_.predict_raw(as_tensor(dense, device), as_tensor(codes, device) if codes.shape[1] else None)
+            if not bool(torch.isfinite(raw).all()):
+                raise ValueError(
+                    "The network's output is not finite for some rows of X: their numbers are far beyond those it was "
+                    "fitted on. numeric_scaling='robust' bounds them."
+                )
+            yield raw
+
+    def _view(self, net: Net, member: int, raw: Tensor, X: Any) -> Self:
+        """This estimator as if ``net`` were fitted and had the one member, its raw output for ``X`` at hand."""
+        view = copy.copy(self)
+        view.net_, view._seen = net, _Seen(X, raw.unsqueeze(0), member)
+        return view
+
+    # what is known of a fitted estimator
+
+    @property
+    def coefs_(self) -> list[np.ndarray]:
+        """Weights of each layer, ``(fan_in, fan_out)``, of a single member."""
+        return [weight for weight, _ in self._effective_layers("coefs_")]
+
+    @property
+    def intercepts_(self) -> list[np.ndarray]:
+        """Bias of each layer, ``(fan_out,)``, of a single member."""
+        return [bias for _, bias in self._effective_layers("intercepts_")]
+
+    def _effective_layers(self, name: str) -> list[tuple[np.ndarray, np.ndarray]]:
+        if not hasattr(self, "net_"):
+            raise AttributeError(f"{name} is known after fit.")
+        if self.net_.module_.n_members > 1:
+            raise AttributeError(f"{name} is known for a single member; this estimator has {self.n_members}.")
+        return self.net_.module_.effective_layers()
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "net_")
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = tags.input_tags.categorical = True
+        tags.input_tags.sparse = tags.input_tags.string = True
+        return tags
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Rows whose raw output, of one member, is at hand."""
+
+    X: Any
+    raw: Tensor
+    member: int
+
+
+def _registered(module: Any, name: Any) -> Any:
+    """A function by its name in a registry module; a callable is itself."""
+    return getattr(module, name) if isinstance(name, str) else name

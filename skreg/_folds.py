@@ -1,0 +1,25 @@
+"""Folds: which rows each member holds out to be watched on."""
+
+import numpy as np
+
+
+def assign_folds(strata: np.ndarray, n_folds: int, rng: np.random.RandomState) -> np.ndarray:
+    """Fold of each row: shuffled, stratified, sizes that differ by at most one.
+
+    Parameters
+    ----------
+    strata : int ndarray of shape (rows,)
+        Rows of a stratum are dealt out evenly. A stratum of a single row is in no fold, -1: held out, it would be
+        unknown to the member.
+    n_folds : int
+        At most the number of rows.
+    rng : RandomState
+        Shuffles.
+    """
+    shuffled = np.lexsort((rng.permutation(len(strata)), strata))
+    folds = np.empty(len(strata), dtype=np.int64)
+    folds[shuffled] = np.arange(len(strata)) % n_folds
+    sizes = np.unique(strata, return_counts=True)[1]
+    if len(sizes) > 1:
+        folds[sizes[np.unique(strata, return_inverse=True)[1]] == 1] = -1
+    return folds

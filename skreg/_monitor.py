@@ -1,0 +1,73 @@
+"""A monitor gives each member a score on its validation rows, greater being better."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from sklearn.utils.validation import has_fit_parameter
+from torch import Tensor
+
+
+class Monitor(Protocol):
+    """Scores of the members after an epoch."""
+
+    name: str
+    sign: int
+
+    def __call__(self, raw: Tensor, loss: Tensor) -> Tensor:
+        """Scores ``(members,)``, greater is better.
+
+        Parameters
+        ----------
+        raw : Tensor of shape (members, rows, outputs)
+            Raw output on the validation rows.
+        loss : Tensor of shape (members,)
+            Mean loss on them.
+        """
+        ...
+
+
+class LossMonitor:
+    """The validation loss, its sign turned."""
+
+    name, sign = "valid_loss", -1
+
+    def __call__(self, raw: Tensor, loss: Tensor) -> Tensor:
+        """Minus the loss."""
+        return -loss
+
+
+class ScorerMonitor:
+    """A scikit-learn scorer on the user's own validation rows.
+
+    Parameters
+    ----------
+    scorer : callable (estimator, X, y) -> float
+        Greater is better.
+    view : callable (member, raw, X) -> estimator
+        An estimator that predicts from the raw output of one member for ``X``.
+    parts : list of (X, y, sample_weight or None)
+        The validation rows of each member.
+    """
+
+    name, sign = "valid_score", 1
+
+    def __init__(
+        self, scorer: Callable[..., float], view: Callable[[int, Tensor, Any], Any], parts: list[tuple[Any, Any, Any]]
+    ) -> None:
+        self._scorer, self._view, self._parts = scorer, view, parts
+        metric = getattr(scorer, "_score_func", None)
+        self._weighs = metric is not None and has_fit_parameter(metric, "sample_weight")
+
+    def __call__(self, raw: Tensor, loss: Tensor) -> Tensor:
+        """The scorer's value for each member."""
+        return torch.tensor([self._score(member, raw) for member in range(len(self._parts))], dtype=torch.float64)
+
+    def _score(self, member: int, raw: Tensor) -> float:
+        X, y, weight = self._parts[member]
+        metadata = {"sample_weight": weight} if weight is not None and self._weighs else {}
+        score = self._scorer(self._view(member, raw[member, : len(y)], X), X, y, **metadata)
+        if not isinstance(score, (float, int, np.number)):
+            raise TypeError(f"The monitor must return a number. {self._scorer!r} returned {score!r} instead.")
+        return float(score)

@@ -1,0 +1,351 @@
+"""The net trains all members: skorch's lifecycle and callbacks, our epoch.
+
+What is skorch's: construction, devices, callbacks, ``history``, pickling. What is not, because a table fits in memory:
+there is no DataLoader (batches are slices of permuted tensors), no read-back of the loss and no history entry for each
+batch, and the callbacks of a batch are called only where somebody listens.
+"""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from skorch import NeuralNet
+from skorch.callbacks import Callback, EpochTimer, PrintLog
+from torch import Tensor
+
+from ._monitor import Monitor
+from ._module import Network
+from ._random import Noise, Streams
+from ._rows import Batch, Batches, Rows
+from ._solvers import Solver, make_optimizer
+from ._stopping import Stopping
+
+PREDICT_ROWS = 4096
+ROW_MULTIPLE = 32
+_BATCH_EVENTS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
+
+
+class Net(NeuralNet):
+    """A skorch net whose members train side by side.
+
+    Parameters
+    ----------
+    module : Network
+        The layers, weights drawn.
+    criterion : type of Loss
+        The loss.
+    solver : {"adam", "adamw", "sgd"}
+        See ``skreg._solvers``.
+    lr : float
+        Learning rate at schedule factor 1.
+    schedule : callable float -> float
+        Factor at a progress in [0, 1].
+    max_epochs, batch_size : int
+        Length of the training, rows of a step.
+    seeds : list of int
+        A seed for the stream of each member.
+    weight_decay, penalty, constraint, clip_norm
+        See ``Solver``.
+    patience, min_delta
+        See ``Stopping``.
+    **kwargs
+        skorch's: ``callbacks``, ``device``, ``verbose``.
+
+    Attributes
+    ----------
+    state_dict()
+        All that a running fit knows, at the end of an epoch: written down and loaded into a net of the same
+        parameters, training goes on as if it had never stopped.
+    """
+
+    def __init__(
+        self,
+        module: Network,
+        criterion: type,
+        *,
+        solver: str,
+        lr: float,
+        schedule: Callable[[float], float],
+        max_epochs: int,
+        batch_size: int,
+        seeds: list[int],
+        weight_decay: float = 0.0,
+        penalty: Any = None,
+        constraint: Any = None,
+        clip_norm: float | None = None,
+        patience: int | None = None,
+        min_delta: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(module, criterion, lr=lr, max_epochs=max_epochs, batch_size=batch_size, **kwargs)
+        self.solver = solver
+        self.schedule = schedule
+        self.seeds = seeds
+        self.weight_decay = weight_decay
+        self.penalty = penalty
+        self.constraint = constraint
+        self.clip_norm = clip_norm
+        self.patience = patience
+        self.min_delta = min_delta
+
+    # skorch's lifecycle
+
+    @property
+    def _default_callbacks(self) -> list[tuple[str, Callback]]:
+        return [("epoch_timer", EpochTimer()), ("print_log", PrintLog())] if self.verbose else []
+
+    def initialize_optimizer(self, triggered_directly: bool | None = None) -> "Net":
+        """Make the optimiser, and the bookkeeping that starts with it."""
+        weights = self.module_.weights()
+        taken = {id(weight) for weight in weights}
+        others = [p for p in self.module_.parameters() if id(p) not in taken]
+        self.optimizer_ = make_optimizer(self.solver, weights, others, self.lr, self.weight_decay)
+        self.stopping_ = Stopping(self.module_.n_members, self.patience, self.min_delta)
+        self.streams_ = Streams(self.seeds)
+        self.epoch_ = 0
+        self.watched_ = None
+        self.stop_training_ = False
+        return self
+
+    def partial_fit(self, X: Any, y: Any = None, classes: Any = None, **fit_params: Any) -> "Net":
+        """Train; unlike skorch's, an interrupt is passed on once the best weights are back in place.
+
+        Parameters
+        ----------
+        X, y
+            The user's own, for callbacks.
+        classes
+            Ignored, as in skorch.
+        **fit_params
+            ``train``, ``valid`` and ``monitor``, see ``fit_loop``.
+        """
+        if not self.initialized_:
+            self.initialize()
+        self.notify("on_train_begin", X=X, y=y)
+        try:
+            self.fit_loop(X, y, **fit_params)
+        finally:
+            self.stopping_.restore(self._trained())
+            self.notify("on_train_end", X=X, y=y)
+        return self
+
+    def fit_loop(
+        self,
+        X: Any,
+        y: Any = None,
+        epochs: int | None = None,
+        *,
+        train: Rows,
+        valid: Rows | None = None,
+        monitor: Monitor | None = None,
+        **fit_params: Any,
+    ) -> "Net":
+        """Train until epoch ``epochs``, or until every member has stopped.
+
+        Parameters
+        ----------
+        X, y
+            Unused here.
+        epochs : int or None
+            Last epoch; None is ``max_epochs``.
+        train, valid : Rows
+            What each member trains on, and what it is watched on.
+        monitor : Monitor or None
+            Its score on ``valid``.
+        **fit_params
+            None are known.
+        """
+        last = self.max_epochs if epochs is None else epochs
+        self.watched_ = None if monitor is None else monitor.name
+        batches = train.in_batches(self.batch_size)
+        noise = self._noise(batches)
+        while self.epoch_ < last and bool(self.stopping_.active.any()) and not self.stop_training_:
+            self.notify("on_epoch_begin", dataset_train=train, dataset_valid=valid)
+            loss = self._train_epoch(batches, noise)
+            finite = torch.isfinite(loss) & self._finite_weights()
+            score = None if valid is None or monitor is None else self._validate(valid, monitor)
+            self.epoch_ += 1
+            active = self.stopping_.active
+            self._record(loss[active], None if score is None else score[active], monitor)
+            self.stopping_.update(self.epoch_, score, finite, self._trained())
+            self.notify("on_epoch_end", dataset_train=train, dataset_valid=valid)
+        return self
+
+    # our epoch
+
+    def _train_epoch(self, batches: Batches, noise: Noise | None) -> Tensor:
+        """Mean loss of each member over an epoch, on the CPU: the one read-back."""
+        module, listening = self.module_, self._listening
+        solver, n_steps = self._solver(), batches.n_steps
+        ones = torch.ones(module.n_members, dtype=module.inputs.dtype, device=self.device)
+        total = torch.zeros_like(ones)
+        orders = self.streams_.permutations(batches.rows.lengths)
+        if noise is not None:
+            noise.begin_epoch(n_steps)
+        for step, batch in enumerate(batches.epoch(orders, module.prepare, module.inputs.width)):
+            if listening:
+                self.notify("on_batch_begin", batch=batch, training=True)
+            solver.zero_grad()
+            raw = module(batch.inputs, batch.levels, batch.weight, noise)
+            loss = (self.criterion_(raw, batch.target) * batch.weight).sum(1)
+            loss.backward(ones)
+            total += loss.detach()
+            if listening:
+                self.notify("on_grad_computed", named_parameters=list(module.named_parameters()), batch=batch)
+            solver.step(self.lr * self.schedule((self.epoch_ + step / n_steps) / self.max_epochs))
+            if listening:
+                self._tell_batch(batch, raw, loss)
+        solver.zero_grad()
+        return (total / n_steps).double().cpu()
+
+    def _validate(self, valid: Rows, monitor: Monitor) -> Tensor:
+        """Score of each member on its validation rows."""
+        raw, target, weight = self.raw_of(valid)
+        loss = (self.criterion_(raw, target) * weight).sum(1) / weight.sum(1)
+        return monitor(raw, loss.double().cpu()).double()
+
+    def raw_of(self, rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
+        """Raw output, target and weight of each member on its own rows: ``(members, rows, ...)``."""
+        index, weight = rows.everything()
+        raw, target = [], []
+        for start in range(0, index.shape[1], PREDICT_ROWS):
+            inputs, levels, part = self.module_.prepare(*rows.take(index[:, start : start + PREDICT_ROWS]))
+            raw.append(self._forward(inputs, levels))
+            target.append(part)
+        return torch.cat(raw, 1), torch.cat(target, 1), weight
+
+    def predict_raw(self, numbers: Tensor, levels: Tensor | None) -> Tensor:
+        """Raw output ``(members, rows, outputs)`` for rows that all members see alike.
+
+        Parameters
+        ----------
+        numbers : Tensor of shape (rows, n_numbers)
+            Numeric columns.
+        levels : int Tensor of shape (rows, n_categories) or None
+            Category codes.
+        """
+        members = self.module_.n_members
+        everyone = None if levels is None else levels.expand(members, -1, -1)
+        return self._forward(*self.module_.inputs(numbers.expand(members, -1, -1), everyone))
+
+    @torch.no_grad()
+    def _forward(self, inputs: Tensor, levels: Tensor | None) -> Tensor:
+        """Raw output of prepared inputs, in blocks of a multiple of 32 rows.
+
+        The kernel of a matrix product depends on its height; at such heights each row comes out the same bits
+        whichever rows stand beside it.
+        """
+        n_rows = inputs.shape[1]
+        missing = -n_rows % ROW_MULTIPLE
+        if missing:
+            inputs = torch.nn.functional.pad(inputs, (0, 0, 0, missing))
+            levels = None if levels is None else torch.nn.functional.pad(levels, (0, 0, 0, missing))
+        return self.module_(inputs, levels)[:, :n_rows]
+
+    def _noise(self, batches: Batches) -> Noise | None:
+        module = self.module_
+        if not module.n_masks:
+            return None
+        largest = batches.height * max(linear.weight.shape[1] for linear in module.linears)
+        return Noise(self.streams_, module.n_masks, largest, module.inputs.dtype, torch.device(self.device))
+
+    def _solver(self) -> Solver:
+        weights = [linear.weight for linear in self.module_.linears]
+        return Solver(self.optimizer_, weights, self.weight_decay, self.penalty, self.constraint, self.clip_norm)
+
+    # what is known after an epoch
+
+    def _trained(self) -> list[Tensor]:
+        """The tensors that training changes: parameters, and the running statistics of batch norm."""
+        return [*self.module_.parameters(), *self.module_.norms.buffers()]
+
+    def _finite_weights(self) -> Tensor:
+        sums = torch.stack([tensor.detach().flatten(1).sum(1) for tensor in self._trained()])
+        return torch.isfinite(sums).all(0).cpu()
+
+    def _record(self, loss: Tensor, score: Tensor | None, monitor: Monitor | None) -> None:
+        """Write the epoch into ``history``, means over the members that still train."""
+        self.history.record("train_loss", loss.mean().item())
+        best = [("train_loss_best", "train_loss", min)]
+        if score is not None and monitor is not None:
+            self.history.record(monitor.name, (monitor.sign * score).mean().item())
+            best.append((f"{monitor.name}_best", monitor.name, max if monitor.sign > 0 else min))
+        for name, column, better in best:
+            values = self.history[:, column]
+            self.history.record(name, values[-1] == better(values))
+        self.history.record("lr", self.optimizer_.param_groups[0]["lr"])
+
+    def snapshot(self) -> "Net":
+        """The net as if training ended now: a copy that later epochs do not change."""
+        copied = copy.copy(self)
+        copied.callbacks, copied.callbacks_ = None, []
+        vars(copied)["module"] = vars(copied)["module_"] = copy.deepcopy(self.module_)
+        copied.history = copy.deepcopy(self.history)
+        copied.stopping_ = copy.deepcopy(self.stopping_)
+        copied.stopping_.restore(copied._trained())
+        return copied
+
+    def finish(self, hooks: list[Callback], keep_state: bool) -> None:
+        """Let go of what only training needs, so that a pickled estimator is small.
+
+        Parameters
+        ----------
+        hooks : list of Callback
+            Callbacks that are not the user's.
+        keep_state : bool
+            Whether the optimiser's moments stay, for a warm start.
+        """
+        self.callbacks = [callback for callback in self.callbacks if callback not in hooks]
+        self.callbacks_ = [(name, callback) for name, callback in self.callbacks_ if callback not in hooks]
+        self.stopping_.kept = None
+        self._solver().zero_grad()
+        if not keep_state:
+            self.optimizer_.state.clear()
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a running fit knows at the end of an epoch, in tensors and plain values.
+
+        The order of the rows is drawn anew each epoch from ``streams``, so it is in here too.
+        """
+        return {
+            "epoch": self.epoch_,
+            "module": self.module_.state_dict(),
+            "optimizer": self.optimizer_.state_dict(),
+            "stopping": self.stopping_.state_dict(),
+            "streams": self.streams_.state_dict(),
+            "history": self.history.to_list(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from ``state``, in an initialised net of the same parameters."""
+        self.epoch_ = state["epoch"]
+        self.module_.load_state_dict(state["module"])
+        self.optimizer_.load_state_dict(state["optimizer"])
+        self.stopping_.load_state_dict(state["stopping"])
+        self.streams_.load_state_dict(state["streams"])
+        self.history = type(self.history)(state["history"])
+
+    def resume(self, earlier: "Net") -> None:
+        """Go on from the weights of an earlier net, and from its optimiser's moments and streams where they fit."""
+        self.module_.load_state_dict(earlier.module_.state_dict())
+        self.streams_.load_state_dict(earlier.streams_.state_dict())
+        if earlier.solver == self.solver:
+            moments = earlier.optimizer_.state_dict()["state"]
+            self.optimizer_.load_state_dict({**self.optimizer_.state_dict(), "state": copy.deepcopy(moments)})
+
+    # skorch callbacks of a batch
+
+    @property
+    def _listening(self) -> bool:
+        """Whether a callback wants to hear of batches."""
+        return any(
+            getattr(type(callback), event, None) is not getattr(Callback, event)
+            for _, callback in self.callbacks_
+            for event in _BATCH_EVENTS
+        )
+
+    def _tell_batch(self, batch: Batch, raw: Tensor, loss: Tensor) -> None:
+        self.history.record_batch("train_loss", loss.detach().mean().item())
+        self.history.record_batch("train_batch_size", batch.target.shape[1])
+        self.notify("on_batch_end", batch=batch, training=True, y_pred=raw, loss=loss)

@@ -1,0 +1,113 @@
+"""Parts of the user's rows: as given, for scorers, and as encoded, for the network."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils import _safe_indexing
+from torch import Tensor
+
+from ._monitor import LossMonitor, Monitor, ScorerMonitor
+from ._rows import Rows
+from ._table import Table
+
+
+@dataclass(frozen=True)
+class Place:
+    """Precision and device of a fit."""
+
+    dtype: torch.dtype
+    device: torch.device
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows of the user.
+
+    Attributes
+    ----------
+    X, y
+        As given, rows of weight 0 left out.
+    table, target
+        As encoded.
+    weight : ndarray of shape (rows,) or None
+        The user's weights: what statistics and scorers see.
+    cost : ndarray of shape (rows,) or None
+        Weights in the loss: class weights are in them too.
+    kept : ndarray of int or slice
+        Where these rows stand among those given.
+    n_given : int
+        How many were given.
+    """
+
+    X: Any
+    y: np.ndarray
+    table: Table
+    target: np.ndarray
+    weight: np.ndarray | None
+    cost: np.ndarray | None
+    kept: Any
+    n_given: int
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def rows(self, index: list[np.ndarray], place: Place) -> Rows:
+        """Tensors of these rows, ``index[m]`` of them for member m."""
+        table = self.table
+        return Rows(table.numbers, table.levels, self.target, index, self.cost, place.dtype, place.device)
+
+    def member_weights(self, index: list[np.ndarray]) -> np.ndarray:
+        """Weight ``(members, rows)`` of each row in a member's statistics, 0 where it does not train on it."""
+        weights = np.zeros((len(index), len(self)))
+        for row, seen in zip(weights, index, strict=True):
+            row[seen] = 1.0 if self.weight is None else self.weight[seen]
+        return weights
+
+    def as_given(self, index: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray | None]:
+        """X, y and weights of some rows, as the user gave them."""
+        return _safe_indexing(self.X, index), self.y[index], None if self.weight is None else self.weight[index]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Who trains on which rows, and is watched on which.
+
+    Attributes
+    ----------
+    train, watched : Part
+        Where the rows come from; ``watched`` is None without early stopping.
+    train_index, watched_index : list of int ndarray
+        Rows of each member.
+    place : Place
+        Precision and device.
+    """
+
+    train: Part
+    train_index: list[np.ndarray]
+    watched: Part | None
+    watched_index: list[np.ndarray]
+    place: Place
+
+    def train_rows(self) -> Rows:
+        """What each member trains on."""
+        return self.train.rows(self.train_index, self.place)
+
+    def watched_rows(self) -> Rows | None:
+        """What each member is watched on."""
+        return None if self.watched is None else self.watched.rows(self.watched_index, self.place)
+
+    def monitor(self, scorer: Callable[..., float] | None, view: Callable[[int, Tensor, Any], Any]) -> Monitor | None:
+        """The monitor of a scorer, or of the loss where there is none."""
+        if self.watched is None:
+            return None
+        if scorer is None:
+            return LossMonitor()
+        return ScorerMonitor(scorer, view, [self.watched.as_given(index) for index in self.watched_index])
+
+    @property
+    def covers_all(self) -> bool:
+        """Whether each training row is held out by some member, but for classes of a single row."""
+        return self.watched is self.train and len(np.unique(np.concatenate(self.watched_index))) > 0.99 * len(self.train)

@@ -1,0 +1,100 @@
+"""The random numbers of a fit: one stream per member, and masks cut from one constant pool.
+
+Nothing here touches a global generator, and no member's numbers depend on its neighbours.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+POOL_SIZE = 1 << 20
+
+
+def member_seeds(seed: int, n_members: int) -> list[tuple[int, int]]:
+    """Two seeds for each member, one for its weights and one for its stream; more members change none of them."""
+    words = np.random.SeedSequence(seed).generate_state(2 * n_members, np.uint64) >> np.uint64(1)
+    return [(int(a), int(b)) for a, b in words.reshape(n_members, 2)]
+
+
+class Streams:
+    """One generator per member, for shuffles and masks.
+
+    Parameters
+    ----------
+    seeds : sequence of int
+        A seed for each member.
+    """
+
+    def __init__(self, seeds: list[int]) -> None:
+        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def permutations(self, lengths: list[int]) -> Tensor:
+        """A permutation of each member's first ``lengths[m]`` positions: ``(members, max(lengths))``."""
+        orders = torch.zeros(len(lengths), max(lengths), dtype=torch.int64)
+        for order, length, generator in zip(orders, lengths, self.generators, strict=True):
+            torch.randperm(length, generator=generator, out=order[:length])
+        return orders
+
+    def integers(self, high: int, count: int) -> Tensor:
+        """Integers below ``high``: ``(count, members)``."""
+        return torch.stack([torch.randint(high, (count,), generator=g) for g in self.generators], dim=1)
+
+    def state_dict(self) -> list[Tensor]:
+        """Where each stream stands."""
+        return [generator.get_state() for generator in self.generators]
+
+    def load_state_dict(self, state: list[Tensor]) -> None:
+        """Put each stream where ``state`` says."""
+        for generator, s in zip(self.generators, state, strict=True):
+            generator.set_state(s)
+
+
+@lru_cache(maxsize=4)
+def _uniform_pool(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The same uniform numbers for every fit: what a member drops is decided by its offsets alone."""
+    return torch.rand(size, generator=torch.Generator().manual_seed(0)).to(device, dtype)
+
+
+class Noise:
+    """What a batch suffers in training: dropout, with masks sliced out of a constant pool.
+
+    Drawing a number for each unit is most of what dropout costs on a CPU; here a step draws one offset per
+    layer and member.
+
+    Parameters
+    ----------
+    streams : Streams
+        Where the offsets come from.
+    layers : int
+        How many masks one step takes.
+    largest : int
+        Units of the largest mask of one member, ``rows * width``.
+    dtype, device : torch.dtype, torch.device
+        Of the masks.
+    """
+
+    def __init__(self, streams: Streams, layers: int, largest: int, dtype: torch.dtype, device: torch.device) -> None:
+        self._streams = streams
+        self._layers = layers
+        self._pool = _uniform_pool(max(POOL_SIZE, 4 * largest), dtype, device)
+        self._masks: dict[float, Tensor] = {}
+
+    def begin_epoch(self, n_steps: int) -> None:
+        """Draw the offsets of ``n_steps`` steps."""
+        offsets = self._streams.integers(self._pool.numel(), n_steps * self._layers)
+        self._offsets = iter(offsets.to(self._pool.device))
+
+    def drop(self, x: Tensor, rate: float) -> Tensor:
+        """Zero a share ``rate`` of ``x`` ``(members, rows, width)`` and scale the rest up [Srivastava et al. 2014]."""
+        size = x.shape[1] * x.shape[2]
+        windows = self._pool.numel() - size + 1
+        every_window = self._mask(rate).as_strided((windows, size), (1, 1))
+        return x * torch.index_select(every_window, 0, next(self._offsets) % windows).view(x.shape)
+
+    def _mask(self, rate: float) -> Tensor:
+        if rate not in self._masks:
+            self._masks[rate] = (self._pool >= rate).to(self._pool.dtype) / (1 - rate)
+        return self._masks[rate]
+

@@ -1,0 +1,162 @@
+"""Rows are a table's tensors, and which of its rows each member sees, in which order, in which batches."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor
+
+BLOCK_ELEMENTS = 1 << 20
+
+Prepare = Callable[[Tensor, Tensor | None, Tensor], tuple[Tensor, Tensor | None, Tensor]]
+
+
+class Batch(NamedTuple):
+    """What one step sees. ``weight`` sums to the mean weight of the batch's real rows; 0 marks padding."""
+
+    inputs: Tensor
+    levels: Tensor | None
+    target: Tensor
+    weight: Tensor
+
+
+class Rows:
+    """Rows of a table for each member.
+
+    Parameters
+    ----------
+    numbers : ndarray or csr_array of shape (n, n_numbers)
+        Numeric columns, kept as they are: one copy serves all members.
+    levels : int ndarray of shape (n, n_categories)
+        Category codes.
+    target : ndarray of shape (n,) or (n, outputs)
+        Class numbers (int64), or floats.
+    index : list of int ndarray
+        For each member, the rows it sees.
+    weight : ndarray of shape (n,) or None
+        Weight of each row; each member's are scaled once to mean 1.
+    dtype, device : torch.dtype, torch.device
+        Of the weights and of float targets.
+    """
+
+    def __init__(
+        self,
+        numbers: np.ndarray | sparse.csr_array,
+        levels: np.ndarray,
+        target: np.ndarray,
+        index: list[np.ndarray],
+        weight: np.ndarray | None,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        self.device, self.dtype = device, dtype
+        self._numbers = numbers if sparse.issparse(numbers) else as_tensor(numbers, device)
+        self._levels = as_tensor(levels, device)
+        self._target = as_tensor(target, device)
+        self.lengths = [len(rows) for rows in index]
+        self.index = _padded(index, torch.int64)
+        weights = [np.ones(len(rows)) if weight is None else weight[rows] / weight[rows].mean() for rows in index]
+        self._weight = _padded(weights, dtype)
+
+    def __len__(self) -> int:
+        return max(self.lengths)
+
+    @property
+    def n_members(self) -> int:
+        """How many members look at these rows."""
+        return len(self.lengths)
+
+    def take(self, rows: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Numbers, codes and target of ``rows`` ``(members, n)``."""
+        flat = rows.flatten()
+        if sparse.issparse(self._numbers):
+            numbers = torch.from_numpy(self._numbers[flat.numpy()].toarray()).to(self.device)
+            flat = flat.to(self.device)
+        else:
+            flat = flat.to(self.device)
+            numbers = self._numbers.index_select(0, flat)
+        levels = self._levels.index_select(0, flat).view(*rows.shape, -1) if self._levels.shape[1] else None
+        target = self._target.index_select(0, flat)
+        return numbers.view(*rows.shape, -1), levels, target.view(*rows.shape, *target.shape[1:])
+
+    def everything(self) -> tuple[Tensor, Tensor]:
+        """All rows of each member and their weights, ``(members, rows)``; padding has weight 0."""
+        return self.index, self._weight.to(self.device)
+
+    def in_batches(self, batch_size: int) -> "Batches":
+        """The layout of these rows in batches of at most ``batch_size``."""
+        return Batches(self, batch_size)
+
+
+class Batches:
+    """Rows laid out on a grid ``(members, steps, height)``.
+
+    All batches have one height; their real rows differ by at most one, and what is missing is padding of weight 0.
+    The loss of a batch is the weighted mean over its real rows: weights are never normalised by the batch.
+    """
+
+    def __init__(self, rows: Rows, batch_size: int) -> None:
+        self.rows = rows
+        self.n_steps = -(-len(rows) // batch_size)
+        self.height = -(-len(rows) // self.n_steps)
+        layouts = [_layout(length, self.n_steps, self.height) for length in rows.lengths]
+        real = torch.stack(layouts) >= 0
+        self._slots = torch.stack(layouts).clamp(min=0)
+        counts = real.view(-1, self.n_steps, self.height).sum(2, keepdim=True).clamp(min=1)
+        shares = (real.view(-1, self.n_steps, self.height) / counts).flatten(1)
+        self._shares = shares.to(rows.dtype)
+
+    def epoch(self, orders: Tensor, prepare: Prepare, width: int) -> Iterator[Batch]:
+        """The batches of one epoch.
+
+        Parameters
+        ----------
+        orders : Tensor of shape (members, rows)
+            A permutation of each member's positions.
+        prepare : callable (numbers, levels, target) -> (inputs, levels, target)
+            Scales and one-hot encodes rows; called on blocks of several batches, which costs less than on each.
+        width : int
+            Columns of the inputs, which decide how many batches make a block.
+        """
+        positions = orders.gather(1, self._slots)
+        rows = self.rows.index.gather(1, positions)
+        weight = (self.rows._weight.gather(1, positions) * self._shares).to(self.rows.device)
+        per_block = max(1, BLOCK_ELEMENTS // (self.rows.n_members * self.height * max(1, width)))
+        for start in range(0, self.n_steps, per_block):
+            stop = min(start + per_block, self.n_steps)
+            block = slice(start * self.height, stop * self.height)
+            inputs, levels, target = prepare(*self.rows.take(rows[:, block]))
+            yield from self._cut(inputs, levels, target, weight[:, block], stop - start)
+
+    def _cut(self, inputs: Tensor, levels: Tensor | None, target: Tensor, weight: Tensor, n: int) -> Iterator[Batch]:
+        for step in range(n):
+            here = slice(step * self.height, (step + 1) * self.height)
+            yield Batch(inputs[:, here], None if levels is None else levels[:, here], target[:, here], weight[:, here])
+
+
+def _layout(length: int, n_steps: int, height: int) -> Tensor:
+    """Position of each slot of the grid in a member's rows, -1 where it has none."""
+    grid = torch.full((n_steps, height), -1)
+    sizes = [length // n_steps + (step < length % n_steps) for step in range(n_steps)]
+    start = 0
+    for row, size in zip(grid, sizes, strict=True):
+        row[:size] = torch.arange(start, start + size)
+        start += size
+    return grid.flatten()
+
+
+def _padded(arrays: list[np.ndarray], dtype: torch.dtype) -> Tensor:
+    """Arrays of unequal length as one tensor, the shorter ones continued with zeros."""
+    longest = max(map(len, arrays))
+    return torch.stack([torch.as_tensor(np.pad(a, (0, longest - len(a)))).to(dtype) for a in arrays])
+
+
+def as_tensor(array: np.ndarray, device: torch.device) -> Tensor:
+    """``array`` on ``device``, sharing its memory where that is possible and safe."""
+    if not array.flags.writeable or any(stride < 0 for stride in array.strides):
+        array = array.copy()
+    if device.type == "mps" and array.dtype == np.float64:
+        array = array.astype(np.float32)
+    return torch.from_numpy(array).to(device)

@@ -1,0 +1,85 @@
+"""The bookkeeping of early stopping: best score, best epoch and patience left of each member, and the weights to keep."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Snapshot = list[Tensor]
+
+
+class Stopping:
+    """Which members still train, and which weights each will have in the end.
+
+    With a patience a member keeps the weights of its best epoch and stops after ``patience`` epochs without a gain
+    of more than ``min_delta``; without one it keeps those of its last finite epoch. A member whose loss or weights
+    are not finite stops at once.
+
+    Parameters
+    ----------
+    n_members : int
+        Members.
+    patience : int or None
+        Epochs without a gain; None trains to the end.
+    min_delta : float
+        Gain that counts.
+    """
+
+    def __init__(self, n_members: int, patience: int | None, min_delta: float) -> None:
+        self.patience, self.min_delta = patience, min_delta
+        self.best = torch.full((n_members,), -torch.inf, dtype=torch.float64)
+        self.best_epoch = torch.zeros(n_members, dtype=torch.int64)
+        self.waited = torch.zeros(n_members, dtype=torch.int64)
+        self.active = torch.ones(n_members, dtype=torch.bool)
+        self.diverged = torch.zeros(n_members, dtype=torch.bool)
+        self.kept: Snapshot | None = None
+
+    def update(self, epoch: int, score: Tensor | None, finite: Tensor, weights: Snapshot) -> None:
+        """Look at an epoch.
+
+        Parameters
+        ----------
+        epoch : int
+            Its number, from 1.
+        score : Tensor of shape (members,) or None
+            Greater is better; NaN is no gain.
+        finite : bool Tensor of shape (members,)
+            Whether loss and weights of the epoch are finite.
+        weights : list of Tensor
+            The tensors to keep, members on axis 0.
+        """
+        self.diverged |= self.active & ~finite
+        self.active &= finite
+        gained = self.active.clone()
+        if self.patience is not None and score is not None:
+            gained &= (score > self.best + self.min_delta) | (self.best_epoch == 0)
+            self.best = torch.where(gained, torch.nan_to_num(score, nan=-torch.inf), self.best)
+        self.best_epoch[gained] = epoch
+        self._keep(weights, gained)
+        self.waited = torch.where(gained, 0, self.waited + 1)
+        if self.patience is not None:
+            self.active &= self.waited < self.patience
+
+    def _keep(self, weights: Snapshot, members: Tensor) -> None:
+        if self.kept is None:
+            self.kept = [w.detach().clone() for w in weights]
+        elif bool(members.all()):
+            torch._foreach_copy_(self.kept, [w.detach() for w in weights])
+        elif bool(members.any()):
+            chosen = members.to(weights[0].device)
+            for kept, weight in zip(self.kept, weights, strict=True):
+                kept[chosen] = weight.detach()[chosen]
+
+    @torch.no_grad()
+    def restore(self, weights: Snapshot) -> None:
+        """Put the kept weights back, into members that have any."""
+        if self.kept is not None:
+            torch._foreach_copy_(list(weights), self.kept)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All of the bookkeeping."""
+        return dict(vars(self))
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from ``state``."""
+        vars(self).update(state)

@@ -1,0 +1,272 @@
+"""The table encoder turns what the user has, array, frame or sparse matrix, into numbers and category codes.
+
+It learns which columns are categories and which levels they have; every statistic is learned elsewhere
+(``_encoding``), because each member has its own.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+import narwhals.stable.v2 as nw
+import numpy as np
+from scipy import sparse
+from sklearn.utils import check_array
+from sklearn.utils.validation import _get_feature_names, _num_features, _num_samples
+
+from ._checks import check_magnitude, listed
+
+MAX_LEVELS = 4096
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as numbers and codes.
+
+    Attributes
+    ----------
+    numbers : ndarray or csr_array of shape (rows, n_numbers)
+        Numeric columns in the user's float type; NaN where a value is missing.
+    levels : int32 ndarray of shape (rows, n_categories)
+        Code of each category: 0 for missing or unknown, else 1, 2, ...
+    """
+
+    numbers: Any
+    levels: np.ndarray
+
+    def __len__(self) -> int:
+        return self.numbers.shape[0]
+
+
+def is_frame(X: Any) -> bool:
+    """Whether ``X`` is a data frame that narwhals knows: pandas, polars, pyarrow..."""
+    return isinstance(nw.from_native(X, eager_only=True, pass_through=True), nw.DataFrame)
+
+
+class TableEncoder:
+    """Which columns are numbers, which are categories, and the levels of each.
+
+    Parameters
+    ----------
+    categorical_features : "from_dtype", None or array-like of bool, int or str
+        As in ``HistGradientBoostingClassifier``.
+
+    Attributes
+    ----------
+    numeric_ : list of int
+        Positions of the numeric columns.
+    categorical_ : list of int
+        Positions of the categorical columns.
+    levels_ : list of dict
+        For each categorical column, the code of each level.
+    """
+
+    def __init__(self, categorical_features: Any = "from_dtype") -> None:
+        self.categorical_features = categorical_features
+
+    def fit_transform(self, X: Any, weight: np.ndarray | None = None) -> Table:
+        """Learn the columns and levels of ``X`` and return its table.
+
+        Beyond ``MAX_LEVELS`` levels a column keeps its heaviest ones, so that an identifier column cannot ask for
+        unbounded memory; the others are unknown, as levels first seen at predict time are.
+        """
+        columns = _Columns(X)
+        named = self._named(columns)
+        self.categorical_ = [j for j in range(columns.n) if (columns.is_category(j) if named is None else named[j])]
+        self.numeric_ = [j for j in range(columns.n) if j not in set(self.categorical_)]
+        if named is not None and (texts := [columns.names[j] for j in self.numeric_ if columns.is_category(j)]):
+            raise ValueError(
+                f"Column(s) {listed(texts)} hold categories, but categorical_features={self.categorical_features!r} "
+                "does not name them. Name them there, or leave categorical_features='from_dtype'."
+            )
+        self.levels_ = [_learn_levels(columns.values(j), columns.missing(j), weight) for j in self.categorical_]
+        return self._table(columns)
+
+    def transform(self, X: Any) -> Table:
+        """The table of ``X``, columns as learned."""
+        return self._table(_Columns(X))
+
+    def _table(self, columns: "_Columns") -> Table:
+        codes = np.zeros((columns.n_rows, len(self.categorical_)), dtype=np.int32)
+        for code, j, levels in zip(codes.T, self.categorical_, self.levels_, strict=True):
+            values, missing = columns.values(j), columns.missing(j)
+            code[:] = [0 if m else levels.get(v, 0) for v, m in zip(values.tolist(), missing.tolist(), strict=True)]
+        return Table(columns.numbers(self.numeric_), codes)
+
+    def _named(self, columns: "_Columns") -> np.ndarray | None:
+        """Mask of the columns that ``categorical_features`` names; None where the types decide."""
+        wanted = self.categorical_features
+        if isinstance(wanted, str) and wanted == "from_dtype":
+            return None
+        mask = np.zeros(columns.n, dtype=bool)
+        if wanted is None or len(wanted) == 0:
+            return mask
+        wanted = np.asarray(wanted)
+        if wanted.dtype.kind == "b":
+            if wanted.shape != (columns.n,):
+                raise ValueError(
+                    f"categorical_features set as a boolean mask should have shape ({columns.n},), got: {wanted.shape}"
+                )
+            return wanted
+        if wanted.dtype.kind in "iu":
+            if wanted.max() >= columns.n or wanted.min() < 0:
+                raise ValueError(
+                    f"categorical_features set as integer indices should be in [0, {columns.n - 1}], "
+                    f"got: {wanted.tolist()}"
+                )
+            mask[wanted] = True
+        elif wanted.dtype.kind in "UO" and all(isinstance(name, str) for name in wanted):
+            if unknown := [name for name in wanted.tolist() if name not in columns.names]:
+                raise ValueError(f"categorical_features names {listed(unknown)}, which X does not have.")
+            mask[[columns.names.index(name) for name in wanted.tolist()]] = True
+        else:
+            raise ValueError(
+                "categorical_features must be an array-like of bool, int or str, got an array-like of dtype "
+                f"{wanted.dtype}."
+            )
+        if columns.sparse and mask.any():
+            raise ValueError("A sparse X holds numbers only: one-hot encode its categories, or pass a frame.")
+        return mask
+
+
+class _Columns:
+    """One way to read the columns of an array, an object array, a frame or a sparse matrix."""
+
+    def __init__(self, X: Any) -> None:
+        self.sparse = sparse.issparse(X)
+        self.frame = nw.from_native(X, eager_only=True) if is_frame(X) else None
+        if self.frame is None and not self.sparse and not isinstance(X, np.ndarray):
+            X = np.asarray(X)
+        self.array = X
+        self.n, self.n_rows = _num_features(X), _num_samples(X)
+        names = _get_feature_names(X)
+        self.names: list[Any] = list(range(self.n)) if names is None else list(names)
+        self._category = [self._looks_like_category(j) for j in range(self.n)]
+
+    def is_category(self, j: int) -> bool:
+        """Whether the type of column ``j`` says category."""
+        return self._category[j]
+
+    def values(self, j: int) -> np.ndarray:
+        """Column ``j`` as an array of what it holds."""
+        if self.frame is None:
+            return self.array[:, j]
+        return self.frame[:, j].to_numpy()
+
+    def missing(self, j: int) -> np.ndarray:
+        """Mask of the missing values of column ``j``: null, None and NaN."""
+        nulls = np.zeros(self.n_rows, bool) if self.frame is None else self.frame[:, j].is_null().to_numpy()
+        values = self.values(j)
+        if values.dtype.kind == "f":
+            return nulls | np.isnan(values)
+        if values.dtype.kind == "O":
+            return nulls | np.fromiter((v is None or v is not v for v in values), bool, self.n_rows)
+        return nulls
+
+    def numbers(self, positions: Sequence[int]) -> Any:
+        """The numeric columns as floats, the array itself where nothing has to be changed."""
+        if self.sparse:
+            return self.array.tocsr()
+        if self.frame is None and self.array.dtype.kind == "f":
+            return self.array if len(positions) == self.n else self.array[:, positions]
+        out = np.empty((self.n_rows, len(positions)), dtype=self._float_type(positions), order="F")
+        for column, j in zip(out.T, positions, strict=True):
+            column[:] = self._number(j)
+        _refuse_infinity(out)
+        return out
+
+    def _number(self, j: int) -> np.ndarray:
+        if self._category[j]:
+            raise ValueError(
+                f"Column {self.names[j]!r} held numbers when the estimator was fitted and holds "
+                f"{_kind(self.values(j))} now. Convert it back to numbers."
+            )
+        if self.frame is None:
+            return np.array([np.nan if v is None else float(v) for v in self.array[:, j]])
+        series = self.frame[:, j]
+        return series.cast(nw.Float64).to_numpy() if series.dtype != nw.Float32 else series.to_numpy()
+
+    def _float_type(self, positions: Sequence[int]) -> type:
+        if self.frame is not None and positions:
+            if all(self.frame[:, j].dtype == nw.Float32 for j in positions):
+                return np.float32
+        return np.float64
+
+    def _looks_like_category(self, j: int) -> bool:
+        if self.sparse:
+            return False
+        if self.frame is None:
+            return self.array.dtype.kind == "O" and _holds_categories(self.array[:, j], self.names[j])
+        dtype = self.frame[:, j].dtype
+        if dtype.is_numeric() or dtype == nw.Decimal:
+            return False
+        if dtype.is_temporal() or dtype.is_nested():
+            raise TypeError(
+                f"Column {self.names[j]!r} has type {dtype}, which is neither a number nor a category. Turn it into "
+                "numbers (days since a date, its length...) or categories first."
+            )
+        if dtype == nw.Object:
+            return _holds_categories(self.values(j), self.names[j])
+        return True
+
+
+def check_table(X: Any) -> Any:
+    """``X`` as a frame, a float array, an object array or a CSR array; infinities refused, NaN let through."""
+    if is_frame(X):
+        frame = nw.from_native(X, eager_only=True)
+        if len(frame) == 0 or len(frame.columns) == 0:
+            raise ValueError(
+                f"Found array with {len(frame)} sample(s) and {len(frame.columns)} feature(s) "
+                f"(shape={frame.shape}) while a minimum of 1 is required."
+            )
+        return X
+    if isinstance(X, list) and np.asarray(X[0] if X else []).dtype.kind in "USO":
+        X = np.array(X, dtype=object)
+    if getattr(X, "dtype", None) == object and np.ndim(X) == 2:
+        return check_array(X, dtype=object, ensure_all_finite=False)
+    X = check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32], ensure_all_finite="allow-nan")
+    check_magnitude(X.data if sparse.issparse(X) else X, "X")
+    return X
+
+
+def _refuse_infinity(numbers: np.ndarray) -> None:
+    if np.isinf(numbers).any():
+        raise ValueError("Input X contains infinity or a value too large for dtype('float64').")
+    check_magnitude(numbers, "X")
+
+
+def _holds_categories(values: np.ndarray, name: Any) -> bool:
+    """Whether an object column holds categories: anything that is not a number or a missing value."""
+    kinds = {type(v) for v in values.tolist()}
+    if unhashable := [kind for kind in kinds if kind.__hash__ is None]:
+        raise TypeError(
+            f"Column {name!r} holds a {unhashable[0].__name__}; each argument must be a string or a number."
+        )
+    return not all(issubclass(kind, Real | type(None)) and kind is not bool for kind in kinds)
+
+
+def _kind(values: np.ndarray) -> str:
+    return "text" if any(isinstance(v, str) for v in values.tolist()) else f"{values.dtype} values"
+
+
+def _learn_levels(values: np.ndarray, missing: np.ndarray, weight: np.ndarray | None) -> dict[Any, int]:
+    """Codes 1, 2, ... of the levels of a column, in sorted order."""
+    seen = values[~missing].tolist()
+    levels = set(seen)
+    if len(levels) > MAX_LEVELS:
+        levels = set(_heaviest(seen, None if weight is None else weight[~missing]))
+    return {level: code for code, level in enumerate(sorted(levels, key=_sort_key), start=1)}
+
+
+def _heaviest(seen: list[Any], weight: np.ndarray | None) -> Iterator[Any]:
+    totals: dict[Any, float] = {}
+    for level, w in zip(seen, np.ones(len(seen)) if weight is None else weight, strict=True):
+        totals[level] = totals.get(level, 0.0) + float(w)
+    ranked = sorted(totals, key=lambda level: (-totals[level], *_sort_key(level)))
+    return iter(ranked[:MAX_LEVELS])
+
+
+def _sort_key(level: Any) -> tuple[str, Any]:
+    """Numbers by value, then everything else by its text, so that mixed columns have an order too."""
+    return ("", float(level)) if isinstance(level, Real) else (type(level).__name__, str(level))

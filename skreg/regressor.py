@@ -1,0 +1,270 @@
+"""The regressor."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.base import RegressorMixin
+from sklearn.metrics import r2_score
+from sklearn.utils import Tags
+from torch import Tensor
+
+from ._base import RegularizedMLP
+from ._encoding import target_statistics
+from ._targets import NumberTarget
+from .losses import HalfSquaredError, Loss
+
+__all__ = ["RegularizedMLPRegressor"]
+
+
+class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
+    """Regularised neural network for predicting numbers from the rows of a table.
+
+    Takes arrays, data frames with categories and missing values, and sparse matrices. One number for each row, or
+    several. The target is standardised; the loss is half the squared error of the standardised target, summed over
+    outputs.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or sequence of int, default=(128, 128)
+        Widths of the hidden layers; ``()`` is a linear model.
+    activation : {"elu", "gelu", "identity", "leaky_relu", "logistic", "mish", "relu", "selu", "silu", "tanh"} or \
+            callable, default="silu"
+        Of the hidden layers. A callable takes and returns a tensor, elementwise.
+    batch_norm : bool, default=False
+        Batch normalisation before each activation [1]_. Makes training insensitive to ``init``.
+    init : {"auto", "he_normal", "he_uniform", "lecun_normal", "lecun_uniform", "normal", "orthogonal", \
+            "xavier_normal", "xavier_uniform"}, default="auto"
+        Initial weights. "auto" goes by the activation: Xavier for tanh, logistic and identity, LeCun for selu, He for
+        the others. "normal" is the naive standard deviation of 0.01, under which deep stacks do not learn.
+    dropout : float or sequence of float, default=0.1
+        Share of the units of each hidden layer that are zeroed in a training step [2]_, in [0, 1); a sequence gives
+        one for each layer.
+    input_dropout : float, default=0.0
+        The same for the inputs.
+    alpha : float, default=0.0
+        Strength of the elastic net ``alpha * (l1_ratio * |w| + (1 - l1_ratio) / 2 * w**2)`` on the weights, added to
+        the mean loss as in :class:`~sklearn.linear_model.ElasticNet` [3]_. ``MLPClassifier``'s ``alpha`` is divided
+        by the batch size; this one is not. Biases and norms are exempt.
+    l1_ratio : float, default=0.0
+        Share of the absolute value in it, in [0, 1]. Its zeros are exact.
+    weight_decay : float, default=0.01
+        Decoupled decay [4]_: each step multiplies the weights by ``1 - learning_rate * weight_decay``, under every
+        solver. Not a penalty of the objective, unlike ``alpha``. Biases and norms are exempt.
+    max_norm : float or None, default=None
+        Largest Euclidean norm of a unit's incoming weights, enforced after every step [2]_.
+    early_stopping : bool or "auto", default="auto"
+        Whether each member holds out a fold of the rows, stops when its score there has not gained for ``patience``
+        epochs, and keeps the weights of its best epoch. "auto" does so if a fold has at least 30 rows, or if ``X_val``
+        is given.
+    validation_fraction : float, default=0.25
+        Share of the rows that a member holds out, in (0, 1): the rows are cut into
+        ``max(n_members, round(1 / validation_fraction))`` folds, and member m holds out fold m.
+        Folds are shuffled.
+    monitor : "loss", scorer name or callable, default="loss"
+        What early stopping watches: half the squared error of the standardised target on the held-out rows, a name of :func:`~sklearn.metrics.get_scorer_names`, or a
+        callable ``(estimator, X, y) -> float`` of which more is better.
+    patience : int, default=20
+        Epochs without a gain before a member stops, at least 1.
+    min_delta : float, default=0.0
+        A gain counts if it is larger than this.
+    solver : {"adam", "adamw", "sgd"}, default="adamw"
+        "adamw" is Adam with betas (0.9, 0.95), "adam" with scikit-learn's (0.9, 0.999), "sgd" has Nesterov
+        momentum 0.9.
+    learning_rate : {"constant", "cosine"} or callable, default="cosine"
+        Schedule of the learning rate: a function of the progress in [0, 1], through ``max_iter`` epochs, to a factor on
+        ``learning_rate_init``.
+    learning_rate_init : float, default=0.003
+        Learning rate at factor 1.
+    batch_size : int or "auto", default="auto"
+        Most rows of a step; the rows are dealt out evenly over the steps of an epoch. "auto" takes 64 for up to 1,024
+        rows, 128 up to 4,096, 256 up to 32,768, 512 up to 131,072, else 1,024. If all rows fit in one batch, the fit
+        is done in float64.
+    max_iter : int, default=100
+        Epochs.
+    clip_norm : float or None, default=None
+        Largest Euclidean norm of a member's gradient; longer ones are scaled down.
+    n_members : int, default=4
+        Networks trained side by side, whose predictions are averaged. Each has its own initial weights, shuffles and,
+        with early stopping, its own validation fold, so that every row is trained on by most of them.
+    categorical_features : "from_dtype", None or array-like of bool, int or str, default="from_dtype"
+        Which columns are categories: those whose type says so (category, string, object, bool), none, or those named
+        by a mask, positions or names. Up to 8 levels are one-hot encoded, more get an embedding of width 8; beyond
+        4,096 levels the rarest count as unknown. A missing value, and a level not seen in training, is all zeros.
+    numeric_scaling : {"robust", "standard", "quantile"} or None, default="robust"
+        "robust" centres by the median, scales by the interquartile range and clips smoothly to (-3, 3) [5]_, so that an
+        outlier does not ruin its column; "standard" takes mean and standard deviation; "quantile" maps ranks to normal
+        scores; None leaves numbers as they are. Missing numbers take the median (mean under "standard" and None), and a
+        column that has any gets an indicator. Each member's statistics come from its own training rows.
+    warm_start : bool, default=False
+        Whether a further ``fit`` goes on from the weights of the last one, its encoders and statistics unchanged.
+    random_state : int, RandomState instance or None, default=None
+        Seed of weights, folds, shuffles and dropout. The same seed and ``n_threads`` give the same bits.
+    verbose : int, default=0
+        1 prints a line for each epoch.
+    callbacks : list of skorch callbacks or None, default=None
+        Those of ``skreg.callbacks.SUPPORTED``, and your own that read ``net.history``. scikit-learn's callbacks are set
+        with ``set_callbacks``.
+    device : str, default="auto"
+        "cpu", "cuda", "mps" or another of torch's; "auto" takes a GPU where there is one.
+    n_threads : int or None, default=1
+        Threads of the matrix products. Another number gives other bits, so the default does not depend on the machine;
+        raise it for wide networks and large tables. None leaves torch's setting alone.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Columns of X.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, if X had names that are all strings.
+    n_iter_ : int
+        Epochs run.
+    best_iter_ : int
+        Epoch whose weights were kept, from 1; over several members the mean, rounded.
+    loss_curve_ : ndarray of shape (n_iter_,)
+        Mean training loss of each epoch, over the members that still trained.
+    validation_curve_ : ndarray of shape (n_iter_,) or None
+        What early stopping watched, likewise: the loss, or the scorer's value with its own sign.
+    oof_prediction_ : ndarray of shape (n_samples, ...)
+        Prediction of each row by the member that held it out; NaN for rows that none did. Only if the members' folds
+        cover the rows, ``n_members >= round(1 / validation_fraction)``.
+    oof_score_ : float
+        R2 of it. A little too good, as the same rows chose the epochs.
+    coefs_, intercepts_ : list of ndarray
+        Weights ``(fan_in, fan_out)`` and biases ``(fan_out,)`` of each layer, of a single member. The first layer's
+        rows are the encoded columns: numbers, missing-value indicators, one-hot levels, embeddings.
+    seed_ : int
+        The seed drawn from ``random_state``.
+    encoder_, target_encoder_ : objects
+        What was learned of the columns of X, and of y.
+    net_ : skorch.NeuralNet
+        The network and its training history.
+
+    See Also
+    --------
+    RegularizedMLPClassifier : The same network for classes.
+    sklearn.neural_network.MLPRegressor : scikit-learn's network, without dropout, norms, categories and validation sets.
+
+    References
+    ----------
+    .. [1] Ioffe & Szegedy 2015, "Batch normalization: accelerating deep network training by reducing internal
+       covariate shift".
+    .. [2] Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from overfitting".
+    .. [3] Zou & Hastie 2005, "Regularization and variable selection via the elastic net".
+    .. [4] Loshchilov & Hutter 2019, "Decoupled weight decay regularization".
+    .. [5] Holzmüller et al. 2024, "Better by default: strong pre-tuned MLPs and boosted trees on tabular data".
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.model_selection import train_test_split
+    >>> from skreg import RegularizedMLPRegressor
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
+    >>> regressor = RegularizedMLPRegressor(dropout=0.2, random_state=0).fit(X_train, y_train)
+    >>> regressor.score(X_test, y_test) > 0.3
+    True
+    """
+
+    _target_encoder = NumberTarget
+
+    def __init__(
+        self,
+        hidden_layer_sizes: int | Sequence[int] = (128, 128),
+        *,
+        activation: str | Callable[[Tensor], Tensor] = "silu",
+        batch_norm: bool = False,
+        init: str = "auto",
+        dropout: float | Sequence[float] = 0.1,
+        input_dropout: float = 0.0,
+        alpha: float = 0.0,
+        l1_ratio: float = 0.0,
+        weight_decay: float = 0.01,
+        max_norm: float | None = None,
+        early_stopping: bool | str = "auto",
+        validation_fraction: float = 0.25,
+        monitor: str | Callable[[Any, Any, Any], float] = "loss",
+        patience: int = 20,
+        min_delta: float = 0.0,
+        solver: str = "adamw",
+        learning_rate: str | Callable[[float], float] = "cosine",
+        learning_rate_init: float = 0.003,
+        batch_size: int | str = "auto",
+        max_iter: int = 100,
+        clip_norm: float | None = None,
+        n_members: int = 4,
+        categorical_features: Any = "from_dtype",
+        numeric_scaling: str | None = "robust",
+        warm_start: bool = False,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+        callbacks: Sequence[Any] | None = None,
+        device: str = "auto",
+        n_threads: int | None = 1,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.batch_norm = batch_norm
+        self.init = init
+        self.dropout = dropout
+        self.input_dropout = input_dropout
+        self.alpha = alpha
+        self.l1_ratio = l1_ratio
+        self.weight_decay = weight_decay
+        self.max_norm = max_norm
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.monitor = monitor
+        self.patience = patience
+        self.min_delta = min_delta
+        self.solver = solver
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.clip_norm = clip_norm
+        self.n_members = n_members
+        self.categorical_features = categorical_features
+        self.numeric_scaling = numeric_scaling
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+        self.callbacks = callbacks
+        self.device = device
+        self.n_threads = n_threads
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Number, or numbers, of each row: the mean over the members.
+
+        Parameters
+        ----------
+        X : {array-like, data frame, sparse matrix} of shape (n_samples, n_features)
+            Columns as in ``fit``; categories may be new, values may be missing.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            As y had it.
+        """
+        return self._predict_decoded(X)
+
+    def _loss(self) -> type[Loss]:
+        return HalfSquaredError
+
+    def _target_statistics(self, target: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return target_statistics(target, weights)
+
+    def _decode(self, raw: Tensor, members: slice) -> np.ndarray:
+        """Mean of the members' predictions in the target's units: ``(rows,)`` or ``(rows, outputs)``."""
+        module = self.net_.module_
+        numbers = raw.double() * module.target_scale[members] + module.target_center[members]
+        mean = numbers.mean(0).cpu().numpy()
+        return mean[:, 0] if self.target_encoder_.flat_ else mean
+
+    def _out_of_fold(self, decoded: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, float]:
+        return decoded, r2_score(y, decoded, sample_weight=weight)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
