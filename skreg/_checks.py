@@ -40,9 +40,6 @@ def check_weights(weight: Any, X: Any, name: str = "sample_weight") -> np.ndarra
     """Weights ``(rows,)`` in float64, or None; negative weights and weights that are all zero are refused."""
     if weight is None:
         return None
-    weight = np.atleast_1d(np.asarray(weight)) if np.isscalar(weight) else weight
-    if np.shape(weight) == (1,):
-        weight = float(np.asarray(weight)[0])
     checked = _check_sample_weight(weight, X, dtype=np.float64, ensure_non_negative=True)
     if not checked.any():
         raise ValueError(f"All values of {name} are zero: no row is left to learn from. Give some rows a weight above 0.")
