@@ -188,7 +188,7 @@ class Net(NeuralNet):
                 self.notify("on_batch_begin", batch=batch, training=True)
             solver.zero_grad()
             raw = module(batch.inputs, batch.levels, batch.weight, noise)
-            loss = (self.criterion_(raw, batch.target) * batch.weight).sum(1)
+            loss = self.criterion_(raw, batch.target, batch.weight)
             loss.backward(ones)
             total += loss.detach()
             if listening:
@@ -202,7 +202,7 @@ class Net(NeuralNet):
     def _validate(self, valid: Rows, monitor: Monitor) -> Tensor:
         """Score of each member on its validation rows."""
         raw, target, weight = self.raw_of(valid)
-        loss = (self.criterion_(raw, target) * weight).sum(1) / weight.sum(1)
+        loss = self.criterion_(raw, target, weight / weight.sum(1, keepdim=True))
         return monitor(raw, loss.double().cpu()).double()
 
     def raw_of(self, rows: Rows) -> tuple[Tensor, Tensor, Tensor]:

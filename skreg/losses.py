@@ -1,4 +1,4 @@
-"""A loss compares the raw output with the target, row by row, and knows the link from raw to prediction."""
+"""A loss compares the raw output of each member with its target, and knows the link from raw to prediction."""
 
 from abc import ABC, abstractmethod
 
@@ -10,11 +10,25 @@ __all__ = ["BinaryLogLoss", "HalfSquaredError", "MulticlassLogLoss"]
 
 
 class Loss(ABC):
-    """Loss of each row; several outputs of a row are summed, so that each trains as if alone."""
+    """Weighted sum of the rows' losses; several outputs of a row are summed, so that each trains as if alone."""
 
     @abstractmethod
-    def __call__(self, raw: Tensor, target: Tensor) -> Tensor:
-        """Loss ``(members, rows)`` from raw ``(members, rows, outputs)`` and the target."""
+    def __call__(self, raw: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        """Loss of each member.
+
+        Parameters
+        ----------
+        raw : Tensor of shape (members, rows, outputs)
+            Raw output.
+        target : Tensor of shape (members, rows, ...)
+            What it is compared with.
+        weight : Tensor of shape (members, rows)
+            Weight of each row; with weights that sum to 1 the result is the mean loss.
+
+        Returns
+        -------
+        Tensor of shape (members,)
+        """
 
 
 class ClassificationLoss(Loss):
@@ -31,9 +45,9 @@ class HalfSquaredError(Loss):
     Target: ``(members, rows, outputs)``.
     """
 
-    def __call__(self, raw: Tensor, target: Tensor) -> Tensor:
+    def __call__(self, raw: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         """Half the squared difference, summed over outputs."""
-        return (raw - target).square().sum(-1) / 2
+        return ((raw - target).square() * (weight / 2).unsqueeze(-1)).sum((1, 2))
 
 
 class BinaryLogLoss(ClassificationLoss):
@@ -42,9 +56,10 @@ class BinaryLogLoss(ClassificationLoss):
     Target: ``(members, rows, outputs)`` of 0.0 and 1.0.
     """
 
-    def __call__(self, raw: Tensor, target: Tensor) -> Tensor:
+    def __call__(self, raw: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         """Cross-entropy of each output, summed over outputs."""
-        return F.binary_cross_entropy_with_logits(raw, target, reduction="none").sum(-1)
+        rows = F.binary_cross_entropy_with_logits(raw, target, weight.unsqueeze(-1), reduction="none")
+        return rows.sum((1, 2))
 
     def log_probability(self, raw: Tensor) -> Tensor:
         """``(..., outputs, 2)``: log probability of no and of yes."""
@@ -57,9 +72,10 @@ class MulticlassLogLoss(ClassificationLoss):
     Target: ``(members, rows)`` of class numbers.
     """
 
-    def __call__(self, raw: Tensor, target: Tensor) -> Tensor:
+    def __call__(self, raw: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         """Cross-entropy after a softmax over the outputs."""
-        return F.cross_entropy(raw.flatten(0, 1), target.flatten(), reduction="none").view(target.shape)
+        rows = F.cross_entropy(raw.flatten(0, 1), target.flatten(), reduction="none")
+        return (rows.view(target.shape) * weight).sum(1)
 
     def log_probability(self, raw: Tensor) -> Tensor:
         """``(..., outputs)``: log probability of each class."""
