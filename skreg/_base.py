@@ -23,10 +23,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from . import activations, initializers, schedules
-from ._checks import check_validation_set, check_weights, layer_sizes, rate_per_layer
+from ._blueprint import Blueprint
+from ._checks import check_validation_set, check_weights
 from ._encoding import CLIP, ONE_HOT_MAX, learn_statistics
-from ._folds import assign_folds
-from ._module import Inputs, Network
+from ._folds import MIN_VALIDATION_ROWS, assign_folds, warn_if_few
+from ._module import Inputs
 from ._net import PREDICT_ROWS, Net
 from ._parts import Part, Place, Split
 from ._progress import CallbackSupportMixin, FitProgress, with_callbacks
@@ -39,10 +40,6 @@ from .callbacks import check_callbacks
 from .constraints import MaxNorm
 from .losses import Loss
 from .penalties import ElasticNet
-
-EMBEDDING_WIDTH = 8
-MIN_VALIDATION_ROWS = 30
-BATCH_SIZES = ((1024, 64), (4096, 128), (32_768, 256), (131_072, 512), (np.inf, 1024))
 
 
 class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
@@ -120,7 +117,8 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
             For parameters and data that cannot be used, before any work; for a loss that is not finite from the
             first epoch on.
         """
-        structure = self._check_structure()
+        check_callbacks(self.callbacks)
+        blueprint = Blueprint.of(self)
         train = self._check_rows(X, y, sample_weight)
         held_out = self._check_held_out(X_val, y_val, sample_weight_val)
         rng = check_random_state(self.random_state)
@@ -129,7 +127,7 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
         progress = FitProgress(self, X, y, metadata, self.max_iter, lambda net: self._fitted(net.snapshot()))
         with torch_threads(self.n_threads):
             split = self._split(train, held_out)
-            net = self._make_net(structure, split, progress.hooks)
+            net = self._make_net(blueprint, split, progress.hooks)
             self._train(net, split, progress.hooks)
             self._score_out_of_fold(split)
         progress.close(lambda: self._fitted(self.net_))
@@ -152,9 +150,9 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
     def _out_of_fold(self, decoded: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, float]:
         """Decoded rows as ``oof_prediction_`` shows them, and their score."""
 
-    def _target_statistics(self, target: np.ndarray, weights: np.ndarray) -> tuple[Any, Any]:
+    def _target_statistics(self, target: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
         """Mean and spread ``(members, outputs)`` of a target that is standardised."""
-        return None, None
+        return None
 
     def _cost(self, y: np.ndarray, weight: np.ndarray | None) -> np.ndarray | None:
         """Weight of each row in the loss."""
@@ -166,12 +164,6 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
     def _continues(self) -> bool:
         """Whether this fit goes on from an earlier one."""
         return self.warm_start and hasattr(self, "net_")
-
-    def _check_structure(self) -> dict[str, Any]:
-        """Widths and dropout rates of the hidden layers; checks the parameters that hang together."""
-        check_callbacks(self.callbacks)
-        hidden = layer_sizes(self, self.hidden_layer_sizes)
-        return {"hidden": hidden, "dropout": rate_per_layer(self, "dropout", self.dropout, len(hidden))}
 
     def _check_rows(self, X: Any, y: Any, weight: Any) -> Part:
         """The training rows, and what the encoders learn from them; in a warm start those stay as learned."""
@@ -215,7 +207,7 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
     def _split(self, train: Part, held_out: Part | None) -> Split:
         """Give each member its rows: all of them, or all but its own fold."""
         n, members = len(train), self.n_members
-        place = self._place(n)
+        place = Place.of(self.device, n, self.batch_size)
         everyone = [np.arange(n)] * members
         n_folds = min(max(members, round(1 / self.validation_fraction)), n)
         if held_out is not None:
@@ -229,52 +221,29 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
             folds = assign_folds(self.target_encoder_.strata(train.y), n_folds, rng)
             held = [folds == member % n_folds for member in range(members)]
             split = Split(train, [np.flatnonzero(~h) for h in held], train, [np.flatnonzero(h) for h in held], place)
-        self._warn_if_few(min(map(len, split.watched_index)))
+        warn_if_few(min(map(len, split.watched_index)))
         return split
 
-    def _warn_if_few(self, n_rows: int) -> None:
-        if n_rows < MIN_VALIDATION_ROWS:
-            warnings.warn(
-                f"Early stopping watches only {n_rows} validation rows, too few to tell a gain from luck. Give more "
-                "with X_val= or a larger validation_fraction, or train to the end with early_stopping=False.",
-                UserWarning,
-                stacklevel=2,
-            )
-
-    def _place(self, n_rows: int) -> Place:
-        """Device, and precision: float64 where all rows make one batch, so that gradient descent is exact there."""
-        name = self.device
-        if name == "auto":
-            name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        try:
-            device = torch.empty(0, device=name).device
-        except (RuntimeError, AssertionError) as error:
-            raise ValueError(f"device={self.device!r} cannot be used here: {str(error).splitlines()[0]}") from error
-        if device.type == "mps":
-            return Place(torch.float32, device)
-        return Place(torch.float64 if n_rows <= self._batch_size(n_rows) else torch.float32, device)
-
-    def _batch_size(self, n_rows: int) -> int:
-        if self.batch_size == "auto":
-            return next(size for most, size in BATCH_SIZES if n_rows <= most)
-        return int(self.batch_size)
-
-    def _make_net(self, structure: dict[str, Any], split: Split, hooks: list[Any]) -> Net:
+    def _make_net(self, blueprint: Blueprint, split: Split, hooks: list[Any]) -> Net:
         """The net, its weights drawn, or in a warm start those of the last fit."""
         seeds = member_seeds(self.seed_, self.n_members)
-        network = self._make_network(structure, split)
-        init = self.init
-        if init == "auto":
-            init = getattr(network.activation, "init", activations.DEFAULT_INIT)
-        network.draw(getattr(initializers, init), [weights for weights, _ in seeds])
+        sizes = [len(levels) for levels in self.encoder_.levels_]
+        embedded = [j for j, size in enumerate(sizes) if size > ONE_HOT_MAX]
+        inputs, target_statistics = self._statistics(split, sizes, embedded)
         net = Net(
-            network,
+            blueprint.network(
+                inputs,
+                [sizes[j] for j in embedded],
+                self.target_encoder_.n_raw_,
+                target_statistics,
+                [weights for weights, _ in seeds],
+            ),
             self._loss(),
             solver=self.solver,
             lr=self.learning_rate_init,
-            schedule=_registered(schedules, self.learning_rate),
+            schedule=blueprint.schedule,
             max_epochs=self.max_iter,
-            batch_size=self._batch_size(len(split.train)),
+            batch_size=split.place.batch_size,
             seeds=[stream for _, stream in seeds],
             weight_decay=self.weight_decay,
             penalty=ElasticNet(self.alpha, self.l1_ratio) if self.alpha else None,
@@ -290,32 +259,16 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
             self._resume(net)
         return net
 
-    def _make_network(self, structure: dict[str, Any], split: Split) -> Network:
-        """The layers, with each member's statistics."""
-        sizes = [len(levels) for levels in self.encoder_.levels_]
-        one_hot = [j for j, size in enumerate(sizes) if 0 < size <= ONE_HOT_MAX]
-        embedded = [j for j, size in enumerate(sizes) if size > ONE_HOT_MAX]
+    def _statistics(self, split: Split, sizes: list[int], embedded: list[int]) -> tuple[Inputs, Any]:
+        """What each member knows of the columns and of the target, from its own rows; in a warm start as learned."""
         if self._continues:
-            inputs, center, scale = self.net_.module_.known_statistics(split.place.dtype)
-        else:
-            weights = split.train.member_weights(split.train_index)
-            table = split.train.table
-            learned = learn_statistics(table.numbers, table.levels, sizes, weights, self.numeric_scaling)
-            inputs = Inputs(learned, one_hot, embedded, CLIP, split.place.dtype)
-            center, scale = self._target_statistics(split.train.target, weights)
-        return Network(
-            inputs,
-            [sizes[j] for j in embedded],
-            EMBEDDING_WIDTH,
-            structure["hidden"],
-            self.target_encoder_.n_raw_,
-            _registered(activations, self.activation),
-            self.batch_norm,
-            structure["dropout"],
-            self.input_dropout,
-            center,
-            scale,
-        )
+            return self.net_.module_.known_statistics(split.place.dtype)
+        one_hot = [j for j, size in enumerate(sizes) if 0 < size <= ONE_HOT_MAX]
+        weights = split.train.member_weights(split.train_index)
+        table = split.train.table
+        learned = learn_statistics(table.numbers, table.levels, sizes, weights, self.numeric_scaling)
+        inputs = Inputs(learned, one_hot, embedded, CLIP, split.place.dtype)
+        return inputs, self._target_statistics(split.train.target, weights)
 
     def _train(self, net: Net, split: Split, hooks: list[Any]) -> None:
         """Train, and keep what was reached: also after an interrupt, once an epoch is done."""
@@ -455,8 +408,3 @@ class _Seen:
     X: Any
     raw: Tensor
     member: int
-
-
-def _registered(module: Any, name: Any) -> Any:
-    """A function by its name in a registry module; a callable is itself."""
-    return getattr(module, name) if isinstance(name, str) else name

@@ -40,10 +40,9 @@ def check_weights(weight: Any, X: Any, name: str = "sample_weight") -> np.ndarra
     """Weights ``(rows,)`` in float64, or None; negative weights and weights that are all zero are refused."""
     if weight is None:
         return None
-    checked = _check_sample_weight(weight, X, dtype=np.float64, ensure_non_negative=True)
-    if not checked.any():
+    if not np.any(np.asarray(weight)):
         raise ValueError(f"All values of {name} are zero: no row is left to learn from. Give some rows a weight above 0.")
-    return checked
+    return _check_sample_weight(weight, X, dtype=np.float64, ensure_non_negative=True)
 
 
 def check_magnitude(values: np.ndarray, name: str) -> None:

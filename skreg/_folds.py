@@ -1,6 +1,10 @@
 """Folds: which rows each member holds out to be watched on."""
 
+import warnings
+
 import numpy as np
+
+MIN_VALIDATION_ROWS = 30
 
 
 def assign_folds(strata: np.ndarray, n_folds: int, rng: np.random.RandomState) -> np.ndarray:
@@ -23,3 +27,14 @@ def assign_folds(strata: np.ndarray, n_folds: int, rng: np.random.RandomState) -
     if len(sizes) > 1:
         folds[sizes[np.unique(strata, return_inverse=True)[1]] == 1] = -1
     return folds
+
+
+def warn_if_few(n_rows: int) -> None:
+    """Warn where a member is watched on too few rows."""
+    if n_rows < MIN_VALIDATION_ROWS:
+        warnings.warn(
+            f"Early stopping watches only {n_rows} validation rows, too few to tell a gain from luck. Give more with "
+            "X_val= or a larger validation_fraction, or train to the end with early_stopping=False.",
+            UserWarning,
+            stacklevel=2,
+        )

@@ -286,13 +286,13 @@ class Network(nn.Module):
         embedded = [] if self.embeddings is None else [self.embeddings.weight]
         return [*embedded, *(linear.weight for linear in self.linears)]
 
-    def known_statistics(self, dtype: torch.dtype) -> tuple[Inputs, np.ndarray | None, np.ndarray | None]:
+    def known_statistics(self, dtype: torch.dtype) -> tuple[Inputs, tuple[np.ndarray, np.ndarray] | None]:
         """A copy of the inputs for another network, and the statistics of the target."""
         inputs = copy.deepcopy(self.inputs)
         inputs.dtype = dtype
         if self.target_center is None:
-            return inputs, None, None
-        return inputs, *(b[:, 0].cpu().numpy() for b in (self.target_center, self.target_scale))
+            return inputs, None
+        return inputs, (self.target_center[:, 0].cpu().numpy(), self.target_scale[:, 0].cpu().numpy())
 
     def effective_layers(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Weights ``(fan_in, fan_out)`` and bias ``(fan_out,)`` of each layer of the first member.

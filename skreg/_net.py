@@ -14,8 +14,8 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback, EpochTimer, PrintLog
 from torch import Tensor
 
-from ._monitor import Monitor
 from ._module import Network
+from ._monitor import Monitor
 from ._random import Noise, Streams
 from ._rows import Batch, Batches, Rows
 from ._solvers import Solver, make_optimizer
@@ -100,7 +100,7 @@ class Net(NeuralNet):
         weights = self.module_.weights()
         taken = {id(weight) for weight in weights}
         others = [p for p in self.module_.parameters() if id(p) not in taken]
-        self.optimizer_ = make_optimizer(self.solver, weights, others, self.lr, self.weight_decay)
+        self.optimizer_ = make_optimizer(self.solver, weights, others, self.weight_decay)
         self.stopping_ = Stopping(self.module_.n_members, self.patience, self.min_delta)
         self.streams_ = Streams(self.seeds)
         self.epoch_ = 0
@@ -252,7 +252,7 @@ class Net(NeuralNet):
 
     def _solver(self) -> Solver:
         weights = [linear.weight for linear in self.module_.linears]
-        return Solver(self.optimizer_, weights, self.weight_decay, self.penalty, self.constraint, self.clip_norm)
+        return Solver(self.optimizer_, weights, self.penalty, self.constraint, self.clip_norm)
 
     # what is known after an epoch
 
@@ -281,6 +281,7 @@ class Net(NeuralNet):
         copied = copy.copy(self)
         copied.callbacks, copied.callbacks_ = None, []
         vars(copied)["module"] = vars(copied)["module_"] = copy.deepcopy(self.module_)
+        copied.optimizer_ = None
         copied.history = copy.deepcopy(self.history)
         copied.stopping_ = copy.deepcopy(self.stopping_)
         copied.stopping_.restore(copied._trained())
@@ -300,8 +301,9 @@ class Net(NeuralNet):
         self.callbacks_ = [(name, callback) for name, callback in self.callbacks_ if callback not in hooks]
         self.stopping_.kept = None
         self._solver().zero_grad()
+        self.module = type(self.module_)
         if not keep_state:
-            self.optimizer_.state.clear()
+            self.optimizer_ = None
 
     def state_dict(self) -> dict[str, Any]:
         """All that a running fit knows at the end of an epoch, in tensors and plain values.
@@ -330,9 +332,8 @@ class Net(NeuralNet):
         """Go on from the weights of an earlier net, and from its optimiser's moments and streams where they fit."""
         self.module_.load_state_dict(earlier.module_.state_dict())
         self.streams_.load_state_dict(earlier.streams_.state_dict())
-        if earlier.solver == self.solver:
-            moments = earlier.optimizer_.state_dict()["state"]
-            self.optimizer_.load_state_dict({**self.optimizer_.state_dict(), "state": copy.deepcopy(moments)})
+        if earlier.solver == self.solver and earlier.optimizer_ is not None:
+            self.optimizer_.load_state_dict(earlier.optimizer_.state_dict())
 
     # skorch callbacks of a batch
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -13,13 +13,45 @@ from ._monitor import LossMonitor, Monitor, ScorerMonitor
 from ._rows import Rows
 from ._table import Table
 
+BATCH_SIZES = ((1024, 64), (4096, 128), (32_768, 256), (131_072, 512), (np.inf, 1024))
+
 
 @dataclass(frozen=True)
 class Place:
-    """Precision and device of a fit."""
+    """Device, precision and rows of a step.
 
-    dtype: torch.dtype
+    Attributes
+    ----------
+    device : torch.device
+        Where the fit runs.
+    batch_size : int
+        Most rows of a step.
+    dtype : torch.dtype
+        float64 where all rows make one batch, so that gradient descent is exact there, else float32.
+    """
+
     device: torch.device
+    batch_size: int
+    dtype: torch.dtype
+
+    @classmethod
+    def of(cls, device: str, n_rows: int, batch_size: int | str) -> Self:
+        """The place of a fit of ``n_rows`` rows, "auto" resolved."""
+        place = _device(device)
+        rows = next(size for most, size in BATCH_SIZES if n_rows <= most) if batch_size == "auto" else int(batch_size)
+        exact = n_rows <= rows and place.type != "mps"
+        return cls(place, rows, torch.float64 if exact else torch.float32)
+
+
+def _device(name: str) -> torch.device:
+    known = name
+    if name == "auto":
+        known = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        return torch.empty(0, device=known).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise ValueError(f"device={name!r} cannot be used here ({reason}). Leave device='auto'.") from error
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,10 @@
-"""A solver makes one step of the weights: penalty, clipping, the optimiser, proximal step, constraint."""
+"""A solver makes one step of the weights: penalty, clipping, the optimiser, proximal step, constraint.
 
-from collections.abc import Iterator
+The optimisers are torch's own kernels on stacked tensors, without ``torch.optim``: on a small network its Python takes
+three quarters of a step's update, and its first use imports the compiler, which takes longer than many a fit.
+"""
+
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -9,21 +13,139 @@ from torch import Tensor
 from .constraints import MaxNorm
 from .penalties import ElasticNet
 
-SOLVERS = ("adam", "adamw", "sgd")
-MOMENTUM = 0.9
 
+class Optimizer(ABC):
+    """Update of the parameters from their gradients, with decoupled decay [Loshchilov & Hutter 2019].
 
-def make_optimizer(name: str, weights: list[Tensor], others: list[Tensor], lr: float, decay: float) -> Any:
-    """The torch optimiser of a solver; penalised and decayed weights are its first group.
+    Parameters
+    ----------
+    weights, others : list of Tensor
+        Parameters with decay, and without.
+    decay : float
+        Each step multiplies the weights by ``1 - lr * decay``.
 
-    ``"adamw"`` has betas (0.9, 0.95), ``"adam"`` scikit-learn's (0.9, 0.999), ``"sgd"`` Nesterov momentum 0.9.
-    Decay is decoupled [Loshchilov & Hutter 2019]: AdamW's own, or for sgd the solver's.
+    Attributes
+    ----------
+    param_groups : list of dict
+        ``params`` and ``lr``, for callbacks that look for them where torch's optimisers have them.
     """
-    adaptive = name != "sgd"
-    groups = [{"params": weights, "weight_decay": decay if adaptive else 0.0}, {"params": others, "weight_decay": 0.0}]
-    if adaptive:
-        return torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.95 if name == "adamw" else 0.999), fused=True)
-    return torch.optim.SGD(groups, lr=lr, momentum=MOMENTUM, nesterov=True, fused=True)
+
+    def __init__(self, weights: list[Tensor], others: list[Tensor], decay: float) -> None:
+        self.weights, self.decay = weights, decay
+        self.parameters = [*weights, *others]
+        self.param_groups = [{"params": self.parameters, "lr": 0.0}]
+
+    @abstractmethod
+    def update(self, lr: float) -> None:
+        """One step from the gradients in place."""
+
+    @abstractmethod
+    def reach(self, i: int, lr: float) -> Tensor | float:
+        """How far a lasting unit of gradient moves weight ``i`` in a step: the optimiser's metric."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """Moments and counts."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from ``state``."""
+        for name, values in state.items():
+            torch._foreach_copy_(getattr(self, name), values)
+
+
+class Adam(Optimizer):
+    """AdamW; without decay Adam [Kingma & Ba 2015].
+
+    Parameters
+    ----------
+    weights, others, decay
+        See ``Optimizer``.
+    beta2 : float
+        Forgetting of the squared gradients.
+    """
+
+    beta1, eps = 0.9, 1e-8
+
+    def __init__(self, weights: list[Tensor], others: list[Tensor], decay: float, beta2: float) -> None:
+        super().__init__(weights, others, decay)
+        self.beta2 = beta2
+        self.means = [torch.zeros_like(p, requires_grad=False) for p in self.parameters]
+        self.squares = [torch.zeros_like(p, requires_grad=False) for p in self.parameters]
+        self.count = [torch.zeros((), dtype=torch.float32, device=self.parameters[0].device)]
+
+    def update(self, lr: float) -> None:
+        """One step of the fused kernel for the weights, one for the others."""
+        self.count[0] += 1
+        n = len(self.weights)
+        for part, decay in ((slice(0, n), self.decay), (slice(n, None), 0.0)):
+            parameters = self.parameters[part]
+            torch._fused_adamw_(
+                parameters,
+                [p.grad for p in parameters],
+                self.means[part],
+                self.squares[part],
+                [],
+                self.count * len(parameters),
+                lr=lr,
+                beta1=self.beta1,
+                beta2=self.beta2,
+                weight_decay=decay,
+                eps=self.eps,
+                amsgrad=False,
+                maximize=False,
+            )
+
+    def reach(self, i: int, lr: float) -> Tensor:
+        """The rate over the root of the corrected second moment."""
+        return lr / ((self.squares[i] / (1 - self.beta2 ** self.count[0])).sqrt_() + self.eps)
+
+    def state_dict(self) -> dict[str, Any]:
+        """First and second moments and the count of steps."""
+        return {"means": self.means, "squares": self.squares, "count": self.count}
+
+
+class Sgd(Optimizer):
+    """Gradient descent with Nesterov momentum [Sutskever et al. 2013].
+
+    Parameters
+    ----------
+    weights, others, decay
+        See ``Optimizer``.
+    """
+
+    momentum = 0.9
+
+    def __init__(self, weights: list[Tensor], others: list[Tensor], decay: float) -> None:
+        super().__init__(weights, others, decay)
+        self.velocities = [torch.zeros_like(p, requires_grad=False) for p in self.parameters]
+
+    def update(self, lr: float) -> None:
+        """Decay, then a step along gradient and momentum."""
+        gradients = [p.grad for p in self.parameters]
+        if self.decay:
+            torch._foreach_mul_(self.weights, 1 - lr * self.decay)
+        torch._foreach_mul_(self.velocities, self.momentum)
+        torch._foreach_add_(self.velocities, gradients)
+        torch._foreach_add_(gradients, self.velocities, alpha=self.momentum)
+        torch._foreach_add_(self.parameters, gradients, alpha=-lr)
+
+    def reach(self, i: int, lr: float) -> float:
+        """Momentum repeats a lasting gradient ``1 / (1 - momentum)`` times."""
+        return lr / (1 - self.momentum)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The velocities."""
+        return {"velocities": self.velocities}
+
+
+def make_optimizer(name: str, weights: list[Tensor], others: list[Tensor], decay: float) -> Optimizer:
+    """The optimiser of a solver: "adamw" has betas (0.9, 0.95), "adam" scikit-learn's (0.9, 0.999)."""
+    if name == "sgd":
+        return Sgd(weights, others, decay)
+    return Adam(weights, others, decay, beta2={"adamw": 0.95, "adam": 0.999}[name])
+
+
+SOLVERS = ("adam", "adamw", "sgd")
 
 
 class Solver:
@@ -31,14 +153,12 @@ class Solver:
 
     Parameters
     ----------
-    optimizer : torch.optim.Optimizer
-        As ``make_optimizer`` makes it.
+    optimizer : Optimizer
+        Updates the parameters.
     constrained : list of Tensor
         Weights on which the constraint acts.
-    decay : float
-        Decoupled weight decay.
     penalty : ElasticNet or None
-        Acts on the weights of the first group.
+        Acts on the optimiser's weights.
     constraint : MaxNorm or None
         Projection after every step.
     clip_norm : float or None
@@ -47,101 +167,42 @@ class Solver:
 
     def __init__(
         self,
-        optimizer: torch.optim.Optimizer,
+        optimizer: Optimizer,
         constrained: list[Tensor],
-        decay: float,
         penalty: ElasticNet | None,
         constraint: MaxNorm | None,
         clip_norm: float | None,
     ) -> None:
-        self.optimizer = optimizer
-        self._weights: list[Tensor] = optimizer.param_groups[0]["params"]
-        self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        self._constrained = constrained
-        self._adaptive = isinstance(optimizer, torch.optim.AdamW)
-        self._decay = 0.0 if self._adaptive else decay
+        self.optimizer, self._constrained = optimizer, constrained
         self._penalty, self._constraint, self._clip_norm = penalty, constraint, clip_norm
-        self._known_moments: list[tuple[list[Tensor], ...]] | None = None
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
-        for parameter in self._parameters:
+        for parameter in self.optimizer.parameters:
             parameter.grad = None
 
     @torch.no_grad()
     def step(self, lr: float) -> None:
         """One step at learning rate ``lr``, from the gradients in place."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        if self._penalty is not None and self._penalty.l2:
-            for weight in self._weights:
-                self._penalty.add_gradient_(weight.grad, weight)
+        optimizer, penalty = self.optimizer, self._penalty
+        optimizer.param_groups[0]["lr"] = lr
+        if penalty is not None and penalty.l2:
+            for weight in optimizer.weights:
+                penalty.add_gradient_(weight.grad, weight)
         if self._clip_norm is not None:
-            self._clip()
-        if self._decay:
-            torch._foreach_mul_(self._weights, 1 - lr * self._decay)
-        self._advance()
-        if self._penalty is not None and self._penalty.l1:
-            for weight, step in zip(self._weights, self._steps(lr), strict=True):
-                self._penalty.proximal_(weight, step)
+            _clip([p.grad for p in optimizer.parameters], self._clip_norm)
+        optimizer.update(lr)
+        if penalty is not None and penalty.l1:
+            for i, weight in enumerate(optimizer.weights):
+                penalty.proximal_(weight, optimizer.reach(i, lr))
         if self._constraint is not None:
             for weight in self._constrained:
                 self._constraint.project_(weight)
 
-    def _advance(self) -> None:
-        """The optimiser's own step.
 
-        ``optimizer.step()`` spends three quarters of its time on a small network in Python (36 of 45 us, measured for
-        four tensors in two groups), so after the first step, which makes the state, its kernel is called directly.
-        """
-        if not self._adaptive or not self.optimizer.state:
-            self.optimizer.step()
-            return
-        for group, moments in zip(self.optimizer.param_groups, self._moments(), strict=True):
-            means, squares, steps = moments
-            torch._foreach_add_(steps, 1)
-            torch._fused_adamw_(
-                group["params"],
-                [p.grad for p in group["params"]],
-                means,
-                squares,
-                [],
-                steps,
-                lr=group["lr"],
-                beta1=group["betas"][0],
-                beta2=group["betas"][1],
-                weight_decay=group["weight_decay"],
-                eps=group["eps"],
-                amsgrad=False,
-                maximize=False,
-            )
-
-    def _moments(self) -> list[tuple[list[Tensor], ...]]:
-        """Means, squares and step counts of each group, looked up once."""
-        if self._known_moments is None:
-            states = [[self.optimizer.state[p] for p in group["params"]] for group in self.optimizer.param_groups]
-            names = ("exp_avg", "exp_avg_sq", "step")
-            self._known_moments = [tuple([state[name] for state in group] for name in names) for group in states]
-        return self._known_moments
-
-    def _clip(self) -> None:
-        """Scale the gradient of each member that is too long, down to the norm allowed."""
-        gradients = [p.grad for p in self._parameters]
-        squares = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0)
-        factor = (self._clip_norm / squares.sqrt().clamp(min=1e-30)).clamp(max=1)
-        for gradient in gradients:
-            gradient.mul_(factor.view(-1, *[1] * (gradient.dim() - 1)))
-
-    def _steps(self, lr: float) -> Iterator[Tensor | float]:
-        """How far a unit of gradient moves each weight: the optimiser's metric.
-
-        Momentum repeats a constant gradient 1 / (1 - momentum) times.
-        """
-        group = self.optimizer.param_groups[0]
-        for weight in self._weights:
-            if not self._adaptive:
-                yield lr / (1 - MOMENTUM)
-                continue
-            state = self.optimizer.state[weight]
-            correction = 1 - group["betas"][1] ** state["step"]
-            yield lr / ((state["exp_avg_sq"] / correction).sqrt_() + group["eps"])
+def _clip(gradients: list[Tensor], limit: float) -> None:
+    """Scale the gradient of each member that is longer than ``limit`` down to it."""
+    squares = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0)
+    factor = (limit / squares.sqrt().clamp(min=1e-30)).clamp(max=1)
+    for gradient in gradients:
+        gradient.mul_(factor.view(-1, *[1] * (gradient.dim() - 1)))

@@ -41,7 +41,7 @@ class Table:
 
 def is_frame(X: Any) -> bool:
     """Whether ``X`` is a data frame that narwhals knows: pandas, polars, pyarrow..."""
-    return isinstance(nw.from_native(X, eager_only=True, pass_through=True), nw.DataFrame)
+    return nw.dependencies.is_into_dataframe(X)
 
 
 class TableEncoder:
@@ -91,6 +91,7 @@ class TableEncoder:
         codes = np.zeros((columns.n_rows, len(self.categorical_)), dtype=np.int32)
         for code, j, levels in zip(codes.T, self.categorical_, self.levels_, strict=True):
             values, missing = columns.values(j), columns.missing(j)
+            _refuse_other_kind(columns.names[j], levels, values[~missing])
             code[:] = [0 if m else levels.get(v, 0) for v, m in zip(values.tolist(), missing.tolist(), strict=True)]
         return Table(columns.numbers(self.numeric_), codes)
 
@@ -214,7 +215,7 @@ class _Columns:
 def check_table(X: Any) -> Any:
     """``X`` as a frame, a float array, an object array or a CSR array; infinities refused, NaN let through."""
     if is_frame(X):
-        frame = nw.from_native(X, eager_only=True)
+        frame = _named_uniquely(X)
         if len(frame) == 0 or len(frame.columns) == 0:
             raise ValueError(
                 f"Found array with {len(frame)} sample(s) and {len(frame.columns)} feature(s) "
@@ -228,6 +229,13 @@ def check_table(X: Any) -> Any:
     X = check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32], ensure_all_finite="allow-nan")
     check_magnitude(X.data if sparse.issparse(X) else X, "X")
     return X
+
+
+def _named_uniquely(X: Any) -> nw.DataFrame:
+    try:
+        return nw.from_native(X, eager_only=True)
+    except nw.exceptions.DuplicateError as error:
+        raise ValueError("X has several columns of the same name. Rename or drop the repeated ones.") from error
 
 
 def _refuse_infinity(numbers: np.ndarray) -> None:
@@ -244,6 +252,15 @@ def _holds_categories(values: np.ndarray, name: Any) -> bool:
             f"Column {name!r} holds a {unhashable[0].__name__}; each argument must be a string or a number."
         )
     return not all(issubclass(kind, Real | type(None)) and kind is not bool for kind in kinds)
+
+
+def _refuse_other_kind(name: Any, levels: dict[Any, int], seen: np.ndarray) -> None:
+    """Refuse a text column that came back as numbers: every level would be unknown, and nobody would be told."""
+    if levels and len(seen) and all(isinstance(v, str) for v in levels) and not any(isinstance(v, str) for v in seen):
+        raise ValueError(
+            f"Column {name!r} held text when the estimator was fitted and holds {seen.dtype} values now. Convert it "
+            "back to text."
+        )
 
 
 def _kind(values: np.ndarray) -> str:

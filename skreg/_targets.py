@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_y
@@ -32,7 +33,7 @@ class ClassTarget:
         n_classes = len(self.classes_)
         if n_classes < 2:
             raise ValueError(
-                f"Classifier can't train when only one class is present: every row has the class {self.classes_[0]!r}. "
+                f"Classifier can't train when only one class is present: every row has the class {self.classes_.tolist()[0]!r}. "
                 "Give rows of at least two classes, with weights above 0."
             )
         self.kind_, self.n_raw_ = ("binary", 1) if n_classes == 2 else ("multiclass", n_classes)
@@ -43,8 +44,7 @@ class ClassTarget:
         """``y`` as labels ``(rows,)`` or a 0/1 matrix ``(rows, labels)``; anything else is refused."""
         check_classification_targets(y)
         if type_of_target(y, input_name="y") == "multilabel-indicator":
-            return check_array(y, accept_sparse=True, dtype=np.float64, input_name="y", ensure_min_samples=1).todense() \
-                if hasattr(y, "todense") else check_array(y, dtype=np.float64, input_name="y")
+            return check_array(y.toarray() if sparse.issparse(y) else y, dtype=np.float64, input_name="y")
         return column_or_1d(y, warn=True)
 
     def transform(self, y: np.ndarray) -> np.ndarray:
@@ -84,7 +84,7 @@ class NumberTarget:
     def check(y: Any) -> np.ndarray:
         """``y`` as finite numbers ``(rows,)`` or ``(rows, outputs)`` in float64."""
         y = _check_y(y, multi_output=True, y_numeric=True)
-        y = np.asarray(y.todense() if hasattr(y, "todense") else y, dtype=np.float64)
+        y = (y.toarray() if sparse.issparse(y) else y).astype(np.float64)
         check_magnitude(y, "y")
         return y
 

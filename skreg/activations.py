@@ -55,7 +55,7 @@ def silu(x: Tensor) -> Tensor:
 
 
 def mish(x: Tensor) -> Tensor:
-    """x tanh(softplus(x)) [Misra 2020]. Not vectorised on CPU: several times the cost of ``silu``."""
+    """X tanh(softplus(x)) [Misra 2020]. Not vectorised on CPU: several times the cost of ``silu``."""
     return F.mish(x)
 
 

@@ -1,0 +1,126 @@
+"""A blueprint is the structure of a network as an estimator's parameters say it, checked before any work."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import activations, initializers, schedules
+from ._checks import layer_sizes, rate_per_layer, refuse
+from ._module import Inputs, Network
+
+EMBEDDING_WIDTH = 8
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """Structure of a network and the course of its learning rate.
+
+    Attributes
+    ----------
+    hidden : tuple of int
+        Widths of the hidden layers.
+    dropout : tuple of float
+        Rate after each.
+    input_dropout : float
+        Rate on the inputs.
+    batch_norm : bool
+        Whether batch norm stands before each activation.
+    activation, schedule : callable
+        Functions of a tensor, and of the progress.
+    init : Initializer
+        Draws weights.
+    """
+
+    hidden: tuple[int, ...]
+    dropout: tuple[float, ...]
+    input_dropout: float
+    batch_norm: bool
+    activation: Callable[[Tensor], Tensor]
+    schedule: Callable[[float], float]
+    init: initializers.Initializer
+
+    @classmethod
+    def of(cls, estimator: Any) -> Self:
+        """The blueprint of an estimator's parameters; what hangs together wrongly is refused."""
+        hidden = layer_sizes(estimator, estimator.hidden_layer_sizes)
+        activation = _activation(estimator)
+        init = estimator.init
+        if init == "auto":
+            init = getattr(activation, "init", activations.DEFAULT_INIT)
+        return cls(
+            hidden,
+            rate_per_layer(estimator, "dropout", estimator.dropout, len(hidden)),
+            estimator.input_dropout,
+            estimator.batch_norm,
+            activation,
+            _schedule(estimator),
+            getattr(initializers, init),
+        )
+
+    def network(
+        self,
+        inputs: Inputs,
+        embedding_sizes: list[int],
+        n_raw: int,
+        target_statistics: tuple[np.ndarray, np.ndarray] | None,
+        seeds: list[int],
+    ) -> Network:
+        """The network, its weights drawn.
+
+        Parameters
+        ----------
+        inputs : Inputs
+            The members' view of the table.
+        embedding_sizes : list of int
+            Levels of the categories with an embedding.
+        n_raw : int
+            Raw outputs.
+        target_statistics : pair of ndarray of shape (members, n_raw), or None
+            Mean and spread of a target that is standardised.
+        seeds : list of int
+            A seed for the weights of each member.
+        """
+        network = Network(
+            inputs,
+            embedding_sizes,
+            EMBEDDING_WIDTH,
+            self.hidden,
+            n_raw,
+            self.activation,
+            self.batch_norm,
+            self.dropout,
+            self.input_dropout,
+            *(target_statistics or (None, None)),
+        )
+        network.draw(self.init, seeds)
+        return network
+
+
+def _activation(estimator: Any) -> Callable[[Tensor], Tensor]:
+    activation = estimator.activation
+    if isinstance(activation, str):
+        return getattr(activations, activation)
+    probe = torch.linspace(-1, 1, 6).view(1, 2, 3)
+    try:
+        kept = isinstance(result := activation(probe), Tensor) and result.shape == probe.shape
+    except Exception as error:
+        raise ValueError(f"The callable given as 'activation' failed on a tensor: {error}") from error
+    if not kept:
+        raise refuse(estimator, "activation", "a name, or a callable that keeps the shape of its tensor", activation)
+    return activation
+
+
+def _schedule(estimator: Any) -> Callable[[float], float]:
+    schedule = estimator.learning_rate
+    if isinstance(schedule, str):
+        return getattr(schedules, schedule)
+    factors = [schedule(progress) for progress in (0.0, 0.5, 1.0)]
+    if not all(isinstance(factor, int | float) and isfinite(factor) and factor >= 0 for factor in factors):
+        must = "a name, or a callable from a progress in [0, 1] to a finite factor of at least 0"
+        raise ValueError(f"{refuse(estimator, 'learning_rate', must, schedule)} It gives {factors} at 0, 0.5 and 1.")
+    return schedule
