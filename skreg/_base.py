@@ -4,7 +4,6 @@ Read ``fit`` first. The classifier and the regressor add what a target is, and w
 """
 
 import copy
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ import numpy as np
 import torch
 from scipy import sparse
 from sklearn.base import BaseEstimator, _fit_context
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.utils import Tags, _safe_indexing, check_consistent_length, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -34,6 +32,7 @@ from ._progress import CallbackSupportMixin, FitProgress, with_callbacks
 from ._random import member_seeds
 from ._rows import as_tensor
 from ._solvers import SOLVERS
+from ._stopping import judge
 from ._table import TableEncoder, check_table
 from ._threads import torch_threads
 from .callbacks import check_callbacks
@@ -220,7 +219,8 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
             rng = np.random.RandomState(self.seed_)
             folds = assign_folds(self.target_encoder_.strata(train.y), n_folds, rng)
             held = [folds == member % n_folds for member in range(members)]
-            split = Split(train, [np.flatnonzero(~h) for h in held], train, [np.flatnonzero(h) for h in held], place)
+            kept, watched = ([np.flatnonzero(mask) for mask in masks] for masks in ([~h for h in held], held))
+            split = Split(train, kept, train, watched, place, n_folds)
         warn_if_few(min(map(len, split.watched_index)))
         return split
 
@@ -282,25 +282,11 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
             net.finish(hooks, self.warm_start)
             if net.epoch_:
                 vars(self).update(self._fitted(net))
-        self._judge(net)
-
-    def _judge(self, net: Net) -> None:
-        """Say when a loss was not finite; a member that never had a good epoch has no weights to go back to."""
-        stopping = net.stopping_
-        advice = (
+        judge(
+            net.stopping_,
             f"Lower learning_rate_init (now {self.learning_rate_init}), set clip_norm=1.0, or scale the numbers "
-            f"(numeric_scaling={self.numeric_scaling!r})."
+            f"(numeric_scaling={self.numeric_scaling!r}).",
         )
-        if bool((stopping.best_epoch == 0).any()):
-            raise ValueError(f"The training diverged in its first epoch: the loss or the weights are not finite. {advice}")
-        if bool(stopping.diverged.any()):
-            last = int(stopping.best_epoch[stopping.diverged].min())
-            warnings.warn(
-                f"The training diverged: the loss or the weights were not finite after epoch {net.epoch_}, and the "
-                f"weights went back to those of epoch {last}. {advice}",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
 
     def _resume(self, net: Net) -> None:
         """Take over the weights of the last fit."""
@@ -330,8 +316,9 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
         if not split.covers_all:
             return
         raw, _, _ = self.net_.raw_of(split.watched_rows())
-        decoded = [self._decode(raw[m : m + 1, : len(rows)], slice(m, m + 1)) for m, rows in enumerate(split.watched_index)]
-        rows = np.concatenate(split.watched_index)
+        index = split.watched_index
+        decoded = [self._decode(raw[m : m + 1, : len(rows)], slice(m, m + 1)) for m, rows in enumerate(index)]
+        rows = np.concatenate(index)
         _, y, weight = split.train.as_given(rows)
         shown, self.oof_score_ = self._out_of_fold(np.concatenate(decoded), y, weight)
         given = np.arange(split.train.n_given)[split.train.kept]
@@ -367,7 +354,7 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
             yield raw
 
     def _view(self, net: Net, member: int, raw: Tensor, X: Any) -> Self:
-        """This estimator as if ``net`` were fitted and had the one member, its raw output for ``X`` at hand."""
+        """The estimator as if ``net`` were fitted and had the one member, its raw output for ``X`` at hand."""
         view = copy.copy(self)
         view.net_, view._seen = net, _Seen(X, raw.unsqueeze(0), member)
         return view

@@ -41,7 +41,7 @@ def check_weights(weight: Any, X: Any, name: str = "sample_weight") -> np.ndarra
     if weight is None:
         return None
     if not np.any(np.asarray(weight)):
-        raise ValueError(f"All values of {name} are zero: no row is left to learn from. Give some rows a weight above 0.")
+        raise ValueError(f"All values of {name} are zero: no row is left to learn from. Give some a weight above 0.")
     return _check_sample_weight(weight, X, dtype=np.float64, ensure_non_negative=True)
 
 

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -257,7 +258,7 @@ class Network(nn.Module):
         self.inputs = inputs
         self.embeddings = Embeddings(members, embedding_sizes, embedding_width, dtype) if embedding_sizes else None
         widths = [inputs.width + embedding_width * len(embedding_sizes), *hidden]
-        self.hidden = nn.ModuleList(Linear(members, a, b, dtype) for a, b in zip(widths, widths[1:], strict=False))
+        self.hidden = nn.ModuleList(Linear(members, a, b, dtype) for a, b in pairwise(widths))
         self.norms = nn.ModuleList(BatchNorm(members, b, dtype) if batch_norm else nn.Identity() for b in hidden)
         self.batch_norm = batch_norm
         self.head = Linear(members, widths[-1], n_raw, dtype)
@@ -315,9 +316,7 @@ class Network(nn.Module):
         for linear in self.linears:
             linear.draw(init, generators)
 
-    def prepare(
-        self, numbers: Tensor, levels: Tensor | None, target: Tensor
-    ) -> tuple[Tensor, Tensor | None, Tensor]:
+    def prepare(self, numbers: Tensor, levels: Tensor | None, target: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
         """Inputs, codes to embed and the target as the loss wants it."""
         if self.target_center is not None:
             target = (target - self.target_center) / self.target_scale

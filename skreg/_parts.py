@@ -115,6 +115,8 @@ class Split:
         Rows of each member.
     place : Place
         Precision and device.
+    n_folds : int
+        In how many folds the rows were cut; 0 if they were not.
     """
 
     train: Part
@@ -122,6 +124,7 @@ class Split:
     watched: Part | None
     watched_index: list[np.ndarray]
     place: Place
+    n_folds: int = 0
 
     def train_rows(self) -> Rows:
         """What each member trains on."""
@@ -141,5 +144,5 @@ class Split:
 
     @property
     def covers_all(self) -> bool:
-        """Whether each training row is held out by some member, but for classes of a single row."""
-        return self.watched is self.train and len(np.unique(np.concatenate(self.watched_index))) > 0.99 * len(self.train)
+        """Whether the folds that members hold out cover the training rows."""
+        return self.watched is self.train and len(self.watched_index) >= self.n_folds

@@ -72,7 +72,6 @@ class FitProgress:
             self._fit = estimator._init_callback_context(max_subtasks=max_epochs)
             self._fit.call_on_fit_task_begin(**self._told)
 
-
     def _begin(self) -> None:
         self._epoch = self._fit.subcontext(task_name="epoch")
         self._epoch.call_on_fit_task_begin(**self._told)

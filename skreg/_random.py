@@ -97,4 +97,3 @@ class Noise:
         if rate not in self._masks:
             self._masks[rate] = (self._pool >= rate).to(self._pool.dtype) / (1 - rate)
         return self._masks[rate]
-

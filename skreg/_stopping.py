@@ -1,8 +1,10 @@
-"""The bookkeeping of early stopping: best score, best epoch and patience left of each member, and the weights to keep."""
+"""The bookkeeping of early stopping: each member's best score, best epoch, patience left, and the weights to keep."""
 
+import warnings
 from typing import Any
 
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 Snapshot = list[Tensor]
@@ -83,3 +85,23 @@ class Stopping:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from ``state``."""
         vars(self).update(state)
+
+
+def judge(stopping: Stopping, advice: str) -> None:
+    """Say it when a training diverged; a member that never had a good epoch has no weights to go back to.
+
+    Raises
+    ------
+    ValueError
+        If a member diverged in its first epoch.
+    """
+    what = "the loss or the weights are not finite"
+    if bool((stopping.best_epoch == 0).any()):
+        raise ValueError(f"The training diverged in its first epoch: {what}. {advice}")
+    if bool(stopping.diverged.any()):
+        last = int(stopping.best_epoch[stopping.diverged].min())
+        warnings.warn(
+            f"The training diverged: {what}. The weights went back to those of epoch {last}. {advice}",
+            ConvergenceWarning,
+            stacklevel=2,
+        )

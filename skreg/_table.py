@@ -189,10 +189,8 @@ class _Columns:
         return series.cast(nw.Float64).to_numpy() if series.dtype != nw.Float32 else series.to_numpy()
 
     def _float_type(self, positions: Sequence[int]) -> type:
-        if self.frame is not None and positions:
-            if all(self.frame[:, j].dtype == nw.Float32 for j in positions):
-                return np.float32
-        return np.float64
+        single = self.frame is not None and all(self.frame[:, j].dtype == nw.Float32 for j in positions)
+        return np.float32 if single and positions else np.float64
 
     def _looks_like_category(self, j: int) -> bool:
         if self.sparse:
@@ -224,7 +222,7 @@ def check_table(X: Any) -> Any:
         return X
     if isinstance(X, list) and np.asarray(X[0] if X else []).dtype.kind in "USO":
         X = np.array(X, dtype=object)
-    if getattr(X, "dtype", None) == object and np.ndim(X) == 2:
+    if isinstance(X, np.ndarray) and X.dtype.kind == "O" and np.ndim(X) == 2:
         return check_array(X, dtype=object, ensure_all_finite=False)
     X = check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32], ensure_all_finite="allow-nan")
     check_magnitude(X.data if sparse.issparse(X) else X, "X")

@@ -33,8 +33,8 @@ class ClassTarget:
         n_classes = len(self.classes_)
         if n_classes < 2:
             raise ValueError(
-                f"Classifier can't train when only one class is present: every row has the class {self.classes_.tolist()[0]!r}. "
-                "Give rows of at least two classes, with weights above 0."
+                "Classifier can't train when only one class is present: every row has the class "
+                f"{self.classes_.tolist()[0]!r}. Give rows of at least two classes, with weights above 0."
             )
         self.kind_, self.n_raw_ = ("binary", 1) if n_classes == 2 else ("multiclass", n_classes)
         return self

@@ -63,8 +63,8 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         ``max(n_members, round(1 / validation_fraction))`` folds, and member m holds out fold m.
         Folds are shuffled and stratified.
     monitor : "loss", scorer name or callable, default="loss"
-        What early stopping watches: the log loss on the held-out rows, a name of :func:`~sklearn.metrics.get_scorer_names`, or a
-        callable ``(estimator, X, y) -> float`` of which more is better.
+        What early stopping watches: the log loss on the held-out rows, a name of
+        :func:`~sklearn.metrics.get_scorer_names`, or a callable ``(estimator, X, y) -> float`` of which more is better.
     patience : int, default=20
         Epochs without a gain before a member stops, at least 1.
     min_delta : float, default=0.0
@@ -148,7 +148,7 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
     See Also
     --------
     RegularizedMLPRegressor : The same network for numbers.
-    sklearn.neural_network.MLPClassifier : scikit-learn's network, without dropout, norms, categories and validation sets.
+    sklearn.neural_network.MLPClassifier : scikit-learn's network, without dropout, norms and categories.
 
     References
     ----------

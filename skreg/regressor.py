@@ -62,8 +62,8 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         ``max(n_members, round(1 / validation_fraction))`` folds, and member m holds out fold m.
         Folds are shuffled.
     monitor : "loss", scorer name or callable, default="loss"
-        What early stopping watches: half the squared error of the standardised target on the held-out rows, a name of :func:`~sklearn.metrics.get_scorer_names`, or a
-        callable ``(estimator, X, y) -> float`` of which more is better.
+        What early stopping watches: half the squared error of the standardised target on the held-out rows, a name of
+        :func:`~sklearn.metrics.get_scorer_names`, or a callable ``(estimator, X, y) -> float`` of which more is better.
     patience : int, default=20
         Epochs without a gain before a member stops, at least 1.
     min_delta : float, default=0.0
@@ -143,7 +143,7 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
     See Also
     --------
     RegularizedMLPClassifier : The same network for classes.
-    sklearn.neural_network.MLPRegressor : scikit-learn's network, without dropout, norms, categories and validation sets.
+    sklearn.neural_network.MLPRegressor : scikit-learn's network, without dropout, norms and categories.
 
     References
     ----------
