@@ -29,12 +29,14 @@ class Linear(nn.Module):
         ``weight`` has shape ``(members, fan_in, fan_out)``, ``bias`` ``(members, 1, fan_out)``.
     dtype : torch.dtype
         Of both.
+    biased : bool
+        False leaves the bias away: before batch norm it would have no effect and no gradient but rounding.
     """
 
-    def __init__(self, members: int, fan_in: int, fan_out: int, dtype: torch.dtype) -> None:
+    def __init__(self, members: int, fan_in: int, fan_out: int, dtype: torch.dtype, biased: bool = True) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(members, fan_in, fan_out, dtype=dtype))
-        self.bias = nn.Parameter(torch.zeros(members, 1, fan_out, dtype=dtype))
+        self.bias = nn.Parameter(torch.zeros(members, 1, fan_out, dtype=dtype)) if biased else None
 
     def draw(self, init: Draw, generators: Sequence[Generator]) -> None:
         """Draw the weights of each member from its generator; biases start at 0."""
@@ -43,7 +45,7 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(members, rows, fan_in)`` to ``(members, rows, fan_out)``."""
-        return torch.baddbmm(self.bias, x, self.weight)
+        return torch.bmm(x, self.weight) if self.bias is None else torch.baddbmm(self.bias, x, self.weight)
 
 
 class BatchNorm(nn.Module):
@@ -66,13 +68,19 @@ class BatchNorm(nn.Module):
     def forward(self, x: Tensor, weight: Tensor | None) -> Tensor:
         """Normalise ``x``; with the weights ``(members, rows)`` of a training batch by its own statistics."""
         if weight is None:
-            return torch.addcmul(self.shift, x - self.mean, self.scale * torch.rsqrt(self.variance + self.eps))
+            factor, summand = self.as_affine()
+            return torch.addcmul(summand, x, factor)
         share = (weight / weight.sum(1, keepdim=True).clamp(min=1e-12)).unsqueeze(1)
         mean = share @ x
         centred = x - mean
         variance = share @ centred.square()
         self._remember(mean.detach(), variance.detach())
         return torch.addcmul(self.shift, centred, self.scale * torch.rsqrt(variance + self.eps))
+
+    def as_affine(self) -> tuple[Tensor, Tensor]:
+        """Factor and summand ``(members, 1, width)`` that normalise by the running statistics."""
+        factor = self.scale * torch.rsqrt(self.variance + self.eps)
+        return factor, self.shift - self.mean * factor
 
     def _remember(self, mean: Tensor, variance: Tensor) -> None:
         self.seen += 1
@@ -258,7 +266,7 @@ class Network(nn.Module):
         self.inputs = inputs
         self.embeddings = Embeddings(members, embedding_sizes, embedding_width, dtype) if embedding_sizes else None
         widths = [inputs.width + embedding_width * len(embedding_sizes), *hidden]
-        self.hidden = nn.ModuleList(Linear(members, a, b, dtype) for a, b in pairwise(widths))
+        self.hidden = nn.ModuleList(Linear(members, a, b, dtype, not batch_norm) for a, b in pairwise(widths))
         self.norms = nn.ModuleList(BatchNorm(members, b, dtype) if batch_norm else nn.Identity() for b in hidden)
         self.batch_norm = batch_norm
         self.head = Linear(members, widths[-1], n_raw, dtype)
@@ -295,17 +303,23 @@ class Network(nn.Module):
             return inputs, None
         return inputs, (self.target_center[:, 0].cpu().numpy(), self.target_scale[:, 0].cpu().numpy())
 
+    @torch.no_grad()
     def effective_layers(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Weights ``(fan_in, fan_out)`` and bias ``(fan_out,)`` of each layer of the first member.
 
-        The head's are those of the prediction: a standardised target is put back into its units.
+        They are those that predict: batch norm is folded in, and a standardised target put back into its units.
         """
-        layers = [(la.weight[0].detach().double(), la.bias[0, 0].detach().double()) for la in self.linears]
+        layers = []
+        for linear, norm in zip(self.linears, [*self.norms, None], strict=True):
+            if linear.bias is None:
+                factor, bias = norm.as_affine()
+                layers.append((linear.weight[0] * factor[0], bias[0, 0]))
+            else:
+                layers.append((linear.weight[0], linear.bias[0, 0]))
         if self.target_center is not None:
-            weight, bias = layers[-1]
-            scale = self.target_scale[0, 0]
+            (weight, bias), scale = layers[-1], self.target_scale[0, 0]
             layers[-1] = weight * scale, bias * scale + self.target_center[0, 0]
-        return [(weight.cpu().numpy(), bias.cpu().numpy()) for weight, bias in layers]
+        return [(weight.double().cpu().numpy(), bias.double().cpu().numpy()) for weight, bias in layers]
 
     @torch.no_grad()
     def draw(self, init: Draw, seeds: Sequence[int]) -> None:

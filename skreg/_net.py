@@ -310,7 +310,7 @@ class Net(NeuralNet):
 
         The order of the rows is drawn anew each epoch from ``streams``, so it is in here too.
         """
-        return {
+        state = {
             "epoch": self.epoch_,
             "module": self.module_.state_dict(),
             "optimizer": self.optimizer_.state_dict(),
@@ -318,9 +318,11 @@ class Net(NeuralNet):
             "streams": self.streams_.state_dict(),
             "history": self.history.to_list(),
         }
+        return copy.deepcopy(state)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from ``state``, in an initialised net of the same parameters."""
+        state = copy.deepcopy(state)
         self.epoch_ = state["epoch"]
         self.module_.load_state_dict(state["module"])
         self.optimizer_.load_state_dict(state["optimizer"])

@@ -131,8 +131,9 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
     oof_score_ : float
         R2 of it. A little too good, as the same rows chose the epochs.
     coefs_, intercepts_ : list of ndarray
-        Weights ``(fan_in, fan_out)`` and biases ``(fan_out,)`` of each layer, of a single member. The first layer's
-        rows are the encoded columns: numbers, missing-value indicators, one-hot levels, embeddings.
+        Weights ``(fan_in, fan_out)`` and biases ``(fan_out,)`` of each layer, of a single member; batch norm is folded
+        in, and the last layer's are in the units of the prediction. The first layer's rows are the encoded columns:
+        numbers, missing-value indicators, one-hot levels, embeddings.
     seed_ : int
         The seed drawn from ``random_state``.
     encoder_, target_encoder_ : objects
