@@ -120,8 +120,8 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
         blueprint = Blueprint.of(self)
         train = self._check_rows(X, y, sample_weight)
         held_out = self._check_held_out(X_val, y_val, sample_weight_val)
-        rng = check_random_state(self.random_state)
-        self.seed_ = int(rng.randint(np.iinfo(np.int32).max))
+        if not self._continues:
+            self.seed_ = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         metadata = {"sample_weight": sample_weight, "X_val": X_val, "y_val": y_val}
         progress = FitProgress(self, X, y, metadata, self.max_iter, lambda net: self._fitted(net.snapshot()))
         with torch_threads(self.n_threads):

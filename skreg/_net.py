@@ -6,7 +6,7 @@ batch, and the callbacks of a batch are called only where somebody listens.
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -22,8 +22,31 @@ from ._solvers import Solver, make_optimizer
 from ._stopping import Stopping
 
 PREDICT_ROWS = 4096
+PREPARED_ELEMENTS = 1 << 23
 ROW_MULTIPLE = 32
+Prepared = tuple[Tensor, Tensor | None, Tensor, Tensor]
 _BATCH_EVENTS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
+
+
+class _Blocks:
+    """Rows of each member as the layers take them, a block at a time: inputs, codes, target and weights.
+
+    Parameters
+    ----------
+    module : Network
+        Prepares them.
+    rows : Rows
+        The rows.
+    """
+
+    def __init__(self, module: Network, rows: Rows) -> None:
+        self._module, self._rows = module, rows
+
+    def __iter__(self) -> Iterator[Prepared]:
+        index, weight = self._rows.everything()
+        for start in range(0, index.shape[1], PREDICT_ROWS):
+            block = slice(start, start + PREDICT_ROWS)
+            yield *self._module.prepare(*self._rows.take(index[:, block])), weight[:, block]
 
 
 class Net(NeuralNet):
@@ -160,11 +183,12 @@ class Net(NeuralNet):
         self.watched_ = None if monitor is None else monitor.name
         batches = train.in_batches(self.batch_size)
         noise = self._noise(batches)
+        watched = None if valid is None else self._prepared(valid)
         while self.epoch_ < last and bool(self.stopping_.active.any()) and not self.stop_training_:
             self.notify("on_epoch_begin", dataset_train=train, dataset_valid=valid)
             loss = self._train_epoch(batches, noise)
             finite = torch.isfinite(loss) & self._finite_weights()
-            score = None if valid is None or monitor is None else self._validate(valid, monitor)
+            score = None if watched is None or monitor is None else self._validate(watched, monitor)
             self.epoch_ += 1
             active = self.stopping_.active
             self._record(loss[active], None if score is None else score[active], monitor)
@@ -199,21 +223,26 @@ class Net(NeuralNet):
         solver.zero_grad()
         return (total / n_steps).double().cpu()
 
-    def _validate(self, valid: Rows, monitor: Monitor) -> Tensor:
+    def _validate(self, watched: Iterable[Prepared], monitor: Monitor) -> Tensor:
         """Score of each member on its validation rows."""
-        raw, target, weight = self.raw_of(valid)
+        raw, target, weight = self._raw_of(watched)
         loss = self.criterion_(raw, target, weight / weight.sum(1, keepdim=True))
         return monitor(raw, loss.double().cpu()).double()
 
     def raw_of(self, rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
         """Raw output, target and weight of each member on its own rows: ``(members, rows, ...)``."""
-        index, weight = rows.everything()
-        raw, target = [], []
-        for start in range(0, index.shape[1], PREDICT_ROWS):
-            inputs, levels, part = self.module_.prepare(*rows.take(index[:, start : start + PREDICT_ROWS]))
-            raw.append(self._forward(inputs, levels))
-            target.append(part)
-        return torch.cat(raw, 1), torch.cat(target, 1), weight
+        return self._raw_of(_Blocks(self.module_, rows))
+
+    def _raw_of(self, blocks: Iterable[Prepared]) -> tuple[Tensor, Tensor, Tensor]:
+        parts = [(self._forward(inputs, levels), target, weight) for inputs, levels, target, weight in blocks]
+        raw, target, weight = (torch.cat(part, 1) for part in zip(*parts, strict=True))
+        return raw, target, weight
+
+    def _prepared(self, rows: Rows) -> Iterable[Prepared]:
+        """Rows as the layers take them: kept over the epochs if they are few, else made anew each time."""
+        blocks = _Blocks(self.module_, rows)
+        few = rows.n_members * len(rows) * self.module_.inputs.width <= PREPARED_ELEMENTS
+        return list(blocks) if few else blocks
 
     def predict_raw(self, numbers: Tensor, levels: Tensor | None) -> Tensor:
         """Raw output ``(members, rows, outputs)`` for rows that all members see alike.
