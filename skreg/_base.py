@@ -153,6 +153,9 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
         """Mean and spread ``(members, outputs)`` of a target that is standardised."""
         return None
 
+    def _learn_costs(self, y: np.ndarray, weight: np.ndarray | None) -> None:  # noqa: B027  # nothing, unless overridden
+        """Learn from the training rows what ``_cost`` needs."""
+
     def _cost(self, y: np.ndarray, weight: np.ndarray | None) -> np.ndarray | None:
         """Weight of each row in the loss."""
         return weight
@@ -181,7 +184,9 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
         if continues:
             table = self.encoder_.transform(X)
         else:
+            vars(self).pop("net_", None)
             self.target_encoder_ = self._target_encoder().fit(y)
+            self._learn_costs(y, weight)
             self.encoder_ = TableEncoder(self.categorical_features)
             table = self.encoder_.fit_transform(X, weight)
         target = self.target_encoder_.transform(y)
@@ -272,6 +277,8 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _train(self, net: Net, split: Split, hooks: list[Any]) -> None:
         """Train, and keep what was reached: also after an interrupt, once an epoch is done."""
+        for name in ("oof_prediction_", "oof_score_"):
+            vars(self).pop(name, None)
         scorer = None if self.monitor == "loss" else check_scoring(self, self.monitor)
         monitor = split.monitor(scorer, lambda member, raw, X: self._view(net, member, raw, X))
         try:
@@ -311,8 +318,6 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _score_out_of_fold(self, split: Split) -> None:
         """Predict each row by the member that did not train on it, where there is one for every row."""
-        for name in ("oof_prediction_", "oof_score_"):
-            vars(self).pop(name, None)
         if not split.covers_all:
             return
         raw, _, _ = self.net_.raw_of(split.watched_rows())

@@ -162,8 +162,14 @@ class _Columns:
         if values.dtype.kind == "f":
             return nulls | np.isnan(values)
         if values.dtype.kind == "O":
-            return nulls | np.fromiter((v is None or v is not v for v in values), bool, self.n_rows)
+            return nulls | np.fromiter(
+                (v is None or (isinstance(v, Real) and v != v) for v in values), bool, self.n_rows
+            )
         return nulls
+
+    def present(self, j: int) -> np.ndarray:
+        """What column ``j`` holds where nothing is missing."""
+        return self.values(j)[~self.missing(j)]
 
     def numbers(self, positions: Sequence[int]) -> Any:
         """The numeric columns as floats, the array itself where nothing has to be changed."""
@@ -183,8 +189,10 @@ class _Columns:
                 f"Column {self.names[j]!r} held numbers when the estimator was fitted and holds "
                 f"{_kind(self.values(j))} now. Convert it back to numbers."
             )
-        if self.frame is None:
-            return np.array([np.nan if v is None else float(v) for v in self.array[:, j]])
+        if self.frame is None or self.frame[:, j].dtype == nw.Object:
+            out = np.full(self.n_rows, np.nan)
+            out[~self.missing(j)] = [float(v) for v in self.present(j)]
+            return out
         series = self.frame[:, j]
         return series.cast(nw.Float64).to_numpy() if series.dtype != nw.Float32 else series.to_numpy()
 
@@ -196,7 +204,7 @@ class _Columns:
         if self.sparse:
             return False
         if self.frame is None:
-            return self.array.dtype.kind == "O" and _holds_categories(self.array[:, j], self.names[j])
+            return self.array.dtype.kind == "O" and _holds_categories(self.present(j), self.names[j])
         dtype = self.frame[:, j].dtype
         if dtype.is_numeric() or dtype == nw.Decimal:
             return False
@@ -206,7 +214,7 @@ class _Columns:
                 "numbers (days since a date, its length...) or categories first."
             )
         if dtype == nw.Object:
-            return _holds_categories(self.values(j), self.names[j])
+            return _holds_categories(self.present(j), self.names[j])
         return True
 
 
@@ -243,13 +251,13 @@ def _refuse_infinity(numbers: np.ndarray) -> None:
 
 
 def _holds_categories(values: np.ndarray, name: Any) -> bool:
-    """Whether an object column holds categories: anything that is not a number or a missing value."""
+    """Whether the present values of an object column are categories: anything but numbers."""
     kinds = {type(v) for v in values.tolist()}
     if unhashable := [kind for kind in kinds if kind.__hash__ is None]:
         raise TypeError(
             f"Column {name!r} holds a {unhashable[0].__name__}; each argument must be a string or a number."
         )
-    return not all(issubclass(kind, Real | type(None)) and kind is not bool for kind in kinds)
+    return not all(issubclass(kind, Real) and kind is not bool for kind in kinds)
 
 
 def _refuse_other_kind(name: Any, levels: dict[Any, int], seen: np.ndarray) -> None:

@@ -9,7 +9,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
+from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor
 
 from ._base import RegularizedMLP
@@ -99,6 +99,7 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         column that has any gets an indicator. Each member's statistics come from its own training rows.
     class_weight : "balanced", dict or None, default=None
         Weight of each class in the loss; "balanced" gives every class the same total. Multiplies ``sample_weight``.
+        Not for several labels at once.
     warm_start : bool, default=False
         Whether a further ``fit`` goes on from the weights of the last one, its encoders and statistics unchanged.
     random_state : int, RandomState instance or None, default=None
@@ -118,6 +119,8 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
     ----------
     classes_ : ndarray of shape (n_classes,)
         The labels, sorted. For several labels at once, their column numbers.
+    class_weight_ : ndarray of shape (n_classes,) or None
+        Weight of each class, from the training rows.
     n_features_in_ : int
         Columns of X.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -174,7 +177,7 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
 
     _parameter_constraints = {
         **RegularizedMLP._parameter_constraints,
-        "class_weight": [StrOptions({"balanced"}), dict, list, None],
+        "class_weight": [StrOptions({"balanced"}), dict, None],
     }
     _target_encoder = ClassTarget
 
@@ -321,17 +324,20 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
     def _loss(self) -> type[ClassificationLoss]:
         return MulticlassLogLoss if self.target_encoder_.kind_ == "multiclass" else BinaryLogLoss
 
-    def _cost(self, y: np.ndarray, weight: np.ndarray | None) -> np.ndarray | None:
+    def _learn_costs(self, y: np.ndarray, weight: np.ndarray | None) -> None:
+        self.class_weight_ = None
         if self.class_weight is None:
-            return weight
-        given = np.ones(len(y)) if weight is None else weight
+            return
         if y.ndim == 2:
-            return compute_sample_weight(self.class_weight, y) * given
-        classes = self.classes_
-        if isinstance(self.class_weight, list):
-            raise ValueError("A list of class weights is for several labels at once; give a dict, or 'balanced'.")
-        of_class = compute_class_weight(self.class_weight, classes=classes, y=y, sample_weight=given)
-        return of_class[np.searchsorted(classes, y)] * given
+            raise ValueError("class_weight is for exclusive classes. With several labels at once, use sample_weight.")
+        given = np.ones(len(y)) if weight is None else weight
+        self.class_weight_ = compute_class_weight(self.class_weight, classes=self.classes_, y=y, sample_weight=given)
+
+    def _cost(self, y: np.ndarray, weight: np.ndarray | None) -> np.ndarray | None:
+        if self.class_weight_ is None:
+            return weight
+        of_row = self.class_weight_[np.searchsorted(self.classes_, y)]
+        return of_row if weight is None else of_row * weight
 
     def _decode(self, raw: Tensor, members: slice) -> np.ndarray:
         """Log of the members' mean probabilities: ``(rows, classes)``, or ``(rows, labels, 2)``."""
