@@ -14,6 +14,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable
+from itertools import pairwise
 from statistics import median
 
 PARSER = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -49,7 +50,7 @@ def make_table(n_rows: int, n_columns: int) -> tuple[np.ndarray, np.ndarray]:
 def stack(n_columns: int, hidden: tuple[int, ...], n_out: int) -> nn.Sequential:
     """The network as torch spells it."""
     widths = [n_columns, *hidden]
-    layers = [layer for a, b in zip(widths, widths[1:], strict=False) for layer in (nn.Linear(a, b), nn.ReLU())]
+    layers = [layer for a, b in pairwise(widths) for layer in (nn.Linear(a, b), nn.ReLU())]
     return nn.Sequential(*layers, nn.Linear(widths[-1], n_out))
 
 
@@ -140,7 +141,10 @@ def main() -> None:
         X, y = make_table(n_rows, n_columns)
         methods: dict[str, tuple[Fit, int]] = {"bare torch loop": (bare_loop(hidden, batch_size), 1)}
         for n_members in ARGS.members:
-            methods[f"skreg, {n_members} member{'s' * (n_members > 1)}"] = (skreg(hidden, batch_size, n_members), n_members)
+            methods[f"skreg, {n_members} member{'s' * (n_members > 1)}"] = (
+                skreg(hidden, batch_size, n_members),
+                n_members,
+            )
         methods["skorch as it comes"] = (skorch_as_it_comes(hidden, batch_size), 1)
         methods["scikit-learn's MLP"] = (sklearn_mlp(hidden, batch_size), 1)
         n_steps = -(-n_rows // batch_size)

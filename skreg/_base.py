@@ -40,6 +40,11 @@ from .constraints import MaxNorm
 from .losses import Loss
 from .penalties import ElasticNet
 
+OTHER_SHAPE = (
+    "warm_start=True cannot continue: the network has another shape than the fitted one. Leave hidden_layer_sizes, "
+    "batch_norm and n_members as they were, or fit with warm_start=False."
+)
+
 
 class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
     """What the classifier and the regressor share; each writes its constructor out, as scikit-learn wants it."""
@@ -120,19 +125,15 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
         blueprint = Blueprint.of(self)
         train = self._check_rows(X, y, sample_weight)
         held_out = self._check_held_out(X_val, y_val, sample_weight_val)
-        if not self._continues:
-            self.seed_ = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         metadata = {"sample_weight": sample_weight, "X_val": X_val, "y_val": y_val}
         progress = FitProgress(self, X, y, metadata, self.max_iter, lambda net: self._fitted(net.snapshot()))
-        with torch_threads(self.n_threads):
+        with torch_threads(self.n_threads), torch.inference_mode(False), torch.enable_grad():
             split = self._split(train, held_out)
             net = self._make_net(blueprint, split, progress.hooks)
             self._train(net, split, progress.hooks)
             self._score_out_of_fold(split)
         progress.close(lambda: self._fitted(self.net_))
         return self
-
-    # what a subclass adds
 
     _target_encoder: type
     """Class of the encoder of the target."""
@@ -153,7 +154,7 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
         """Mean and spread ``(members, outputs)`` of a target that is standardised."""
         return None
 
-    def _learn_costs(self, y: np.ndarray, weight: np.ndarray | None) -> None:  # noqa: B027  # nothing, unless overridden
+    def _learn_costs(self, y: np.ndarray, weight: np.ndarray | None) -> None:
         """Learn from the training rows what ``_cost`` needs."""
 
     def _cost(self, y: np.ndarray, weight: np.ndarray | None) -> np.ndarray | None:
@@ -181,15 +182,13 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
         if weight is not None and not weight.all():
             kept = np.flatnonzero(weight)
             X, y, weight = _safe_indexing(X, kept), y[kept], weight[kept]
-        if continues:
-            table = self.encoder_.transform(X)
-        else:
+        if not continues:
             vars(self).pop("net_", None)
+            self.seed_ = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
             self.target_encoder_ = self._target_encoder().fit(y)
             self._learn_costs(y, weight)
-            self.encoder_ = TableEncoder(self.categorical_features)
-            table = self.encoder_.fit_transform(X, weight)
-        target = self.target_encoder_.transform(y)
+            self.encoder_ = TableEncoder(self.categorical_features).fit(X, weight)
+        table, target = self.encoder_.transform(X), self.target_encoder_.transform(y)
         return Part(X, y, table, target, weight, self._cost(y, weight), kept, n_given)
 
     def _check_held_out(self, X: Any, y: Any, weight: Any) -> Part | None:
@@ -267,6 +266,8 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
     def _statistics(self, split: Split, sizes: list[int], embedded: list[int]) -> tuple[Inputs, Any]:
         """What each member knows of the columns and of the target, from its own rows; in a warm start as learned."""
         if self._continues:
+            if self.net_.module_.n_members != self.n_members:
+                raise ValueError(OTHER_SHAPE)
             return self.net_.module_.known_statistics(split.place.dtype)
         one_hot = [j for j, size in enumerate(sizes) if 0 < size <= ONE_HOT_MAX]
         weights = split.train.member_weights(split.train_index)
@@ -287,7 +288,7 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
             )
         finally:
             net.finish(hooks, self.warm_start)
-            if net.epoch_:
+            if bool(net.stopping_.best_epoch.all()):
                 vars(self).update(self._fitted(net))
         judge(
             net.stopping_,
@@ -300,10 +301,7 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
         try:
             net.resume(self.net_)
         except RuntimeError as error:
-            raise ValueError(
-                "warm_start=True cannot continue: the network has another shape than the fitted one. Leave "
-                "hidden_layer_sizes, batch_norm and n_members as they were, or fit with warm_start=False."
-            ) from error
+            raise ValueError(OTHER_SHAPE) from error
 
     def _fitted(self, net: Net) -> dict[str, Any]:
         """Fitted attributes if training ended now."""

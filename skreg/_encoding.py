@@ -12,6 +12,7 @@ from scipy import sparse
 
 ONE_HOT_MAX = 8
 CLIP = 3.0
+N_KNOTS = 256
 _QUARTILES = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
 
 
@@ -62,7 +63,7 @@ def learn_statistics(
     """
     n_members, n_numbers = len(weight), numbers.shape[1]
     learned = np.zeros((3, n_members, n_numbers))
-    n_knots = int(np.clip(len(weight[0]) // 30, 10, 1000)) if scaling == "quantile" else 0
+    n_knots = N_KNOTS if scaling == "quantile" else 0
     knots = np.zeros((n_members, n_numbers, n_knots))
     learn = _LEARNERS[scaling]
     indicators = []

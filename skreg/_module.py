@@ -47,6 +47,12 @@ class Linear(nn.Module):
         """``(members, rows, fan_in)`` to ``(members, rows, fan_out)``."""
         return torch.bmm(x, self.weight) if self.bias is None else torch.baddbmm(self.bias, x, self.weight)
 
+    def predict(self, x: Tensor) -> Tensor:
+        """The same, a row's bits not depending on the rows beside it: the product with one column does."""
+        if self.weight.shape[2] > 1:
+            return self(x)
+        return (x * self.weight.transpose(1, 2)).sum(-1, keepdim=True) + (0 if self.bias is None else self.bias)
+
 
 class BatchNorm(nn.Module):
     """Batch normalisation of each member over its rows, with the rows' weights [Ioffe & Szegedy 2015].
@@ -350,19 +356,20 @@ class Network(nn.Module):
         levels : int Tensor of shape (members, rows, embedded categories) or None
             Codes to embed.
         weight : Tensor of shape (members, rows) or None
-            Weights of a training batch, for batch norm's statistics; None predicts.
+            Weights of a training batch, for batch norm's statistics; None predicts, each row by itself.
         noise : Noise or None
             Dropout; None predicts.
         """
+        training = weight is not None
         if self.embeddings is not None:
             x = torch.cat([x, self.embeddings(levels)], dim=-1)
         if noise is not None and self.input_dropout:
             x = noise.drop(x, self.input_dropout)
         for linear, norm, rate in zip(self.hidden, self.norms, self.dropout, strict=True):
-            x = linear(x)
+            x = linear(x) if training else linear.predict(x)
             if self.batch_norm:
                 x = norm(x, weight)
             x = self.activation(x)
             if noise is not None and rate:
                 x = noise.drop(x, rate)
-        return self.head(x)
+        return self.head(x) if training else self.head.predict(x)

@@ -1,11 +1,11 @@
 """A monitor gives each member a score on its validation rows, greater being better."""
 
 from collections.abc import Callable
+from inspect import signature
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from sklearn.utils.validation import has_fit_parameter
 from torch import Tensor
 
 
@@ -15,7 +15,7 @@ class Monitor(Protocol):
     name: str
     sign: int
 
-    def __call__(self, raw: Tensor, loss: Tensor) -> Tensor:
+    def __call__(self, raw: Tensor, loss: Tensor, active: Tensor) -> Tensor:
         """Scores ``(members,)``, greater is better.
 
         Parameters
@@ -24,6 +24,8 @@ class Monitor(Protocol):
             Raw output on the validation rows.
         loss : Tensor of shape (members,)
             Mean loss on them.
+        active : bool Tensor of shape (members,)
+            Which members still train; of the others no score is needed.
         """
         ...
 
@@ -33,7 +35,7 @@ class LossMonitor:
 
     name, sign = "valid_loss", -1
 
-    def __call__(self, raw: Tensor, loss: Tensor) -> Tensor:
+    def __call__(self, raw: Tensor, loss: Tensor, active: Tensor) -> Tensor:
         """Minus the loss."""
         return -loss
 
@@ -58,11 +60,13 @@ class ScorerMonitor:
     ) -> None:
         self._scorer, self._view, self._parts = scorer, view, parts
         metric = getattr(scorer, "_score_func", None)
-        self._weighs = metric is not None and has_fit_parameter(metric, "sample_weight")
+        self._weighs = metric is not None and "sample_weight" in signature(metric).parameters
 
-    def __call__(self, raw: Tensor, loss: Tensor) -> Tensor:
-        """The scorer's value for each member."""
-        return torch.tensor([self._score(member, raw) for member in range(len(self._parts))], dtype=torch.float64)
+    def __call__(self, raw: Tensor, loss: Tensor, active: Tensor) -> Tensor:
+        """The scorer's value for each active member whose output is finite, NaN for the others."""
+        wanted = active & torch.isfinite(raw).flatten(1).all(1).cpu()
+        scores = [self._score(member, raw) if want else np.nan for member, want in enumerate(wanted.tolist())]
+        return torch.tensor(scores, dtype=torch.float64)
 
     def _score(self, member: int, raw: Tensor) -> float:
         X, y, weight = self._parts[member]

@@ -6,7 +6,7 @@ batch, and the callbacks of a batch are called only where somebody listens.
 """
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -17,36 +17,19 @@ from torch import Tensor
 from ._module import Network
 from ._monitor import Monitor
 from ._random import Noise, Streams
-from ._rows import Batch, Batches, Rows
+from ._rows import Batch, Batches, Blocks, Rows
 from ._solvers import Solver, make_optimizer
 from ._stopping import Stopping
 
 PREDICT_ROWS = 4096
 PREPARED_ELEMENTS = 1 << 23
 ROW_MULTIPLE = 32
-Prepared = tuple[Tensor, Tensor | None, Tensor, Tensor]
 _BATCH_EVENTS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 
 
-class _Blocks:
-    """Rows of each member as the layers take them, a block at a time: inputs, codes, target and weights.
-
-    Parameters
-    ----------
-    module : Network
-        Prepares them.
-    rows : Rows
-        The rows.
-    """
-
-    def __init__(self, module: Network, rows: Rows) -> None:
-        self._module, self._rows = module, rows
-
-    def __iter__(self) -> Iterator[Prepared]:
-        index, weight = self._rows.everything()
-        for start in range(0, index.shape[1], PREDICT_ROWS):
-            block = slice(start, start + PREDICT_ROWS)
-            yield *self._module.prepare(*self._rows.take(index[:, block])), weight[:, block]
+def _finite(loss: Tensor) -> Tensor:
+    """Whether a loss is one that float32 can hold, in whatever precision it was computed."""
+    return torch.isfinite(loss.float())
 
 
 class Net(NeuralNet):
@@ -149,7 +132,7 @@ class Net(NeuralNet):
         try:
             self.fit_loop(X, y, **fit_params)
         finally:
-            self.stopping_.restore(self._trained())
+            self._settle(fit_params["train"])
             self.notify("on_train_end", X=X, y=y)
         return self
 
@@ -187,8 +170,11 @@ class Net(NeuralNet):
         while self.epoch_ < last and bool(self.stopping_.active.any()) and not self.stop_training_:
             self.notify("on_epoch_begin", dataset_train=train, dataset_valid=valid)
             loss = self._train_epoch(batches, noise)
-            finite = torch.isfinite(loss) & self._finite_weights()
-            score = None if watched is None or monitor is None else self._validate(watched, monitor)
+            finite = _finite(loss) & self._finite_weights()
+            score = None
+            if watched is not None and monitor is not None:
+                score, watched_loss = self._validate(watched, monitor)
+                finite &= _finite(watched_loss)
             self.epoch_ += 1
             active = self.stopping_.active
             self._record(loss[active], None if score is None else score[active], monitor)
@@ -223,24 +209,34 @@ class Net(NeuralNet):
         solver.zero_grad()
         return (total / n_steps).double().cpu()
 
-    def _validate(self, watched: Iterable[Prepared], monitor: Monitor) -> Tensor:
-        """Score of each member on its validation rows."""
+    def _validate(self, watched: Iterable[Batch], monitor: Monitor) -> tuple[Tensor, Tensor]:
+        """Score and loss of each member on its validation rows."""
         raw, target, weight = self._raw_of(watched)
-        loss = self.criterion_(raw, target, weight / weight.sum(1, keepdim=True))
-        return monitor(raw, loss.double().cpu()).double()
+        loss = self._mean_loss(raw, target, weight)
+        return monitor(raw, loss, self.stopping_.active).double(), loss
+
+    def _mean_loss(self, raw: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        return self.criterion_(raw, target, weight / weight.sum(1, keepdim=True)).double().cpu()
+
+    def _settle(self, train: Rows) -> None:
+        """Put the weights in place that each member shall have; those of the last epoch once their loss is known."""
+        if self.stopping_.pending is not None:
+            some = next(iter(Blocks(train, self.module_.prepare, PREDICT_ROWS)))
+            self.stopping_.confirm(_finite(self._mean_loss(*self._raw_of([some]))))
+        self.stopping_.restore(self._trained())
 
     def raw_of(self, rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
         """Raw output, target and weight of each member on its own rows: ``(members, rows, ...)``."""
-        return self._raw_of(_Blocks(self.module_, rows))
+        return self._raw_of(Blocks(rows, self.module_.prepare, PREDICT_ROWS))
 
-    def _raw_of(self, blocks: Iterable[Prepared]) -> tuple[Tensor, Tensor, Tensor]:
+    def _raw_of(self, blocks: Iterable[Batch]) -> tuple[Tensor, Tensor, Tensor]:
         parts = [(self._forward(inputs, levels), target, weight) for inputs, levels, target, weight in blocks]
         raw, target, weight = (torch.cat(part, 1) for part in zip(*parts, strict=True))
         return raw, target, weight
 
-    def _prepared(self, rows: Rows) -> Iterable[Prepared]:
+    def _prepared(self, rows: Rows) -> Iterable[Batch]:
         """Rows as the layers take them: kept over the epochs if they are few, else made anew each time."""
-        blocks = _Blocks(self.module_, rows)
+        blocks = Blocks(rows, self.module_.prepare, PREDICT_ROWS)
         few = rows.n_members * len(rows) * self.module_.inputs.width <= PREPARED_ELEMENTS
         return list(blocks) if few else blocks
 
@@ -313,6 +309,7 @@ class Net(NeuralNet):
         copied.optimizer_ = None
         copied.history = copy.deepcopy(self.history)
         copied.stopping_ = copy.deepcopy(self.stopping_)
+        copied.stopping_.confirm(~copied.stopping_.diverged)
         copied.stopping_.restore(copied._trained())
         return copied
 

@@ -54,7 +54,7 @@ class Streams:
 @lru_cache(maxsize=4)
 def _uniform_pool(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """The same uniform numbers for every fit: what a member drops is decided by its offsets alone."""
-    return torch.rand(size, generator=torch.Generator().manual_seed(0)).to(device, dtype)
+    return torch.rand(size, generator=torch.Generator().manual_seed(0), dtype=torch.float32).to(device, dtype)
 
 
 class Noise:

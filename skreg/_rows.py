@@ -105,8 +105,7 @@ class Batches:
         real = torch.stack(layouts) >= 0
         self._slots = torch.stack(layouts).clamp(min=0)
         counts = real.view(-1, self.n_steps, self.height).sum(2, keepdim=True).clamp(min=1)
-        shares = (real.view(-1, self.n_steps, self.height) / counts).flatten(1)
-        self._shares = shares.to(rows.dtype)
+        self._shares = (real.view(-1, self.n_steps, self.height).to(rows.dtype) / counts).flatten(1)
 
     def epoch(self, orders: Tensor, prepare: Prepare, width: int) -> Iterator[Batch]:
         """The batches of one epoch.
@@ -134,6 +133,29 @@ class Batches:
         for step in range(n):
             here = slice(step * self.height, (step + 1) * self.height)
             yield Batch(inputs[:, here], None if levels is None else levels[:, here], target[:, here], weight[:, here])
+
+
+class Blocks:
+    """All rows of each member, prepared in blocks: batches that nothing is trained on.
+
+    Parameters
+    ----------
+    rows : Rows
+        The rows.
+    prepare : callable
+        As in ``Batches.epoch``.
+    height : int
+        Rows of a block.
+    """
+
+    def __init__(self, rows: Rows, prepare: Prepare, height: int) -> None:
+        self._rows, self._prepare, self._height = rows, prepare, height
+
+    def __iter__(self) -> Iterator[Batch]:
+        index, weight = self._rows.everything()
+        for start in range(0, index.shape[1], self._height):
+            block = slice(start, start + self._height)
+            yield Batch(*self._prepare(*self._rows.take(index[:, block])), weight[:, block])
 
 
 def _layout(length: int, n_steps: int, height: int) -> Tensor:

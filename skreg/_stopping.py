@@ -14,8 +14,8 @@ class Stopping:
     """Which members still train, and which weights each will have in the end.
 
     With a patience a member keeps the weights of its best epoch and stops after ``patience`` epochs without a gain
-    of more than ``min_delta``; without one it keeps those of its last finite epoch. A member whose loss or weights
-    are not finite stops at once.
+    of more than ``min_delta``. Without one it keeps its last weights whose loss was finite: those of an epoch are
+    pending until the next epoch has trained from them. A member that is not finite stops at once.
 
     Parameters
     ----------
@@ -35,6 +35,8 @@ class Stopping:
         self.active = torch.ones(n_members, dtype=torch.bool)
         self.diverged = torch.zeros(n_members, dtype=torch.bool)
         self.kept: Snapshot | None = None
+        self.pending: Snapshot | None = None
+        self.pending_epoch = 0
 
     def update(self, epoch: int, score: Tensor | None, finite: Tensor, weights: Snapshot) -> None:
         """Look at an epoch.
@@ -52,15 +54,25 @@ class Stopping:
         """
         self.diverged |= self.active & ~finite
         self.active &= finite
-        gained = self.active.clone()
-        if self.patience is not None and score is not None:
-            gained &= (score > self.best + self.min_delta) | (self.best_epoch == 0)
-            self.best = torch.where(gained, torch.nan_to_num(score, nan=-torch.inf), self.best)
+        if self.patience is None or score is None:
+            self.confirm(finite)
+            self.pending, self.pending_epoch = [w.detach().clone() for w in weights], epoch
+            return
+        gained = self.active & ((score > self.best + self.min_delta) | (self.best_epoch == 0))
+        self.best = torch.where(gained, torch.nan_to_num(score, nan=-torch.inf), self.best)
         self.best_epoch[gained] = epoch
         self._keep(weights, gained)
         self.waited = torch.where(gained, 0, self.waited + 1)
-        if self.patience is not None:
-            self.active &= self.waited < self.patience
+        self.active &= self.waited < self.patience
+
+    def confirm(self, finite: Tensor) -> None:
+        """Keep the pending weights of the members whose loss with them turned out finite."""
+        if self.pending is not None:
+            good = finite & ~self.diverged
+            self.diverged |= ~finite
+            self.best_epoch[good] = self.pending_epoch
+            self._keep(self.pending, good)
+            self.pending = None
 
     def _keep(self, weights: Snapshot, members: Tensor) -> None:
         if self.kept is None:
@@ -74,7 +86,7 @@ class Stopping:
 
     @torch.no_grad()
     def restore(self, weights: Snapshot) -> None:
-        """Put the kept weights back, into members that have any."""
+        """Put the kept weights back."""
         if self.kept is not None:
             torch._foreach_copy_(list(weights), self.kept)
 

@@ -7,7 +7,7 @@ It learns which columns are categories and which levels they have; every statist
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any
+from typing import Any, Self
 
 import narwhals.stable.v2 as nw
 import numpy as np
@@ -65,8 +65,8 @@ class TableEncoder:
     def __init__(self, categorical_features: Any = "from_dtype") -> None:
         self.categorical_features = categorical_features
 
-    def fit_transform(self, X: Any, weight: np.ndarray | None = None) -> Table:
-        """Learn the columns and levels of ``X`` and return its table.
+    def fit(self, X: Any, weight: np.ndarray | None = None) -> Self:
+        """Learn the columns and levels of ``X``.
 
         Beyond ``MAX_LEVELS`` levels a column keeps its heaviest ones, so that an identifier column cannot ask for
         unbounded memory; the others are unknown, as levels first seen at predict time are.
@@ -81,13 +81,11 @@ class TableEncoder:
                 "does not name them. Name them there, or leave categorical_features='from_dtype'."
             )
         self.levels_ = [_learn_levels(columns.values(j), columns.missing(j), weight) for j in self.categorical_]
-        return self._table(columns)
+        return self
 
     def transform(self, X: Any) -> Table:
         """The table of ``X``, columns as learned."""
-        return self._table(_Columns(X))
-
-    def _table(self, columns: "_Columns") -> Table:
+        columns = _Columns(X)
         codes = np.zeros((columns.n_rows, len(self.categorical_)), dtype=np.int32)
         for code, j, levels in zip(codes.T, self.categorical_, self.levels_, strict=True):
             values, missing = columns.values(j), columns.missing(j)

@@ -35,7 +35,6 @@ REFUSED = {
     "ParamMapper": "members share their layers' tensors, so parameters cannot be mapped by name",
     "TrainEndCheckpoint": "pickle the estimator",
     "Unfreezer": "members share their layers' tensors, so parameters cannot be frozen by name",
-    "WarmRestartLR": "use learning_rate=",
 }
 """skorch's callbacks that need another kind of net, and what to use instead."""
 
@@ -67,8 +66,12 @@ def check_callbacks(callbacks: Sequence[Any] | None) -> list[Any]:
                 f"'callbacks' takes skorch callbacks. Got {callback!r} instead. "
                 "scikit-learn's callbacks are set with set_callbacks(...)."
             )
-        for name, remedy in REFUSED.items():
-            refused = getattr(skorch_callbacks, name, None)
-            if refused is not None and issubclass(kind, refused):
-                raise ValueError(f"skorch's {name} needs another kind of net and does not work here: {remedy}.")
+        refused = next((parent.__name__ for parent in kind.__mro__ if _is_refused(parent)), None)
+        if refused is not None:
+            remedy = REFUSED[refused]
+            raise ValueError(f"skorch's {refused} needs another kind of net and does not work here: {remedy}.")
     return list(callbacks or [])
+
+
+def _is_refused(kind: type) -> bool:
+    return kind.__name__ in REFUSED and kind is getattr(skorch_callbacks, kind.__name__, None)

@@ -1,0 +1,524 @@
+"""What goes in: bad input gets a sentence before any work, good input of every kind works."""
+
+import tracemalloc
+from datetime import date
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from conftest import make_mixed_table
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
+
+from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
+
+BOTH = [RegularizedMLPClassifier, RegularizedMLPRegressor]
+SMALL = {"hidden_layer_sizes": (16,), "max_iter": 5, "n_members": 2, "random_state": 0}
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(60, 4))
+Y = (X[:, 0] > 0).astype(int)
+FRAME = pd.DataFrame(X, columns=list("abcd")).assign(e=pd.Categorical(np.where(X[:, 1] > 0, "up", "down")))
+
+
+def with_value(value, like=X):
+    """``like`` with one number replaced."""
+    changed = like.copy()
+    if isinstance(changed, pd.DataFrame):
+        changed.iloc[3, 1] = value
+    else:
+        changed[3, 1] = value
+    return changed
+
+
+def fit(*data, **parameters):
+    """A call that makes an estimator and fits it on ``data``, by default on 60 rows of 4 numbers."""
+    return lambda Estimator: Estimator(**{**SMALL, **parameters}).fit(*(data or (X, Y)))
+
+
+def fit_with(**arguments):
+    """A call of ``fit`` with further arguments."""
+    return lambda Estimator: Estimator(**SMALL).fit(X, Y, **arguments)
+
+
+def predict(trained_on, asked):
+    """A call of ``predict`` after a fit."""
+    return lambda Estimator: Estimator(**SMALL).fit(trained_on, Y).predict(asked)
+
+
+# values of parameters
+
+
+BAD_VALUES = {
+    "hidden_layer_sizes": (0, -3, 2.5, "wide", None, (10, 0), (10, 2.5), (10, "5")),
+    "activation": ("rleu", None, 3),
+    "batch_norm": ("yes", 2, None),
+    "init": ("he", None, 0.1),
+    "dropout": (1.5, 1.0, -0.1, "half", None, (0.1,), (0.1, 1.0), (0.1, "0.1")),
+    "input_dropout": (1.0, -0.1, "half", None),
+    "alpha": (-1e-3, "small", None),
+    "l1_ratio": (1.1, -0.1, None),
+    "weight_decay": (-0.1, "small", None),
+    "max_norm": (0.0, -1.0, "unit"),
+    "early_stopping": ("yes", None, 0.5),
+    "validation_fraction": (0.0, 1.0, 1.5, None),
+    "monitor": ("acuracy", None, 1),
+    "patience": (0, 1.5, None),
+    "min_delta": (-1e-3, None),
+    "solver": ("lbfgs", None),
+    "learning_rate": ("adaptive", None, 0.1),
+    "learning_rate_init": (0.0, -1e-3, None),
+    "batch_size": (0, 1.5, "all", None),
+    "max_iter": (0, 1.5, None),
+    "clip_norm": (0.0, -1.0, "one"),
+    "n_members": (0, 1.5, None),
+    "categorical_features": ("colour", 3),
+    "numeric_scaling": ("minmax", 1),
+    "class_weight": ("even", 2),
+    "warm_start": ("yes", None),
+    "random_state": ("seed", -1.5),
+    "verbose": (-1, "loud"),
+    "callbacks": ("all", 3),
+    "device": (0, None),
+    "n_threads": (0, 1.5),
+}
+
+
+def of_both(table):
+    """(class, parameter, value) for both classes, where the class has the parameter."""
+    return [
+        pytest.param(Estimator, name, value, id=f"{Estimator.__name__[14:]}-{name}={value!r}")
+        for Estimator in BOTH
+        for name, values in table.items()
+        if name in Estimator._parameter_constraints
+        for value in values
+    ]
+
+
+@pytest.mark.parametrize("Estimator", BOTH)
+def test_every_parameter_has_a_bad_value(Estimator):
+    assert set(Estimator().get_params()) <= set(BAD_VALUES)
+
+
+@pytest.mark.parametrize("Estimator, name, value", of_both(BAD_VALUES))
+def test_a_bad_value_gets_scikit_learns_sentence(Estimator, name, value):
+    setting = {"hidden_layer_sizes": (16, 16), name: value}
+    with pytest.raises((ValueError, TypeError)) as caught:
+        Estimator(**setting).fit(X, Y)
+    text = str(caught.value)
+    assert text.startswith(f"The {name!r} parameter of {Estimator.__name__} must be ")
+    assert text.endswith(f" Got {value!r} instead.")
+
+
+def test_the_sentence_of_the_design():
+    with pytest.raises(ValueError) as caught:
+        RegularizedMLPClassifier(input_dropout=1.5).fit(X, Y)
+    assert str(caught.value) == (
+        "The 'input_dropout' parameter of RegularizedMLPClassifier must be a float in the range [0.0, 1.0). "
+        "Got 1.5 instead."
+    )
+
+
+@pytest.mark.parametrize("Estimator", BOTH)
+def test_a_refused_parameter_leaves_nothing_learned(Estimator):
+    estimator = Estimator(dropout=1.5)
+    with pytest.raises(ValueError, match="dropout"):
+        estimator.fit(X, Y)
+    assert not [name for name in vars(estimator) if name.endswith("_")]
+
+
+# data
+
+
+DATES = FRAME.assign(when=pd.date_range("2020-01-01", periods=60))
+LISTS = FRAME.assign(things=[[1, 2]] * 60)
+TWICE = pd.DataFrame(X, columns=["a", "b", "a", "d"])
+TEXT = FRAME.astype({"a": str})
+
+BAD_DATA = {
+    "infinity in an array": (fit(with_value(np.inf), Y), ValueError, "Input X contains infinity"),
+    "infinity in a frame": (fit(with_value(-np.inf, FRAME), Y), ValueError, "Input X contains infinity"),
+    "infinity in a sparse matrix": (fit(sparse.csr_array(with_value(np.inf)), Y), ValueError, "infinity"),
+    "infinity in objects": (fit(with_value(np.inf).astype(object), Y), ValueError, "infinity"),
+    "beyond float32 in an array": (fit(with_value(1e39), Y), ValueError, "too large for dtype('float32')"),
+    "beyond float32 in a frame": (fit(with_value(-1e39, FRAME), Y), ValueError, "too large for dtype('float32')"),
+    "infinity at predict": (predict(X, with_value(np.inf)), ValueError, "Input X contains infinity"),
+    "infinity in a frame at predict": (predict(FRAME, with_value(np.inf, FRAME)), ValueError, "infinity"),
+    "beyond float32 at predict": (predict(X, with_value(1e39)), ValueError, "too large for dtype('float32')"),
+    "complex numbers": (fit(X + 1j, Y), ValueError, "Complex data not supported"),
+    "one dimension": (fit(X[:, 0], Y), ValueError, "Expected 2D array, got 1D array instead"),
+    "three dimensions": (fit(X[:, :, None], Y), ValueError, "dim 3"),
+    "a single number": (fit(3.0, Y), ValueError, "got scalar array instead"),
+    "no rows": (fit(X[:0], Y[:0]), ValueError, "0 sample(s)"),
+    "no columns": (fit(X[:, :0], Y), ValueError, "0 feature(s)"),
+    "a frame without rows": (fit(FRAME[:0], Y[:0]), ValueError, "0 sample(s)"),
+    "a frame without columns": (fit(FRAME[[]], Y), ValueError, "0 feature(s)"),
+    "polars without rows": (fit(pl.from_pandas(FRAME)[:0], Y[:0]), ValueError, "0 sample(s)"),
+    "a list without rows": (fit([], Y[:0]), ValueError, "Expected 2D array"),
+    "too few columns": (predict(X, X[:, :3]), ValueError, "X has 3 features"),
+    "too many columns": (predict(X, np.hstack([X, X])), ValueError, "X has 8 features"),
+    "a missing column": (
+        predict(FRAME, FRAME.drop(columns="b")),
+        ValueError,
+        "yet now missing:\n- b",
+    ),
+    "a missing polars column": (predict(pl.from_pandas(FRAME), pl.from_pandas(FRAME).drop("b")), ValueError, "- b"),
+    "an unknown column": (predict(FRAME, FRAME.assign(z=1.0)), ValueError, "Feature names unseen at fit time:\n- z"),
+    "columns in another order": (predict(FRAME, FRAME[list("bacde")]), ValueError, "in the same order"),
+    "names that are not all strings": (fit(FRAME.rename(columns={"a": 0}), Y), TypeError, "feature names"),
+    "a column of dates": (fit(DATES, Y), TypeError, "Column 'when' has type Datetime"),
+    "a column of objects that are dates": (
+        fit(FRAME.assign(when=pd.Series([date(2020, 1, 1)] * 60, dtype=object)), Y),
+        TypeError,
+        "'when'",
+    ),
+    "a polars column of dates": (fit(pl.from_pandas(DATES), Y), TypeError, "Column 'when' has type Datetime"),
+    "a polars column of lists": (fit(pl.from_pandas(LISTS), Y), TypeError, "Column 'things' has type List"),
+    "a column of lists": (fit(LISTS, Y), TypeError, "Column 'things'"),
+    "an array of lists": (fit(np.array([[[1], "a"]] * 60, dtype=object)[:, :2], Y), TypeError, "list"),
+    "a name twice": (fit(TWICE, Y), ValueError, "several columns of the same name"),
+    "text where numbers were": (
+        predict(FRAME, TEXT),
+        ValueError,
+        "Column 'a' held numbers when",
+    ),
+    "an unnamed category": (fit(FRAME, Y, categorical_features=["a"]), ValueError, "Column(s) 'e' hold categories"),
+    "a category that does not exist": (
+        fit(FRAME, Y, categorical_features=["e", "colour"]),
+        ValueError,
+        "categorical_features names 'colour'",
+    ),
+    "a category out of range": (fit(X, Y, categorical_features=[4]), ValueError, "should be in [0, 3]"),
+    "a mask of the wrong length": (fit(X, Y, categorical_features=[True]), ValueError, "should have shape (4,)"),
+    "categories named by floats": (fit(X, Y, categorical_features=[0.5]), ValueError, "bool, int or str"),
+    "categories of a sparse matrix": (
+        fit(sparse.csr_array(X), Y, categorical_features=[0]),
+        ValueError,
+        "one-hot encode its categories",
+    ),
+    "no y": (fit(X, None), ValueError, "requires y to be passed"),
+    "y of another length": (fit(X, Y[:-1]), ValueError, "inconsistent numbers of samples"),
+    "NaN in y": (fit(X, np.where(Y, np.nan, 0.0)), ValueError, "Input y contains NaN"),
+    "infinity in y": (fit(X, np.where(Y, np.inf, 0.0)), ValueError, "Input y contains infinity"),
+    "no weight above 0": (fit_with(sample_weight=np.zeros(60)), ValueError, "All values of sample_weight are zero"),
+    "a negative weight": (
+        fit_with(sample_weight=-np.ones(60)),
+        ValueError,
+        "Negative values in data",
+    ),
+    "a weight that is NaN": (fit_with(sample_weight=np.full(60, np.nan)), ValueError, "sample_weight contains NaN"),
+    "a weight that is infinite": (
+        fit_with(sample_weight=np.full(60, np.inf)),
+        ValueError,
+        "contains infinity",
+    ),
+    "too few weights": (fit_with(sample_weight=np.ones(59)), ValueError, "sample_weight.shape == (59,)"),
+    "weights of two dimensions": (fit_with(sample_weight=np.ones((60, 2))), ValueError, "1D"),
+    "X_val alone": (fit_with(X_val=X), ValueError, "X_val is provided, but y_val was not provided"),
+    "y_val alone": (fit_with(y_val=Y), ValueError, "y_val is provided, but X_val was not provided"),
+    "sample_weight_val alone": (fit_with(sample_weight_val=Y), ValueError, "X_val and y_val were not provided"),
+    "X_val and y_val of other lengths": (fit_with(X_val=X, y_val=Y[1:]), ValueError, "inconsistent numbers of samples"),
+    "X_val of other columns": (fit_with(X_val=X[:, :2], y_val=Y), ValueError, "X has 2 features"),
+    "infinity in X_val": (fit_with(X_val=with_value(np.inf), y_val=Y), ValueError, "infinity"),
+    "no validation weight above 0": (
+        fit_with(X_val=X, y_val=Y, sample_weight_val=0.0 * Y),
+        ValueError,
+        "All values of sample_weight_val are zero",
+    ),
+    "X_val without early stopping": (
+        lambda Estimator: Estimator(**SMALL, early_stopping=False).fit(X, Y, X_val=X, y_val=Y),
+        ValueError,
+        "early_stopping should be set to either 'auto' or True",
+    ),
+    "a device that does not exist": (fit(device="nonsense"), ValueError, "device='nonsense'"),
+    "a callable monitor that returns no number": (
+        fit(monitor=lambda estimator, X, y: "good", early_stopping=True),
+        TypeError,
+        "The monitor must return a number",
+    ),
+    "warm start at another width": (
+        lambda Estimator: Estimator(**SMALL, warm_start=True).fit(X, Y).set_params(hidden_layer_sizes=(9,)).fit(X, Y),
+        ValueError,
+        "warm_start=True cannot continue: the network has another shape",
+    ),
+    "warm start with other columns": (
+        lambda Estimator: Estimator(**SMALL, warm_start=True).fit(X, Y).fit(X[:, :3], Y),
+        ValueError,
+        "X has 3 features",
+    ),
+}
+
+
+@pytest.mark.parametrize("Estimator", BOTH)
+@pytest.mark.parametrize("call, error, text", BAD_DATA.values(), ids=BAD_DATA)
+def test_bad_data_gets_a_sentence(Estimator, call, error, text):
+    with pytest.raises(error) as caught:
+        call(Estimator)
+    assert text in str(caught.value)
+    assert len(str(caught.value)) > 20
+
+
+BAD_LABELS = {
+    "three dimensions": (fit(X, np.zeros((60, 2, 2))), "Unknown label type"),
+    "None": (fit(X, np.where(Y, None, "no")), "Unknown label type"),
+    "one class": (fit(X, np.ones(60)), "only one class is present"),
+    "one class of weight above 0": (fit_with(sample_weight=Y), "only one class is present"),
+    "numbers that are no labels": (fit(X, X[:, 0]), "Unknown label type: continuous"),
+    "several classes in several columns": (fit(X, np.arange(120).reshape(60, 2)), "1d array"),
+    "a validation class that training has not": (
+        fit_with(X_val=X, y_val=Y + 1),
+        "training rows do not have: 2",
+    ),
+    "a weight for a class that is not there": (fit(class_weight={0: 1.0, 5: 2.0}), "class"),
+    "a warm start with a new class": (
+        lambda Estimator: Estimator(**SMALL, warm_start=True).fit(X, Y).fit(X, Y + 1),
+        "training rows do not have: 2",
+    ),
+    "a warm start with more classes": (
+        lambda Estimator: Estimator(**SMALL, warm_start=True).fit(X, Y).fit(X, np.arange(60) % 3),
+        "do not have: 2",
+    ),
+}
+
+
+@pytest.mark.parametrize("call, text", BAD_LABELS.values(), ids=BAD_LABELS)
+def test_bad_labels_get_a_sentence(call, text):
+    with pytest.raises(ValueError) as caught:
+        call(RegularizedMLPClassifier)
+    assert text in str(caught.value)
+
+
+BAD_NUMBERS = {
+    "three dimensions": (fit(X, np.zeros((60, 2, 2))), "Found array with dim 3"),
+    "None": (fit(X, np.where(Y, None, 0.0)), "Input y contains NaN"),
+    "text": (fit(X, np.where(Y, "yes", "no")), "could not convert string to float"),
+    "beyond float32": (fit(X, Y * 1e39), "too large for dtype('float32')"),
+    "a warm start with more outputs": (
+        lambda Estimator: Estimator(**SMALL, warm_start=True).fit(X, Y).fit(X, X[:, :2]),
+        "fitted with 1 outputs a row",
+    ),
+    "a validation target of another width": (fit_with(X_val=X, y_val=X[:, :2]), "fitted with 1 outputs a row"),
+}
+
+
+@pytest.mark.parametrize("call, text", BAD_NUMBERS.values(), ids=BAD_NUMBERS)
+def test_bad_numbers_to_predict_get_a_sentence(call, text):
+    with pytest.raises(ValueError) as caught:
+        call(RegularizedMLPRegressor)
+    assert text in str(caught.value)
+
+
+@pytest.mark.parametrize("Estimator", BOTH)
+def test_few_validation_rows_are_a_warning_with_the_remedy(Estimator):
+    with pytest.warns(UserWarning, match=r"only 15 validation rows.*X_val=.*early_stopping=False"):
+        Estimator(**SMALL, early_stopping=True).fit(X, Y)
+
+
+# good input
+
+
+def says(estimator, rows):
+    """What an estimator says of rows, as floats: probabilities, or numbers."""
+    return estimator.predict_proba(rows) if hasattr(estimator, "predict_proba") else estimator.predict(rows)
+
+
+NUMBERS = {
+    "float64": X,
+    "Fortran order": np.asfortranarray(X),
+    "read-only": np.frombuffer(X.tobytes()).reshape(X.shape),
+    "negative strides": X[:, ::-1][:, ::-1],
+    "list": X.tolist(),
+    "tuples": [tuple(row) for row in X.tolist()],
+    "objects": X.astype(object),
+    "sparse": sparse.csr_array(X),
+    "pandas": pd.DataFrame(X),
+    "pandas Float64": pd.DataFrame(X).astype("Float64"),
+    "polars": pl.DataFrame(X),
+    "arrow": pl.DataFrame(X).to_arrow(),
+}
+
+
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names:UserWarning")
+@pytest.mark.parametrize("Estimator", BOTH)
+@pytest.mark.parametrize("table", NUMBERS.values(), ids=NUMBERS)
+def test_the_same_numbers_in_any_container_say_the_same(Estimator, table):
+    plain = Estimator(**SMALL).fit(X, Y)
+    assert_allclose(says(Estimator(**SMALL).fit(table, Y), table), says(plain, X), rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("Estimator", BOTH)
+@pytest.mark.parametrize("scaling", ["robust", "standard", "quantile", None])
+def test_float32_and_float64_of_the_same_numbers_agree(Estimator, scaling):
+    single = X.astype(np.float32)
+    estimator = Estimator(**SMALL, numeric_scaling=scaling)
+    in_32 = says(estimator.fit(single, Y), single)
+    in_64 = says(estimator.fit(single.astype(np.float64), Y), single.astype(np.float64))
+    assert_allclose(in_32, in_64, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("Estimator", BOTH)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.int8, np.int64, np.uint16, bool])
+def test_every_type_of_number_learns(Estimator, dtype):
+    rng = np.random.default_rng(0)
+    table = rng.integers(0, 2 if dtype is bool else 9, (120, 3)).astype(dtype)
+    y = (table[:, 0] > table[:, 0].mean()).astype(int)
+    estimator = Estimator(**SMALL).set_params(max_iter=60, learning_rate_init=0.02).fit(table, y)
+    assert estimator.score(table, y) > 0.6
+
+
+LEVELS = np.where(X[:, 1] > 0, "up", "down")
+
+
+@pytest.mark.parametrize("Estimator", BOTH)
+@pytest.mark.parametrize(
+    "column",
+    [
+        pd.Categorical(LEVELS),
+        pd.Series(LEVELS, dtype=object),
+        pd.Series(LEVELS, dtype="string"),
+        pd.Series(LEVELS == "up", dtype="boolean"),
+        LEVELS == "up",
+    ],
+    ids=["category", "object", "string", "boolean", "bool"],
+)
+def test_every_type_of_category_says_the_same(Estimator, column):
+    tables = [FRAME.assign(e=column), FRAME]
+    of_column, of_category = (says(Estimator(**SMALL).fit(table, Y), table) for table in tables)
+    assert_array_equal(of_column, of_category)
+
+
+@pytest.mark.parametrize("Estimator", BOTH)
+@pytest.mark.parametrize("dtype", [pl.String, pl.Categorical, pl.Enum(["down", "up"]), pl.Boolean])
+def test_polars_categories_with_nulls_say_what_pandas_says(Estimator, dtype):
+    column = pd.Series(LEVELS, dtype=object).mask(X[:, 2] > 1)
+    in_pandas = FRAME.assign(e=pd.Categorical(column))
+    values = pl.Series("e", column.where(column.notna(), None).tolist())
+    values = values == "up" if dtype == pl.Boolean else values.cast(dtype)
+    in_polars = pl.from_pandas(FRAME).with_columns(values.alias("e"))
+    assert in_polars["e"].null_count() == column.isna().sum() > 0
+    one, other = (says(Estimator(**SMALL).fit(table, Y), table) for table in (in_pandas, in_polars))
+    assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("Estimator", BOTH)
+def test_nullable_numbers_say_what_floats_say(Estimator):
+    table = pd.DataFrame({"count": np.arange(60) % 7, "flag": np.arange(60) % 2, "x": X[:, 0]})
+    nullable = table.astype({"count": "Int64", "x": "Float64"})
+    nullable.loc[::7, "count"] = pd.NA
+    floats = table.astype({"count": float})
+    floats.loc[::7, "count"] = np.nan
+    assert_array_equal(*(says(Estimator(**SMALL).fit(t, Y), t) for t in (nullable, floats)))
+
+
+@pytest.mark.parametrize("Estimator", BOTH)
+@pytest.mark.parametrize("scaling", ["robust", "standard", "quantile", None])
+def test_columns_that_say_nothing_change_nothing_but_cost_nothing(Estimator, scaling):
+    table = FRAME.assign(missing=np.nan, nothing=pd.Series([None] * 60, dtype=object), constant=7.0, one="level")
+    estimator = Estimator(**SMALL, numeric_scaling=scaling).set_params(max_iter=60, learning_rate_init=0.02)
+    assert np.isfinite(says(estimator.fit(table, Y), table)).all()
+    assert estimator.score(table, Y) > 0.6
+
+
+@pytest.mark.parametrize("Estimator", BOTH)
+@pytest.mark.parametrize("scaling", ["robust", "standard", "quantile", None])
+def test_unknown_levels_and_new_missing_values_at_predict(Estimator, scaling):
+    fitted = Estimator(**SMALL, numeric_scaling=scaling).fit(FRAME, Y)
+    unknown = says(fitted, FRAME.assign(e=pd.Categorical(["sideways"] * 60)))
+    missing = says(fitted, FRAME.assign(e=pd.Categorical([None] * 60, categories=["up", "down"])))
+    assert np.isfinite(unknown).all()
+    assert_array_equal(unknown, missing)
+    assert np.isfinite(says(fitted, FRAME.assign(a=np.nan))).all()
+    assert np.isfinite(says(fitted, FRAME.assign(a=1e30))).all() or scaling != "robust"
+
+
+@pytest.mark.parametrize("Estimator", BOTH)
+def test_missing_values_are_taken_everywhere(Estimator):
+    holes = np.where(np.random.default_rng(1).random(X.shape) < 0.3, np.nan, X)
+    for table in (holes, holes.astype(object), pd.DataFrame(holes), sparse.csr_array(holes), holes.tolist()):
+        assert np.isfinite(says(Estimator(**SMALL).fit(table, Y), table)).all()
+
+
+@pytest.mark.parametrize("Estimator", BOTH)
+@pytest.mark.parametrize("named", [["e", "colour"], [4, 5], [False] * 4 + [True] * 2])
+def test_categories_may_be_named(Estimator, named):
+    table = FRAME.assign(colour=np.arange(60) % 3)
+    by_name = says(Estimator(**SMALL, categorical_features=named).fit(table, Y), table)
+    by_type = table.astype({"colour": "category"})
+    assert_array_equal(by_name, says(Estimator(**SMALL).fit(by_type, Y), by_type))
+
+
+@pytest.mark.parametrize("Estimator", BOTH)
+@pytest.mark.parametrize("target", [list, tuple, pd.Series, pl.Series, lambda y: y[:, None]])
+def test_targets_in_any_container(Estimator, target):
+    given = target(Y)
+    fitted = Estimator(**SMALL).fit(X, given)
+    expected = Estimator(**SMALL).fit(X, Y).predict(X)
+    assert_array_equal(fitted.predict(X).reshape(-1), expected)
+
+
+@pytest.mark.filterwarnings("ignore:A column-vector y was passed")
+@pytest.mark.parametrize("Estimator", BOTH)
+def test_a_hundred_thousand_levels_stay_within_memory(Estimator):
+    """One-hot, the column alone would take 40 GB, and an embedding of every level with its moments 19 MB."""
+    n_rows = 100_000
+    table = pd.DataFrame({"id": [f"level {i}" for i in range(n_rows)], "x": np.arange(n_rows) % 5})
+    tracemalloc.start()
+    fitted = Estimator(**SMALL).set_params(max_iter=1).fit(table, table["x"] > 2)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 150e6
+    assert sum(parameter.numel() for parameter in fitted.net_.module_.parameters()) < 100_000
+    assert np.isfinite(says(fitted, table[:100])).all()
+
+
+@pytest.mark.parametrize("Estimator", BOTH)
+@pytest.mark.parametrize("rows", [240, 3000])
+@pytest.mark.parametrize(
+    "setting", [{}, {"batch_norm": True}, {"hidden_layer_sizes": ()}, {"hidden_layer_sizes": (37, 5)}], ids=str
+)
+def test_a_row_is_predicted_the_same_bits_alone_and_in_company(Estimator, rows, setting):
+    table = make_mixed_table(rows)
+    y = table.label if Estimator is RegularizedMLPClassifier else table.number
+    fitted = Estimator(**{**SMALL, **setting}).set_params(max_iter=2).fit(table.X, y)
+    everything = says(fitted, table.X)
+    for few in (slice(0, 1), slice(5, 6), slice(17, 100), slice(0, rows, 7), slice(None, None, -1)):
+        assert_array_equal(says(fitted, table.X[few]), everything[few])
+
+
+@pytest.mark.parametrize("n_classes", [3, 5, 7, 11])
+def test_so_is_a_row_of_several_classes(n_classes):
+    """The kernel of a matrix product depends on its width too, which for the last layer is the number of classes."""
+    y = np.arange(len(X)) % n_classes
+    fitted = RegularizedMLPClassifier(**SMALL).fit(X, y)
+    everything = fitted.predict_proba(X)
+    for row in range(len(X)):
+        assert_array_equal(fitted.predict_proba(X[row : row + 1]), everything[row : row + 1])
+
+
+@pytest.mark.parametrize("Estimator", BOTH)
+@pytest.mark.parametrize("scaling", ["robust", "standard", "quantile"])
+@pytest.mark.parametrize("offset", [0.0, 1.6e9])
+def test_a_column_far_from_zero_still_learns(Estimator, scaling, offset):
+    """Seconds since 1970: in float32 they would differ by steps of 128."""
+    rng = np.random.default_rng(0)
+    table = rng.integers(-60, 60, (300, 2)).astype(float)
+    y = (table[:, 0] > 0).astype(int)
+    estimator = Estimator(**SMALL, numeric_scaling=scaling).set_params(max_iter=60, learning_rate_init=0.02)
+    assert estimator.fit(table + offset, y).score(table + offset, y) > (0.9 if hasattr(estimator, "classes_") else 0.6)
+
+
+@pytest.mark.parametrize("Estimator", BOTH)
+def test_one_outlier_does_not_ruin_its_column(Estimator):
+    table, y = X.copy(), Y
+    table[np.flatnonzero(Y)[0], 0] = 1e30
+    estimator = Estimator(**SMALL).set_params(max_iter=80, learning_rate_init=0.02).fit(table, y)
+    assert np.isfinite(says(estimator, table)).all()
+    assert estimator.score(table, y) > 0.7
+
+
+@pytest.mark.parametrize("name", ["adult", "soybean"])
+def test_a_real_table_of_categories(shared_data, name):
+    table = shared_data(name)[:1500]
+    X_real, y_real = table.iloc[:, :-1], table.iloc[:, -1]
+    fitted = RegularizedMLPClassifier(**SMALL).set_params(max_iter=20).fit(X_real, y_real)
+    assert fitted.score(X_real, y_real) > y_real.value_counts(normalize=True).max()

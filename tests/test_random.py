@@ -1,0 +1,112 @@
+"""Seeds, streams and masks: no member's numbers depend on its neighbours, and no global generator is touched."""
+
+import numpy as np
+import pytest
+import torch
+
+from skreg._random import Noise, Streams, _uniform_pool, member_seeds
+
+CPU = torch.device("cpu")
+X = torch.ones(2, 300, 50)
+
+
+def make_noise(seeds=(1, 2), layers=1, largest=300 * 50, n_steps=3):
+    noise = Noise(Streams(list(seeds)), layers, largest, torch.float32, CPU)
+    noise.begin_epoch(n_steps)
+    return noise
+
+
+def test_more_members_change_no_seed():
+    assert member_seeds(7, 3) == member_seeds(7, 12)[:3]
+    assert member_seeds(7, 3) != member_seeds(8, 3)
+
+
+def test_all_seeds_differ():
+    seeds = [seed for pair in member_seeds(0, 200) for seed in pair]
+    assert len(set(seeds)) == 400
+    assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_permutations_are_the_members_own():
+    together = Streams([5, 6, 7]).permutations([10, 8, 10])
+    assert together.shape == (3, 10)
+    for order, seed, length in zip(together, (5, 6, 7), (10, 8, 10), strict=True):
+        assert torch.equal(order[:length], Streams([seed]).permutations([length])[0])
+        assert sorted(order[:length].tolist()) == list(range(length))
+    assert not torch.equal(together[0], together[2])
+
+
+def test_integers_are_the_members_own():
+    together = Streams([5, 6]).integers(1000, 20)
+    assert together.shape == (20, 2)
+    assert torch.equal(together[:, 1:], Streams([6]).integers(1000, 20))
+    assert not torch.equal(together[:, 0], together[:, 1])
+
+
+def test_a_stream_goes_on_where_its_state_says():
+    streams = Streams([1, 2])
+    streams.permutations([9, 9])
+    state = streams.state_dict()
+    expected = [streams.permutations([9, 9]), streams.integers(50, 4)]
+    other = Streams([3, 4])
+    other.load_state_dict(state)
+    assert torch.equal(other.permutations([9, 9]), expected[0])
+    assert torch.equal(other.integers(50, 4), expected[1])
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.3, 0.9])
+def test_the_share_zeroed_is_the_rate_and_the_mean_is_kept(rate):
+    dropped = make_noise().drop(X, rate)
+    share = (dropped == 0).float().mean((1, 2)).numpy()
+    np.testing.assert_allclose(share, rate, atol=0.02)
+    np.testing.assert_allclose(dropped.mean((1, 2)).numpy(), 1, atol=0.02 / (1 - rate))
+    kept = dropped[dropped != 0]
+    torch.testing.assert_close(kept, torch.full_like(kept, 1 / (1 - rate)))
+
+
+def test_masks_of_members_steps_and_layers_differ():
+    noise = make_noise(layers=2)
+    masks = [noise.drop(X, 0.5) == 0 for _ in range(6)]
+    for i, mask in enumerate(masks):
+        agreement = (mask[0] == mask[1]).float().mean().item()
+        assert agreement == pytest.approx(0.5, abs=0.03)
+        for other in masks[:i]:
+            assert (mask == other).float().mean().item() == pytest.approx(0.5, abs=0.03)
+
+
+def test_masks_of_a_member_do_not_depend_on_its_neighbours():
+    together = make_noise(seeds=(1, 2)).drop(X, 0.4)
+    alone = make_noise(seeds=(2,)).drop(X[1:], 0.4)
+    assert torch.equal(together[1:], alone)
+
+
+def test_the_gradient_passes_through_what_was_kept():
+    x = X.clone().requires_grad_()
+    dropped = make_noise().drop(x, 0.5)
+    dropped.sum().backward()
+    assert torch.equal(x.grad, dropped.detach())
+
+
+def test_no_global_generator_is_touched():
+    torch_state = torch.random.get_rng_state()
+    numpy_state = np.random.get_state()[1].copy()  # noqa: NPY002  # the generator that must not be touched
+    member_seeds(0, 3)
+    streams = Streams([1])
+    streams.permutations([5])
+    _uniform_pool.cache_clear()
+    make_noise().drop(X, 0.5)
+    assert torch.equal(torch.random.get_rng_state(), torch_state)
+    assert np.array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002  # as above
+
+
+def test_the_pool_does_not_depend_on_the_default_dtype():
+    _uniform_pool.cache_clear()
+    usual = make_noise().drop(X, 0.5)
+    _uniform_pool.cache_clear()
+    torch.set_default_dtype(torch.float64)
+    try:
+        other = make_noise().drop(X, 0.5)
+    finally:
+        torch.set_default_dtype(torch.float32)
+        _uniform_pool.cache_clear()
+    assert torch.equal(usual, other)
