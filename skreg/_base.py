@@ -25,7 +25,7 @@ from ._blueprint import Blueprint
 from ._checks import check_validation_set, check_weights
 from ._encoding import CLIP, ONE_HOT_MAX, learn_statistics
 from ._folds import MIN_VALIDATION_ROWS, assign_folds, warn_if_few
-from ._module import Inputs
+from ._inputs import Inputs
 from ._net import PREDICT_ROWS, Net
 from ._parts import Part, Place, Split
 from ._progress import CallbackSupportMixin, FitProgress, with_callbacks
@@ -34,6 +34,7 @@ from ._rows import as_tensor
 from ._solvers import SOLVERS
 from ._stopping import judge
 from ._table import TableEncoder, check_table
+from ._targets import ClassTarget, NumberTarget
 from ._threads import torch_threads
 from .callbacks import check_callbacks
 from .constraints import MaxNorm
@@ -125,7 +126,7 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
         blueprint = Blueprint.of(self)
         train = self._check_rows(X, y, sample_weight)
         held_out = self._check_held_out(X_val, y_val, sample_weight_val)
-        metadata = {"sample_weight": sample_weight, "X_val": X_val, "y_val": y_val}
+        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         progress = FitProgress(self, X, y, metadata, self.max_iter, lambda net: self._fitted(net.snapshot()))
         with torch_threads(self.n_threads), torch.inference_mode(False), torch.enable_grad():
             split = self._split(train, held_out)
@@ -135,8 +136,8 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
         progress.close(lambda: self._fitted(self.net_))
         return self
 
-    _target_encoder: type
-    """Class of the encoder of the target."""
+    _target_encoder: type[ClassTarget] | type[NumberTarget]
+    target_encoder_: Any
 
     @abstractmethod
     def _loss(self) -> type[Loss]:
@@ -161,8 +162,6 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
         """Weight of each row in the loss."""
         return weight
 
-    # the steps of a fit
-
     @property
     def _continues(self) -> bool:
         """Whether this fit goes on from an earlier one."""
@@ -171,19 +170,19 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
     def _check_rows(self, X: Any, y: Any, weight: Any) -> Part:
         """The training rows, and what the encoders learn from them; in a warm start those stay as learned."""
         if y is None:
-            name = type(self).__name__
-            raise ValueError(f"This {name} estimator requires y to be passed, but the target y is None.")
+            raise ValueError(f"This {type(self).__name__} estimator requires y to be passed, but the target y is None.")
         continues = self._continues
         X = validate_data(self, check_table(X), reset=not continues, skip_check_array=True)
         y = self._target_encoder.check(y)
         check_consistent_length(X, y)
         weight = check_weights(weight, X)
-        n_given, kept = len(y), slice(None)
+        n_given = len(y)
+        kept: Any = slice(None)
         if weight is not None and not weight.all():
             kept = np.flatnonzero(weight)
             X, y, weight = _safe_indexing(X, kept), y[kept], weight[kept]
         if not continues:
-            vars(self).pop("net_", None)
+            self.__dict__.pop("net_", None)
             self.seed_ = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
             self.target_encoder_ = self._target_encoder().fit(y)
             self._learn_costs(y, weight)
@@ -279,7 +278,7 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
     def _train(self, net: Net, split: Split, hooks: list[Any]) -> None:
         """Train, and keep what was reached: also after an interrupt, once an epoch is done."""
         for name in ("oof_prediction_", "oof_score_"):
-            vars(self).pop(name, None)
+            self.__dict__.pop(name, None)
         scorer = None if self.monitor == "loss" else check_scoring(self, self.monitor)
         monitor = split.monitor(scorer, lambda member, raw, X: self._view(net, member, raw, X))
         try:
@@ -289,7 +288,7 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
         finally:
             net.finish(hooks, self.warm_start)
             if bool(net.stopping_.best_epoch.all()):
-                vars(self).update(self._fitted(net))
+                self.__dict__.update(self._fitted(net))
         judge(
             net.stopping_,
             f"Lower learning_rate_init (now {self.learning_rate_init}), set clip_norm=1.0, or scale the numbers "
@@ -333,7 +332,7 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
     def _predict_decoded(self, X: Any) -> np.ndarray:
         """Decoded predictions for ``X``, members averaged."""
         check_is_fitted(self)
-        seen: _Seen | None = vars(self).get("_seen")
+        seen: _Seen | None = self.__dict__.get("_seen")
         members = slice(None) if seen is None else slice(seen.member, seen.member + 1)
         if seen is not None and X is seen.X:
             return self._decode(seen.raw, members)

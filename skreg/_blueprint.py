@@ -11,7 +11,8 @@ from torch import Tensor
 
 from . import activations, initializers, schedules
 from ._checks import layer_sizes, rate_per_layer, refuse
-from ._module import Inputs, Network
+from ._inputs import Inputs
+from ._module import Network
 
 EMBEDDING_WIDTH = 8
 
@@ -32,8 +33,8 @@ class Blueprint:
         Whether batch norm stands before each activation.
     activation, schedule : callable
         Functions of a tensor, and of the progress.
-    init : Initializer
-        Draws weights.
+    init, head_init : Initializer
+        Draw the weights of the hidden layers, and of the head.
     """
 
     hidden: tuple[int, ...]
@@ -43,15 +44,17 @@ class Blueprint:
     activation: Callable[[Tensor], Tensor]
     schedule: Callable[[float], float]
     init: initializers.Initializer
+    head_init: initializers.Initializer
 
     @classmethod
     def of(cls, estimator: Any) -> Self:
         """The blueprint of an estimator's parameters; what hangs together wrongly is refused."""
         hidden = layer_sizes(estimator, estimator.hidden_layer_sizes)
         activation = _activation(estimator)
-        init = estimator.init
+        init = head_init = estimator.init
         if init == "auto":
             init = getattr(activation, "init", activations.DEFAULT_INIT)
+            head_init = init if hidden else "normal"
         return cls(
             hidden,
             rate_per_layer(estimator, "dropout", estimator.dropout, len(hidden)),
@@ -60,6 +63,7 @@ class Blueprint:
             activation,
             _schedule(estimator),
             getattr(initializers, init),
+            getattr(initializers, head_init),
         )
 
     def network(
@@ -97,7 +101,7 @@ class Blueprint:
             self.input_dropout,
             *(target_statistics or (None, None)),
         )
-        network.draw(self.init, seeds)
+        network.draw(self.init, self.head_init, seeds)
         return network
 
 

@@ -18,10 +18,10 @@ def refuse(owner: object, name: str, must: str, value: object) -> ValueError:
 
 def layer_sizes(owner: object, sizes: Any) -> tuple[int, ...]:
     """``hidden_layer_sizes`` as a tuple; a single number is one layer."""
-    listed = [sizes] if isinstance(sizes, Integral) else list(sizes)
-    if not all(isinstance(size, Integral) and not isinstance(size, bool) and size > 0 for size in listed):
+    widths = [sizes] if isinstance(sizes, Integral) else list(sizes)
+    if not all(isinstance(width, Integral) and not isinstance(width, bool) and int(width) > 0 for width in widths):
         raise refuse(owner, "hidden_layer_sizes", "an int or a sequence of ints in the range [1, inf)", sizes)
-    return tuple(int(size) for size in listed)
+    return tuple(int(width) for width in widths)
 
 
 def rate_per_layer(owner: object, name: str, rate: Any, n_layers: int) -> tuple[float, ...]:
@@ -31,7 +31,7 @@ def rate_per_layer(owner: object, name: str, rate: Any, n_layers: int) -> tuple[
     rates = tuple(rate)
     if len(rates) != n_layers:
         raise refuse(owner, name, f"a float or one float for each of the {n_layers} hidden layers", rate)
-    if not all(isinstance(r, Real) and 0 <= r < 1 for r in rates):
+    if not all(isinstance(r, Real) and 0 <= float(r) < 1 for r in rates):
         raise refuse(owner, name, "a float in the range [0.0, 1.0), or one for each hidden layer", rate)
     return tuple(float(r) for r in rates)
 

@@ -62,7 +62,7 @@ def learn_statistics(
         How numbers are scaled.
     """
     n_members, n_numbers = len(weight), numbers.shape[1]
-    learned = np.zeros((3, n_members, n_numbers))
+    fill, center, scale = learned = np.zeros((3, n_members, n_numbers))
     n_knots = N_KNOTS if scaling == "quantile" else 0
     knots = np.zeros((n_members, n_numbers, n_knots))
     learn = _LEARNERS[scaling]
@@ -76,7 +76,7 @@ def learn_statistics(
             if n_knots:
                 knots[:, j] = column.quantiles(np.linspace(0, 1, n_knots))
     known = [_seen(codes, n, weight) for codes, n in zip(levels.T, n_levels, strict=True)]
-    return Statistics(*learned, knots if n_knots else None, scaling == "robust", known, indicators)
+    return Statistics(fill, center, scale, knots if n_knots else None, scaling == "robust", known, indicators)
 
 
 class _Sorted:

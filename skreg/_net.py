@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EpochTimer, PrintLog
+from skorch.history import History
 from torch import Tensor
 
 from ._module import Network
@@ -110,7 +111,7 @@ class Net(NeuralNet):
         self.stopping_ = Stopping(self.module_.n_members, self.patience, self.min_delta)
         self.streams_ = Streams(self.seeds)
         self.epoch_ = 0
-        self.watched_ = None
+        self.watched_: str | None = None
         self.stop_training_ = False
         return self
 
@@ -304,9 +305,8 @@ class Net(NeuralNet):
     def snapshot(self) -> "Net":
         """The net as if training ended now: a copy that later epochs do not change."""
         copied = copy.copy(self)
-        copied.callbacks, copied.callbacks_ = None, []
-        vars(copied)["module"] = vars(copied)["module_"] = copy.deepcopy(self.module_)
-        copied.optimizer_ = None
+        module = copy.deepcopy(self.module_)
+        copied.__dict__.update(module=module, module_=module, callbacks=[], callbacks_=[], optimizer_=None)
         copied.history = copy.deepcopy(self.history)
         copied.stopping_ = copy.deepcopy(self.stopping_)
         copied.stopping_.confirm(~copied.stopping_.diverged)
@@ -323,13 +323,14 @@ class Net(NeuralNet):
         keep_state : bool
             Whether the optimiser's moments stay, for a warm start.
         """
-        self.callbacks = [callback for callback in self.callbacks if callback not in hooks]
-        self.callbacks_ = [(name, callback) for name, callback in self.callbacks_ if callback not in hooks]
+        users = [callback for callback in self.get_params(deep=False)["callbacks"] if callback not in hooks]
+        initialized = [(name, callback) for name, callback in self.__dict__["callbacks_"] if callback not in hooks]
+        self.__dict__.update(callbacks=users, callbacks_=initialized)
         self.stopping_.kept = None
         self._solver().zero_grad()
-        self.module = type(self.module_)
+        self.__dict__["module"] = Network
         if not keep_state:
-            self.optimizer_ = None
+            self.__dict__["optimizer_"] = None
 
     def state_dict(self) -> dict[str, Any]:
         """All that a running fit knows at the end of an epoch, in tensors and plain values.
@@ -354,7 +355,7 @@ class Net(NeuralNet):
         self.optimizer_.load_state_dict(state["optimizer"])
         self.stopping_.load_state_dict(state["stopping"])
         self.streams_.load_state_dict(state["streams"])
-        self.history = type(self.history)(state["history"])
+        self.history = History(state["history"])
 
     def resume(self, earlier: "Net") -> None:
         """Go on from the weights of an earlier net, and from its optimiser's moments and streams where they fit."""

@@ -9,10 +9,10 @@ try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
 except ImportError:
 
-    class CallbackSupportMixin:  # type: ignore[no-redef]  # the stand-in for scikit-learn < 1.9
+    class CallbackSupportMixin:  # type: ignore[no-redef]  # stands in for scikit-learn's
         """scikit-learn before 1.9 has no callbacks."""
 
-    def with_callbacks(method: Callable) -> Callable:  # type: ignore[misc]  # as above
+    def with_callbacks(method: Callable) -> Callable:
         """Leave ``method`` as it is."""
         return method
 
@@ -62,12 +62,14 @@ class FitProgress:
         The skorch callback that tells of epochs; none where nobody listens.
     """
 
-    def __init__(self, estimator: Any, X: Any, y: Any, metadata: dict, max_epochs: int, fitted: Callable) -> None:
+    def __init__(
+        self, estimator: Any, X: Any, y: Any, metadata: dict | None, max_epochs: int, fitted: Callable
+    ) -> None:
         self._told = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
         self._fitted = fitted
         listened_to = bool(getattr(estimator, "_skl_callbacks", []))
         self.hooks = [EpochHooks(self._begin, self._end)] if listened_to else []
-        self._fit = None
+        self._fit: Any = None
         if hasattr(estimator, "_init_callback_context"):
             self._fit = estimator._init_callback_context(max_subtasks=max_epochs)
             self._fit.call_on_fit_task_begin(**self._told)

@@ -1,7 +1,7 @@
 """Rows are a table's tensors, and which of its rows each member sees, in which order, in which batches."""
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -43,7 +43,7 @@ class Rows:
 
     def __init__(
         self,
-        numbers: np.ndarray | sparse.csr_array,
+        numbers: Any,
         levels: np.ndarray,
         target: np.ndarray,
         index: list[np.ndarray],
@@ -52,7 +52,7 @@ class Rows:
         device: torch.device,
     ) -> None:
         self.device, self.dtype = device, dtype
-        self._numbers = numbers if sparse.issparse(numbers) else as_tensor(numbers, device)
+        self._numbers: Any = numbers if sparse.issparse(numbers) else as_tensor(numbers, device)
         self._levels = as_tensor(levels, device)
         self._target = as_tensor(target, device)
         self.lengths = [len(rows) for rows in index]

@@ -14,6 +14,11 @@ from .constraints import MaxNorm
 from .penalties import ElasticNet
 
 
+def gradients_of(parameters: list[Tensor]) -> list[Tensor]:
+    """The gradients, which a backward pass has left in all of them."""
+    return [p.grad for p in parameters if p.grad is not None]
+
+
 class Optimizer(ABC):
     """Update of the parameters from their gradients, with decoupled decay [Loshchilov & Hutter 2019].
 
@@ -33,7 +38,7 @@ class Optimizer(ABC):
     def __init__(self, weights: list[Tensor], others: list[Tensor], decay: float) -> None:
         self.weights, self.decay = weights, decay
         self.parameters = [*weights, *others]
-        self.param_groups = [{"params": self.parameters, "lr": 0.0}]
+        self.param_groups: list[dict[str, Any]] = [{"params": self.parameters, "lr": 0.0}]
 
     @abstractmethod
     def update(self, lr: float) -> None:
@@ -81,7 +86,7 @@ class Adam(Optimizer):
             parameters = self.parameters[part]
             torch._fused_adamw_(
                 parameters,
-                [p.grad for p in parameters],
+                gradients_of(parameters),
                 self.means[part],
                 self.squares[part],
                 [],
@@ -121,7 +126,7 @@ class Sgd(Optimizer):
 
     def update(self, lr: float) -> None:
         """Decay, then a step along gradient and momentum."""
-        gradients = [p.grad for p in self.parameters]
+        gradients = gradients_of(self.parameters)
         if self.decay:
             torch._foreach_mul_(self.weights, 1 - lr * self.decay)
         torch._foreach_mul_(self.velocities, self.momentum)
@@ -187,10 +192,10 @@ class Solver:
         optimizer, penalty = self.optimizer, self._penalty
         optimizer.param_groups[0]["lr"] = lr
         if penalty is not None and penalty.l2:
-            for weight in optimizer.weights:
-                penalty.add_gradient_(weight.grad, weight)
+            for gradient, weight in zip(gradients_of(optimizer.weights), optimizer.weights, strict=True):
+                penalty.add_gradient_(gradient, weight)
         if self._clip_norm is not None:
-            _clip([p.grad for p in optimizer.parameters], self._clip_norm)
+            _clip(gradients_of(optimizer.parameters), self._clip_norm)
         optimizer.update(lr)
         if penalty is not None and penalty.l1:
             for i, weight in enumerate(optimizer.weights):

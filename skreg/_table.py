@@ -6,6 +6,7 @@ It learns which columns are categories and which levels they have; every statist
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
 from numbers import Real
 from typing import Any, Self
 
@@ -207,10 +208,7 @@ class _Columns:
         if dtype.is_numeric() or dtype == nw.Decimal:
             return False
         if dtype.is_temporal() or dtype.is_nested():
-            raise TypeError(
-                f"Column {self.names[j]!r} has type {dtype}, which is neither a number nor a category. Turn it into "
-                "numbers (days since a date, its length...) or categories first."
-            )
+            raise _neither(self.names[j], dtype)
         if dtype == nw.Object:
             return _holds_categories(self.present(j), self.names[j])
         return True
@@ -229,8 +227,10 @@ def check_table(X: Any) -> Any:
     if isinstance(X, list) and np.asarray(X[0] if X else []).dtype.kind in "USO":
         X = np.array(X, dtype=object)
     if isinstance(X, np.ndarray) and X.dtype.kind == "O" and np.ndim(X) == 2:
-        return check_array(X, dtype=object, ensure_all_finite=False)
-    X = check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32], ensure_all_finite="allow-nan")
+        return check_array(X, dtype=object, ensure_all_finite=False, input_name="X")
+    X = check_array(
+        X, accept_sparse="csr", dtype=[np.float64, np.float32], ensure_all_finite="allow-nan", input_name="X"
+    )
     check_magnitude(X.data if sparse.issparse(X) else X, "X")
     return X
 
@@ -239,7 +239,11 @@ def _named_uniquely(X: Any) -> nw.DataFrame:
     try:
         return nw.from_native(X, eager_only=True)
     except nw.exceptions.DuplicateError as error:
-        raise ValueError("X has several columns of the same name. Rename or drop the repeated ones.") from error
+        names = list(X.columns)
+        repeated = sorted({str(name) for name in names if names.count(name) > 1})
+        raise ValueError(
+            f"X has several columns named {listed(repeated)}. Rename or drop the repeated ones."
+        ) from error
 
 
 def _refuse_infinity(numbers: np.ndarray) -> None:
@@ -251,11 +255,13 @@ def _refuse_infinity(numbers: np.ndarray) -> None:
 def _holds_categories(values: np.ndarray, name: Any) -> bool:
     """Whether the present values of an object column are categories: anything but numbers."""
     kinds = {type(v) for v in values.tolist()}
+    if any(issubclass(kind, date | np.datetime64) for kind in kinds):
+        raise _neither(name, "date")
     if unhashable := [kind for kind in kinds if kind.__hash__ is None]:
         raise TypeError(
             f"Column {name!r} holds a {unhashable[0].__name__}; each argument must be a string or a number."
         )
-    return not all(issubclass(kind, Real) and kind is not bool for kind in kinds)
+    return bool in kinds or not all(issubclass(kind, Real) for kind in kinds)
 
 
 def _refuse_other_kind(name: Any, levels: dict[Any, int], seen: np.ndarray) -> None:
@@ -265,6 +271,13 @@ def _refuse_other_kind(name: Any, levels: dict[Any, int], seen: np.ndarray) -> N
             f"Column {name!r} held text when the estimator was fitted and holds {seen.dtype} values now. Convert it "
             "back to text."
         )
+
+
+def _neither(name: Any, kind: Any) -> TypeError:
+    return TypeError(
+        f"Column {name!r} has type {kind}, which is neither a number nor a category. Turn it into numbers (days since "
+        "a date, its length...) or categories first."
+    )
 
 
 def _kind(values: np.ndarray) -> str:

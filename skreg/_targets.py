@@ -42,6 +42,8 @@ class ClassTarget:
     @staticmethod
     def check(y: Any) -> np.ndarray:
         """``y`` as labels ``(rows,)`` or a 0/1 matrix ``(rows, labels)``; anything else is refused."""
+        if not (sparse.issparse(y) or hasattr(y, "iloc")):
+            y = np.asarray(y)
         check_classification_targets(y)
         if type_of_target(y, input_name="y") == "multilabel-indicator":
             return check_array(y.toarray() if sparse.issparse(y) else y, dtype=np.float64, input_name="y")
@@ -60,7 +62,7 @@ class ClassTarget:
 
     def strata(self, y: np.ndarray) -> np.ndarray:
         """A number for each row by which folds are balanced."""
-        return np.unique(y, axis=0, return_inverse=True)[1].ravel()
+        return np.unique(y, axis=0 if y.ndim > 1 else None, return_inverse=True)[1].ravel()
 
 
 class NumberTarget:
@@ -83,6 +85,8 @@ class NumberTarget:
     @staticmethod
     def check(y: Any) -> np.ndarray:
         """``y`` as finite numbers ``(rows,)`` or ``(rows, outputs)`` in float64."""
+        if getattr(y, "dtype", None) == object:
+            y = np.asarray(y, dtype=np.float64)
         y = _check_y(y, multi_output=True, y_numeric=True)
         y = (y.toarray() if sparse.issparse(y) else y).astype(np.float64)
         check_magnitude(y, "y")

@@ -50,6 +50,7 @@ def check_callbacks(callbacks: Sequence[Any] | None) -> list[Any]:
     Returns
     -------
     list
+        The callbacks, none for None.
 
     Raises
     ------

@@ -27,7 +27,7 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
 
     Parameters
     ----------
-    hidden_layer_sizes : int or sequence of int, default=(128, 128)
+    hidden_layer_sizes : int or sequence of int, default=(128, 128, 128)
         Widths of the hidden layers; ``()`` is a linear model.
     activation : {"elu", "gelu", "identity", "leaky_relu", "logistic", "mish", "relu", "selu", "silu", "tanh"} or \
             callable, default="silu"
@@ -36,8 +36,9 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         Batch normalisation before each activation [1]_. Makes training insensitive to ``init``.
     init : {"auto", "he_normal", "he_uniform", "lecun_normal", "lecun_uniform", "normal", "orthogonal", \
             "xavier_normal", "xavier_uniform"}, default="auto"
-        Initial weights. "auto" goes by the activation: Xavier for tanh, logistic and identity, LeCun for selu, He for
-        the others. "normal" is the naive standard deviation of 0.01, under which deep stacks do not learn.
+        Initial weights. "auto" goes by the activation, Xavier for tanh, logistic and identity, LeCun for selu, He for
+        the others; a linear model starts near zero. "normal" is the naive standard deviation of 0.01, under which deep
+        stacks do not learn.
     dropout : float or sequence of float, default=0.1
         Share of the units of each hidden layer that are zeroed in a training step [2]_, in [0, 1); a sequence gives
         one for each layer.
@@ -75,7 +76,7 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
     learning_rate : {"constant", "cosine"} or callable, default="cosine"
         Schedule of the learning rate: a function of the progress in [0, 1], through ``max_iter`` epochs, to a factor on
         ``learning_rate_init``.
-    learning_rate_init : float, default=0.003
+    learning_rate_init : float, default=0.01
         Learning rate at factor 1.
     batch_size : int or "auto", default="auto"
         Most rows of a step; the rows are dealt out evenly over the steps of an epoch. "auto" takes 64 for up to 1,024
@@ -123,15 +124,15 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         Weight of each class, from the training rows.
     n_features_in_ : int
         Columns of X.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Their names, if X had names that are all strings.
     n_iter_ : int
         Epochs run.
     best_iter_ : int
         Epoch whose weights were kept, from 1; over several members the mean, rounded.
-    loss_curve_ : ndarray of shape (n_iter_,)
+    loss_curve_ : ndarray of shape (`n_iter_`,)
         Mean training loss of each epoch, over the members that still trained.
-    validation_curve_ : ndarray of shape (n_iter_,) or None
+    validation_curve_ : ndarray of shape (`n_iter_`,) or None
         What early stopping watched, likewise: the loss, or the scorer's value with its own sign.
     oof_prediction_ : ndarray of shape (n_samples, ...)
         Probabilities of each row by the member that held it out; NaN for rows that none did. Only if the members' folds
@@ -183,7 +184,7 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
 
     def __init__(
         self,
-        hidden_layer_sizes: int | Sequence[int] = (128, 128),
+        hidden_layer_sizes: int | Sequence[int] = (128, 128, 128),
         *,
         activation: str | Callable[[Tensor], Tensor] = "silu",
         batch_norm: bool = False,
@@ -201,7 +202,7 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         min_delta: float = 0.0,
         solver: str = "adamw",
         learning_rate: str | Callable[[float], float] = "cosine",
-        learning_rate_init: float = 0.003,
+        learning_rate_init: float = 0.01,
         batch_size: int | str = "auto",
         max_iter: int = 100,
         clip_norm: float | None = None,
@@ -279,6 +280,7 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         Returns
         -------
         ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
+            As ``predict_proba``.
         """
         decoded = self._predict_decoded(X)
         return decoded[:, :, 1] if decoded.ndim == 3 else decoded

@@ -6,7 +6,7 @@ import torch
 from torch import Generator
 
 from skreg import RegularizedMLPRegressor, activations, initializers
-from skreg._module import Linear
+from skreg._layers import Linear
 
 FANS = [(40, 250), (250, 40), (120, 120)]
 AUTO = {"selu": "lecun_normal", "tanh": "xavier_normal", "logistic": "xavier_normal", "identity": "xavier_normal"}

@@ -176,7 +176,7 @@ BAD_DATA = {
     "a polars column of lists": (fit(pl.from_pandas(LISTS), Y), TypeError, "Column 'things' has type List"),
     "a column of lists": (fit(LISTS, Y), TypeError, "Column 'things'"),
     "an array of lists": (fit(np.array([[[1], "a"]] * 60, dtype=object)[:, :2], Y), TypeError, "list"),
-    "a name twice": (fit(TWICE, Y), ValueError, "several columns of the same name"),
+    "a name twice": (fit(TWICE, Y), ValueError, "several columns named 'a'"),
     "text where numbers were": (
         predict(FRAME, TEXT),
         ValueError,

@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 import torch
 from joblib import parallel_config
 from scipy import sparse
@@ -16,6 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import ElasticNet, LogisticRegression, Ridge
 from sklearn.metrics import get_scorer, log_loss
 from sklearn.model_selection import GridSearchCV, cross_val_predict
+from sklearn.utils.fixes import parse_version
 from skorch.callbacks import Callback
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor, initializers
@@ -133,8 +135,9 @@ def test_is_logistic_regression(solver, y):
 @pytest.mark.parametrize("y", [TWO, THREE], ids=["two classes", "three classes"])
 def test_is_sparse_logistic_regression_zeros_included(solver, l1_ratio, y):
     ours = RegularizedMLPClassifier(solver=solver, alpha=0.1, l1_ratio=l1_ratio, **LINEAR, **SOLVERS[solver])
+    older = {} if parse_version(sklearn.__version__) >= parse_version("1.8") else {"penalty": "elasticnet"}
     theirs = LogisticRegression(
-        C=1 / (N * 0.1), l1_ratio=l1_ratio, solver="saga", tol=1e-9, max_iter=100_000, random_state=0
+        C=1 / (N * 0.1), l1_ratio=l1_ratio, solver="saga", tol=1e-9, max_iter=100_000, random_state=0, **older
     ).fit(X, y)
     found = ours.fit(X, y).coefs_[0].T
     np.testing.assert_allclose(found, theirs.coef_, atol=1e-3)
@@ -248,9 +251,9 @@ def test_initial_weights_can_be_made_again():
     net = RegularizedMLPRegressor(**{**SMALL, "random_state": None}, learning_rate=lambda progress: 0.0).fit(X, Y)
     seeds = [of_weights for of_weights, _ in member_seeds(net.seed_, net.n_members)]
     again = pickle.loads(pickle.dumps(net.net_.module_))
-    again.draw(initializers.he_normal, [0] * net.n_members)
+    again.draw(initializers.he_normal, initializers.he_normal, [0] * net.n_members)
     assert not torch.equal(again.head.weight, net.net_.module_.head.weight)
-    again.draw(initializers.he_normal, seeds)
+    again.draw(initializers.he_normal, initializers.he_normal, seeds)
     for ours, theirs in zip(again.linears, net.net_.module_.linears, strict=True):
         assert torch.equal(ours.weight, theirs.weight)
 

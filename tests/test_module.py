@@ -8,7 +8,9 @@ from torch import Generator
 
 from skreg import activations, initializers
 from skreg._encoding import Statistics, learn_statistics
-from skreg._module import BatchNorm, Embeddings, Inputs, Linear, Network
+from skreg._inputs import Inputs
+from skreg._layers import BatchNorm, Embeddings, Linear
+from skreg._module import Network
 from skreg._random import Noise, Streams
 
 F64 = torch.float64
@@ -43,7 +45,7 @@ def make_network(width=4, hidden=(6, 5), members=2, dropout=0.0, input_dropout=0
         input_dropout,
         *statistics,
     )
-    network.draw(initializers.he_normal, list(range(members)))
+    network.draw(initializers.he_normal, initializers.he_normal, list(range(members)))
     return network
 
 
@@ -61,7 +63,7 @@ def test_linear_is_an_affine_map_of_each_member():
 
 def test_weights_of_a_member_are_drawn_from_its_own_seed():
     together, alone = make_network(members=2), make_network(members=1)
-    alone.draw(initializers.he_normal, [1])
+    alone.draw(initializers.he_normal, initializers.he_normal, [1])
     for a, b in zip(together.linears, alone.linears, strict=True):
         assert torch.equal(a.weight[1:], b.weight)
         assert not torch.equal(a.weight[0], a.weight[1])
@@ -182,7 +184,8 @@ def test_the_network_is_its_layers_in_order():
 def test_no_hidden_layer_is_a_linear_model():
     network = make_network(hidden=())
     x = normal(2, 9, 4)
-    assert torch.equal(network(x), network.head(x))
+    torch.testing.assert_close(network(x), network.head(x))
+    assert torch.equal(network(x, weight=torch.ones(2, 9)), network.head(x))
 
 
 def test_weights_are_all_but_biases_and_norms():
@@ -231,7 +234,7 @@ def test_input_dropout_zeroes_inputs_and_layer_dropout_units():
 def test_effective_layers_are_in_the_units_of_the_target():
     inputs, center, scale = plain_inputs(2, 1), np.array([[3.0]]), np.array([[2.0]])
     network = Network(inputs, [], 8, (), 1, activations.relu, False, (), 0.0, center, scale)
-    network.draw(initializers.he_normal, [0])
+    network.draw(initializers.he_normal, initializers.he_normal, [0])
     ((weight, bias),) = network.effective_layers()
     np.testing.assert_allclose(weight, 2 * network.head.weight[0].detach().numpy())
     np.testing.assert_allclose(bias, [3.0])

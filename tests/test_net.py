@@ -10,7 +10,8 @@ from skorch.callbacks import Callback
 
 from skreg import activations, initializers, schedules
 from skreg._encoding import learn_statistics, target_statistics
-from skreg._module import Inputs, Network
+from skreg._inputs import Inputs
+from skreg._module import Network
 from skreg._monitor import LossMonitor
 from skreg._net import Net
 from skreg._random import member_seeds
@@ -70,7 +71,7 @@ def make_net(members, dtype=torch.float32, seed=0, lr=0.01, epochs=7, **changes)
         *target_statistics(TARGET, weight),
     )
     seeds = [member_seeds(seed, MEMBERS)[m] for m in members]
-    network.draw(initializers.he_normal, [of_weights for of_weights, _ in seeds])
+    network.draw(initializers.he_normal, initializers.he_normal, [of_weights for of_weights, _ in seeds])
     net = Net(
         network,
         HalfSquaredError,

@@ -1,0 +1,134 @@
+"""The layers of all members at once. Every tensor has the members on axis 0."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Generator, Tensor, nn
+
+COLUMN_MULTIPLE = 16
+
+Draw = Callable[[int, int, Generator], Tensor]
+
+
+class Linear(nn.Module):
+    """An affine map of each member.
+
+    Parameters
+    ----------
+    members, fan_in, fan_out : int
+        ``weight`` has shape ``(members, fan_in, fan_out)``, ``bias`` ``(members, 1, fan_out)``.
+    dtype : torch.dtype
+        Of both.
+    biased : bool
+        False leaves the bias away: before batch norm it would have no effect and no gradient but rounding.
+    """
+
+    def __init__(self, members: int, fan_in: int, fan_out: int, dtype: torch.dtype, biased: bool = True) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(members, fan_in, fan_out, dtype=dtype))
+        self.bias = nn.Parameter(torch.zeros(members, 1, fan_out, dtype=dtype)) if biased else None
+
+    def draw(self, init: Draw, generators: Sequence[Generator]) -> None:
+        """Draw the weights of each member from its generator; biases start at 0."""
+        _, fan_in, fan_out = self.weight.shape
+        for weight, generator in zip(self.weight, generators, strict=True):
+            weight.copy_(init(fan_in, fan_out, generator))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(members, rows, fan_in)`` to ``(members, rows, fan_out)``."""
+        return torch.bmm(x, self.weight) if self.bias is None else torch.baddbmm(self.bias, x, self.weight)
+
+    def predict(self, x: Tensor) -> Tensor:
+        """The same, a row's bits not depending on the rows beside it.
+
+        The kernel of a product of odd width depends on its height, so the width is padded; of a single column not
+        even that helps.
+        """
+        bias = torch.zeros_like(self.weight[:, :1]) if self.bias is None else self.bias
+        width = self.weight.shape[2]
+        if width == 1:
+            return (x * self.weight.transpose(1, 2)).sum(-1, keepdim=True) + bias
+        missing = (0, -width % COLUMN_MULTIPLE)
+        return torch.baddbmm(nn.functional.pad(bias, missing), x, nn.functional.pad(self.weight, missing))[..., :width]
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation of each member over its rows, with the rows' weights [Ioffe & Szegedy 2015].
+
+    Running statistics are plain means until ``1 / momentum`` batches have been seen, so that a fit of few steps
+    does not predict with the initial ones.
+    """
+
+    momentum, eps = 0.1, 1e-5
+    mean: Tensor
+    variance: Tensor
+    seen: Tensor
+
+    def __init__(self, members: int, width: int, dtype: torch.dtype) -> None:
+        super().__init__()
+        zeros = torch.zeros(members, 1, width, dtype=dtype)
+        self.scale, self.shift = nn.Parameter(zeros + 1), nn.Parameter(zeros.clone())
+        self.register_buffer("mean", zeros.clone())
+        self.register_buffer("variance", zeros + 1)
+        self.register_buffer("seen", zeros[..., :1].clone())
+
+    def forward(self, x: Tensor, weight: Tensor | None) -> Tensor:
+        """Normalise ``x``; with the weights ``(members, rows)`` of a training batch by its own statistics."""
+        if weight is None:
+            factor, summand = self.as_affine()
+            return torch.addcmul(summand, x, factor)
+        share = (weight / weight.sum(1, keepdim=True).clamp(min=1e-12)).unsqueeze(1)
+        mean = share @ x
+        centred = x - mean
+        variance = share @ centred.square()
+        self._remember(mean.detach(), variance.detach())
+        return torch.addcmul(self.shift, centred, self.scale * torch.rsqrt(variance + self.eps))
+
+    def as_affine(self) -> tuple[Tensor, Tensor]:
+        """Factor and summand ``(members, 1, width)`` that normalise by the running statistics."""
+        factor = self.scale * torch.rsqrt(self.variance + self.eps)
+        return factor, self.shift - self.mean * factor
+
+    def _remember(self, mean: Tensor, variance: Tensor) -> None:
+        self.seen += 1
+        rate = torch.clamp(1 / self.seen, min=self.momentum)
+        self.mean.lerp_(mean, rate)
+        self.variance.lerp_(variance, rate)
+
+
+class Embeddings(nn.Module):
+    """A vector for each level of each category with many levels; level 0, unknown, starts as zeros.
+
+    Parameters
+    ----------
+    members : int
+        Members.
+    sizes : list of int
+        Levels of each category, without the unknown one.
+    width : int
+        Length of the vectors.
+    """
+
+    starts: Tensor
+    members: Tensor
+
+    def __init__(self, members: int, sizes: list[int], width: int, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.width = width
+        rows = [size + 1 for size in sizes]
+        self.weight = nn.Parameter(torch.zeros(members, sum(rows), width, dtype=dtype))
+        starts = np.cumsum([0, *rows[:-1]])
+        self.register_buffer("starts", torch.from_numpy(starts), persistent=False)
+        self.register_buffer("members", torch.arange(members).view(-1, 1, 1) * sum(rows), persistent=False)
+
+    def draw(self, generators: Sequence[Generator]) -> None:
+        """Draw standard normal vectors for the known levels of each member."""
+        for weight, generator in zip(self.weight, generators, strict=True):
+            weight.copy_(torch.randn(weight.shape, generator=generator, dtype=torch.float64))
+            weight[self.starts] = 0
+
+    def forward(self, levels: Tensor) -> Tensor:
+        """Codes ``(members, rows, categories)`` to ``(members, rows, categories * width)``."""
+        vectors = nn.functional.embedding(levels + self.starts + self.members, self.weight.view(-1, self.width))
+        return vectors.flatten(2)
