@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.special import logit
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils import Tags
@@ -44,7 +45,7 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         one for each layer.
     input_dropout : float, default=0.0
         The same for the inputs.
-    alpha : float, default=0.0
+    alpha : float, default=0.0001
         Strength of the elastic net ``alpha * (l1_ratio * |w| + (1 - l1_ratio) / 2 * w**2)`` on the weights, added to
         the mean loss as in :class:`~sklearn.linear_model.ElasticNet` [3]_. ``MLPClassifier``'s ``alpha`` is divided
         by the batch size; this one is not. Biases and norms are exempt.
@@ -191,7 +192,7 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         init: str = "auto",
         dropout: float | Sequence[float] = 0.1,
         input_dropout: float = 0.0,
-        alpha: float = 0.0,
+        alpha: float = 0.0001,
         l1_ratio: float = 0.0,
         weight_decay: float = 0.01,
         max_norm: float | None = None,
@@ -301,7 +302,7 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         return np.exp(self.predict_log_proba(X))
 
     def decision_function(self, X: Any) -> np.ndarray:
-        """Log odds of the averaged probabilities for two classes or labels, their logarithm for more classes.
+        """Log odds of the probabilities for two classes or for labels, their logarithm for more classes.
 
         Parameters
         ----------
@@ -311,12 +312,12 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         Returns
         -------
         ndarray of shape (n_samples,), (n_samples, n_classes) or (n_samples, n_labels)
-            For two classes positive where the second is predicted.
+            For two classes positive where the second is predicted. Ranks rows as ``predict_proba`` does, ties included.
         """
         decoded = self._predict_decoded(X)
         if self._known_target().kind_ == "multiclass":
             return decoded
-        return decoded[..., 1] - decoded[..., 0]
+        return logit(np.exp(decoded[..., 1]).clip(max=1 - np.finfo(np.float64).epsneg))
 
     def _known_target(self) -> ClassTarget:
         if not hasattr(self, "target_encoder_"):
