@@ -72,9 +72,12 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
     solver : {"adam", "adamw", "sgd"}, default="adamw"
         "adamw" is Adam with betas (0.9, 0.95), "adam" with scikit-learn's (0.9, 0.999), "sgd" has Nesterov
         momentum 0.9.
-    learning_rate : {"constant", "cosine"} or callable, default="cosine"
+    learning_rate : {"constant", "cosine", "cosine_restarts", "coslog", "inverse_scaling", "one_cycle", "warmup"} or \
+            callable, default="cosine"
         Schedule of the learning rate: a function of the progress in [0, 1], through ``max_iter`` epochs, to a factor on
-        ``learning_rate_init``.
+        ``learning_rate_init``. "cosine" falls to 0, "cosine_restarts" three times, each twice as long as the last,
+        "coslog" in four such waves that also rise smoothly, "one_cycle" rises before it falls, "warmup" for a shorter
+        while, "inverse_scaling" falls to a tenth as one over the root.
     learning_rate_init : float, default=0.01
         Learning rate at factor 1.
     batch_size : int or "auto", default="auto"

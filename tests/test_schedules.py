@@ -63,3 +63,28 @@ def test_a_factor_of_zero_trains_nothing(solver):
     np.testing.assert_allclose(still.loss_curve_, still.loss_curve_[0], rtol=1e-5)
     moving = fitted("constant", solver=solver, dropout=0.0)
     assert moving.loss_curve_[-1] < 0.999 * moving.loss_curve_[0]
+
+
+def values(name, *progress):
+    return [getattr(schedules, name)(p) for p in progress]
+
+
+def test_the_landmarks_of_the_schedules():
+    assert values("coslog", 0, 1 / 15, 3 / 15, 7 / 15, 1) == pytest.approx([0] * 5, abs=1e-12)
+    assert values("cosine_restarts", 0, 1 / 7 + 1e-9, 3 / 7 + 1e-9) == pytest.approx([1] * 3, abs=1e-6)
+    assert values("cosine_restarts", 1 / 7 - 1e-9, 3 / 7 - 1e-9, 1) == pytest.approx([0] * 3, abs=1e-6)
+    assert values("cosine_restarts", 2 / 7, 5 / 7) == pytest.approx([0.5] * 2)
+    assert values("one_cycle", 0, 0.3, 0.65, 1) == pytest.approx([0.04, 1, 0.5, 0])
+    assert values("warmup", 0, 0.05, 0.1, 1) == pytest.approx([0, 0.5, 1, 0])
+    assert values("inverse_scaling", 0, 1) == pytest.approx([1, 0.1])
+
+
+@pytest.mark.parametrize("name", ["coslog", "cosine_restarts", "one_cycle", "warmup"])
+def test_has_no_jumps_but_at_a_restart(name):
+    steps = np.abs(np.diff([getattr(schedules, name)(float(p)) for p in np.linspace(0, 1, 2001)]))
+    assert (steps > 0.05).sum() == (2 if name == "cosine_restarts" else 0)
+
+
+@pytest.mark.parametrize("name", schedules.__all__)
+def test_every_schedule_trains(name):
+    assert fitted(name, solver="adamw", dropout=0.0).loss_curve_[-1] < 0.999 * fitted(name, dropout=0.0).loss_curve_[0]
