@@ -230,9 +230,9 @@ def test_weights_are_routed_through_a_search(Estimator, mixed_table):
     with sklearn.config_context(enable_metadata_routing=True):
         estimator = Estimator(**SMALL, dropout=0.0)
         estimator.set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
-        search = GridSearchCV(estimator, {"alpha": [0.0]}, cv=2).fit(X, y, sample_weight=weight)
+        search = GridSearchCV(estimator, {"alpha": [0.01]}, cv=2).fit(X, y, sample_weight=weight)
     kept = weight > 0
-    alone = Estimator(**SMALL, dropout=0.0).fit(X[kept], y[kept])
+    alone = Estimator(**SMALL, dropout=0.0, alpha=0.01).fit(X[kept], y[kept])
     assert_array_equal(search.predict(X), alone.predict(X))
 
 
