@@ -7,31 +7,28 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
 import torch
 from scipy import sparse
 from sklearn.base import BaseEstimator, _fit_context
-from sklearn.metrics import check_scoring, get_scorer_names
+from sklearn.metrics import check_scoring
 from sklearn.utils import Tags, _safe_indexing, check_consistent_length, check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from . import activations, initializers, schedules
 from ._blueprint import Blueprint
 from ._checks import check_validation_set, check_weights
 from ._encoding import CLIP, ONE_HOT_MAX, learn_statistics
 from ._folds import MIN_VALIDATION_ROWS, assign_folds, warn_if_few
 from ._inputs import Inputs
 from ._net import PREDICT_ROWS, Net
+from ._parameters import CONSTRAINTS
 from ._parts import Part, Place, Split
 from ._progress import CallbackSupportMixin, FitProgress, with_callbacks
 from ._random import member_seeds
 from ._rows import as_tensor
-from ._solvers import SOLVERS
 from ._stopping import judge
 from ._table import TableEncoder, check_table
 from ._targets import ClassTarget, NumberTarget
@@ -42,46 +39,15 @@ from .losses import Loss
 from .penalties import ElasticNet
 
 OTHER_SHAPE = (
-    "warm_start=True cannot continue: the network has another shape than the fitted one. Leave hidden_layer_sizes, "
-    "batch_norm and n_members as they were, or fit with warm_start=False."
+    "warm_start=True cannot continue: the network has another shape than the fitted one. Leave its widths, norms and "
+    "n_members as they were, or fit with warm_start=False."
 )
 
 
 class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
     """What the classifier and the regressor share; each writes its constructor out, as scikit-learn wants it."""
 
-    _parameter_constraints: dict[str, list[Any]] = {
-        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions(set(activations.__all__)), callable],
-        "batch_norm": ["boolean"],
-        "init": [StrOptions({"auto", *initializers.__all__})],
-        "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
-        "input_dropout": [Interval(Real, 0, 1, closed="left")],
-        "alpha": [Interval(Real, 0, None, closed="left")],
-        "l1_ratio": [Interval(Real, 0, 1, closed="both")],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
-        "max_norm": [Interval(Real, 0, None, closed="neither"), None],
-        "early_stopping": [StrOptions({"auto"}), "boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "monitor": [StrOptions({"loss", *get_scorer_names()}), callable],
-        "patience": [Interval(Integral, 1, None, closed="left")],
-        "min_delta": [Interval(Real, 0, None, closed="left")],
-        "solver": [StrOptions(set(SOLVERS))],
-        "learning_rate": [StrOptions(set(schedules.__all__)), callable],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
-        "n_members": [Interval(Integral, 1, None, closed="left")],
-        "categorical_features": [StrOptions({"from_dtype"}), "array-like", None],
-        "numeric_scaling": [StrOptions({"robust", "standard", "quantile"}), None],
-        "warm_start": ["boolean"],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
-        "callbacks": [list, tuple, None],
-        "device": [str],
-        "n_threads": [Interval(Integral, 1, None, closed="left"), None],
-    }
+    _parameter_constraints = CONSTRAINTS
 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)

@@ -12,6 +12,7 @@ from torch import Tensor
 from . import activations, initializers, schedules
 from ._checks import layer_sizes, rate_per_layer, refuse
 from ._inputs import Inputs
+from ._layers import BatchNorm, LayerNorm
 from ._module import Network
 
 EMBEDDING_WIDTH = 8
@@ -29,8 +30,10 @@ class Blueprint:
         Rate after each.
     input_dropout : float
         Rate on the inputs.
-    batch_norm : bool
-        Whether batch norm stands before each activation.
+    norm : type or None
+        ``BatchNorm`` or ``LayerNorm``, before each activation.
+    residual : bool
+        Whether a hidden layer that keeps the width adds its input.
     activation, schedule : callable
         Functions of a tensor, and of the progress.
     init, head_init : Initializer
@@ -40,7 +43,8 @@ class Blueprint:
     hidden: tuple[int, ...]
     dropout: tuple[float, ...]
     input_dropout: float
-    batch_norm: bool
+    norm: type[BatchNorm] | type[LayerNorm] | None
+    residual: bool
     activation: Callable[[Tensor], Tensor]
     schedule: Callable[[float], float]
     init: initializers.Initializer
@@ -59,7 +63,8 @@ class Blueprint:
             hidden,
             rate_per_layer(estimator, "dropout", estimator.dropout, len(hidden)),
             estimator.input_dropout,
-            estimator.batch_norm,
+            _norm(estimator),
+            estimator.residual,
             activation,
             _schedule(estimator),
             getattr(initializers, init),
@@ -96,13 +101,20 @@ class Blueprint:
             self.hidden,
             n_raw,
             self.activation,
-            self.batch_norm,
+            self.norm,
+            self.residual,
             self.dropout,
             self.input_dropout,
             *(target_statistics or (None, None)),
         )
         network.draw(self.init, self.head_init, seeds)
         return network
+
+
+def _norm(estimator: Any) -> type[BatchNorm] | type[LayerNorm] | None:
+    if estimator.batch_norm and estimator.layer_norm:
+        raise ValueError("batch_norm=True and layer_norm=True exclude each other: a layer has one norm.")
+    return BatchNorm if estimator.batch_norm else LayerNorm if estimator.layer_norm else None
 
 
 def _activation(estimator: Any) -> Callable[[Tensor], Tensor]:

@@ -97,6 +97,19 @@ class BatchNorm(nn.Module):
         self.variance.lerp_(variance, rate)
 
 
+class LayerNorm(nn.Module):
+    """Layer normalisation: each row over its units, in training and prediction alike [Ba et al. 2016]."""
+
+    def __init__(self, members: int, width: int, dtype: torch.dtype) -> None:
+        super().__init__()
+        zeros = torch.zeros(members, 1, width, dtype=dtype)
+        self.scale, self.shift = nn.Parameter(zeros + 1), nn.Parameter(zeros.clone())
+
+    def forward(self, x: Tensor, weight: Tensor | None) -> Tensor:
+        """Normalise the rows of ``x`` ``(members, rows, width)``; their weights do not matter."""
+        return torch.addcmul(self.shift, nn.functional.layer_norm(x, x.shape[-1:]), self.scale)
+
+
 class Embeddings(nn.Module):
     """A vector for each level of each category with many levels; level 0, unknown, starts as zeros.
 

@@ -10,14 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from ._inputs import Inputs
-from ._layers import BatchNorm, Draw, Embeddings, Linear
+from ._layers import BatchNorm, Draw, Embeddings, LayerNorm, Linear
+
+SQRT_HALF = 0.5**0.5
 
 
 class Dropper(Protocol):
     """Whatever zeroes a share of a tensor in training."""
 
-    def drop(self, x: Tensor, rate: float) -> Tensor:
-        """``x`` with a share ``rate`` of its numbers zeroed."""
+    def drop(self, x: Tensor, rate: float, floor: float = 0.0) -> Tensor:
+        """``x`` with a share ``rate`` of its numbers zeroed, or set to ``floor``."""
         ...
 
 
@@ -38,8 +40,10 @@ class Network(nn.Module):
         Raw outputs.
     activation : callable
         Of the hidden layers.
-    batch_norm : bool
-        Whether batch norm stands before each activation.
+    norm : type or None
+        ``BatchNorm`` or ``LayerNorm``, before each activation.
+    residual : bool
+        Whether a hidden layer that keeps the width adds its input.
     dropout : sequence of float
         Rate after each hidden layer.
     input_dropout : float
@@ -59,7 +63,8 @@ class Network(nn.Module):
         hidden: Sequence[int],
         n_raw: int,
         activation: Callable[[Tensor], Tensor],
-        batch_norm: bool,
+        norm: type[BatchNorm] | type[LayerNorm] | None,
+        residual: bool,
         dropout: Sequence[float],
         input_dropout: float,
         target_center: np.ndarray | None,
@@ -70,10 +75,12 @@ class Network(nn.Module):
         self.inputs = inputs
         self.embeddings = Embeddings(members, embedding_sizes, embedding_width, dtype) if embedding_sizes else None
         widths = [inputs.width + embedding_width * len(embedding_sizes), *hidden]
-        self.hidden = nn.ModuleList(Linear(members, a, b, dtype, not batch_norm) for a, b in pairwise(widths))
-        self.norms = nn.ModuleList(BatchNorm(members, b, dtype) for b in hidden if batch_norm)
+        biased = norm is not BatchNorm
+        self.hidden = nn.ModuleList(Linear(members, a, b, dtype, biased) for a, b in pairwise(widths))
+        self.norms = nn.ModuleList(norm(members, b, dtype) for b in hidden if norm is not None)
+        self.adds = [residual and a == b for a, b in pairwise(widths)]
         self.head = Linear(members, widths[-1], n_raw, dtype)
-        self.activation = activation
+        self.activation, self.floor = activation, getattr(activation, "floor", 0.0)
         self.dropout, self.input_dropout = tuple(dropout), input_dropout
         for name, value in (("target_center", target_center), ("target_scale", target_scale)):
             self.register_buffer(name, None if value is None else torch.from_numpy(value).unsqueeze(1))
@@ -110,15 +117,15 @@ class Network(nn.Module):
     def effective_layers(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Weights ``(fan_in, fan_out)`` and bias ``(fan_out,)`` of each layer of the first member.
 
-        They are those that predict: batch norm is folded in, and a standardised target put back into its units.
+        They are those that predict: batch norm is folded in, and a standardised target put back into its units. Layer
+        norm and residual connections are no matter of weights, and left out.
         """
         layers = []
-        norms: list[BatchNorm] = [*self.norms]
-        for linear, norm in zip_longest(self.linears, norms):
-            if linear.bias is None:
+        for linear, norm in zip_longest(self.linears, self.norms):
+            if isinstance(norm, BatchNorm):
                 factor, bias = norm.as_affine()
                 layers.append((linear.weight[0] * factor[0], bias[0, 0]))
-            else:
+            elif linear.bias is not None:
                 layers.append((linear.weight[0], linear.bias[0, 0]))
         if self.target_center is not None and self.target_scale is not None:
             (weight, bias), scale = layers[-1], self.target_scale[0, 0]
@@ -165,11 +172,14 @@ class Network(nn.Module):
             x = torch.cat([x, self.embeddings(levels)], dim=-1)
         if noise is not None and self.input_dropout:
             x = noise.drop(x, self.input_dropout)
-        for linear, norm, rate in zip_longest(self.linears[:-1], self.norms, self.dropout):
+        for linear, norm, rate, adds in zip_longest(self.linears[:-1], self.norms, self.dropout, self.adds):
+            before = x
             x = linear(x) if training else linear.predict(x)
             if norm is not None:
                 x = norm(x, weight)
             x = self.activation(x)
             if noise is not None and rate:
-                x = noise.drop(x, rate)
+                x = noise.drop(x, rate, self.floor)
+            if adds:
+                x = (x + before) * SQRT_HALF
         return self.head(x) if training else self.head.predict(x)

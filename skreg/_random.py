@@ -79,21 +79,28 @@ class Noise:
         self._streams = streams
         self._layers = layers
         self._pool = _uniform_pool(max(POOL_SIZE, 4 * largest), dtype, device)
-        self._masks: dict[float, Tensor] = {}
+        self._masks: dict[tuple[float, float], Tensor] = {}
 
     def begin_epoch(self, n_steps: int) -> None:
         """Draw the offsets of ``n_steps`` steps."""
         offsets = self._streams.integers(self._pool.numel(), n_steps * self._layers)
         self._offsets = iter(offsets.to(self._pool.device))
 
-    def drop(self, x: Tensor, rate: float) -> Tensor:
-        """Zero a share ``rate`` of ``x`` ``(members, rows, width)`` and scale the rest up [Srivastava et al. 2014]."""
+    def drop(self, x: Tensor, rate: float, floor: float = 0.0) -> Tensor:
+        """Zero a share ``rate`` of ``x`` ``(members, rows, width)`` and scale the rest up [Srivastava et al. 2014].
+
+        With a ``floor`` what is dropped takes that value, and everything is shifted and scaled so that mean 0 and
+        variance 1 stay: alpha dropout [Klambauer et al. 2017, section 2].
+        """
         size = x.shape[1] * x.shape[2]
         windows = self._pool.numel() - size + 1
-        every_window = self._mask(rate).as_strided((windows, size), (1, 1))
-        return x * torch.index_select(every_window, 0, next(self._offsets) % windows).view(x.shape)
+        keep = 1 - rate
+        scale = 1 / keep if floor == 0 else (keep + floor**2 * keep * rate) ** -0.5
+        every_window = self._mask(rate, scale).as_strided((windows, size), (1, 1))
+        factor = torch.index_select(every_window, 0, next(self._offsets) % windows).view(x.shape)
+        return x * factor if floor == 0 else (x - floor) * factor + scale * floor * keep
 
-    def _mask(self, rate: float) -> Tensor:
-        if rate not in self._masks:
-            self._masks[rate] = (self._pool >= rate).to(self._pool.dtype) / (1 - rate)
-        return self._masks[rate]
+    def _mask(self, rate: float, scale: float) -> Tensor:
+        if (rate, scale) not in self._masks:
+            self._masks[rate, scale] = (self._pool >= rate).to(self._pool.dtype) * scale
+        return self._masks[rate, scale]

@@ -1,7 +1,8 @@
 """An activation is an elementwise function from tensor to tensor of the same shape.
 
 Every name in ``__all__`` is a value of the ``activation`` parameter. An activation may carry ``init``, the name of
-the initialiser that keeps the spread of its layers, which is what ``init="auto"`` reads; without one it gets He's.
+the initialiser that keeps the spread of its layers, which is what ``init="auto"`` reads; without one it gets He's. And
+it may carry ``floor``, the value it saturates at from below, to which dropout then sets what it drops.
 """
 
 from collections.abc import Callable
@@ -15,9 +16,9 @@ __all__ = ["elu", "gelu", "identity", "leaky_relu", "logistic", "mish", "relu", 
 DEFAULT_INIT = "he_normal"
 
 
-def _wants(init: str) -> Callable[[Callable[[Tensor], Tensor]], Callable[[Tensor], Tensor]]:
+def _wants(init: str, floor: float = 0.0) -> Callable[[Callable[[Tensor], Tensor]], Callable[[Tensor], Tensor]]:
     def mark(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-        function.init = init  # type: ignore[attr-defined]  # functions take attributes, their type does not say so
+        function.init, function.floor = init, floor  # type: ignore[attr-defined]  # functions do take attributes
         return function
 
     return mark
@@ -38,7 +39,7 @@ def elu(x: Tensor) -> Tensor:
     return F.elu(x)
 
 
-@_wants("lecun_normal")
+@_wants("lecun_normal", floor=-1.0507009873554805 * 1.6732632423543772)
 def selu(x: Tensor) -> Tensor:
     """Scaled exponential linear unit, self-normalising under LeCun's initialisation [Klambauer et al. 2017]."""
     return F.selu(x)

@@ -35,6 +35,12 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         Of the hidden layers. A callable takes and returns a tensor, elementwise.
     batch_norm : bool, default=False
         Batch normalisation before each activation [1]_. Makes training insensitive to ``init``.
+    layer_norm : bool, default=False
+        Layer normalisation there instead, of each row over the units of the layer [6]_: no statistics of a batch, the
+        same in training and prediction.
+    residual : bool, default=False
+        Whether each hidden layer that keeps the width adds its input to its output, and the sum is scaled by
+        ``sqrt(1/2)`` [7]_; for deep stacks.
     init : {"auto", "he_normal", "he_uniform", "lecun_normal", "lecun_uniform", "normal", "orthogonal", \
             "xavier_normal", "xavier_uniform"}, default="auto"
         Initial weights. "auto" goes by the activation, Xavier for tanh, logistic and identity, LeCun for selu, He for
@@ -42,10 +48,10 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         stacks do not learn.
     dropout : float or sequence of float, default=0.1
         Share of the units of each hidden layer that are zeroed in a training step [2]_, in [0, 1); a sequence gives
-        one for each layer.
+        one for each layer. With ``activation="selu"`` it is alpha dropout, which keeps mean 0 and variance 1 [8]_.
     input_dropout : float, default=0.0
         The same for the inputs.
-    alpha : float, default=0.0001
+    alpha : float, default=1e-05
         Strength of the elastic net ``alpha * (l1_ratio * |w| + (1 - l1_ratio) / 2 * w**2)`` on the weights, added to
         the mean loss as in :class:`~sklearn.linear_model.ElasticNet` [3]_. ``MLPClassifier``'s ``alpha`` is divided
         by the batch size; this one is not. Biases and norms are exempt.
@@ -167,6 +173,9 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
     .. [3] Zou & Hastie 2005, "Regularization and variable selection via the elastic net".
     .. [4] Loshchilov & Hutter 2019, "Decoupled weight decay regularization".
     .. [5] Holzmüller et al. 2024, "Better by default: strong pre-tuned MLPs and boosted trees on tabular data".
+    .. [6] Ba et al. 2016, "Layer normalization".
+    .. [7] He et al. 2016, "Deep residual learning for image recognition".
+    .. [8] Klambauer et al. 2017, "Self-normalizing neural networks".
 
     Examples
     --------
@@ -192,10 +201,12 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         *,
         activation: str | Callable[[Tensor], Tensor] = "silu",
         batch_norm: bool = False,
+        layer_norm: bool = False,
+        residual: bool = False,
         init: str = "auto",
         dropout: float | Sequence[float] = 0.1,
         input_dropout: float = 0.0,
-        alpha: float = 0.0001,
+        alpha: float = 1e-5,
         l1_ratio: float = 0.0,
         weight_decay: float = 0.01,
         max_norm: float | None = None,
@@ -224,6 +235,8 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.batch_norm = batch_norm
+        self.layer_norm = layer_norm
+        self.residual = residual
         self.init = init
         self.dropout = dropout
         self.input_dropout = input_dropout

@@ -25,7 +25,7 @@ FLOORS = [
     ["_random", "_threads", "activations", "constraints", "initializers", "losses", "penalties", "schedules"],
     ["_encoding", "_folds", "_inputs", "_layers", "_monitor", "_rows", "_solvers", "_stopping", "_table", "_targets"],
     ["_module"],
-    ["_blueprint", "_net", "_parts", "_progress", "callbacks"],
+    ["_blueprint", "_net", "_parameters", "_parts", "_progress", "callbacks"],
     ["_base"],
     ["classifier", "regressor"],
     ["__init__"],

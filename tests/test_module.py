@@ -9,7 +9,7 @@ from torch import Generator
 from skreg import activations, initializers
 from skreg._encoding import Statistics, learn_statistics
 from skreg._inputs import Inputs
-from skreg._layers import BatchNorm, Embeddings, Linear
+from skreg._layers import BatchNorm, Embeddings, LayerNorm, Linear
 from skreg._module import Network
 from skreg._random import Noise, Streams
 
@@ -30,7 +30,7 @@ def plain_inputs(width, members=2):
     return Inputs(Statistics(0 * ones, 0 * ones, ones, None, False), [], [], 3.0, F64)
 
 
-def make_network(width=4, hidden=(6, 5), members=2, dropout=0.0, input_dropout=0.0, batch_norm=False, n_raw=3):
+def make_network(width=4, hidden=(6, 5), members=2, dropout=0.0, input_dropout=0.0, n_raw=3, **structure):
     rates = dropout if isinstance(dropout, tuple) else (dropout,) * len(hidden)
     statistics = np.zeros((members, n_raw)), np.ones((members, n_raw))
     network = Network(
@@ -39,8 +39,9 @@ def make_network(width=4, hidden=(6, 5), members=2, dropout=0.0, input_dropout=0
         8,
         hidden,
         n_raw,
-        activations.relu,
-        batch_norm,
+        structure.get("activation", activations.relu),
+        structure.get("norm"),
+        structure.get("residual", False),
         rates,
         input_dropout,
         *statistics,
@@ -189,7 +190,7 @@ def test_no_hidden_layer_is_a_linear_model():
 
 
 def test_weights_are_all_but_biases_and_norms():
-    network = make_network(batch_norm=True)
+    network = make_network(norm=BatchNorm)
     assert [w.shape for w in network.weights()] == [(2, 4, 6), (2, 6, 5), (2, 5, 3)]
 
 
@@ -199,7 +200,7 @@ class Recorder:
     def __init__(self):
         self.asked = []
 
-    def drop(self, x, rate):
+    def drop(self, x, rate, floor=0.0):
         self.asked.append((x.shape[-1], rate))
         return x
 
@@ -233,7 +234,7 @@ def test_input_dropout_zeroes_inputs_and_layer_dropout_units():
 
 def test_effective_layers_are_in_the_units_of_the_target():
     inputs, center, scale = plain_inputs(2, 1), np.array([[3.0]]), np.array([[2.0]])
-    network = Network(inputs, [], 8, (), 1, activations.relu, False, (), 0.0, center, scale)
+    network = Network(inputs, [], 8, (), 1, activations.relu, None, False, (), 0.0, center, scale)
     network.draw(initializers.he_normal, initializers.he_normal, [0])
     ((weight, bias),) = network.effective_layers()
     np.testing.assert_allclose(weight, 2 * network.head.weight[0].detach().numpy())
@@ -251,3 +252,44 @@ def test_known_statistics_are_a_copy():
     assert (network.inputs.center == 0).all()
     np.testing.assert_array_equal(center, np.zeros((2, 3)))
     np.testing.assert_array_equal(scale, np.ones((2, 3)))
+
+
+def test_layer_norm_is_that_of_torch_and_knows_no_batch():
+    ours, theirs = LayerNorm(2, 5, F64), torch.nn.LayerNorm(5, dtype=F64)
+    x = normal(2, 40, 5) * 3 + 1
+    torch.testing.assert_close(ours(x, torch.ones(2, 40))[1], theirs(x[1]))
+    torch.testing.assert_close(ours(x, torch.ones(2, 40))[:, :7], ours(x[:, :7], None))
+
+
+def test_a_residual_layer_adds_its_input_where_the_width_stays():
+    network = make_network(width=6, hidden=(6, 5, 5), residual=True)
+    assert network.adds == [True, False, True]
+    with torch.no_grad():
+        for linear in network.hidden:
+            linear.weight.zero_()
+            linear.bias.zero_()
+        network.hidden[1].bias.fill_(1.0)
+    x = normal(2, 9, 6)
+    torch.testing.assert_close(network(x), network.head(torch.full((2, 9, 5), 0.5**0.5, dtype=F64)))
+
+
+def spread_after_ten_layers(rate, seed=0):
+    """Mean and variance of the activations ten self-normalising layers deep, in training."""
+    network = make_network(
+        width=64, hidden=(128,) * 10, members=1, dropout=rate, n_raw=128, activation=activations.selu
+    )
+    network.draw(initializers.lecun_normal, initializers.lecun_normal, [seed])
+    with torch.no_grad():
+        network.head.weight.copy_(torch.eye(128, dtype=F64))
+    noise = Noise(Streams([seed]), 10, 512 * 128, F64, CPU)
+    noise.begin_epoch(1)
+    out = network(normal(1, 512, 64), weight=torch.ones(1, 512), noise=noise if rate else None)
+    return out.mean().item(), out.var().item()
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("rate", [0.0, 0.1, 0.3])
+def test_a_self_normalising_network_keeps_mean_and_variance_ten_layers_deep(rate, seed):
+    mean, variance = spread_after_ten_layers(rate, seed)
+    assert abs(mean) < 0.15
+    assert 0.7 < variance < 1.4

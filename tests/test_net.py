@@ -11,6 +11,7 @@ from skorch.callbacks import Callback
 from skreg import activations, initializers, schedules
 from skreg._encoding import learn_statistics, target_statistics
 from skreg._inputs import Inputs
+from skreg._layers import BatchNorm, LayerNorm
 from skreg._module import Network
 from skreg._monitor import LossMonitor
 from skreg._net import Net
@@ -36,7 +37,8 @@ CPU = torch.device("cpu")
 
 EVERYTHING = {
     "solver": "adamw",
-    "batch_norm": True,
+    "norm": BatchNorm,
+    "residual": False,
     "dropout": (0.3, 0.1),
     "input_dropout": 0.1,
     "penalty": ElasticNet(1e-3, 0.5),
@@ -45,7 +47,15 @@ EVERYTHING = {
     "weight_decay": 0.01,
     "patience": 3,
 }
-PLAIN = {"solver": "sgd", "batch_norm": False, "dropout": (0.0, 0.0), "input_dropout": 0.0, "patience": None}
+DEEP = {
+    "norm": LayerNorm,
+    "residual": True,
+    "activation": activations.selu,
+    "hidden": (8, 8, 8),
+    "dropout": (0.2,) * 3,
+    "patience": None,
+}
+PLAIN = {"solver": "sgd", "norm": None, "dropout": (0.0, 0.0), "input_dropout": 0.0, "patience": None}
 
 
 def rows(members, index, dtype):
@@ -55,7 +65,7 @@ def rows(members, index, dtype):
 def make_net(members, dtype=torch.float32, seed=0, lr=0.01, epochs=7, **changes):
     """A net of some of the members, and what they train on and are watched on."""
     settings = {**EVERYTHING, **changes}
-    structure = [settings.pop(name) for name in ("batch_norm", "dropout", "input_dropout")]
+    structure = [settings.pop(name) for name in ("norm", "residual", "dropout", "input_dropout")]
     weight = np.zeros((len(members), N))
     for row, m in zip(weight, members, strict=True):
         row[HELD_IN[m]] = WEIGHT[HELD_IN[m]]
@@ -64,9 +74,9 @@ def make_net(members, dtype=torch.float32, seed=0, lr=0.01, epochs=7, **changes)
         Inputs(statistics, [0], [1], 3.0, dtype),
         [12],
         8,
-        (16, 8),
+        settings.pop("hidden", (16, 8)),
         1,
-        activations.silu,
+        settings.pop("activation", activations.silu),
         *structure,
         *target_statistics(TARGET, weight),
     )
@@ -108,7 +118,7 @@ def assert_member_is(net, i, alone, tolerance=1e-5):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("settings", [{}, {"solver": "adam"}, {"solver": "sgd"}, PLAIN])
+@pytest.mark.parametrize("settings", [{}, {"solver": "adam"}, {"solver": "sgd"}, PLAIN, DEEP])
 def test_a_member_trains_as_if_alone(settings, dtype):
     with torch_threads(1):
         together = train(*make_net(range(MEMBERS), dtype, **settings))
@@ -116,7 +126,7 @@ def test_a_member_trains_as_if_alone(settings, dtype):
             assert_member_is(together, i, train(*make_net([i], dtype, **settings)))
 
 
-@pytest.mark.parametrize("settings", [{"solver": "sgd", "epochs": 2}, {"batch_norm": False, "epochs": 2}])
+@pytest.mark.parametrize("settings", [{"solver": "sgd", "epochs": 2}, {"norm": None, "epochs": 2}])
 def test_a_member_trains_as_if_alone_with_two_threads(settings):
     with torch_threads(2):
         together = train(*make_net(range(MEMBERS), **settings))

@@ -110,3 +110,14 @@ def test_the_pool_does_not_depend_on_the_default_dtype():
         torch.set_default_dtype(torch.float32)
         _uniform_pool.cache_clear()
     assert torch.equal(usual, other)
+
+
+def test_alpha_dropout_keeps_mean_and_variance_and_drops_to_the_floor():
+    noise = Noise(Streams([0, 1]), 1, 400 * 500, torch.float64, torch.device("cpu"))
+    noise.begin_epoch(1)
+    x = torch.randn(2, 400, 500, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    dropped = noise.drop(x, 0.3, floor=-1.758)
+    assert dropped.mean().item() == pytest.approx(0, abs=0.02)
+    assert dropped.var().item() == pytest.approx(1, abs=0.02)
+    counts = dropped.round(decimals=9).unique(return_counts=True)[1]
+    assert counts.max().item() / dropped.numel() == pytest.approx(0.3, abs=0.01)

@@ -1,0 +1,45 @@
+"""The parameters that both estimators have, and what each may be: names come from the registries."""
+
+from numbers import Integral, Real
+from typing import Any
+
+from sklearn.metrics import get_scorer_names
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from . import activations, initializers, schedules
+from ._solvers import SOLVERS
+
+CONSTRAINTS: dict[str, list[Any]] = {
+    "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+    "activation": [StrOptions(set(activations.__all__)), callable],
+    "batch_norm": ["boolean"],
+    "layer_norm": ["boolean"],
+    "residual": ["boolean"],
+    "init": [StrOptions({"auto", *initializers.__all__})],
+    "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
+    "input_dropout": [Interval(Real, 0, 1, closed="left")],
+    "alpha": [Interval(Real, 0, None, closed="left")],
+    "l1_ratio": [Interval(Real, 0, 1, closed="both")],
+    "weight_decay": [Interval(Real, 0, None, closed="left")],
+    "max_norm": [Interval(Real, 0, None, closed="neither"), None],
+    "early_stopping": [StrOptions({"auto"}), "boolean"],
+    "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+    "monitor": [StrOptions({"loss", *get_scorer_names()}), callable],
+    "patience": [Interval(Integral, 1, None, closed="left")],
+    "min_delta": [Interval(Real, 0, None, closed="left")],
+    "solver": [StrOptions(set(SOLVERS))],
+    "learning_rate": [StrOptions(set(schedules.__all__)), callable],
+    "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+    "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+    "max_iter": [Interval(Integral, 1, None, closed="left")],
+    "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
+    "n_members": [Interval(Integral, 1, None, closed="left")],
+    "categorical_features": [StrOptions({"from_dtype"}), "array-like", None],
+    "numeric_scaling": [StrOptions({"robust", "standard", "quantile"}), None],
+    "warm_start": ["boolean"],
+    "random_state": ["random_state"],
+    "verbose": ["verbose"],
+    "callbacks": [list, tuple, None],
+    "device": [str],
+    "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+}
