@@ -218,6 +218,7 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
             penalty=ElasticNet(self.alpha, self.l1_ratio) if self.alpha else None,
             constraint=None if self.max_norm is None else MaxNorm(self.max_norm),
             clip_norm=self.clip_norm,
+            ema_decay=self.ema_decay,
             patience=None if split.watched is None else self.patience,
             min_delta=self.min_delta,
             callbacks=[*check_callbacks(self.callbacks), *hooks],

@@ -7,6 +7,7 @@ batch, and the callbacks of a batch are called only where somebody listens.
 
 import copy
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from skorch.callbacks import Callback, EpochTimer, PrintLog
 from skorch.history import History
 from torch import Tensor
 
+from ._averaging import WeightAverage
 from ._module import Network
 from ._monitor import Monitor
 from ._random import Noise, Streams
@@ -56,14 +58,10 @@ class Net(NeuralNet):
         See ``Solver``.
     patience, min_delta
         See ``Stopping``.
+    ema_decay : float
+        See ``WeightAverage``; 0 averages nothing.
     **kwargs
         skorch's: ``callbacks``, ``device``, ``verbose``.
-
-    Attributes
-    ----------
-    state_dict()
-        All that a running fit knows, at the end of an epoch: written down and loaded into a net of the same
-        parameters, training goes on as if it had never stopped.
     """
 
     def __init__(
@@ -83,6 +81,7 @@ class Net(NeuralNet):
         clip_norm: float | None = None,
         patience: int | None = None,
         min_delta: float = 0.0,
+        ema_decay: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(module, criterion, lr=lr, max_epochs=max_epochs, batch_size=batch_size, **kwargs)
@@ -95,8 +94,7 @@ class Net(NeuralNet):
         self.clip_norm = clip_norm
         self.patience = patience
         self.min_delta = min_delta
-
-    # skorch's lifecycle
+        self.ema_decay = ema_decay
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
@@ -110,6 +108,7 @@ class Net(NeuralNet):
         self.optimizer_ = make_optimizer(self.solver, weights, others, self.weight_decay)
         self.stopping_ = Stopping(self.module_.n_members, self.patience, self.min_delta)
         self.streams_ = Streams(self.seeds)
+        self.average_ = WeightAverage(self._trained(), self.ema_decay) if self.ema_decay else None
         self.epoch_ = 0
         self.watched_: str | None = None
         self.stop_training_ = False
@@ -172,18 +171,25 @@ class Net(NeuralNet):
             self.notify("on_epoch_begin", dataset_train=train, dataset_valid=valid)
             loss = self._train_epoch(batches, noise)
             finite = _finite(loss) & self._finite_weights()
-            score = None
-            if watched is not None and monitor is not None:
-                score, watched_loss = self._validate(watched, monitor)
-                finite &= _finite(watched_loss)
             self.epoch_ += 1
-            active = self.stopping_.active
-            self._record(loss[active], None if score is None else score[active], monitor)
-            self.stopping_.update(self.epoch_, score, finite, self._trained())
+            with self._averaged():
+                self._judge(loss, finite, watched, monitor)
             self.notify("on_epoch_end", dataset_train=train, dataset_valid=valid)
         return self
 
-    # our epoch
+    def _judge(self, loss: Tensor, finite: Tensor, watched: Iterable[Batch] | None, monitor: Monitor | None) -> None:
+        """Look at the weights of an epoch: score them, write it down, and see who stops and what is kept."""
+        score = None
+        if watched is not None and monitor is not None:
+            score, watched_loss = self._validate(watched, monitor)
+            finite = finite & _finite(watched_loss)
+        active = self.stopping_.active
+        self._record(loss[active], None if score is None else score[active], monitor)
+        self.stopping_.update(self.epoch_, score, finite, self._trained())
+
+    def _averaged(self) -> AbstractContextManager[None]:
+        """The averaged weights in the place of the last ones, where there is an average."""
+        return nullcontext() if self.average_ is None else self.average_.in_place()
 
     def _train_epoch(self, batches: Batches, noise: Noise | None) -> Tensor:
         """Mean loss of each member over an epoch, on the CPU: the one read-back."""
@@ -205,6 +211,8 @@ class Net(NeuralNet):
             if listening:
                 self.notify("on_grad_computed", named_parameters=list(module.named_parameters()), batch=batch)
             solver.step(self.lr * self.schedule((self.epoch_ + step / n_steps) / self.max_epochs))
+            if self.average_ is not None:
+                self.average_.update()
             if listening:
                 self._tell_batch(batch, raw, loss)
         solver.zero_grad()
@@ -223,7 +231,8 @@ class Net(NeuralNet):
         """Put the weights in place that each member shall have; those of the last epoch once their loss is known."""
         if self.stopping_.pending is not None:
             some = next(iter(Blocks(train, self.module_.prepare, PREDICT_ROWS)))
-            self.stopping_.confirm(_finite(self._mean_loss(*self._raw_of([some]))))
+            with self._averaged():
+                self.stopping_.confirm(_finite(self._mean_loss(*self._raw_of([some]))))
         self.stopping_.restore(self._trained())
 
     def raw_of(self, rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
@@ -280,8 +289,6 @@ class Net(NeuralNet):
         weights = [linear.weight for linear in self.module_.linears]
         return Solver(self.optimizer_, weights, self.penalty, self.constraint, self.clip_norm)
 
-    # what is known after an epoch
-
     def _trained(self) -> list[Tensor]:
         """The tensors that training changes: parameters, and the running statistics of batch norm."""
         return [*self.module_.parameters(), *self.module_.norms.buffers()]
@@ -306,7 +313,9 @@ class Net(NeuralNet):
         """The net as if training ended now: a copy that later epochs do not change."""
         copied = copy.copy(self)
         module = copy.deepcopy(self.module_)
-        copied.__dict__.update(module=module, module_=module, callbacks=[], callbacks_=[], optimizer_=None)
+        copied.__dict__.update(
+            module=module, module_=module, callbacks=[], callbacks_=[], optimizer_=None, average_=None
+        )
         copied.history = copy.deepcopy(self.history)
         copied.stopping_ = copy.deepcopy(self.stopping_)
         copied.stopping_.confirm(~copied.stopping_.diverged)
@@ -328,14 +337,15 @@ class Net(NeuralNet):
         self.__dict__.update(callbacks=users, callbacks_=initialized)
         self.stopping_.kept = None
         self._solver().zero_grad()
-        self.__dict__["module"] = Network
+        self.__dict__.update(module=Network, average_=None)
         if not keep_state:
             self.__dict__["optimizer_"] = None
 
     def state_dict(self) -> dict[str, Any]:
         """All that a running fit knows at the end of an epoch, in tensors and plain values.
 
-        The order of the rows is drawn anew each epoch from ``streams``, so it is in here too.
+        Loaded into a net of the same parameters, training goes on as if it had never stopped. The order of the rows
+        is drawn anew each epoch from ``streams``, so it is in here too.
         """
         state = {
             "epoch": self.epoch_,
@@ -343,6 +353,7 @@ class Net(NeuralNet):
             "optimizer": self.optimizer_.state_dict(),
             "stopping": self.stopping_.state_dict(),
             "streams": self.streams_.state_dict(),
+            "average": None if self.average_ is None else self.average_.state_dict(),
             "history": self.history.to_list(),
         }
         return copy.deepcopy(state)
@@ -355,6 +366,8 @@ class Net(NeuralNet):
         self.optimizer_.load_state_dict(state["optimizer"])
         self.stopping_.load_state_dict(state["stopping"])
         self.streams_.load_state_dict(state["streams"])
+        if self.average_ is not None:
+            self.average_.load_state_dict(state["average"])
         self.history = History(state["history"])
 
     def resume(self, earlier: "Net") -> None:
@@ -363,8 +376,6 @@ class Net(NeuralNet):
         self.streams_.load_state_dict(earlier.streams_.state_dict())
         if earlier.solver == self.solver and earlier.optimizer_ is not None:
             self.optimizer_.load_state_dict(earlier.optimizer_.state_dict())
-
-    # skorch callbacks of a batch
 
     @property
     def _listening(self) -> bool:

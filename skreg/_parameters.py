@@ -33,6 +33,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
     "max_iter": [Interval(Integral, 1, None, closed="left")],
     "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
+    "ema_decay": [Interval(Real, 0, 1, closed="left")],
     "n_members": [Interval(Integral, 1, None, closed="left")],
     "categorical_features": [StrOptions({"from_dtype"}), "array-like", None],
     "numeric_scaling": [StrOptions({"robust", "standard", "quantile"}), None],

@@ -118,7 +118,7 @@ def assert_member_is(net, i, alone, tolerance=1e-5):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("settings", [{}, {"solver": "adam"}, {"solver": "sgd"}, PLAIN, DEEP])
+@pytest.mark.parametrize("settings", [{}, {"solver": "adam"}, {"solver": "sgd"}, PLAIN, DEEP, {"ema_decay": 0.9}])
 def test_a_member_trains_as_if_alone(settings, dtype):
     with torch_threads(1):
         together = train(*make_net(range(MEMBERS), dtype, **settings))
@@ -164,7 +164,7 @@ def written_pickle(state):
 
 @pytest.mark.parametrize("write", [written_torch, written_pickle])
 @pytest.mark.parametrize(
-    "settings", [{}, {"solver": "sgd", "patience": 1}, {"solver": "adam", "patience": None}, PLAIN]
+    "settings", [{}, {"solver": "sgd", "patience": 1}, {"solver": "adam", "patience": None}, PLAIN, {"ema_decay": 0.9}]
 )
 def test_a_fit_continues_exactly_from_its_state(settings, write):
     whole, *data = make_net(range(MEMBERS), **settings)
