@@ -137,24 +137,30 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
         """The training rows, and what the encoders learn from them; in a warm start those stay as learned."""
         if y is None:
             raise ValueError(f"This {type(self).__name__} estimator requires y to be passed, but the target y is None.")
-        continues = self._continues
-        X = validate_data(self, check_table(X), reset=not continues, skip_check_array=True)
-        y = self._target_encoder.check(y)
+        X, y = check_table(X), self._target_encoder.check(y)
         check_consistent_length(X, y)
         weight = check_weights(weight, X)
+        continues = self._continues
+        if not continues:
+            self._forget()
+        X = validate_data(self, X, reset=not continues, skip_check_array=True)
         n_given = len(y)
         kept: Any = slice(None)
         if weight is not None and not weight.all():
             kept = np.flatnonzero(weight)
             X, y, weight = _safe_indexing(X, kept), y[kept], weight[kept]
         if not continues:
-            self.__dict__.pop("net_", None)
             self.seed_ = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
             self.target_encoder_ = self._target_encoder().fit(y)
-            self._learn_costs(y, weight)
             self.encoder_ = TableEncoder(self.categorical_features).fit(X, weight)
         table, target = self.encoder_.transform(X), self.target_encoder_.transform(y)
+        self._learn_costs(y, weight)
         return Part(X, y, table, target, weight, self._cost(y, weight), kept, n_given)
+
+    def _forget(self) -> None:
+        """Let go of an earlier fit, so that one that fails leaves nothing half new."""
+        for name in [name for name in self.__dict__ if name.endswith("_") and not name.startswith("_")]:
+            del self.__dict__[name]
 
     def _check_held_out(self, X: Any, y: Any, weight: Any) -> Part | None:
         """The user's own validation rows."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -136,7 +137,7 @@ def _schedule(estimator: Any) -> Callable[[float], float]:
     if isinstance(schedule, str):
         return getattr(schedules, schedule)
     factors = [schedule(progress) for progress in (0.0, 0.5, 1.0)]
-    if not all(isinstance(factor, int | float) and isfinite(factor) and factor >= 0 for factor in factors):
+    if not all(isinstance(factor, Real) and isfinite(factor) and float(factor) >= 0 for factor in factors):
         must = "a name, or a callable from a progress in [0, 1] to a finite factor of at least 0"
         raise ValueError(f"{refuse(estimator, 'learning_rate', must, schedule)} It gives {factors} at 0, 0.5 and 1.")
     return schedule

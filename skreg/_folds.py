@@ -13,8 +13,8 @@ def assign_folds(strata: np.ndarray, n_folds: int, rng: np.random.RandomState) -
     Parameters
     ----------
     strata : int ndarray of shape (rows,)
-        Rows of a stratum are dealt out evenly. A stratum of a single row is in no fold, -1: held out, it would be
-        unknown to the member.
+        Rows of a stratum are dealt out evenly. A stratum of a single row is in no fold, -1, as long as that empties
+        none: held out, it would be unknown to the member.
     n_folds : int
         At most the number of rows.
     rng : RandomState
@@ -23,10 +23,10 @@ def assign_folds(strata: np.ndarray, n_folds: int, rng: np.random.RandomState) -
     shuffled = np.lexsort((rng.permutation(len(strata)), strata))
     folds = np.empty(len(strata), dtype=np.int64)
     folds[shuffled] = np.arange(len(strata)) % n_folds
-    sizes = np.unique(strata, return_counts=True)[1]
-    if len(sizes) > 1:
-        folds[sizes[np.unique(strata, return_inverse=True)[1]] == 1] = -1
-    return folds
+    _, stratum, sizes = np.unique(strata, return_inverse=True, return_counts=True)
+    kept = (sizes[stratum] > 1) | (len(sizes) == 1)
+    some_in_each = len(np.unique(folds[kept])) == n_folds
+    return np.where(kept, folds, -1) if some_in_each else folds
 
 
 def warn_if_few(n_rows: int) -> None:

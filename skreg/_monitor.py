@@ -8,6 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+REMEDY = (
+    "They may lack a class: use monitor='loss', a scorer that fits the task, or more validation rows "
+    "(validation_fraction=, X_val=)."
+)
+
 
 class Monitor(Protocol):
     """Scores of the members after an epoch."""
@@ -71,7 +76,12 @@ class ScorerMonitor:
     def _score(self, member: int, raw: Tensor) -> float:
         X, y, weight = self._parts[member]
         metadata = {"sample_weight": weight} if weight is not None and self._weighs else {}
-        score = self._scorer(self._view(member, raw[member, : len(y)], X), X, y, **metadata)
+        try:
+            score = self._scorer(self._view(member, raw[member, : len(y)], X), X, y, **metadata)
+        except ValueError as error:
+            raise ValueError(f"The monitor failed on a member's {len(y)} validation rows: {error} {REMEDY}") from error
         if not isinstance(score, (float, int, np.number)):
             raise TypeError(f"The monitor must return a number. {self._scorer!r} returned {score!r} instead.")
+        if np.isnan(score):
+            raise ValueError(f"The monitor is undefined (NaN) on a member's {len(y)} validation rows. {REMEDY}")
         return float(score)

@@ -23,7 +23,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "weight_decay": [Interval(Real, 0, None, closed="left")],
     "max_norm": [Interval(Real, 0, None, closed="neither"), None],
     "early_stopping": [StrOptions({"auto"}), "boolean"],
-    "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+    "validation_fraction": [Interval(Real, 0, 0.5, closed="right")],
     "monitor": [StrOptions({"loss", *get_scorer_names()}), callable],
     "patience": [Interval(Integral, 1, None, closed="left")],
     "min_delta": [Interval(Real, 0, None, closed="left")],

@@ -6,8 +6,9 @@ It learns which columns are categories and which levels they have; every statist
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
-from numbers import Real
+from datetime import date, time, timedelta
+from decimal import Decimal
+from numbers import Number, Real
 from typing import Any, Self
 
 import narwhals.stable.v2 as nw
@@ -19,6 +20,7 @@ from sklearn.utils.validation import _get_feature_names, _num_features, _num_sam
 from ._checks import check_magnitude, listed
 
 MAX_LEVELS = 4096
+NUMBERS = (Real, Decimal)
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,8 @@ class TableEncoder:
     numeric_ : list of int
         Positions of the numeric columns.
     categorical_ : list of int
-        Positions of the categorical columns.
+        Positions of the categorical columns. A column without any value is one without levels: whatever it holds later
+        is unknown.
     levels_ : list of dict
         For each categorical column, the code of each level.
     """
@@ -74,7 +77,8 @@ class TableEncoder:
         """
         columns = _Columns(X)
         named = self._named(columns)
-        self.categorical_ = [j for j in range(columns.n) if (columns.is_category(j) if named is None else named[j])]
+        by_kind = [columns.is_category(j) for j in range(columns.n)] if named is None else named
+        self.categorical_ = [j for j in range(columns.n) if by_kind[j] or columns.is_empty(j)]
         self.numeric_ = [j for j in range(columns.n) if j not in set(self.categorical_)]
         if named is not None and (texts := [columns.names[j] for j in self.numeric_ if columns.is_category(j)]):
             raise ValueError(
@@ -148,6 +152,10 @@ class _Columns:
         """Whether the type of column ``j`` says category."""
         return self._category[j]
 
+    def is_empty(self, j: int) -> bool:
+        """Whether column ``j`` holds no value at all."""
+        return not self.sparse and bool(self.missing(j).all())
+
     def values(self, j: int) -> np.ndarray:
         """Column ``j`` as an array of what it holds."""
         if self.frame is None:
@@ -162,7 +170,7 @@ class _Columns:
             return nulls | np.isnan(values)
         if values.dtype.kind == "O":
             return nulls | np.fromiter(
-                (v is None or (isinstance(v, Real) and v != v) for v in values), bool, self.n_rows
+                (v is None or (isinstance(v, Number) and v != v) for v in values), bool, self.n_rows
             )
         return nulls
 
@@ -184,11 +192,13 @@ class _Columns:
 
     def _number(self, j: int) -> np.ndarray:
         if self._category[j]:
+            if self.missing(j).all():
+                return np.full(self.n_rows, np.nan)
             raise ValueError(
                 f"Column {self.names[j]!r} held numbers when the estimator was fitted and holds "
                 f"{_kind(self.values(j))} now. Convert it back to numbers."
             )
-        if self.frame is None or self.frame[:, j].dtype == nw.Object:
+        if self.frame is None or self.frame[:, j].dtype in (nw.Object, nw.Unknown):
             out = np.full(self.n_rows, np.nan)
             out[~self.missing(j)] = [float(v) for v in self.present(j)]
             return out
@@ -209,7 +219,7 @@ class _Columns:
             return False
         if dtype.is_temporal() or dtype.is_nested():
             raise _neither(self.names[j], dtype)
-        if dtype == nw.Object:
+        if dtype == nw.Object or dtype == nw.Unknown:
             return _holds_categories(self.present(j), self.names[j])
         return True
 
@@ -255,21 +265,24 @@ def _refuse_infinity(numbers: np.ndarray) -> None:
 def _holds_categories(values: np.ndarray, name: Any) -> bool:
     """Whether the present values of an object column are categories: anything but numbers."""
     kinds = {type(v) for v in values.tolist()}
-    if any(issubclass(kind, date | np.datetime64) for kind in kinds):
-        raise _neither(name, "date")
+    for kind in kinds:
+        if issubclass(kind, date | time | timedelta | np.datetime64 | complex) or kind.__name__ == "Period":
+            raise _neither(name, kind.__name__)
     if unhashable := [kind for kind in kinds if kind.__hash__ is None]:
         raise TypeError(
             f"Column {name!r} holds a {unhashable[0].__name__}; each argument must be a string or a number."
         )
-    return bool in kinds or not all(issubclass(kind, Real) for kind in kinds)
+    return bool in kinds or not all(issubclass(kind, NUMBERS) for kind in kinds)
 
 
 def _refuse_other_kind(name: Any, levels: dict[Any, int], seen: np.ndarray) -> None:
-    """Refuse a text column that came back as numbers: every level would be unknown, and nobody would be told."""
-    if levels and len(seen) and all(isinstance(v, str) for v in levels) and not any(isinstance(v, str) for v in seen):
+    """Refuse text that came back as numbers, or the reverse: every level would be unknown, and nobody would be told."""
+    was, now = (np.mean([isinstance(v, str) for v in values]) if len(values) else 0.5 for values in (levels, seen))
+    if {was, now} == {0, 1}:
+        kinds = ("text", "numbers") if was else ("numbers", "text")
         raise ValueError(
-            f"Column {name!r} held text when the estimator was fitted and holds {seen.dtype} values now. Convert it "
-            "back to text."
+            f"Column {name!r} held {kinds[0]} when the estimator was fitted and holds {kinds[1]} now. "
+            f"Convert it back to {kinds[0]}."
         )
 
 

@@ -44,6 +44,7 @@ class ClassTarget:
         """``y`` as labels ``(rows,)`` or a 0/1 matrix ``(rows, labels)``; anything else is refused."""
         if not (sparse.issparse(y) or hasattr(y, "iloc")):
             y = np.asarray(y)
+        _refuse_missing(y)
         check_classification_targets(y)
         if type_of_target(y, input_name="y") == "multilabel-indicator":
             return check_array(y.toarray() if sparse.issparse(y) else y, dtype=np.float64, input_name="y")
@@ -61,8 +62,15 @@ class ClassTarget:
         return codes if self.kind_ == "multiclass" else codes[:, None].astype(np.float64)
 
     def strata(self, y: np.ndarray) -> np.ndarray:
-        """A number for each row by which folds are balanced."""
-        return np.unique(y, axis=0 if y.ndim > 1 else None, return_inverse=True)[1].ravel()
+        """A number for each row by which folds are balanced: its class; several labels at once are only shuffled."""
+        return np.zeros(len(y), dtype=np.int64) if y.ndim > 1 else np.unique(y, return_inverse=True)[1]
+
+
+def _refuse_missing(y: Any) -> None:
+    """Refuse labels that are None, NaN or pandas' NA, before sorting them fails in another language."""
+    labels = np.asarray(y).ravel().tolist() if not sparse.issparse(y) else []
+    if any(v is None or type(v).__name__ == "NAType" or (isinstance(v, float) and v != v) for v in labels):
+        raise ValueError("Input y contains NaN: a row has no label. Drop the rows without one, or make them a class.")
 
 
 class NumberTarget:

@@ -14,6 +14,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor
 
 from ._base import RegularizedMLP
+from ._checks import refuse
 from ._targets import ClassTarget
 from .losses import BinaryLogLoss, ClassificationLoss, MulticlassLogLoss
 
@@ -67,7 +68,7 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         epochs, and keeps the weights of its best epoch. "auto" does so if a fold has at least 30 rows, or if ``X_val``
         is given.
     validation_fraction : float, default=0.25
-        Share of the rows that a member holds out, in (0, 1): the rows are cut into
+        Share of the rows that a member holds out, in (0, 0.5]: the rows are cut into
         ``max(n_members, round(1 / validation_fraction))`` folds, and member m holds out fold m.
         Folds are shuffled and stratified.
     monitor : "loss", scorer name or callable, default="loss"
@@ -356,7 +357,10 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         if y.ndim == 2:
             raise ValueError("class_weight is for exclusive classes. With several labels at once, use sample_weight.")
         given = np.ones(len(y)) if weight is None else weight
-        self.class_weight_ = compute_class_weight(self.class_weight, classes=self.classes_, y=y, sample_weight=given)
+        weights = compute_class_weight(self.class_weight, classes=self.classes_, y=y, sample_weight=given)
+        if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
+            raise refuse(self, "class_weight", "finite weights of at least 0, not all of them 0", self.class_weight)
+        self.class_weight_ = weights
 
     def _cost(self, y: np.ndarray, weight: np.ndarray | None) -> np.ndarray | None:
         if self.class_weight_ is None:

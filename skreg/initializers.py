@@ -71,11 +71,11 @@ class Orthogonal(Initializer):
 
 
 def _he(fan_in: int, fan_out: int) -> float:
-    return 2 / fan_in
+    return 2 / max(fan_in, 1)
 
 
 def _lecun(fan_in: int, fan_out: int) -> float:
-    return 1 / fan_in
+    return 1 / max(fan_in, 1)
 
 
 def _xavier(fan_in: int, fan_out: int) -> float:

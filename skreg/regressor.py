@@ -65,7 +65,7 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         epochs, and keeps the weights of its best epoch. "auto" does so if a fold has at least 30 rows, or if ``X_val``
         is given.
     validation_fraction : float, default=0.25
-        Share of the rows that a member holds out, in (0, 1): the rows are cut into
+        Share of the rows that a member holds out, in (0, 0.5]: the rows are cut into
         ``max(n_members, round(1 / validation_fraction))`` folds, and member m holds out fold m.
         Folds are shuffled.
     monitor : "loss", scorer name or callable, default="loss"

@@ -23,7 +23,8 @@ def test_rows_of_a_stratum_are_dealt_out_evenly(strata, n_folds, seed):
     for value, size in zip(values, sizes, strict=True):
         inside = folds[strata == value]
         if size == 1 and len(values) > 1:
-            assert inside.tolist() == [-1]
+            enough = len(np.unique(folds[np.isin(strata, values[sizes > 1])])) == n_folds
+            assert (inside[0] == -1) == enough
             continue
         counts = np.bincount(inside, minlength=n_folds)
         assert counts.max() - counts.min() <= 1
@@ -44,3 +45,8 @@ def test_folds_are_shuffled_and_belong_to_the_seed():
     assert (first != other).any()
     assert (np.diff(first[:50]) != 0).sum() > 25
     assert sorted(first[:50]) != first[:50].tolist()
+
+
+def test_single_rows_are_dealt_out_where_a_fold_would_be_empty():
+    folds = assign_folds(np.arange(6), 3, np.random.RandomState(0))
+    assert np.bincount(folds).tolist() == [2, 2, 2]

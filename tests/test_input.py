@@ -53,6 +53,8 @@ BAD_VALUES = {
     "hidden_layer_sizes": (0, -3, 2.5, "wide", None, (10, 0), (10, 2.5), (10, "5")),
     "activation": ("rleu", None, 3),
     "batch_norm": ("yes", 2, None),
+    "layer_norm": ("yes", 2, None),
+    "residual": ("yes", 2, None),
     "init": ("he", None, 0.1),
     "dropout": (1.5, 1.0, -0.1, "half", None, (0.1,), (0.1, 1.0), (0.1, "0.1")),
     "input_dropout": (1.0, -0.1, "half", None),
@@ -71,6 +73,7 @@ BAD_VALUES = {
     "batch_size": (0, 1.5, "all", None),
     "max_iter": (0, 1.5, None),
     "clip_norm": (0.0, -1.0, "one"),
+    "ema_decay": (1.0, -0.1, "half", None),
     "n_members": (0, 1.5, None),
     "categorical_features": ("colour", 3),
     "numeric_scaling": ("minmax", 1),
@@ -260,7 +263,7 @@ def test_bad_data_gets_a_sentence(Estimator, call, error, text):
 
 BAD_LABELS = {
     "three dimensions": (fit(X, np.zeros((60, 2, 2))), "Unknown label type"),
-    "None": (fit(X, np.where(Y, None, "no")), "Unknown label type"),
+    "None": (fit(X, np.where(Y, None, "no")), "Input y contains NaN"),
     "one class": (fit(X, np.ones(60)), "only one class is present"),
     "one class of weight above 0": (fit_with(sample_weight=Y), "only one class is present"),
     "numbers that are no labels": (fit(X, X[:, 0]), "Unknown label type: continuous"),
