@@ -97,8 +97,8 @@ def main() -> None:
 
     print("\n2. Tuned by GridSearchCV on the same folds")
     our_grid = [
-        {"mlp__alpha": [0.0, 0.003], "mlp__dropout": [0.1, 0.3], "mlp__batch_norm": [False, True]},
-        {"mlp__init": ["lecun_normal", "orthogonal"], "mlp__patience": [10, 20]},
+        {"mlp__alpha": [0.0, 0.003], "mlp__dropout": [0.1, 0.3]},
+        {"mlp__batch_norm": [False, True], "mlp__init": ["he_normal", "orthogonal"], "mlp__patience": [10]},
     ]
     their_grid = {"mlp__alpha": [0.0001, 0.01, 0.1, 1.0], "mlp__early_stopping": [False, True]}
     tuned = {}
