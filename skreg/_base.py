@@ -20,7 +20,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from . import activations, initializers, schedules
+from . import activations, embeddings, initializers, schedules
 from ._blueprint import Blueprint
 from ._checks import check_validation_set, check_weights
 from ._encoding import CLIP, ONE_HOT_MAX, learn_statistics
@@ -43,7 +43,7 @@ from .penalties import ElasticNet
 
 OTHER_SHAPE = (
     "warm_start=True cannot continue: the network has another shape than the fitted one. Leave hidden_layer_sizes, "
-    "batch_norm and n_members as they were, or fit with warm_start=False."
+    "batch_norm, numeric_embedding and n_members as they were, or fit with warm_start=False."
 )
 
 
@@ -75,6 +75,7 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
         "n_members": [Interval(Integral, 1, None, closed="left")],
         "categorical_features": [StrOptions({"from_dtype"}), "array-like", None],
         "numeric_scaling": [StrOptions({"robust", "standard", "quantile"}), None],
+        "numeric_embedding": [StrOptions(set(embeddings.__all__)), None],
         "warm_start": ["boolean"],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -232,7 +233,7 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
         seeds = member_seeds(self.seed_, self.n_members)
         sizes = [len(levels) for levels in self.encoder_.levels_]
         embedded = [j for j, size in enumerate(sizes) if size > ONE_HOT_MAX]
-        inputs, target_statistics = self._statistics(split, sizes, embedded)
+        inputs, target_statistics = self._statistics(split, sizes, embedded, blueprint.n_bins)
         net = Net(
             blueprint.network(
                 inputs,
@@ -262,16 +263,15 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
             self._resume(net)
         return net
 
-    def _statistics(self, split: Split, sizes: list[int], embedded: list[int]) -> tuple[Inputs, Any]:
+    def _statistics(self, split: Split, sizes: list[int], embedded: list[int], n_bins: int) -> tuple[Inputs, Any]:
         """What each member knows of the columns and of the target, from its own rows; in a warm start as learned."""
         if self._continues:
-            if self.net_.module_.n_members != self.n_members:
+            if (self.net_.module_.n_members, self.net_.module_.inputs.n_bins) != (self.n_members, n_bins):
                 raise ValueError(OTHER_SHAPE)
             return self.net_.module_.known_statistics(split.place.dtype)
         one_hot = [j for j, size in enumerate(sizes) if 0 < size <= ONE_HOT_MAX]
-        weights = split.train.member_weights(split.train_index)
-        table = split.train.table
-        learned = learn_statistics(table.numbers, table.levels, sizes, weights, self.numeric_scaling)
+        weights, table = split.train.member_weights(split.train_index), split.train.table
+        learned = learn_statistics(table.numbers, table.levels, sizes, weights, self.numeric_scaling, n_bins)
         inputs = Inputs(learned, one_hot, embedded, CLIP, split.place.dtype)
         return inputs, self._target_statistics(split.train.target, weights)
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import activations, initializers, schedules
+from . import activations, embeddings, initializers, schedules
 from ._checks import layer_sizes, rate_per_layer, refuse
 from ._inputs import Inputs
 from ._module import Network
@@ -35,6 +35,8 @@ class Blueprint:
         Functions of a tensor, and of the progress.
     init, head_init : Initializer
         Draw the weights of the hidden layers, and of the head.
+    numeric_embedding : callable or None
+        Makes what embeds the numbers.
     """
 
     hidden: tuple[int, ...]
@@ -45,6 +47,7 @@ class Blueprint:
     schedule: Callable[[float], float]
     init: initializers.Initializer
     head_init: initializers.Initializer
+    numeric_embedding: Callable[..., embeddings.NumericEmbedding] | None
 
     @classmethod
     def of(cls, estimator: Any) -> Self:
@@ -64,7 +67,13 @@ class Blueprint:
             _schedule(estimator),
             getattr(initializers, init),
             getattr(initializers, head_init),
+            getattr(embeddings, estimator.numeric_embedding) if estimator.numeric_embedding else None,
         )
+
+    @property
+    def n_bins(self) -> int:
+        """Into how many bins the embedding wants each numeric column cut."""
+        return getattr(self.numeric_embedding, "bins", 0)
 
     def network(
         self,
@@ -89,6 +98,7 @@ class Blueprint:
         seeds : list of int
             A seed for the weights of each member.
         """
+        center, scale = target_statistics or (None, None)
         network = Network(
             inputs,
             embedding_sizes,
@@ -99,7 +109,9 @@ class Blueprint:
             self.batch_norm,
             self.dropout,
             self.input_dropout,
-            *(target_statistics or (None, None)),
+            center,
+            scale,
+            self.numeric_embedding,
         )
         network.draw(self.init, self.head_init, seeds)
         return network

@@ -99,6 +99,11 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         outlier does not ruin its column; "standard" takes mean and standard deviation; "quantile" maps ranks to normal
         scores; None leaves numbers as they are. Missing numbers take the median (mean under "standard" and None), and a
         column that has any gets an indicator. Each member's statistics come from its own training rows.
+    numeric_embedding : {"periodic", "piecewise_linear"} or None, default=None
+        What each number becomes before the first layer, four learned functions of it. "periodic": three mixtures of 16
+        cosines, and the number [5]_. "piecewise_linear": four sums of a line and a piecewise linear function on at most
+        16 quantile bins of the member's training rows [6]_. Their mixing weights count as weights for ``alpha`` and
+        ``weight_decay``; frequencies and phases are exempt.
     class_weight : "balanced", dict or None, default=None
         Weight of each class in the loss; "balanced" gives every class the same total. Multiplies ``sample_weight``.
         Not for several labels at once.
@@ -143,7 +148,8 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
     coefs_, intercepts_ : list of ndarray
         Weights ``(fan_in, fan_out)`` and biases ``(fan_out,)`` of each layer, of a single member; batch norm is folded
         in, and the last layer's are in the units of the prediction. The first layer's rows are the encoded columns:
-        numbers, missing-value indicators, one-hot levels, embeddings.
+        numbers (with ``numeric_embedding`` the four functions of each), missing-value indicators, one-hot levels,
+        embeddings.
     seed_ : int
         The seed drawn from ``random_state``.
     encoder_, target_encoder_ : objects
@@ -164,6 +170,7 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
     .. [3] Zou & Hastie 2005, "Regularization and variable selection via the elastic net".
     .. [4] Loshchilov & Hutter 2019, "Decoupled weight decay regularization".
     .. [5] Holzmüller et al. 2024, "Better by default: strong pre-tuned MLPs and boosted trees on tabular data".
+    .. [6] Gorishniy et al. 2022, "On embeddings for numerical features in tabular deep learning".
 
     Examples
     --------
@@ -210,6 +217,7 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         n_members: int = 4,
         categorical_features: Any = "from_dtype",
         numeric_scaling: str | None = "robust",
+        numeric_embedding: str | None = None,
         class_weight: str | dict[Any, float] | None = None,
         warm_start: bool = False,
         random_state: int | np.random.RandomState | None = None,
@@ -242,6 +250,7 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         self.n_members = n_members
         self.categorical_features = categorical_features
         self.numeric_scaling = numeric_scaling
+        self.numeric_embedding = numeric_embedding
         self.class_weight = class_weight
         self.warm_start = warm_start
         self.random_state = random_state

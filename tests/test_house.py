@@ -22,7 +22,17 @@ BOTH = [RegularizedMLPClassifier, RegularizedMLPRegressor]
 FLOORS = [
     ["_version"],
     ["_checks"],
-    ["_random", "_threads", "activations", "constraints", "initializers", "losses", "penalties", "schedules"],
+    [
+        "_random",
+        "_threads",
+        "activations",
+        "constraints",
+        "embeddings",
+        "initializers",
+        "losses",
+        "penalties",
+        "schedules",
+    ],
     ["_encoding", "_folds", "_inputs", "_layers", "_monitor", "_rows", "_solvers", "_stopping", "_table", "_targets"],
     ["_module"],
     ["_blueprint", "_net", "_parts", "_progress", "callbacks"],
