@@ -39,8 +39,8 @@ from .losses import Loss
 from .penalties import ElasticNet
 
 OTHER_SHAPE = (
-    "warm_start=True cannot continue: the network has another shape than the fitted one. Leave its widths, norms and "
-    "n_members as they were, or fit with warm_start=False."
+    "warm_start=True cannot continue: the network has another shape than the fitted one. Leave its widths, norms, "
+    "numeric_embedding and n_members as they were, or fit with warm_start=False."
 )
 
 
@@ -204,7 +204,7 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
         seeds = member_seeds(self.seed_, self.n_members)
         sizes = [len(levels) for levels in self.encoder_.levels_]
         embedded = [j for j, size in enumerate(sizes) if size > ONE_HOT_MAX]
-        inputs, target_statistics = self._statistics(split, sizes, embedded)
+        inputs, target_statistics = self._statistics(split, sizes, embedded, blueprint.n_bins)
         net = Net(
             blueprint.network(
                 inputs,
@@ -235,16 +235,15 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
             self._resume(net)
         return net
 
-    def _statistics(self, split: Split, sizes: list[int], embedded: list[int]) -> tuple[Inputs, Any]:
+    def _statistics(self, split: Split, sizes: list[int], embedded: list[int], n_bins: int) -> tuple[Inputs, Any]:
         """What each member knows of the columns and of the target, from its own rows; in a warm start as learned."""
         if self._continues:
-            if self.net_.module_.n_members != self.n_members:
+            if (self.net_.module_.n_members, self.net_.module_.inputs.n_bins) != (self.n_members, n_bins):
                 raise ValueError(OTHER_SHAPE)
             return self.net_.module_.known_statistics(split.place.dtype)
         one_hot = [j for j, size in enumerate(sizes) if 0 < size <= ONE_HOT_MAX]
-        weights = split.train.member_weights(split.train_index)
-        table = split.train.table
-        learned = learn_statistics(table.numbers, table.levels, sizes, weights, self.numeric_scaling)
+        weights, table = split.train.member_weights(split.train_index), split.train.table
+        learned = learn_statistics(table.numbers, table.levels, sizes, weights, self.numeric_scaling, n_bins)
         inputs = Inputs(learned, one_hot, embedded, CLIP, split.place.dtype)
         return inputs, self._target_statistics(split.train.target, weights)
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import activations, initializers, schedules
+from . import activations, embeddings, initializers, schedules
 from ._checks import layer_sizes, rate_per_layer, refuse
 from ._inputs import Inputs
 from ._layers import BatchNorm, LayerNorm
@@ -39,6 +39,8 @@ class Blueprint:
         Functions of a tensor, and of the progress.
     init, head_init : Initializer
         Draw the weights of the hidden layers, and of the head.
+    numeric_embedding : callable or None
+        Makes what embeds the numbers.
     """
 
     hidden: tuple[int, ...]
@@ -50,6 +52,7 @@ class Blueprint:
     schedule: Callable[[float], float]
     init: initializers.Initializer
     head_init: initializers.Initializer
+    numeric_embedding: Callable[..., embeddings.NumericEmbedding] | None
 
     @classmethod
     def of(cls, estimator: Any) -> Self:
@@ -70,7 +73,13 @@ class Blueprint:
             _schedule(estimator),
             getattr(initializers, init),
             getattr(initializers, head_init),
+            getattr(embeddings, estimator.numeric_embedding) if estimator.numeric_embedding else None,
         )
+
+    @property
+    def n_bins(self) -> int:
+        """Into how many bins the embedding wants each numeric column cut."""
+        return getattr(self.numeric_embedding, "bins", 0)
 
     def network(
         self,
@@ -95,6 +104,7 @@ class Blueprint:
         seeds : list of int
             A seed for the weights of each member.
         """
+        center, scale = target_statistics or (None, None)
         network = Network(
             inputs,
             embedding_sizes,
@@ -106,7 +116,9 @@ class Blueprint:
             self.residual,
             self.dropout,
             self.input_dropout,
-            *(target_statistics or (None, None)),
+            center,
+            scale,
+            self.numeric_embedding,
         )
         network.draw(self.init, self.head_init, seeds)
         return network

@@ -32,6 +32,8 @@ class Statistics:
         For each categorical column, the levels that a member has seen; code 0 is never known.
     indicators : list of int
         Numeric columns with missing values, which get a missing-value indicator.
+    edges : ndarray of shape (members, n_bins + 1, n_numbers) or None
+        Quantiles that cut each column into bins.
     """
 
     fill: np.ndarray
@@ -41,10 +43,11 @@ class Statistics:
     clip: bool
     known: list[np.ndarray] = field(default_factory=list)
     indicators: list[int] = field(default_factory=list)
+    edges: np.ndarray | None = None
 
 
 def learn_statistics(
-    numbers: Any, levels: np.ndarray, n_levels: list[int], weight: np.ndarray, scaling: str | None
+    numbers: Any, levels: np.ndarray, n_levels: list[int], weight: np.ndarray, scaling: str | None, n_bins: int = 0
 ) -> Statistics:
     """Learn the statistics of a table.
 
@@ -60,11 +63,14 @@ def learn_statistics(
         Weight of each row for each member, 0 where it does not train on it.
     scaling : {"robust", "standard", "quantile", None}
         How numbers are scaled.
+    n_bins : int
+        Into how many bins of equal weight the columns are cut; 0 learns no edges.
     """
     n_members, n_numbers = len(weight), numbers.shape[1]
     fill, center, scale = learned = np.zeros((3, n_members, n_numbers))
     n_knots = N_KNOTS if scaling == "quantile" else 0
     knots = np.zeros((n_members, n_numbers, n_knots))
+    edges = np.zeros((n_members, n_bins + 1, n_numbers))
     learn = _LEARNERS[scaling]
     indicators = []
     for j, (values, w, missing) in enumerate(_columns(numbers, weight)):
@@ -75,8 +81,19 @@ def learn_statistics(
             learned[:, :, j] = learn(column)
             if n_knots:
                 knots[:, j] = column.quantiles(np.linspace(0, 1, n_knots))
+            if n_bins:
+                edges[:, :, j] = column.quantiles(np.linspace(0, 1, n_bins + 1))
     known = [_seen(codes, n, weight) for codes, n in zip(levels.T, n_levels, strict=True)]
-    return Statistics(fill, center, scale, knots if n_knots else None, scaling == "robust", known, indicators)
+    return Statistics(
+        fill,
+        center,
+        scale,
+        knots if n_knots else None,
+        scaling == "robust",
+        known,
+        indicators,
+        edges if n_bins else None,
+    )
 
 
 class _Sorted:

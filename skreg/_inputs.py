@@ -28,6 +28,7 @@ class Inputs(nn.Module):
     center: Tensor
     scale: Tensor
     knots: Tensor | None
+    edges: Tensor | None
     indicators: Tensor
     one_hot: Tensor
     embedded: Tensor
@@ -43,6 +44,8 @@ class Inputs(nn.Module):
         for name in ("fill", "center", "scale"):
             self.register_buffer(name, torch.from_numpy(getattr(statistics, name)).unsqueeze(1))
         self.register_buffer("knots", None if statistics.knots is None else torch.from_numpy(statistics.knots))
+        edges = None if statistics.edges is None else self._scale(torch.from_numpy(statistics.edges)).transpose(1, 2)
+        self.register_buffer("edges", edges)
         self.register_buffer("indicators", torch.tensor(statistics.indicators, dtype=torch.int64))
         self.register_buffer("one_hot", torch.tensor(one_hot, dtype=torch.int64))
         self.register_buffer("embedded", torch.tensor(embedded, dtype=torch.int64))
@@ -70,9 +73,19 @@ class Inputs(nn.Module):
         self.register_buffer("values", torch.from_numpy(np.hstack([members, *values]).astype(np.float64)))
 
     @property
+    def n_numbers(self) -> int:
+        """Numeric columns, the first of the result."""
+        return self.fill.shape[-1]
+
+    @property
+    def n_bins(self) -> int:
+        """Bins of each numeric column, 0 if their edges were not learned."""
+        return 0 if self.edges is None else self.edges.shape[-1] - 1
+
+    @property
     def width(self) -> int:
         """Columns of the result."""
-        return self.fill.shape[-1] + len(self.indicators) + self.one_hot_width
+        return self.n_numbers + len(self.indicators) + self.one_hot_width
 
     @torch.no_grad()
     def forward(self, numbers: Tensor, levels: Tensor | None) -> tuple[Tensor, Tensor | None]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ._inputs import Inputs
 from ._layers import BatchNorm, Draw, Embeddings, LayerNorm, Linear
+from .embeddings import NumericEmbedding
 
 SQRT_HALF = 0.5**0.5
 
@@ -50,6 +51,8 @@ class Network(nn.Module):
         Rate on the inputs.
     target_center, target_scale : ndarray of shape (members, n_raw) or None
         Standardisation of the target.
+    numeric_embedding : callable or None
+        Makes what embeds the numbers, see ``skreg.embeddings``.
     """
 
     target_center: Tensor | None
@@ -69,12 +72,20 @@ class Network(nn.Module):
         input_dropout: float,
         target_center: np.ndarray | None,
         target_scale: np.ndarray | None,
+        numeric_embedding: Callable[..., NumericEmbedding] | None = None,
     ) -> None:
         super().__init__()
         members, dtype = len(inputs.fill), inputs.dtype
         self.inputs = inputs
         self.embeddings = Embeddings(members, embedding_sizes, embedding_width, dtype) if embedding_sizes else None
-        widths = [inputs.width + embedding_width * len(embedding_sizes), *hidden]
+        self.numeric: NumericEmbedding | None = None
+        grown = inputs.width
+        if numeric_embedding is not None and inputs.n_numbers:
+            # a norm takes constants away: a bias before it would train on rounding errors
+            biased = not (hidden and norm is BatchNorm)
+            self.numeric = numeric_embedding(members, inputs.n_numbers, inputs.edges, dtype, biased)
+            grown += inputs.n_numbers * (self.numeric.width - 1)
+        widths = [grown + embedding_width * len(embedding_sizes), *hidden]
         biased = norm is not BatchNorm
         self.hidden = nn.ModuleList(Linear(members, a, b, dtype, biased) for a, b in pairwise(widths))
         self.norms = nn.ModuleList(norm(members, b, dtype) for b in hidden if norm is not None)
@@ -101,9 +112,10 @@ class Network(nn.Module):
         return sum(rate > 0 for rate in (self.input_dropout, *self.dropout))
 
     def weights(self) -> list[nn.Parameter]:
-        """What penalties and decay act on: weights and embeddings, not biases and norms."""
+        """What penalties and decay act on: weights and embeddings, not biases, norms, frequencies and phases."""
         embedded = [] if self.embeddings is None else [self.embeddings.weight]
-        return [*embedded, *(linear.weight for linear in self.linears)]
+        numeric = [] if self.numeric is None else self.numeric.weights()
+        return [*embedded, *numeric, *(linear.weight for linear in self.linears)]
 
     def known_statistics(self, dtype: torch.dtype) -> tuple[Inputs, tuple[np.ndarray, np.ndarray] | None]:
         """A copy of the inputs for another network, and the statistics of the target."""
@@ -134,13 +146,15 @@ class Network(nn.Module):
 
     @torch.no_grad()
     def draw(self, init: Draw, head_init: Draw, seeds: Sequence[int]) -> None:
-        """Draw the initial weights of each member from its seed: embeddings, hidden layers, head."""
+        """Draw the initial weights of each member from its seed: embeddings, layers, head, what embeds numbers."""
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         if self.embeddings is not None:
             self.embeddings.draw(generators)
         for linear in self.linears[:-1]:
             linear.draw(init, generators)
         self.head.draw(head_init, generators)
+        if self.numeric is not None:
+            self.numeric.draw(generators)
 
     def prepare(self, numbers: Tensor, levels: Tensor | None, target: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
         """Inputs, codes to embed and the target as the loss wants it."""
@@ -168,6 +182,8 @@ class Network(nn.Module):
             Dropout; None predicts.
         """
         training = weight is not None
+        if self.numeric is not None:
+            x = self.numeric(x) if training else self.numeric.predict(x)
         if self.embeddings is not None:
             x = torch.cat([x, self.embeddings(levels)], dim=-1)
         if noise is not None and self.input_dropout:

@@ -6,7 +6,7 @@ from typing import Any
 from sklearn.metrics import get_scorer_names
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from . import activations, initializers, schedules
+from . import activations, embeddings, initializers, schedules
 from ._solvers import SOLVERS
 
 CONSTRAINTS: dict[str, list[Any]] = {
@@ -37,6 +37,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "n_members": [Interval(Integral, 1, None, closed="left")],
     "categorical_features": [StrOptions({"from_dtype"}), "array-like", None],
     "numeric_scaling": [StrOptions({"robust", "standard", "quantile"}), None],
+    "numeric_embedding": [StrOptions(set(embeddings.__all__)), None],
     "warm_start": ["boolean"],
     "random_state": ["random_state"],
     "verbose": ["verbose"],

@@ -109,6 +109,11 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         outlier does not ruin its column; "standard" takes mean and standard deviation; "quantile" maps ranks to normal
         scores; None leaves numbers as they are. Missing numbers take the median (mean under "standard" and None), and a
         column that has any gets an indicator. Each member's statistics come from its own training rows.
+    numeric_embedding : {"periodic", "piecewise_linear"} or None, default=None
+        What each number becomes before the first layer, four learned functions of it. "periodic": three mixtures of 16
+        cosines, and the number [5]_. "piecewise_linear": four sums of a line and a piecewise linear function on at most
+        16 quantile bins of the member's training rows [10]_. Their mixing weights count as weights for ``alpha`` and
+        ``weight_decay``; frequencies and phases are exempt.
     warm_start : bool, default=False
         Whether a further ``fit`` goes on from the weights of the last one, its encoders and statistics unchanged.
     random_state : int, RandomState instance or None, default=None
@@ -146,7 +151,8 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
     coefs_, intercepts_ : list of ndarray
         Weights ``(fan_in, fan_out)`` and biases ``(fan_out,)`` of each layer, of a single member; batch norm is folded
         in, and the last layer's are in the units of the prediction. The first layer's rows are the encoded columns:
-        numbers, missing-value indicators, one-hot levels, embeddings.
+        numbers (with ``numeric_embedding`` the four functions of each), missing-value indicators, one-hot levels,
+        embeddings.
     seed_ : int
         The seed drawn from ``random_state``.
     encoder_, target_encoder_ : objects
@@ -171,6 +177,7 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
     .. [7] He et al. 2016, "Deep residual learning for image recognition".
     .. [8] Klambauer et al. 2017, "Self-normalizing neural networks".
     .. [9] Polyak & Juditsky 1992, "Acceleration of stochastic approximation by averaging".
+    .. [10] Gorishniy et al. 2022, "On embeddings for numerical features in tabular deep learning".
 
     Examples
     --------
@@ -216,6 +223,7 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         n_members: int = 4,
         categorical_features: Any = "from_dtype",
         numeric_scaling: str | None = "robust",
+        numeric_embedding: str | None = None,
         warm_start: bool = False,
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
@@ -250,6 +258,7 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         self.n_members = n_members
         self.categorical_features = categorical_features
         self.numeric_scaling = numeric_scaling
+        self.numeric_embedding = numeric_embedding
         self.warm_start = warm_start
         self.random_state = random_state
         self.verbose = verbose

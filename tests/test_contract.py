@@ -29,7 +29,7 @@ from sklearn.utils.fixes import parse_version
 from skorch import callbacks as skorch_callbacks
 from skorch.callbacks import Callback
 
-from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
+from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor, embeddings
 from skreg.callbacks import REFUSED, SUPPORTED
 
 BOTH = [RegularizedMLPClassifier, RegularizedMLPRegressor]
@@ -49,6 +49,10 @@ SETTINGS = [
     {"activation": "selu", "dropout": 0.1, "max_iter": 20},
     {"l1_ratio": 1, "alpha": 1e-3, "dropout": 0.0, "max_iter": 20},
     {"layer_norm": True, "residual": True, "n_members": 2, "max_iter": 20},
+    *(
+        {"numeric_embedding": name, "hidden_layer_sizes": (32,), "dropout": 0.0, "max_iter": 20}
+        for name in embeddings.__all__
+    ),
 ]
 
 TWO_MASKS = (

@@ -22,7 +22,17 @@ BOTH = [RegularizedMLPClassifier, RegularizedMLPRegressor]
 FLOORS = [
     ["_version"],
     ["_checks"],
-    ["_random", "_threads", "activations", "constraints", "initializers", "losses", "penalties", "schedules"],
+    [
+        "_random",
+        "_threads",
+        "activations",
+        "constraints",
+        "embeddings",
+        "initializers",
+        "losses",
+        "penalties",
+        "schedules",
+    ],
     [
         "_averaging",
         "_encoding",

@@ -77,6 +77,7 @@ BAD_VALUES = {
     "n_members": (0, 1.5, None),
     "categorical_features": ("colour", 3),
     "numeric_scaling": ("minmax", 1),
+    "numeric_embedding": ("fourier", 16, True),
     "class_weight": ("even", 2),
     "warm_start": ("yes", None),
     "random_state": ("seed", -1.5),
