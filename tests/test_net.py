@@ -18,7 +18,7 @@ from skreg._random import member_seeds
 from skreg._rows import Rows
 from skreg._threads import torch_threads
 from skreg.constraints import MaxNorm
-from skreg.losses import HalfSquaredError
+from skreg.losses import HalfSquaredError, HuberLoss, PinballLoss
 from skreg.penalties import ElasticNet
 
 N, MEMBERS = 120, 4
@@ -55,6 +55,7 @@ def rows(members, index, dtype):
 def make_net(members, dtype=torch.float32, seed=0, lr=0.01, epochs=7, **changes):
     """A net of some of the members, and what they train on and are watched on."""
     settings = {**EVERYTHING, **changes}
+    criterion = settings.pop("criterion", HalfSquaredError)
     structure = [settings.pop(name) for name in ("batch_norm", "dropout", "input_dropout")]
     weight = np.zeros((len(members), N))
     for row, m in zip(weight, members, strict=True):
@@ -74,7 +75,7 @@ def make_net(members, dtype=torch.float32, seed=0, lr=0.01, epochs=7, **changes)
     network.draw(initializers.he_normal, initializers.he_normal, [of_weights for of_weights, _ in seeds])
     net = Net(
         network,
-        HalfSquaredError,
+        criterion,
         lr=lr,
         schedule=schedules.cosine,
         max_epochs=epochs,
@@ -108,7 +109,9 @@ def assert_member_is(net, i, alone, tolerance=1e-5):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("settings", [{}, {"solver": "adam"}, {"solver": "sgd"}, PLAIN])
+@pytest.mark.parametrize(
+    "settings", [{}, {"solver": "adam"}, {"solver": "sgd"}, PLAIN, {"criterion": HuberLoss}, {"criterion": PinballLoss}]
+)
 def test_a_member_trains_as_if_alone(settings, dtype):
     with torch_threads(1):
         together = train(*make_net(range(MEMBERS), dtype, **settings))
