@@ -5,7 +5,7 @@ Read ``fit`` first. The classifier and the regressor add what a target is, and w
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -106,8 +106,8 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
     target_encoder_: Any
 
     @abstractmethod
-    def _loss(self) -> type[Loss]:
-        """Class of the loss of the encoded target."""
+    def _loss(self) -> Callable[[], Loss]:
+        """What makes the loss of the encoded target."""
 
     @abstractmethod
     def _decode(self, raw: Tensor, members: slice) -> np.ndarray:
@@ -151,7 +151,7 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
             X, y, weight = _safe_indexing(X, kept), y[kept], weight[kept]
         if not continues:
             self.seed_ = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-            self.target_encoder_ = self._target_encoder().fit(y)
+            self.target_encoder_ = self._target_encoder.of(self).fit(y)
             self.encoder_ = TableEncoder(self.categorical_features).fit(X, weight)
         table, target = self.encoder_.transform(X), self.target_encoder_.transform(y)
         self._learn_costs(y, weight)
@@ -350,7 +350,7 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
             raise AttributeError(f"{name} is known after fit.")
         if self.net_.module_.n_members > 1:
             raise AttributeError(f"{name} is known for a single member; this estimator has {self.n_members}.")
-        return self.net_.module_.effective_layers()
+        return self.net_.module_.effective_layers(self.net_.criterion_.log_link)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "net_")

@@ -36,6 +36,14 @@ def rate_per_layer(owner: object, name: str, rate: Any, n_layers: int) -> tuple[
     return tuple(float(r) for r in rates)
 
 
+def quantile_list(owner: object, quantile: Any) -> tuple[float, ...]:
+    """One quantile, or a sequence of them, as a tuple."""
+    quantiles = (quantile,) if isinstance(quantile, Real) else tuple(quantile)
+    if not quantiles or not all(isinstance(q, Real) and 0 < float(q) < 1 for q in quantiles):
+        raise refuse(owner, "quantile", "a float in the range (0.0, 1.0), or a sequence of such", quantile)
+    return tuple(float(q) for q in quantiles)
+
+
 def check_weights(weight: Any, X: Any, name: str = "sample_weight") -> np.ndarray | None:
     """Weights ``(rows,)`` in float64, or None; negative weights and weights that are all zero are refused."""
     if weight is None:

@@ -3,7 +3,7 @@
 A row is in a member's training set where its weight is above 0, so one pass over a sorted column serves all members.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from scipy import sparse
 ONE_HOT_MAX = 8
 CLIP = 3.0
 N_KNOTS = 256
+NORMAL_RANGE = 1.349
 _QUARTILES = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
 
 
@@ -167,6 +168,31 @@ def target_statistics(target: np.ndarray, weight: np.ndarray) -> tuple[np.ndarra
     """Mean and standard deviation ``(members, outputs)`` of a target ``(rows, outputs)``; 1 for a constant."""
     mean, _, scale = np.stack([_standard(_Sorted(column, weight)) for column in target.T], axis=-1)
     return mean, np.where(scale > 0, _inverse(scale), 1.0)
+
+
+def quantile_statistics(
+    target: np.ndarray, weight: np.ndarray, quantiles: Sequence[float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """A quantile of each column of ``target`` ``(rows, outputs)``, in turn, and its interquartile range / 1.349.
+
+    That is a standard deviation of normal numbers which outliers do not move; where the range is 0 the standard
+    deviation itself.
+    """
+    _, scale = target_statistics(target, weight)
+    center = np.zeros_like(scale)
+    for j, column in enumerate(target.T):
+        low, center[:, j], high = (
+            _Sorted(column, weight).quantiles(np.array([0.25, quantiles[j % len(quantiles)], 0.75])).T
+        )
+        rounding = 10 * np.finfo(np.float64).eps * np.abs(center[:, j])
+        scale[:, j] = np.where(high - low > rounding, (high - low) / NORMAL_RANGE, scale[:, j])
+    return center, scale
+
+
+def mean_statistics(target: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Zero, and the mean of each column of ``target`` ``(rows, outputs)`` of numbers of at least 0; 1 if all are 0."""
+    mean = np.stack([_Sorted(column, weight).mean() for column in target.T], axis=-1)
+    return np.zeros_like(mean), np.where(mean > 0, mean, 1.0)
 
 
 def _inverse(width: np.ndarray) -> np.ndarray:

@@ -126,11 +126,12 @@ class Network(nn.Module):
         return inputs, (self.target_center[:, 0].cpu().numpy(), self.target_scale[:, 0].cpu().numpy())
 
     @torch.no_grad()
-    def effective_layers(self) -> list[tuple[np.ndarray, np.ndarray]]:
+    def effective_layers(self, log_link: bool = False) -> list[tuple[np.ndarray, np.ndarray]]:
         """Weights ``(fan_in, fan_out)`` and bias ``(fan_out,)`` of each layer of the first member.
 
-        They are those that predict: batch norm is folded in, and a standardised target put back into its units. Layer
-        norm and residual connections are no matter of weights, and left out.
+        They are those that predict: batch norm is folded in, and a standardised target put back into its units; with a
+        log link they give the logarithm of the prediction. Layer norm and residual connections are no weights, and are
+        left out.
         """
         layers = []
         for linear, norm in zip_longest(self.linears, self.norms):
@@ -141,7 +142,10 @@ class Network(nn.Module):
                 layers.append((linear.weight[0], linear.bias[0, 0]))
         if self.target_center is not None and self.target_scale is not None:
             (weight, bias), scale = layers[-1], self.target_scale[0, 0]
-            layers[-1] = weight * scale, bias * scale + self.target_center[0, 0]
+            if log_link:
+                layers[-1] = weight, bias + scale.log()
+            else:
+                layers[-1] = weight * scale, bias * scale + self.target_center[0, 0]
         return [(weight.double().cpu().numpy(), bias.double().cpu().numpy()) for weight, bias in layers]
 
     @torch.no_grad()

@@ -42,8 +42,8 @@ class Net(NeuralNet):
     ----------
     module : Network
         The layers, weights drawn.
-    criterion : type of Loss
-        The loss.
+    criterion : callable () -> Loss
+        Makes the loss.
     solver : {"adam", "adamw", "sgd"}
         See ``skreg._solvers``.
     lr : float
@@ -67,7 +67,7 @@ class Net(NeuralNet):
     def __init__(
         self,
         module: Network,
-        criterion: type,
+        criterion: Callable[[], Any],
         *,
         solver: str,
         lr: float,
@@ -205,7 +205,7 @@ class Net(NeuralNet):
                 self.notify("on_batch_begin", batch=batch, training=True)
             solver.zero_grad()
             raw = module(batch.inputs, batch.levels, batch.weight, noise)
-            loss = self.criterion_(raw, batch.target, batch.weight)
+            loss = self.criterion_.in_training(raw, batch.target, batch.weight)
             loss.backward(ones)
             total += loss.detach()
             if listening:

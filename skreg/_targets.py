@@ -7,8 +7,10 @@ from scipy import sparse
 from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_y
+from torch import Tensor
 
 from ._checks import check_magnitude, listed
+from .losses import HalfSquaredError, RegressionLoss
 
 
 class ClassTarget:
@@ -23,6 +25,11 @@ class ClassTarget:
     n_raw_ : int
         Logits of the network: one for two classes.
     """
+
+    @classmethod
+    def of(cls, estimator: Any) -> "ClassTarget":
+        """The encoder for an estimator, whose loss does not change it."""
+        return cls()
 
     def fit(self, y: np.ndarray) -> "ClassTarget":
         """Learn the classes of ``y``, as ``check`` returns it."""
@@ -76,18 +83,35 @@ def _refuse_missing(y: Any) -> None:
 class NumberTarget:
     """One number for each row, or several.
 
+    Parameters
+    ----------
+    loss : RegressionLoss or None
+        The loss it is for, whose range is kept to; None is half the squared error.
+
     Attributes
     ----------
     n_raw_ : int
         Outputs of the network.
     flat_ : bool
         Whether y had one dimension, as predictions then have.
+    shape_ : tuple of int
+        Shape of the prediction of a row.
     """
+
+    def __init__(self, loss: RegressionLoss | None = None) -> None:
+        self.loss = HalfSquaredError() if loss is None else loss
+
+    @classmethod
+    def of(cls, estimator: Any) -> "NumberTarget":
+        """The encoder for the loss of an estimator."""
+        return cls(estimator._make_loss()())
 
     def fit(self, y: np.ndarray) -> "NumberTarget":
         """Learn the shape of ``y``, as ``check`` returns it."""
+        self.loss.check_training(y)
         self.flat_ = y.ndim == 1
-        self.n_raw_ = 1 if self.flat_ else y.shape[1]
+        self.shape_ = (*y.shape[1:], self.loss.n_columns) if self.loss.several else y.shape[1:]
+        self.n_raw_ = (1 if self.flat_ else y.shape[1]) * self.loss.n_columns
         return self
 
     @staticmethod
@@ -101,11 +125,24 @@ class NumberTarget:
         return y
 
     def transform(self, y: np.ndarray) -> np.ndarray:
-        """``y`` as ``(rows, n_raw_)``."""
-        columns = y.reshape(len(y), -1)
-        if columns.shape[1] != self.n_raw_:
-            raise ValueError(f"y has shape {y.shape}; the estimator was fitted with {self.n_raw_} outputs a row.")
-        return columns
+        """``y`` as ``(rows, n_raw_)``, each number once for each raw output that is for it."""
+        columns, known = y.reshape(len(y), -1), self.n_raw_ // self.loss.n_columns
+        if columns.shape[1] != known:
+            raise ValueError(f"y has shape {y.shape}; the estimator was fitted with {known} outputs a row.")
+        self.loss.check(y)
+        return columns if self.loss.n_columns == 1 else columns.repeat(self.loss.n_columns, axis=1)
+
+    def decode(self, raw: Tensor, center: Tensor, scale: Tensor) -> np.ndarray:
+        """Mean over the members of the predictions that ``raw`` ``(members, rows, n_raw_)`` stands for."""
+        each = self.loss.arrange(self.loss.inverse_link(raw.double()) * scale + center)
+        mean = each.mean(0).cpu().numpy()
+        return mean.reshape(len(mean), *self.shape_)
+
+    def middle(self, prediction: np.ndarray) -> np.ndarray:
+        """The one of several quantiles that is nearest to the median; other predictions stay."""
+        if not self.loss.several:
+            return prediction
+        return prediction[..., np.argmin(np.abs(np.array(self.loss.quantiles) - 0.5))]
 
     def strata(self, y: np.ndarray) -> np.ndarray:
         """One stratum: folds of numbers are only shuffled."""

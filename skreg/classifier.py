@@ -1,24 +1,28 @@
 """The classifier."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from numbers import Real
 from typing import Any
 
 import numpy as np
 import torch
 from scipy.special import logit
 from sklearn.base import ClassifierMixin
-from sklearn.metrics import accuracy_score
+from sklearn.metrics import accuracy_score, get_scorer
 from sklearn.utils import Tags
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor
 
 from ._base import RegularizedMLP
 from ._checks import refuse
 from ._targets import ClassTarget
-from .losses import BinaryLogLoss, ClassificationLoss, MulticlassLogLoss
+from .losses import BinaryLoss, ClassificationLoss, MulticlassLoss
 
 __all__ = ["RegularizedMLPClassifier"]
+
+_AUTO_SMOOTHING = 0.1
 
 
 class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
@@ -42,6 +46,13 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
     residual : bool, default=False
         Whether each hidden layer that keeps the width adds its input to its output, and the sum is scaled by
         ``sqrt(1/2)`` [7]_; for deep stacks.
+    loss : {"focal", "log_loss"}, default="log_loss"
+        What is minimised. "focal" is the log loss of a row times ``(1 - p)**2``, p the probability of its class [11]_:
+        rows that are predicted well count for little. Its probabilities are more even than the frequencies.
+    label_smoothing : float or "auto", default=0.0
+        Share of each training target that is spread evenly over the classes, or over yes and no [12]_, in [0, 1). Makes
+        the network less sure of itself, which may help accuracy and harms log loss. "auto" is 0.1 if ``monitor`` scores
+        the predicted labels, as "accuracy", "balanced_accuracy" and "f1" do, else 0. Held-out rows stay as they are.
     init : {"auto", "he_normal", "he_uniform", "lecun_normal", "lecun_uniform", "normal", "orthogonal", \
             "xavier_normal", "xavier_uniform"}, default="auto"
         Initial weights. "auto" goes by the activation, Xavier for tanh, logistic and identity, LeCun for selu, He for
@@ -72,7 +83,7 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         ``max(n_members, round(1 / validation_fraction))`` folds, and member m holds out fold m.
         Folds are shuffled and stratified.
     monitor : "loss", scorer name or callable, default="loss"
-        What early stopping watches: the log loss on the held-out rows, a name of
+        What early stopping watches: the loss on the held-out rows, a name of
         :func:`~sklearn.metrics.get_scorer_names`, or a callable ``(estimator, X, y) -> float`` of which more is better.
     patience : int, default=20
         Epochs without a gain before a member stops, at least 1.
@@ -188,6 +199,8 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
     .. [8] Klambauer et al. 2017, "Self-normalizing neural networks".
     .. [9] Polyak & Juditsky 1992, "Acceleration of stochastic approximation by averaging".
     .. [10] Gorishniy et al. 2022, "On embeddings for numerical features in tabular deep learning".
+    .. [11] Lin et al. 2017, "Focal loss for dense object detection".
+    .. [12] Szegedy et al. 2016, "Rethinking the inception architecture for computer vision", section 7.
 
     Examples
     --------
@@ -203,6 +216,8 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
 
     _parameter_constraints = {
         **RegularizedMLP._parameter_constraints,
+        "loss": [StrOptions(set(ClassificationLoss.registered()))],
+        "label_smoothing": [Interval(Real, 0, 1, closed="left"), StrOptions({"auto"})],
         "class_weight": [StrOptions({"balanced"}), dict, None],
     }
     _target_encoder = ClassTarget
@@ -215,6 +230,8 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         batch_norm: bool = False,
         layer_norm: bool = False,
         residual: bool = False,
+        loss: str = "log_loss",
+        label_smoothing: float | str = 0.0,
         init: str = "auto",
         dropout: float | Sequence[float] = 0.1,
         input_dropout: float = 0.0,
@@ -251,6 +268,8 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         self.batch_norm = batch_norm
         self.layer_norm = layer_norm
         self.residual = residual
+        self.loss = loss
+        self.label_smoothing = label_smoothing
         self.init = init
         self.dropout = dropout
         self.input_dropout = input_dropout
@@ -356,8 +375,16 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
             raise AttributeError("The classes are known after fit.")
         return self.target_encoder_
 
-    def _loss(self) -> type[ClassificationLoss]:
-        return MulticlassLogLoss if self.target_encoder_.kind_ == "multiclass" else BinaryLogLoss
+    def _loss(self) -> Callable[[], ClassificationLoss]:
+        kind = MulticlassLoss if self.target_encoder_.kind_ == "multiclass" else BinaryLoss
+        return partial(kind.registered()[self.loss], self._smoothing())
+
+    def _smoothing(self) -> float:
+        """``label_smoothing``; "auto" asks what the monitor scores: labels, or probabilities and ranks."""
+        if not isinstance(self.label_smoothing, str):
+            return self.label_smoothing
+        scorer = None if self.monitor == "loss" else get_scorer(self.monitor)
+        return _AUTO_SMOOTHING if getattr(scorer, "_response_method", None) == "predict" else 0.0
 
     def _learn_costs(self, y: np.ndarray, weight: np.ndarray | None) -> None:
         self.class_weight_ = None
@@ -379,7 +406,7 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
 
     def _decode(self, raw: Tensor, members: slice) -> np.ndarray:
         """Log of the members' mean probabilities: ``(rows, classes)``, or ``(rows, labels, 2)``."""
-        each = self._loss()().log_probability(raw.double())
+        each = self.net_.criterion_.log_probability(raw.double())
         mean = torch.logsumexp(each, dim=0) - np.log(len(each))
         mean = mean.cpu().numpy()
         return mean[:, 0] if self.target_encoder_.kind_ == "binary" else mean

@@ -1,18 +1,22 @@
 """The regressor."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils import Tags
+from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor
 
 from ._base import RegularizedMLP
-from ._encoding import target_statistics
+from ._checks import quantile_list
+from ._encoding import mean_statistics, quantile_statistics, target_statistics
 from ._targets import NumberTarget
-from .losses import HalfSquaredError, Loss
+from .losses import Loss, PinballLoss, RegressionLoss
 
 __all__ = ["RegularizedMLPRegressor"]
 
@@ -21,8 +25,8 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
     """Regularised neural network for predicting numbers from the rows of a table.
 
     Takes arrays, data frames with categories and missing values, and sparse matrices. One number for each row, or
-    several. The target is standardised; the loss is half the squared error of the standardised target, summed over
-    outputs.
+    several, whose losses are summed: the mean of the target by default, or by ``loss`` its median, its quantiles, the
+    rate of counts. The target is standardised.
 
     Parameters
     ----------
@@ -39,6 +43,17 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
     residual : bool, default=False
         Whether each hidden layer that keeps the width adds its input to its output, and the sum is scaled by
         ``sqrt(1/2)`` [7]_; for deep stacks.
+    loss : {"absolute_error", "gamma", "huber", "poisson", "quantile", "squared_error"}, default="squared_error"
+        What is minimised, and so what is estimated. "squared_error", half of it: the mean. "absolute_error": the
+        median. "huber", half the squared error up to 1.345 and linear beyond [11]_: a mean that outliers move little.
+        "quantile", the pinball loss [12]_: the quantiles. "poisson", "gamma", half the deviance: the mean of a target
+        of at least 0, or above 0, whose logarithm the network gives, and ``coefs_`` too [13]_. All are those of the
+        standardised target: by mean and standard deviation; for the median, Huber's loss and quantiles by these and the
+        interquartile range / 1.349, which outliers do not move; for the deviances divided by its mean.
+    quantile : float or sequence of float, default=0.5
+        The quantile that ``loss="quantile"`` estimates, in (0, 1). Of a sequence, all at once; ``predict`` has one more
+        axis for them, along which predictions are put in order and so do not cross [14]_; ``score`` and ``oof_score_``
+        are those of the one nearest to 0.5, and the monitor is the loss.
     init : {"auto", "he_normal", "he_uniform", "lecun_normal", "lecun_uniform", "normal", "orthogonal", \
             "xavier_normal", "xavier_uniform"}, default="auto"
         Initial weights. "auto" goes by the activation, Xavier for tanh, logistic and identity, LeCun for selu, He for
@@ -69,7 +84,7 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         ``max(n_members, round(1 / validation_fraction))`` folds, and member m holds out fold m.
         Folds are shuffled.
     monitor : "loss", scorer name or callable, default="loss"
-        What early stopping watches: half the squared error of the standardised target on the held-out rows, a name of
+        What early stopping watches: the loss on the held-out rows, a name of
         :func:`~sklearn.metrics.get_scorer_names`, or a callable ``(estimator, X, y) -> float`` of which more is better.
     patience : int, default=20
         Epochs without a gain before a member stops, at least 1.
@@ -147,7 +162,7 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         Prediction of each row by the member that held it out; NaN for rows that none did. Only if the members' folds
         cover the rows, ``n_members >= round(1 / validation_fraction)``.
     oof_score_ : float
-        R2 of it. A little too good, as the same rows chose the epochs.
+        R2 of it, as of ``score``. A little too good, as the same rows chose the epochs.
     coefs_, intercepts_ : list of ndarray
         Weights ``(fan_in, fan_out)`` and biases ``(fan_out,)`` of each layer, of a single member; batch norm is folded
         in, and the last layer's are in the units of the prediction. The first layer's rows are the encoded columns:
@@ -178,6 +193,10 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
     .. [8] Klambauer et al. 2017, "Self-normalizing neural networks".
     .. [9] Polyak & Juditsky 1992, "Acceleration of stochastic approximation by averaging".
     .. [10] Gorishniy et al. 2022, "On embeddings for numerical features in tabular deep learning".
+    .. [11] Huber 1964, "Robust estimation of a location parameter".
+    .. [12] Koenker & Bassett 1978, "Regression quantiles".
+    .. [13] McCullagh & Nelder 1989, "Generalized linear models", chapters 6 and 8.
+    .. [14] Chernozhukov, Fernandez-Val & Galichon 2010, "Quantile and probability curves without crossing".
 
     Examples
     --------
@@ -191,6 +210,11 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
     True
     """
 
+    _parameter_constraints = {
+        **RegularizedMLP._parameter_constraints,
+        "loss": [StrOptions(set(RegressionLoss.registered()))],
+        "quantile": [Interval(Real, 0, 1, closed="neither"), "array-like"],
+    }
     _target_encoder = NumberTarget
 
     def __init__(
@@ -201,6 +225,8 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         batch_norm: bool = False,
         layer_norm: bool = False,
         residual: bool = False,
+        loss: str = "squared_error",
+        quantile: float | Sequence[float] = 0.5,
         init: str = "auto",
         dropout: float | Sequence[float] = 0.1,
         input_dropout: float = 0.0,
@@ -236,6 +262,8 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         self.batch_norm = batch_norm
         self.layer_norm = layer_norm
         self.residual = residual
+        self.loss = loss
+        self.quantile = quantile
         self.init = init
         self.dropout = dropout
         self.input_dropout = input_dropout
@@ -277,27 +305,71 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            As y had it.
+            As y had it; with several quantiles ``(n_samples, n_quantiles)`` or ``(n_samples, n_outputs, n_quantiles)``.
         """
         return self._predict_decoded(X)
 
-    def _loss(self) -> type[Loss]:
-        return HalfSquaredError
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """R2 of the predictions; of several quantiles that of the one nearest to the median.
+
+        Parameters
+        ----------
+        X : {array-like, data frame, sparse matrix} of shape (n_samples, n_features)
+            As in ``predict``.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            The numbers.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row.
+
+        Returns
+        -------
+        float
+            1 for a perfect prediction, 0 for one as good as the mean.
+        """
+        prediction = self.predict(X)
+        return r2_score(y, self.target_encoder_.middle(prediction), sample_weight=sample_weight)
+
+    def _validate_params(self) -> None:
+        super()._validate_params()
+        several, listed = not isinstance(self.quantile, Real), quantile_list(self, self.quantile)
+        if self.loss != PinballLoss.name and listed != (0.5,):
+            raise ValueError(f"quantile={self.quantile!r} is for loss='quantile', and loss is {self.loss!r}.")
+        if several and self.monitor != "loss":
+            raise ValueError("A monitor other than 'loss' scores one number a row, and quantile asks for several.")
+
+    def _make_loss(self) -> Callable[[], RegressionLoss]:
+        """What makes the loss of the parameters."""
+        if self.loss == PinballLoss.name:
+            return partial(PinballLoss, self.quantile)
+        return RegressionLoss.registered()[self.loss]
+
+    def _loss(self) -> Callable[[], Loss]:
+        make, known = self._make_loss(), self.target_encoder_.loss
+        if (make().name, make().several, make().n_columns) != (known.name, known.several, known.n_columns):
+            raise ValueError(
+                f"warm_start=True cannot continue: the network was fitted with loss={known.name!r}, and another loss "
+                "or number of quantiles has another output. Leave them as they were, or fit with warm_start=False."
+            )
+        return make
 
     def _target_statistics(self, target: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        loss = self.target_encoder_.loss
+        if loss.log_link:
+            return mean_statistics(target, weights)
+        if loss.quantiles is not None:
+            return quantile_statistics(target, weights, loss.quantiles)
         return target_statistics(target, weights)
 
     def _decode(self, raw: Tensor, members: slice) -> np.ndarray:
-        """Mean of the members' predictions in the target's units: ``(rows,)`` or ``(rows, outputs)``."""
+        """Mean of the members' predictions in the target's units."""
         module = self.net_.module_
-        numbers = raw.double() * module.target_scale[members] + module.target_center[members]
-        mean = numbers.mean(0).cpu().numpy()
-        return mean[:, 0] if self.target_encoder_.flat_ else mean
+        return self.target_encoder_.decode(raw, module.target_center[members], module.target_scale[members])
 
     def _out_of_fold(self, decoded: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, float]:
-        return decoded, r2_score(y, decoded, sample_weight=weight)
+        return decoded, r2_score(y, self.target_encoder_.middle(decoded), sample_weight=weight)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
+        tags.target_tags.positive_only = getattr(RegressionLoss.registered().get(self.loss), "log_link", False)
         return tags

@@ -15,6 +15,7 @@ from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor, activations
 from skreg._encoding import learn_statistics, target_statistics
 from skreg._folds import assign_folds
 from skreg._inputs import Inputs
+from skreg._layers import BatchNorm
 from skreg._module import Network
 from skreg._monitor import LossMonitor
 from skreg._net import Net
@@ -206,7 +207,18 @@ def make_net(members, name, dtype, solver="adamw"):
     statistics = learn_statistics(X, levels, [3, 12], weight, "robust", factory.bins)
     target = Y[:, None]
     network = Network(
-        *(Inputs(statistics, [0], [1], 3.0, dtype), [12], 8, (16, 8), 1, activations.silu, True, (0.3, 0.1), 0.1),
+        *(
+            Inputs(statistics, [0], [1], 3.0, dtype),
+            [12],
+            8,
+            (16, 8),
+            1,
+            activations.silu,
+            BatchNorm,
+            False,
+            (0.3, 0.1),
+            0.1,
+        ),
         *target_statistics(target, weight),
         numeric_embedding=factory,
     )

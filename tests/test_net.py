@@ -19,7 +19,7 @@ from skreg._random import member_seeds
 from skreg._rows import Rows
 from skreg._threads import torch_threads
 from skreg.constraints import MaxNorm
-from skreg.losses import HalfSquaredError
+from skreg.losses import HalfSquaredError, HuberLoss, PinballLoss
 from skreg.penalties import ElasticNet
 
 N, MEMBERS = 120, 4
@@ -65,6 +65,7 @@ def rows(members, index, dtype):
 def make_net(members, dtype=torch.float32, seed=0, lr=0.01, epochs=7, **changes):
     """A net of some of the members, and what they train on and are watched on."""
     settings = {**EVERYTHING, **changes}
+    criterion = settings.pop("criterion", HalfSquaredError)
     structure = [settings.pop(name) for name in ("norm", "residual", "dropout", "input_dropout")]
     weight = np.zeros((len(members), N))
     for row, m in zip(weight, members, strict=True):
@@ -84,7 +85,7 @@ def make_net(members, dtype=torch.float32, seed=0, lr=0.01, epochs=7, **changes)
     network.draw(initializers.he_normal, initializers.he_normal, [of_weights for of_weights, _ in seeds])
     net = Net(
         network,
-        HalfSquaredError,
+        criterion,
         lr=lr,
         schedule=schedules.cosine,
         max_epochs=epochs,
@@ -117,8 +118,11 @@ def assert_member_is(net, i, alone, tolerance=1e-5):
     assert net.stopping_.best[i].item() == pytest.approx(alone.stopping_.best[0].item(), abs=tolerance)
 
 
+MORE = [DEEP, {"ema_decay": 0.9}, {"criterion": HuberLoss}, {"criterion": PinballLoss}]
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("settings", [{}, {"solver": "adam"}, {"solver": "sgd"}, PLAIN, DEEP, {"ema_decay": 0.9}])
+@pytest.mark.parametrize("settings", [{}, {"solver": "adam"}, {"solver": "sgd"}, PLAIN, *MORE])
 def test_a_member_trains_as_if_alone(settings, dtype):
     with torch_threads(1):
         together = train(*make_net(range(MEMBERS), dtype, **settings))
