@@ -20,9 +20,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from . import activations, initializers, schedules
+from . import activations, augmentations, initializers, schedules
 from ._blueprint import Blueprint
-from ._checks import check_validation_set, check_weights
+from ._checks import OTHER_SHAPE, check_validation_set, check_weights
 from ._encoding import CLIP, ONE_HOT_MAX, learn_statistics
 from ._folds import MIN_VALIDATION_ROWS, assign_folds, warn_if_few
 from ._inputs import Inputs
@@ -41,11 +41,6 @@ from .constraints import MaxNorm
 from .losses import Loss
 from .penalties import ElasticNet
 
-OTHER_SHAPE = (
-    "warm_start=True cannot continue: the network has another shape than the fitted one. Leave hidden_layer_sizes, "
-    "batch_norm and n_members as they were, or fit with warm_start=False."
-)
-
 
 class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
     """What the classifier and the regressor share; each writes its constructor out, as scikit-learn wants it."""
@@ -57,6 +52,8 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
         "init": [StrOptions({"auto", *initializers.__all__})],
         "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
         "input_dropout": [Interval(Real, 0, 1, closed="left")],
+        "augmentation": [StrOptions(set(augmentations.__all__)), callable, None],
+        "augmentation_strength": [Interval(Real, 0, None, closed="left")],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "l1_ratio": [Interval(Real, 0, 1, closed="both")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
@@ -254,6 +251,7 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
             clip_norm=self.clip_norm,
             patience=None if split.watched is None else self.patience,
             min_delta=self.min_delta,
+            augmentation=blueprint.augmentation,
             callbacks=[*check_callbacks(self.callbacks), *hooks],
             verbose=int(self.verbose),
             device=str(split.place.device),

@@ -22,9 +22,19 @@ BOTH = [RegularizedMLPClassifier, RegularizedMLPRegressor]
 FLOORS = [
     ["_version"],
     ["_checks"],
-    ["_random", "_threads", "activations", "constraints", "initializers", "losses", "penalties", "schedules"],
+    [
+        "_random",
+        "_threads",
+        "activations",
+        "augmentations",
+        "constraints",
+        "initializers",
+        "losses",
+        "penalties",
+        "schedules",
+    ],
     ["_encoding", "_folds", "_inputs", "_layers", "_monitor", "_rows", "_solvers", "_stopping", "_table", "_targets"],
-    ["_module"],
+    ["_augmenting", "_module"],
     ["_blueprint", "_net", "_parts", "_progress", "callbacks"],
     ["_base"],
     ["classifier", "regressor"],
@@ -191,7 +201,7 @@ def test_both_docstrings_say_the_same_of_a_parameter():
 
 
 @pytest.mark.parametrize("Estimator", BOTH)
-@pytest.mark.parametrize("name", ["activation", "init", "learning_rate", "solver"])
+@pytest.mark.parametrize("name", ["activation", "augmentation", "init", "learning_rate", "solver"])
 def test_the_documented_choices_are_the_accepted_ones(Estimator, name):
     kind, _ = documented(Estimator)[name]
     (accepted,) = [rule.options for rule in Estimator._parameter_constraints[name] if hasattr(rule, "options")]

@@ -2,13 +2,15 @@
 
 import io
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from skorch.callbacks import Callback
 
-from skreg import activations, initializers, schedules
+from skreg import activations, augmentations, initializers, schedules
+from skreg._augmenting import PerMember
 from skreg._encoding import learn_statistics, target_statistics
 from skreg._inputs import Inputs
 from skreg._module import Network
@@ -46,6 +48,15 @@ EVERYTHING = {
     "patience": 3,
 }
 PLAIN = {"solver": "sgd", "batch_norm": False, "dropout": (0.0, 0.0), "input_dropout": 0.0, "patience": None}
+AUGMENTED = [{"augmentation": partial(getattr(augmentations, name), strength=0.5)} for name in augmentations.__all__]
+
+
+def scale_and_shift(inputs, generator):
+    """An augmentation of a user's, of which each row takes a random number."""
+    return 2 * inputs + torch.randn(len(inputs), 1, generator=generator, dtype=inputs.dtype)
+
+
+AUGMENTED.append({"augmentation": PerMember(scale_and_shift)})
 
 
 def rows(members, index, dtype):
@@ -108,12 +119,28 @@ def assert_member_is(net, i, alone, tolerance=1e-5):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("settings", [{}, {"solver": "adam"}, {"solver": "sgd"}, PLAIN])
+@pytest.mark.parametrize("settings", [{}, {"solver": "adam"}, {"solver": "sgd"}, PLAIN, *AUGMENTED])
 def test_a_member_trains_as_if_alone(settings, dtype):
     with torch_threads(1):
         together = train(*make_net(range(MEMBERS), dtype, **settings))
         for i in range(MEMBERS):
             assert_member_is(together, i, train(*make_net([i], dtype, **settings)))
+
+
+@pytest.mark.parametrize("augmented", AUGMENTED)
+def test_a_member_is_augmented_as_if_alone_beside_longer_ones(augmented):
+    """Neither the padding that its neighbours make nor their number decides what a member suffers."""
+    index = [rows[: 90 - 2 * m] for m, rows in enumerate(HELD_IN)]
+    settings = {**PLAIN, "batch_norm": True, "lr": 0.01, "epochs": 3, **augmented}
+
+    def trained(members):
+        net, *_ = make_net(members, torch.float64, **settings)
+        return train(net, rows(members, index, torch.float64), None)
+
+    together = trained(range(MEMBERS))
+    assert together.stopping_.diverged.tolist() == [False] * MEMBERS
+    for i in range(MEMBERS):
+        assert_member_is(together, i, trained([i]))
 
 
 @pytest.mark.parametrize("settings", [{"solver": "sgd", "epochs": 2}, {"batch_norm": False, "epochs": 2}])
@@ -154,7 +181,7 @@ def written_pickle(state):
 
 @pytest.mark.parametrize("write", [written_torch, written_pickle])
 @pytest.mark.parametrize(
-    "settings", [{}, {"solver": "sgd", "patience": 1}, {"solver": "adam", "patience": None}, PLAIN]
+    "settings", [{}, {"solver": "sgd", "patience": 1}, {"solver": "adam", "patience": None}, PLAIN, *AUGMENTED]
 )
 def test_a_fit_continues_exactly_from_its_state(settings, write):
     whole, *data = make_net(range(MEMBERS), **settings)
