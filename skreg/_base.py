@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from ._blueprint import Blueprint
-from ._checks import check_validation_set, check_weights
+from ._checks import OTHER_SHAPE, check_validation_set, check_weights
 from ._encoding import CLIP, ONE_HOT_MAX, learn_statistics
 from ._folds import MIN_VALIDATION_ROWS, assign_folds, warn_if_few
 from ._inputs import Inputs
@@ -37,11 +37,6 @@ from .callbacks import check_callbacks
 from .constraints import MaxNorm
 from .losses import Loss
 from .penalties import ElasticNet
-
-OTHER_SHAPE = (
-    "warm_start=True cannot continue: the network has another shape than the fitted one. Leave its widths, norms, "
-    "numeric_embedding and n_members as they were, or fit with warm_start=False."
-)
 
 
 class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
@@ -227,6 +222,7 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
             ema_decay=self.ema_decay,
             patience=None if split.watched is None else self.patience,
             min_delta=self.min_delta,
+            augmentation=blueprint.augmentation,
             callbacks=[*check_callbacks(self.callbacks), *hooks],
             verbose=int(self.verbose),
             device=str(split.place.device),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import isfinite
 from numbers import Real
 from typing import Any, Self
@@ -10,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import activations, embeddings, initializers, schedules
+from . import activations, augmentations, embeddings, initializers, schedules
+from ._augmenting import PerMember
 from ._checks import layer_sizes, rate_per_layer, refuse
 from ._inputs import Inputs
 from ._layers import BatchNorm, LayerNorm
@@ -21,7 +23,7 @@ EMBEDDING_WIDTH = 8
 
 @dataclass(frozen=True)
 class Blueprint:
-    """Structure of a network and the course of its learning rate.
+    """Structure of a network, the course of its learning rate, and what its batches suffer.
 
     Attributes
     ----------
@@ -31,6 +33,8 @@ class Blueprint:
         Rate after each.
     input_dropout : float
         Rate on the inputs.
+    augmentation : callable or None
+        Changes a training batch.
     norm : type or None
         ``BatchNorm`` or ``LayerNorm``, before each activation.
     residual : bool
@@ -46,6 +50,7 @@ class Blueprint:
     hidden: tuple[int, ...]
     dropout: tuple[float, ...]
     input_dropout: float
+    augmentation: Callable[[Any], None] | None
     norm: type[BatchNorm] | type[LayerNorm] | None
     residual: bool
     activation: Callable[[Tensor], Tensor]
@@ -67,6 +72,7 @@ class Blueprint:
             hidden,
             rate_per_layer(estimator, "dropout", estimator.dropout, len(hidden)),
             estimator.input_dropout,
+            _augmentation(estimator),
             _norm(estimator),
             estimator.residual,
             activation,
@@ -142,6 +148,19 @@ def _activation(estimator: Any) -> Callable[[Tensor], Tensor]:
     if not kept:
         raise refuse(estimator, "activation", "a name, or a callable that keeps the shape of its tensor", activation)
     return activation
+
+
+def _augmentation(estimator: Any) -> Callable[[Any], None] | None:
+    chosen, strength = estimator.augmentation, estimator.augmentation_strength
+    if chosen is None or not strength:
+        return None
+    if not isinstance(chosen, str):
+        return PerMember(chosen)
+    augmentation = getattr(augmentations, chosen)
+    if strength > augmentation.largest:
+        must = f"a float in the range [0.0, {augmentation.largest}] with augmentation={chosen!r}"
+        raise refuse(estimator, "augmentation_strength", must, strength)
+    return partial(augmentation, strength=float(strength))
 
 
 def _schedule(estimator: Any) -> Callable[[float], float]:

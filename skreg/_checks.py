@@ -9,6 +9,10 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import _check_sample_weight
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
+OTHER_SHAPE = (
+    "warm_start=True cannot continue: the network has another shape than the fitted one. Leave its widths, norms, "
+    "numeric_embedding and n_members as they were, or fit with warm_start=False."
+)
 
 
 def refuse(owner: object, name: str, must: str, value: object) -> ValueError:

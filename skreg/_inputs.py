@@ -58,24 +58,20 @@ class Inputs(nn.Module):
         positions: list[np.ndarray] = []
         values: list[np.ndarray] = []
         starts: list[int] = []
-        width = 0
+        widths: list[int] = []
         for levels in known:
+            width = sum(widths)
             n = levels.shape[1] - 1
             binary = n == 2
             starts.append(sum(len(part) for part in positions))
             positions.append(np.full(3, width) if binary else width + np.maximum(np.arange(n + 1) - 1, 0))
             values.append(levels * (np.array([0, -1, 1]) if binary else 1))
-            width += 1 if binary else n
-        self.one_hot_width = width
+            widths.append(1 if binary else n)
+        self.one_hot_widths = widths
         self.register_buffer("starts", torch.tensor(starts, dtype=torch.int64))
         self.register_buffer("positions", torch.from_numpy(np.concatenate([np.zeros(0, np.int64), *positions])))
         members = np.zeros((len(self.fill), 0))
         self.register_buffer("values", torch.from_numpy(np.hstack([members, *values]).astype(np.float64)))
-
-    @property
-    def n_numbers(self) -> int:
-        """Numeric columns, the first of the result."""
-        return self.fill.shape[-1]
 
     @property
     def n_bins(self) -> int:
@@ -83,9 +79,42 @@ class Inputs(nn.Module):
         return 0 if self.edges is None else self.edges.shape[-1] - 1
 
     @property
+    def one_hot_width(self) -> int:
+        """Columns of the categories that are one-hot encoded."""
+        return sum(self.one_hot_widths)
+
+    @property
     def width(self) -> int:
         """Columns of the result."""
         return self.n_numbers + len(self.indicators) + self.one_hot_width
+
+    @property
+    def n_numbers(self) -> int:
+        """Numeric columns, the first of the result."""
+        return self.fill.shape[-1]
+
+    @property
+    def n_features(self) -> int:
+        """Columns of the user's table of which anything is made."""
+        return self.n_numbers + len(self.one_hot) + len(self.embedded)
+
+    def features(self) -> tuple[Tensor, Tensor]:
+        """Feature of each column of the result, and of each code to embed.
+
+        Features are numbered as numbers, then categories that are one-hot encoded, then those that are embedded.
+        """
+        numbers = torch.arange(self.n_numbers)
+        widths = torch.tensor(self.one_hot_widths, dtype=torch.int64)
+        one_hot = self.n_numbers + torch.arange(len(self.one_hot)).repeat_interleave(widths)
+        codes = self.n_numbers + len(self.one_hot) + torch.arange(len(self.embedded))
+        return torch.cat([numbers, self.indicators.cpu(), one_hot]), codes
+
+    def missing_row(self) -> tuple[Tensor, Tensor | None]:
+        """Inputs ``(members, 1, width)`` and codes to embed of a row of missing values."""
+        categories = torch.cat([self.one_hot, self.embedded])
+        n_levels = 1 + int(categories.max()) if len(categories) else 0
+        numbers = torch.full_like(self.fill, torch.nan)
+        return self(numbers, self.one_hot.new_zeros(len(self.fill), 1, n_levels) if n_levels else None)
 
     @torch.no_grad()
     def forward(self, numbers: Tensor, levels: Tensor | None) -> tuple[Tensor, Tensor | None]:

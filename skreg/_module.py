@@ -170,7 +170,12 @@ class Network(nn.Module):
         return inputs, codes, target
 
     def forward(
-        self, x: Tensor, levels: Tensor | None = None, weight: Tensor | None = None, noise: Dropper | None = None
+        self,
+        x: Tensor,
+        levels: Tensor | None = None,
+        weight: Tensor | None = None,
+        noise: Dropper | None = None,
+        blend: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
         """Raw output ``(members, rows, n_raw)``.
 
@@ -184,12 +189,15 @@ class Network(nn.Module):
             Weights of a training batch, for batch norm's statistics; None predicts, each row by itself.
         noise : Noise or None
             Dropout; None predicts.
+        blend : callable or None
+            Mixes the rows of the embedded categories' vectors, as those of ``x`` were mixed.
         """
         training = weight is not None
         if self.numeric is not None:
             x = self.numeric(x) if training else self.numeric.predict(x)
         if self.embeddings is not None:
-            x = torch.cat([x, self.embeddings(levels)], dim=-1)
+            vectors = self.embeddings(levels)
+            x = torch.cat([x, vectors if blend is None else blend(vectors)], dim=-1)
         if noise is not None and self.input_dropout:
             x = noise.drop(x, self.input_dropout)
         for linear, norm, rate, adds in zip_longest(self.linears[:-1], self.norms, self.dropout, self.adds):

@@ -16,6 +16,7 @@ from skorch.callbacks import Callback, EpochTimer, PrintLog
 from skorch.history import History
 from torch import Tensor
 
+from ._augmenting import Augmenter
 from ._averaging import WeightAverage
 from ._module import Network
 from ._monitor import Monitor
@@ -60,6 +61,8 @@ class Net(NeuralNet):
         See ``Stopping``.
     ema_decay : float
         See ``WeightAverage``; 0 averages nothing.
+    augmentation : callable or None
+        See ``Augmenter``.
     **kwargs
         skorch's: ``callbacks``, ``device``, ``verbose``.
     """
@@ -82,6 +85,7 @@ class Net(NeuralNet):
         patience: int | None = None,
         min_delta: float = 0.0,
         ema_decay: float = 0.0,
+        augmentation: Callable[[Any], None] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(module, criterion, lr=lr, max_epochs=max_epochs, batch_size=batch_size, **kwargs)
@@ -95,6 +99,7 @@ class Net(NeuralNet):
         self.patience = patience
         self.min_delta = min_delta
         self.ema_decay = ema_decay
+        self.augmentation = augmentation
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
@@ -166,10 +171,11 @@ class Net(NeuralNet):
         self.watched_ = None if monitor is None else monitor.name
         batches = train.in_batches(self.batch_size)
         noise = self._noise(batches)
+        augmenter = Augmenter.of(self.augmentation, batches, self.module_.inputs, self.streams_)
         watched = None if valid is None else self._prepared(valid)
         while self.epoch_ < last and bool(self.stopping_.active.any()) and not self.stop_training_:
             self.notify("on_epoch_begin", dataset_train=train, dataset_valid=valid)
-            loss = self._train_epoch(batches, noise)
+            loss = self._train_epoch(batches, noise, augmenter)
             finite = _finite(loss) & self._finite_weights()
             self.epoch_ += 1
             with self._averaged():
@@ -191,7 +197,7 @@ class Net(NeuralNet):
         """The averaged weights in the place of the last ones, where there is an average."""
         return nullcontext() if self.average_ is None else self.average_.in_place()
 
-    def _train_epoch(self, batches: Batches, noise: Noise | None) -> Tensor:
+    def _train_epoch(self, batches: Batches, noise: Noise | None, augmenter: Augmenter | None) -> Tensor:
         """Mean loss of each member over an epoch, on the CPU: the one read-back."""
         module, listening = self.module_, self._listening
         solver, n_steps = self._solver(), batches.n_steps
@@ -200,12 +206,16 @@ class Net(NeuralNet):
         orders = self.streams_.permutations(batches.rows.lengths)
         if noise is not None:
             noise.begin_epoch(n_steps)
-        for step, batch in enumerate(batches.epoch(orders, module.prepare, module.inputs.width)):
+        if augmenter is not None:
+            augmenter.begin_epoch(n_steps)
+        for step, given in enumerate(batches.epoch(orders, module.prepare, module.inputs.width)):
+            batch, mix = (given, None) if augmenter is None else augmenter(given)
             if listening:
                 self.notify("on_batch_begin", batch=batch, training=True)
             solver.zero_grad()
-            raw = module(batch.inputs, batch.levels, batch.weight, noise)
-            loss = self.criterion_.in_training(raw, batch.target, batch.weight)
+            raw = module(batch.inputs, batch.levels, batch.weight, noise, mix and mix.blend)
+            criterion = self.criterion_.in_training
+            loss = criterion(raw, batch.target, batch.weight) if mix is None else mix.loss(criterion, raw)
             loss.backward(ones)
             total += loss.detach()
             if listening:

@@ -6,7 +6,7 @@ from typing import Any
 from sklearn.metrics import get_scorer_names
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from . import activations, embeddings, initializers, schedules
+from . import activations, augmentations, embeddings, initializers, schedules
 from ._solvers import SOLVERS
 
 CONSTRAINTS: dict[str, list[Any]] = {
@@ -18,6 +18,8 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "init": [StrOptions({"auto", *initializers.__all__})],
     "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
     "input_dropout": [Interval(Real, 0, 1, closed="left")],
+    "augmentation": [StrOptions(set(augmentations.__all__)), callable, None],
+    "augmentation_strength": [Interval(Real, 0, None, closed="left")],
     "alpha": [Interval(Real, 0, None, closed="left")],
     "l1_ratio": [Interval(Real, 0, 1, closed="both")],
     "weight_decay": [Interval(Real, 0, None, closed="left")],

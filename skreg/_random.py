@@ -57,6 +57,55 @@ def _uniform_pool(size: int, dtype: torch.dtype, device: torch.device) -> Tensor
     return torch.rand(size, generator=torch.Generator().manual_seed(0), dtype=torch.float32).to(device, dtype)
 
 
+@lru_cache(maxsize=4)
+def _normal_pool(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The uniform pool as standard normal numbers."""
+    tail = torch.finfo(torch.float32).eps / 4
+    return torch.special.ndtri(_uniform_pool(size, dtype, device).clamp(tail, 1 - torch.finfo(torch.float32).eps))
+
+
+class Windows:
+    """Random numbers of the steps: windows of the constant pools, which begin where each member's stream says.
+
+    Parameters
+    ----------
+    streams : Streams
+        Where the offsets come from.
+    per_step : int
+        Most windows of a step.
+    largest : int
+        Numbers of the largest window of one member.
+    dtype, device : torch.dtype, torch.device
+        Of the numbers.
+    """
+
+    def __init__(self, streams: Streams, per_step: int, largest: int, dtype: torch.dtype, device: torch.device) -> None:
+        self._streams, self._per_step = streams, per_step
+        self._pool = max(POOL_SIZE, 4 * largest), dtype, device
+
+    def begin_epoch(self, n_steps: int) -> None:
+        """Draw the offsets of ``n_steps`` steps; where a window begins does not depend on its length."""
+        size, _, device = self._pool
+        offsets = self._streams.integers(size // 2, n_steps * self._per_step).to(device)
+        self._offsets = offsets.unflatten(0, (n_steps, self._per_step))
+
+    def begin_step(self, step: int) -> None:
+        """Go to the offsets of a step."""
+        self._left = iter(self._offsets[step])
+
+    def uniform(self, count: int) -> Tensor:
+        """Numbers in [0, 1): ``(members, count)``."""
+        return self._window(_uniform_pool(*self._pool), count)
+
+    def normal(self, count: int) -> Tensor:
+        """Standard normal numbers: ``(members, count)``."""
+        return self._window(_normal_pool(*self._pool), count)
+
+    def _window(self, pool: Tensor, count: int) -> Tensor:
+        every_window = pool.as_strided((pool.numel() // 2, count), (1, 1))
+        return every_window.index_select(0, next(self._left))
+
+
 class Noise:
     """What a batch suffers in training: dropout, with masks sliced out of a constant pool.
 

@@ -95,6 +95,11 @@ class Batches:
 
     All batches have one height; their real rows differ by at most one, and what is missing is padding of weight 0.
     The loss of a batch is the weighted mean over its real rows: weights are never normalised by the batch.
+
+    Attributes
+    ----------
+    sizes : Tensor of shape (members, steps)
+        Real rows of each batch, which stand before the padding; at least 1.
     """
 
     def __init__(self, rows: Rows, batch_size: int) -> None:
@@ -104,8 +109,8 @@ class Batches:
         layouts = [_layout(length, self.n_steps, self.height) for length in rows.lengths]
         real = torch.stack(layouts) >= 0
         self._slots = torch.stack(layouts).clamp(min=0)
-        counts = real.view(-1, self.n_steps, self.height).sum(2, keepdim=True).clamp(min=1)
-        self._shares = (real.view(-1, self.n_steps, self.height).to(rows.dtype) / counts).flatten(1)
+        self.sizes = real.view(-1, self.n_steps, self.height).sum(2).clamp(min=1)
+        self._shares = (real.view(-1, self.n_steps, self.height).to(rows.dtype) / self.sizes.unsqueeze(2)).flatten(1)
 
     def epoch(self, orders: Tensor, prepare: Prepare, width: int) -> Iterator[Batch]:
         """The batches of one epoch.

@@ -10,7 +10,7 @@ from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
-from torch import Tensor
+from torch import Generator, Tensor
 
 from ._base import RegularizedMLP
 from ._checks import quantile_list
@@ -64,6 +64,17 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         one for each layer. With ``activation="selu"`` it is alpha dropout, which keeps mean 0 and variance 1 [8]_.
     input_dropout : float, default=0.0
         The same for the inputs.
+    augmentation : {"cutmix", "cutout", "gaussian_noise", "mixup", "swap_noise"}, callable or None, default=None
+        What training batches suffer besides [15]_; a category's columns, and a number and its indicator, go together.
+        "mixup" makes each row a mixture with another one, "cutmix" replaces a share of the features by those of
+        another row, and both mix the loss likewise. "swap_noise" replaces features by those of other rows, "cutout" by
+        missing values. "gaussian_noise" shakes the numbers. A callable ``(inputs, generator) -> inputs`` is given the
+        rows of one member's batch, a tensor ``(rows, columns)`` of scaled numbers, indicators and one-hot levels, and a
+        ``torch.Generator`` on the CPU that is the member's own; it returns a tensor of the same shape.
+    augmentation_strength : float, default=0.2
+        The parameter of mixup's Beta distribution, the probability that a batch suffers cutmix, that a feature of a row
+        suffers cutout or swap noise, or the standard deviation of the noise, in the units of the scaled numbers. At 0
+        there is no augmentation; a callable is not told otherwise.
     alpha : float, default=1e-05
         Strength of the elastic net ``alpha * (l1_ratio * |w| + (1 - l1_ratio) / 2 * w**2)`` on the weights, added to
         the mean loss as in :class:`~sklearn.linear_model.ElasticNet` [3]_. ``MLPClassifier``'s ``alpha`` is divided
@@ -132,7 +143,7 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
     warm_start : bool, default=False
         Whether a further ``fit`` goes on from the weights of the last one, its encoders and statistics unchanged.
     random_state : int, RandomState instance or None, default=None
-        Seed of weights, folds, shuffles and dropout. The same seed and ``n_threads`` give the same bits.
+        Seed of weights, folds, shuffles, dropout and augmentation. The same seed and ``n_threads`` give the same bits.
     verbose : int, default=0
         1 prints a line for each epoch.
     callbacks : list of skorch callbacks or None, default=None
@@ -197,6 +208,7 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
     .. [12] Koenker & Bassett 1978, "Regression quantiles".
     .. [13] McCullagh & Nelder 1989, "Generalized linear models", chapters 6 and 8.
     .. [14] Chernozhukov, Fernandez-Val & Galichon 2010, "Quantile and probability curves without crossing".
+    .. [15] Kadra et al. 2021, "Well-tuned simple nets excel on tabular datasets".
 
     Examples
     --------
@@ -230,6 +242,8 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         init: str = "auto",
         dropout: float | Sequence[float] = 0.1,
         input_dropout: float = 0.0,
+        augmentation: str | Callable[[Tensor, Generator], Tensor] | None = None,
+        augmentation_strength: float = 0.2,
         alpha: float = 1e-5,
         l1_ratio: float = 0.0,
         weight_decay: float = 0.01,
@@ -267,6 +281,8 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         self.init = init
         self.dropout = dropout
         self.input_dropout = input_dropout
+        self.augmentation = augmentation
+        self.augmentation_strength = augmentation_strength
         self.alpha = alpha
         self.l1_ratio = l1_ratio
         self.weight_decay = weight_decay

@@ -47,6 +47,7 @@ SETTINGS = [
     {"batch_norm": True, "max_iter": 20},
     {"hidden_layer_sizes": ()},
     {"activation": "selu", "dropout": 0.1, "max_iter": 20},
+    {"augmentation": "mixup", "max_iter": 20},
     {"l1_ratio": 1, "alpha": 1e-3, "dropout": 0.0, "max_iter": 20},
     {"layer_norm": True, "residual": True, "n_members": 2, "max_iter": 20},
     *(

@@ -27,6 +27,7 @@ FLOORS = [
         "_random",
         "_threads",
         "activations",
+        "augmentations",
         "constraints",
         "embeddings",
         "initializers",
@@ -47,7 +48,7 @@ FLOORS = [
         "_table",
         "_targets",
     ],
-    ["_module"],
+    ["_augmenting", "_module"],
     ["_blueprint", "_net", "_parameters", "_parts", "_progress", "callbacks"],
     ["_base"],
     ["classifier", "regressor"],
@@ -213,7 +214,7 @@ def test_both_docstrings_say_the_same_of_a_parameter():
 
 
 @pytest.mark.parametrize("Estimator", BOTH)
-@pytest.mark.parametrize("name", ["activation", "init", "learning_rate", "loss", "solver"])
+@pytest.mark.parametrize("name", ["activation", "augmentation", "init", "learning_rate", "loss", "solver"])
 def test_the_documented_choices_are_the_accepted_ones(Estimator, name):
     kind, _ = documented(Estimator)[name]
     (accepted,) = [rule.options for rule in Estimator._parameter_constraints[name] if hasattr(rule, "options")]

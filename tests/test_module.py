@@ -163,6 +163,38 @@ def test_one_hot_levels_are_zeros_where_unknown():
     np.testing.assert_array_equal(out[1].numpy(), [[-1, 0, 1, 0], [1, 1, 0, 0], [-1, 0, 0, 0], [0, 0, 0, 0]])
 
 
+def test_features_are_the_columns_of_the_users_table():
+    X = np.array([[1.0, 5], [np.nan, 6], [3, 7], [2, 9]])
+    levels = np.array([[1, 1, 2], [2, 4, 1], [1, 3, 3], [0, 2, 0]], np.int32)
+    inputs = Inputs(learned(X, levels, [2, 12, 3]), [0, 2], [1], 3.0, F64)
+    columns, codes = inputs.features()
+    assert columns.tolist() == [
+        0,
+        1,
+        0,
+        2,
+        3,
+        3,
+        3,
+    ]  # two numbers, an indicator, two levels in one column, three levels
+    assert codes.tolist() == [4]
+    assert inputs.n_features == 5
+    assert inputs.width == len(columns)
+
+
+@pytest.mark.parametrize("scaling", ["robust", "standard", "quantile", None])
+def test_the_missing_row_is_what_a_row_without_values_becomes(scaling):
+    X = np.array([[1.0, 5], [np.nan, 6], [3, 7], [2, 9]])
+    levels = np.array([[1, 1, 2], [2, 4, 1], [1, 3, 3], [0, 2, 0]], np.int32)
+    inputs = Inputs(learned(X, levels, [2, 12, 3], scaling), [0, 2], [1], 3.0, F64)
+    row, code = inputs.missing_row()
+    expected, expected_code = run(inputs, np.full((1, 2), np.nan), np.zeros((1, 3), np.int32))
+    assert torch.equal(row, expected)
+    assert torch.equal(code, expected_code)
+    assert row[0, 0, 2:].tolist() == [1, 0, 0, 0, 0]
+    assert code.tolist() == [[[0]]]
+
+
 def test_embedded_levels_are_zero_where_unknown():
     levels = np.array([[1], [2], [3]], np.int32)
     statistics = learned(np.zeros((3, 0)), levels, [3], None, np.array([[1.0, 1, 0]]))
@@ -187,6 +219,18 @@ def test_no_hidden_layer_is_a_linear_model():
     x = normal(2, 9, 4)
     torch.testing.assert_close(network(x), network.head(x))
     assert torch.equal(network(x, weight=torch.ones(2, 9)), network.head(x))
+
+
+def test_vectors_of_embedded_categories_are_blended_as_asked():
+    levels = np.array([[1], [2], [3]], np.int32)
+    inputs = Inputs(learned(np.zeros((3, 1)), levels, [3]), [], [0], 3.0, F64)
+    network = Network(inputs, [3], 4, (), 2, activations.relu, False, (), 0.0, None, None)
+    network.draw(initializers.he_normal, initializers.he_normal, [0])
+    x, codes = normal(1, 3, 1), torch.from_numpy(levels).long().unsqueeze(0)
+    vectors = network.embeddings(codes)
+    raw = network(x, codes, torch.ones(1, 3), blend=lambda v: 0.3 * v + 0.7 * v.flip(1))
+    mixed = torch.cat([x, 0.3 * vectors + 0.7 * vectors.flip(1)], -1)
+    torch.testing.assert_close(raw, network.head(mixed))
 
 
 def test_weights_are_all_but_biases_and_norms():

@@ -2,13 +2,15 @@
 
 import io
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from skorch.callbacks import Callback
 
-from skreg import activations, initializers, schedules
+from skreg import activations, augmentations, initializers, schedules
+from skreg._augmenting import PerMember
 from skreg._encoding import learn_statistics, target_statistics
 from skreg._inputs import Inputs
 from skreg._layers import BatchNorm, LayerNorm
@@ -56,6 +58,16 @@ DEEP = {
     "patience": None,
 }
 PLAIN = {"solver": "sgd", "norm": None, "dropout": (0.0, 0.0), "input_dropout": 0.0, "patience": None}
+AUGMENTATIONS = [partial(getattr(augmentations, name), strength=0.5) for name in augmentations.__all__]
+
+
+def scale_and_shift(inputs, generator):
+    """An augmentation of a user's, of which each row takes a random number."""
+    return 2 * inputs + torch.randn(len(inputs), 1, generator=generator, dtype=inputs.dtype)
+
+
+# patience for all epochs: one that stops alone stops training, beside others it trains on
+AUGMENTED = [{"augmentation": chosen, "patience": 7} for chosen in (*AUGMENTATIONS, PerMember(scale_and_shift))]
 
 
 def rows(members, index, dtype):
@@ -122,12 +134,28 @@ MORE = [DEEP, {"ema_decay": 0.9}, {"criterion": HuberLoss}, {"criterion": Pinbal
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("settings", [{}, {"solver": "adam"}, {"solver": "sgd"}, PLAIN, *MORE])
+@pytest.mark.parametrize("settings", [{}, {"solver": "adam"}, {"solver": "sgd"}, PLAIN, *MORE, *AUGMENTED])
 def test_a_member_trains_as_if_alone(settings, dtype):
     with torch_threads(1):
         together = train(*make_net(range(MEMBERS), dtype, **settings))
         for i in range(MEMBERS):
             assert_member_is(together, i, train(*make_net([i], dtype, **settings)))
+
+
+@pytest.mark.parametrize("augmented", AUGMENTED)
+def test_a_member_is_augmented_as_if_alone_beside_longer_ones(augmented):
+    """Neither the padding that its neighbours make nor their number decides what a member suffers."""
+    index = [rows[: 90 - 2 * m] for m, rows in enumerate(HELD_IN)]
+    settings = {**PLAIN, "norm": BatchNorm, "epochs": 3, **augmented, "patience": None}
+
+    def trained(members):
+        net, *_ = make_net(members, torch.float64, **settings)
+        return train(net, rows(members, index, torch.float64), None)
+
+    together = trained(range(MEMBERS))
+    assert together.stopping_.diverged.tolist() == [False] * MEMBERS
+    for i in range(MEMBERS):
+        assert_member_is(together, i, trained([i]))
 
 
 @pytest.mark.parametrize("settings", [{"solver": "sgd", "epochs": 2}, {"norm": None, "epochs": 2}])
@@ -168,7 +196,11 @@ def written_pickle(state):
 
 @pytest.mark.parametrize("write", [written_torch, written_pickle])
 @pytest.mark.parametrize(
-    "settings", [{}, {"solver": "sgd", "patience": 1}, {"solver": "adam", "patience": None}, PLAIN, {"ema_decay": 0.9}]
+    "settings",
+    [
+        *({}, {"solver": "sgd", "patience": 1}, {"solver": "adam", "patience": None}, PLAIN, {"ema_decay": 0.9}),
+        *AUGMENTED,
+    ],
 )
 def test_a_fit_continues_exactly_from_its_state(settings, write):
     whole, *data = make_net(range(MEMBERS), **settings)
