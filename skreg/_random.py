@@ -131,8 +131,8 @@ class Noise:
         self._masks: dict[tuple[float, float], Tensor] = {}
 
     def begin_epoch(self, n_steps: int) -> None:
-        """Draw the offsets of ``n_steps`` steps."""
-        offsets = self._streams.integers(self._pool.numel(), n_steps * self._layers)
+        """Draw the offsets of ``n_steps`` steps; where a mask begins does not depend on its size."""
+        offsets = self._streams.integers(self._pool.numel() // 2, n_steps * self._layers)
         self._offsets = iter(offsets.to(self._pool.device))
 
     def drop(self, x: Tensor, rate: float, floor: float = 0.0) -> Tensor:
@@ -142,11 +142,10 @@ class Noise:
         variance 1 stay: alpha dropout [Klambauer et al. 2017, section 2].
         """
         size = x.shape[1] * x.shape[2]
-        windows = self._pool.numel() - size + 1
         keep = 1 - rate
         scale = 1 / keep if floor == 0 else (keep + floor**2 * keep * rate) ** -0.5
-        every_window = self._mask(rate, scale).as_strided((windows, size), (1, 1))
-        factor = torch.index_select(every_window, 0, next(self._offsets) % windows).view(x.shape)
+        every_window = self._mask(rate, scale).as_strided((self._pool.numel() // 2, size), (1, 1))
+        factor = torch.index_select(every_window, 0, next(self._offsets)).view(x.shape)
         return x * factor if floor == 0 else (x - floor) * factor + scale * floor * keep
 
     def _mask(self, rate: float, scale: float) -> Tensor:

@@ -47,10 +47,10 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         Whether each hidden layer that keeps the width adds its input to its output, and the sum is scaled by
         ``sqrt(1/2)`` [7]_; for deep stacks.
     loss : {"focal", "log_loss"}, default="log_loss"
-        What is minimised. "focal" is the log loss of a row times ``(1 - p)**2``, p the probability of its class [11]_:
+        What is minimised. "focal" is the log loss of a row times ``(1 - p)**2``, p the probability of its class [12]_:
         rows that are predicted well count for little. Its probabilities are more even than the frequencies.
     label_smoothing : float or "auto", default=0.0
-        Share of each training target that is spread evenly over the classes, or over yes and no [12]_, in [0, 1). Makes
+        Share of each training target that is spread evenly over the classes, or over yes and no [13]_, in [0, 1). Makes
         the network less sure of itself, which may help accuracy and harms log loss. "auto" is 0.1 if ``monitor`` scores
         the predicted labels, as "accuracy", "balanced_accuracy" and "f1" do, else 0. Held-out rows stay as they are.
     init : {"auto", "he_normal", "he_uniform", "lecun_normal", "lecun_uniform", "normal", "orthogonal", \
@@ -64,7 +64,7 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
     input_dropout : float, default=0.0
         The same for the inputs.
     augmentation : {"cutmix", "cutout", "gaussian_noise", "mixup", "swap_noise"}, callable or None, default=None
-        What training batches suffer besides [13]_; a category's columns, and a number and its indicator, go together.
+        What training batches suffer besides [11]_; a category's columns, and a number and its indicator, go together.
         "mixup" makes each row a mixture with another one, "cutmix" replaces a share of the features by those of
         another row, and both mix the loss likewise. "swap_noise" replaces features by those of other rows, "cutout" by
         missing values. "gaussian_noise" shakes the numbers. A callable ``(inputs, generator) -> inputs`` is given the
@@ -210,9 +210,9 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
     .. [8] Klambauer et al. 2017, "Self-normalizing neural networks".
     .. [9] Polyak & Juditsky 1992, "Acceleration of stochastic approximation by averaging".
     .. [10] Gorishniy et al. 2022, "On embeddings for numerical features in tabular deep learning".
-    .. [11] Lin et al. 2017, "Focal loss for dense object detection".
-    .. [12] Szegedy et al. 2016, "Rethinking the inception architecture for computer vision", section 7.
-    .. [13] Kadra et al. 2021, "Well-tuned simple nets excel on tabular datasets".
+    .. [11] Kadra et al. 2021, "Well-tuned simple nets excel on tabular datasets".
+    .. [12] Lin et al. 2017, "Focal loss for dense object detection".
+    .. [13] Szegedy et al. 2016, "Rethinking the inception architecture for computer vision", section 7.
 
     Examples
     --------

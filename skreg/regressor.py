@@ -45,14 +45,14 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         ``sqrt(1/2)`` [7]_; for deep stacks.
     loss : {"absolute_error", "gamma", "huber", "poisson", "quantile", "squared_error"}, default="squared_error"
         What is minimised, and so what is estimated. "squared_error", half of it: the mean. "absolute_error": the
-        median. "huber", half the squared error up to 1.345 and linear beyond [11]_: a mean that outliers move little.
-        "quantile", the pinball loss [12]_: the quantiles. "poisson", "gamma", half the deviance: the mean of a target
-        of at least 0, or above 0, whose logarithm the network gives, and ``coefs_`` too [13]_. All are those of the
+        median. "huber", half the squared error up to 1.345 and linear beyond [12]_: a mean that outliers move little.
+        "quantile", the pinball loss [13]_: the quantiles. "poisson", "gamma", half the deviance: the mean of a target
+        of at least 0, or above 0, whose logarithm the network gives, and ``coefs_`` too [14]_. All are those of the
         standardised target: by mean and standard deviation; for the median, Huber's loss and quantiles by these and the
         interquartile range / 1.349, which outliers do not move; for the deviances divided by its mean.
     quantile : float or sequence of float, default=0.5
         The quantile that ``loss="quantile"`` estimates, in (0, 1). Of a sequence, all at once; ``predict`` has one more
-        axis for them, along which predictions are put in order and so do not cross [14]_; ``score`` and ``oof_score_``
+        axis for them, along which predictions are put in order and so do not cross [15]_; ``score`` and ``oof_score_``
         are those of the one nearest to 0.5, and the monitor is the loss.
     init : {"auto", "he_normal", "he_uniform", "lecun_normal", "lecun_uniform", "normal", "orthogonal", \
             "xavier_normal", "xavier_uniform"}, default="auto"
@@ -65,7 +65,7 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
     input_dropout : float, default=0.0
         The same for the inputs.
     augmentation : {"cutmix", "cutout", "gaussian_noise", "mixup", "swap_noise"}, callable or None, default=None
-        What training batches suffer besides [15]_; a category's columns, and a number and its indicator, go together.
+        What training batches suffer besides [11]_; a category's columns, and a number and its indicator, go together.
         "mixup" makes each row a mixture with another one, "cutmix" replaces a share of the features by those of
         another row, and both mix the loss likewise. "swap_noise" replaces features by those of other rows, "cutout" by
         missing values. "gaussian_noise" shakes the numbers. A callable ``(inputs, generator) -> inputs`` is given the
@@ -204,11 +204,11 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
     .. [8] Klambauer et al. 2017, "Self-normalizing neural networks".
     .. [9] Polyak & Juditsky 1992, "Acceleration of stochastic approximation by averaging".
     .. [10] Gorishniy et al. 2022, "On embeddings for numerical features in tabular deep learning".
-    .. [11] Huber 1964, "Robust estimation of a location parameter".
-    .. [12] Koenker & Bassett 1978, "Regression quantiles".
-    .. [13] McCullagh & Nelder 1989, "Generalized linear models", chapters 6 and 8.
-    .. [14] Chernozhukov, Fernandez-Val & Galichon 2010, "Quantile and probability curves without crossing".
-    .. [15] Kadra et al. 2021, "Well-tuned simple nets excel on tabular datasets".
+    .. [11] Kadra et al. 2021, "Well-tuned simple nets excel on tabular datasets".
+    .. [12] Huber 1964, "Robust estimation of a location parameter".
+    .. [13] Koenker & Bassett 1978, "Regression quantiles".
+    .. [14] McCullagh & Nelder 1989, "Generalized linear models", chapters 6 and 8.
+    .. [15] Chernozhukov, Fernandez-Val & Galichon 2010, "Quantile and probability curves without crossing".
 
     Examples
     --------

@@ -224,7 +224,7 @@ def test_no_hidden_layer_is_a_linear_model():
 def test_vectors_of_embedded_categories_are_blended_as_asked():
     levels = np.array([[1], [2], [3]], np.int32)
     inputs = Inputs(learned(np.zeros((3, 1)), levels, [3]), [], [0], 3.0, F64)
-    network = Network(inputs, [3], 4, (), 2, activations.relu, False, (), 0.0, None, None)
+    network = Network(inputs, [3], 4, (), 2, activations.relu, None, False, (), 0.0, None, None)
     network.draw(initializers.he_normal, initializers.he_normal, [0])
     x, codes = normal(1, 3, 1), torch.from_numpy(levels).long().unsqueeze(0)
     vectors = network.embeddings(codes)
