@@ -338,3 +338,10 @@ def test_an_estimator_has_an_example_and_its_sources(Estimator):
     assert sections["Examples"]
     assert sections["References"]
     assert sections["See Also"]
+
+
+@pytest.mark.parametrize("name", ["activations", "augmentations", "embeddings", "schedules"])
+def test_the_reference_lists_the_registry(name):
+    page = (PACKAGE.parent / "docs" / "api.rst").read_text(encoding="utf-8")
+    listed = re.search(rf"currentmodule:: skreg\.{name}\n.*?toctree: api/generated\n\n(.*?)\n\n", page, re.S).group(1)
+    assert sorted(listed.split()) == sorted(importlib.import_module(f"skreg.{name}").__all__)
