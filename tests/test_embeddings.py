@@ -224,7 +224,7 @@ def make_net(members, name, dtype, solver="adamw"):
     )
     seeds = [member_seeds(0, MEMBERS)[m] for m in members]
     network.draw(initializers.he_normal, initializers.he_normal, [seed for seed, _ in seeds])
-    settings = {"weight_decay": 0.01, "penalty": ElasticNet(1e-3, 0.5), "clip_norm": 1.0, "patience": 3}
+    settings = {"weight_decay": 0.01, "penalty": ElasticNet(1e-3, 0.5), "clip_norm": 1.0, "patience": 7}
     net = Net(
         *(network, HalfSquaredError),
         **settings,
