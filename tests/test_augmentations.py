@@ -304,7 +304,7 @@ def test_it_works_with_everything_and_gives_the_same_bits(Estimator, name, setti
 @pytest.mark.parametrize("y", [np.arange(90) % 3, (RNG.rand(90, 2) > 0.5).astype(int)], ids=["classes", "labels"])
 @pytest.mark.parametrize("name", NAMES)
 def test_it_works_with_sparse_tables_several_classes_and_labels(name, y):
-    X = sparse.random_array((90, 6), density=0.3, rng=np.random.default_rng(0), format="csr")
+    X = sparse.random(90, 6, density=0.3, random_state=0, format="csr")
     ours = RegularizedMLPClassifier(**SMALL, augmentation=name).fit(X, y)
     np.testing.assert_allclose(
         ours.predict_proba(X), RegularizedMLPClassifier(**SMALL, augmentation=name).fit(X.toarray(), y).predict_proba(X)
