@@ -47,10 +47,8 @@ class Net(NeuralNet):
         Makes the loss.
     solver : {"adam", "adamw", "sgd"}
         See ``skreg._solvers``.
-    lr : float
-        Learning rate at schedule factor 1.
-    schedule : callable float -> float
-        Factor at a progress in [0, 1].
+    lr, schedule : float, callable float -> float
+        Learning rate, and the factor on it at a progress in [0, 1].
     max_epochs, batch_size : int
         Length of the training, rows of a step.
     seeds : list of int
@@ -59,10 +57,8 @@ class Net(NeuralNet):
         See ``Solver``.
     patience, min_delta
         See ``Stopping``.
-    ema_decay : float
-        See ``WeightAverage``; 0 averages nothing.
-    augmentation : callable or None
-        See ``Augmenter``.
+    ema_decay, augmentation
+        See ``WeightAverage`` and ``Augmenter``.
     **kwargs
         skorch's: ``callbacks``, ``device``, ``verbose``.
     """

@@ -181,8 +181,7 @@ class PinballLoss(RegressionLoss):
     name = "quantile"
 
     def __init__(self, quantile: float | Sequence[float] = 0.5) -> None:
-        given = [quantile] if isinstance(quantile, Real) else quantile
-        self.quantiles: tuple[float, ...] = tuple(float(q) for q in given)  # type: ignore[union-attr]
+        self.quantiles: tuple[float, ...] = tuple(float(q) for q in np.ravel(quantile))
         self.several = not isinstance(quantile, Real)
 
     def rows(self, raw: Tensor, target: Tensor) -> Tensor:

@@ -246,8 +246,9 @@ def test_functions_are_short():
 
 
 def file_lines(name):
-    """Lines of a file without its constructors, which scikit-learn wants written out."""
-    constructors = [function for function in functions_of(name) if function.name == "__init__"]
+    """Lines of a file; of the two estimators without the constructor, which scikit-learn wants written out."""
+    written_out = name in ("classifier", "regressor")
+    constructors = [function for function in functions_of(name) if written_out and function.name == "__init__"]
     whole = len((PACKAGE / f"{name}.py").read_text(encoding="utf-8").splitlines())
     return whole - sum(function.end_lineno - function.lineno + 1 for function in constructors)
 
