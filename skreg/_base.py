@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ._blueprint import Blueprint
 from ._checks import OTHER_SHAPE, check_validation_set, check_weights
+from ._course import Course
 from ._encoding import CLIP, ONE_HOT_MAX, learn_statistics
 from ._folds import MIN_VALIDATION_ROWS, assign_folds, warn_if_few
 from ._inputs import Inputs
@@ -34,9 +35,7 @@ from ._table import TableEncoder, check_table
 from ._targets import ClassTarget, NumberTarget
 from ._threads import torch_threads
 from .callbacks import check_callbacks
-from .constraints import MaxNorm
 from .losses import Loss
-from .penalties import ElasticNet
 
 
 class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
@@ -84,14 +83,14 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
             first epoch on.
         """
         check_callbacks(self.callbacks)
-        blueprint = Blueprint.of(self)
+        blueprint, course = Blueprint.of(self), Course.of(self)
         train = self._check_rows(X, y, sample_weight)
         held_out = self._check_held_out(X_val, y_val, sample_weight_val)
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         progress = FitProgress(self, X, y, metadata, self.max_iter, lambda net: self._fitted(net.snapshot()))
         with torch_threads(self.n_threads), torch.inference_mode(False), torch.enable_grad():
             split = self._split(train, held_out)
-            net = self._make_net(blueprint, split, progress.hooks)
+            net = self._make_net(blueprint, course, split, progress.hooks)
             self._train(net, split, progress.hooks)
             self._score_out_of_fold(split)
         progress.close(lambda: self._fitted(self.net_))
@@ -194,7 +193,7 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
         warn_if_few(min(map(len, split.watched_index)))
         return split
 
-    def _make_net(self, blueprint: Blueprint, split: Split, hooks: list[Any]) -> Net:
+    def _make_net(self, blueprint: Blueprint, course: Course, split: Split, hooks: list[Any]) -> Net:
         """The net, its weights drawn, or in a warm start those of the last fit."""
         seeds = member_seeds(self.seed_, self.n_members)
         sizes = [len(levels) for levels in self.encoder_.levels_]
@@ -209,20 +208,12 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
                 [weights for weights, _ in seeds],
             ),
             self._loss(),
-            solver=self.solver,
-            lr=self.learning_rate_init,
-            schedule=blueprint.schedule,
+            course,
             max_epochs=self.max_iter,
             batch_size=split.place.batch_size,
             seeds=[stream for _, stream in seeds],
-            weight_decay=self.weight_decay,
-            penalty=ElasticNet(self.alpha, self.l1_ratio) if self.alpha else None,
-            constraint=None if self.max_norm is None else MaxNorm(self.max_norm),
-            clip_norm=self.clip_norm,
-            ema_decay=self.ema_decay,
             patience=None if split.watched is None else self.patience,
             min_delta=self.min_delta,
-            augmentation=blueprint.augmentation,
             callbacks=[*check_callbacks(self.callbacks), *hooks],
             verbose=int(self.verbose),
             device=str(split.place.device),

@@ -2,17 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from math import isfinite
-from numbers import Real
 from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from . import activations, augmentations, embeddings, initializers, schedules
-from ._augmenting import PerMember
+from . import activations, embeddings, initializers
 from ._checks import layer_sizes, rate_per_layer, refuse
 from ._inputs import Inputs
 from ._layers import BatchNorm, LayerNorm
@@ -23,7 +19,7 @@ EMBEDDING_WIDTH = 8
 
 @dataclass(frozen=True)
 class Blueprint:
-    """Structure of a network, the course of its learning rate, and what its batches suffer.
+    """Structure of a network.
 
     Attributes
     ----------
@@ -33,14 +29,12 @@ class Blueprint:
         Rate after each.
     input_dropout : float
         Rate on the inputs.
-    augmentation : callable or None
-        Changes a training batch.
     norm : type or None
         ``BatchNorm`` or ``LayerNorm``, before each activation.
     residual : bool
         Whether a hidden layer that keeps the width adds its input.
-    activation, schedule : callable
-        Functions of a tensor, and of the progress.
+    activation : callable
+        Function of a tensor.
     init, head_init : Initializer
         Draw the weights of the hidden layers, and of the head.
     numeric_embedding : callable or None
@@ -50,11 +44,9 @@ class Blueprint:
     hidden: tuple[int, ...]
     dropout: tuple[float, ...]
     input_dropout: float
-    augmentation: Callable[[Any], None] | None
     norm: type[BatchNorm] | type[LayerNorm] | None
     residual: bool
     activation: Callable[[Tensor], Tensor]
-    schedule: Callable[[float], float]
     init: initializers.Initializer
     head_init: initializers.Initializer
     numeric_embedding: Callable[..., embeddings.NumericEmbedding] | None
@@ -72,11 +64,9 @@ class Blueprint:
             hidden,
             rate_per_layer(estimator, "dropout", estimator.dropout, len(hidden)),
             estimator.input_dropout,
-            _augmentation(estimator),
             _norm(estimator),
             estimator.residual,
             activation,
-            _schedule(estimator),
             getattr(initializers, init),
             getattr(initializers, head_init),
             getattr(embeddings, estimator.numeric_embedding) if estimator.numeric_embedding else None,
@@ -148,27 +138,3 @@ def _activation(estimator: Any) -> Callable[[Tensor], Tensor]:
     if not kept:
         raise refuse(estimator, "activation", "a name, or a callable that keeps the shape of its tensor", activation)
     return activation
-
-
-def _augmentation(estimator: Any) -> Callable[[Any], None] | None:
-    chosen, strength = estimator.augmentation, estimator.augmentation_strength
-    if chosen is None or not strength:
-        return None
-    if not isinstance(chosen, str):
-        return PerMember(chosen)
-    augmentation = getattr(augmentations, chosen)
-    if strength > augmentation.largest:
-        must = f"a float in the range [0.0, {augmentation.largest}] with augmentation={chosen!r}"
-        raise refuse(estimator, "augmentation_strength", must, strength)
-    return partial(augmentation, strength=float(strength))
-
-
-def _schedule(estimator: Any) -> Callable[[float], float]:
-    schedule = estimator.learning_rate
-    if isinstance(schedule, str):
-        return getattr(schedules, schedule)
-    factors = [schedule(progress) for progress in (0.0, 0.5, 1.0)]
-    if not all(isinstance(factor, Real) and isfinite(factor) and float(factor) >= 0 for factor in factors):
-        must = "a name, or a callable from a progress in [0, 1] to a finite factor of at least 0"
-        raise ValueError(f"{refuse(estimator, 'learning_rate', must, schedule)} It gives {factors} at 0, 0.5 and 1.")
-    return schedule

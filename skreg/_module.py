@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Sequence
 from itertools import pairwise, zip_longest
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 import torch
@@ -124,6 +124,21 @@ class Network(nn.Module):
         if self.target_center is None or self.target_scale is None:
             return inputs, None
         return inputs, (self.target_center[:, 0].cpu().numpy(), self.target_scale[:, 0].cpu().numpy())
+
+    def of_members(self, index: Sequence[int]) -> Self:
+        """A network of copies of some members, in the order of ``index``; one may come more than once.
+
+        What belongs to members has them on axis 0 and at least one axis more; what has a single axis describes the
+        layout that they share.
+        """
+        chosen = torch.as_tensor(index)
+        network = copy.deepcopy(self)
+        for part in network.modules():
+            for tensors in (part._parameters, part._buffers):
+                for tensor in tensors.values():
+                    if tensor is not None and tensor.dim() > 1:
+                        tensor.data = tensor.data[chosen.to(tensor.device)]
+        return network
 
     @torch.no_grad()
     def effective_layers(self, log_link: bool = False) -> list[tuple[np.ndarray, np.ndarray]]:

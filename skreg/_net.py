@@ -16,14 +16,15 @@ from skorch.callbacks import Callback, EpochTimer, PrintLog
 from skorch.history import History
 from torch import Tensor
 
-from ._augmenting import Augmenter
 from ._averaging import WeightAverage
+from ._course import Course
 from ._module import Network
 from ._monitor import Monitor
-from ._random import Noise, Streams
-from ._rows import Batch, Batches, Blocks, Rows
-from ._solvers import Solver, make_optimizer
+from ._random import Streams
+from ._rows import Batch, Blocks, Rows
+from ._solvers import make_optimizer
 from ._stopping import Stopping
+from ._trainer import Trainer
 
 PREDICT_ROWS = 4096
 PREPARED_ELEMENTS = 1 << 23
@@ -45,20 +46,14 @@ class Net(NeuralNet):
         The layers, weights drawn.
     criterion : callable () -> Loss
         Makes the loss.
-    solver : {"adam", "adamw", "sgd"}
-        See ``skreg._solvers``.
-    lr, schedule : float, callable float -> float
-        Learning rate, and the factor on it at a progress in [0, 1].
+    course : Course
+        How they are trained.
     max_epochs, batch_size : int
         Length of the training, rows of a step.
     seeds : list of int
         A seed for the stream of each member.
-    weight_decay, penalty, constraint, clip_norm
-        See ``Solver``.
     patience, min_delta
         See ``Stopping``.
-    ema_decay, augmentation
-        See ``WeightAverage`` and ``Augmenter``.
     **kwargs
         skorch's: ``callbacks``, ``device``, ``verbose``.
     """
@@ -67,35 +62,20 @@ class Net(NeuralNet):
         self,
         module: Network,
         criterion: Callable[[], Any],
+        course: Course,
         *,
-        solver: str,
-        lr: float,
-        schedule: Callable[[float], float],
         max_epochs: int,
         batch_size: int,
         seeds: list[int],
-        weight_decay: float = 0.0,
-        penalty: Any = None,
-        constraint: Any = None,
-        clip_norm: float | None = None,
         patience: int | None = None,
         min_delta: float = 0.0,
-        ema_decay: float = 0.0,
-        augmentation: Callable[[Any], None] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(module, criterion, lr=lr, max_epochs=max_epochs, batch_size=batch_size, **kwargs)
-        self.solver = solver
-        self.schedule = schedule
+        super().__init__(module, criterion, lr=course.rate, max_epochs=max_epochs, batch_size=batch_size, **kwargs)
+        self.course = course
         self.seeds = seeds
-        self.weight_decay = weight_decay
-        self.penalty = penalty
-        self.constraint = constraint
-        self.clip_norm = clip_norm
         self.patience = patience
         self.min_delta = min_delta
-        self.ema_decay = ema_decay
-        self.augmentation = augmentation
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
@@ -103,13 +83,10 @@ class Net(NeuralNet):
 
     def initialize_optimizer(self, triggered_directly: bool | None = None) -> "Net":
         """Make the optimiser, and the bookkeeping that starts with it."""
-        weights = self.module_.weights()
-        taken = {id(weight) for weight in weights}
-        others = [p for p in self.module_.parameters() if id(p) not in taken]
-        self.optimizer_ = make_optimizer(self.solver, weights, others, self.weight_decay)
+        self.optimizer_ = make_optimizer(self.course.solver, self.course.groups(self.module_))
         self.stopping_ = Stopping(self.module_.n_members, self.patience, self.min_delta)
         self.streams_ = Streams(self.seeds)
-        self.average_ = WeightAverage(self._trained(), self.ema_decay) if self.ema_decay else None
+        self.average_ = WeightAverage(self._trained(), decay) if (decay := self.course.ema_decay) else None
         self.epoch_ = 0
         self.watched_: str | None = None
         self.stop_training_ = False
@@ -165,13 +142,12 @@ class Net(NeuralNet):
         """
         last = self.max_epochs if epochs is None else epochs
         self.watched_ = None if monitor is None else monitor.name
-        batches = train.in_batches(self.batch_size)
-        noise = self._noise(batches)
-        augmenter = Augmenter.of(self.augmentation, batches, self.module_.inputs, self.streams_)
+        trainer, tell = self._trainer(train), self._tell if self._listening else None
         watched = None if valid is None else self._prepared(valid)
         while self.epoch_ < last and bool(self.stopping_.active.any()) and not self.stop_training_:
             self.notify("on_epoch_begin", dataset_train=train, dataset_valid=valid)
-            loss = self._train_epoch(batches, noise, augmenter)
+            first, end = self.epoch_ / self.max_epochs, (self.epoch_ + 1) / self.max_epochs
+            loss = trainer.epoch(self.lr, first, end, tell)
             finite = _finite(loss) & self._finite_weights()
             self.epoch_ += 1
             with self._averaged():
@@ -192,37 +168,6 @@ class Net(NeuralNet):
     def _averaged(self) -> AbstractContextManager[None]:
         """The averaged weights in the place of the last ones, where there is an average."""
         return nullcontext() if self.average_ is None else self.average_.in_place()
-
-    def _train_epoch(self, batches: Batches, noise: Noise | None, augmenter: Augmenter | None) -> Tensor:
-        """Mean loss of each member over an epoch, on the CPU: the one read-back."""
-        module, listening = self.module_, self._listening
-        solver, n_steps = self._solver(), batches.n_steps
-        ones = torch.ones(module.n_members, dtype=module.inputs.dtype, device=self.device)
-        total = torch.zeros_like(ones)
-        orders = self.streams_.permutations(batches.rows.lengths)
-        if noise is not None:
-            noise.begin_epoch(n_steps)
-        if augmenter is not None:
-            augmenter.begin_epoch(n_steps)
-        for step, given in enumerate(batches.epoch(orders, module.prepare, module.inputs.width)):
-            batch, mix = (given, None) if augmenter is None else augmenter(given)
-            if listening:
-                self.notify("on_batch_begin", batch=batch, training=True)
-            solver.zero_grad()
-            raw = module(batch.inputs, batch.levels, batch.weight, noise, mix and mix.blend)
-            criterion = self.criterion_.in_training
-            loss = criterion(raw, batch.target, batch.weight) if mix is None else mix.loss(criterion, raw)
-            loss.backward(ones)
-            total += loss.detach()
-            if listening:
-                self.notify("on_grad_computed", named_parameters=list(module.named_parameters()), batch=batch)
-            solver.step(self.lr * self.schedule((self.epoch_ + step / n_steps) / self.max_epochs))
-            if self.average_ is not None:
-                self.average_.update()
-            if listening:
-                self._tell_batch(batch, raw, loss)
-        solver.zero_grad()
-        return (total / n_steps).double().cpu()
 
     def _validate(self, watched: Iterable[Batch], monitor: Monitor) -> tuple[Tensor, Tensor]:
         """Score and loss of each member on its validation rows."""
@@ -284,16 +229,9 @@ class Net(NeuralNet):
             levels = None if levels is None else torch.nn.functional.pad(levels, (0, 0, 0, missing))
         return self.module_(inputs, levels)[:, :n_rows]
 
-    def _noise(self, batches: Batches) -> Noise | None:
-        module = self.module_
-        if not module.n_masks:
-            return None
-        largest = batches.height * max(linear.weight.shape[1] for linear in module.linears)
-        return Noise(self.streams_, module.n_masks, largest, module.inputs.dtype, torch.device(self.device))
-
-    def _solver(self) -> Solver:
-        weights = [linear.weight for linear in self.module_.linears]
-        return Solver(self.optimizer_, weights, self.penalty, self.constraint, self.clip_norm)
+    def _trainer(self, train: Rows) -> Trainer:
+        criterion, batches = self.criterion_.in_training, train.in_batches(self.batch_size)
+        return Trainer(self.module_, self.course, criterion, self.optimizer_, self.average_, batches, self.streams_)
 
     def _trained(self) -> list[Tensor]:
         """The tensors that training changes: parameters, and the running statistics of batch norm."""
@@ -342,7 +280,7 @@ class Net(NeuralNet):
         initialized = [(name, callback) for name, callback in self.__dict__["callbacks_"] if callback not in hooks]
         self.__dict__.update(callbacks=users, callbacks_=initialized)
         self.stopping_.kept = None
-        self._solver().zero_grad()
+        self.module_.zero_grad()
         self.__dict__.update(module=Network, average_=None)
         if not keep_state:
             self.__dict__["optimizer_"] = None
@@ -380,7 +318,7 @@ class Net(NeuralNet):
         """Go on from the weights of an earlier net, and from its optimiser's moments and streams where they fit."""
         self.module_.load_state_dict(earlier.module_.state_dict())
         self.streams_.load_state_dict(earlier.streams_.state_dict())
-        if earlier.solver == self.solver and earlier.optimizer_ is not None:
+        if earlier.course.solver == self.course.solver and earlier.optimizer_ is not None:
             self.optimizer_.load_state_dict(earlier.optimizer_.state_dict())
 
     @property
@@ -392,7 +330,9 @@ class Net(NeuralNet):
             for event in _BATCH_EVENTS
         )
 
-    def _tell_batch(self, batch: Batch, raw: Tensor, loss: Tensor) -> None:
-        self.history.record_batch("train_loss", loss.detach().mean().item())
-        self.history.record_batch("train_batch_size", batch.target.shape[1])
-        self.notify("on_batch_end", batch=batch, training=True, y_pred=raw, loss=loss)
+    def _tell(self, event: str, **told: Any) -> None:
+        """Let callbacks hear of a batch, and write it down when it ends."""
+        if event == "on_batch_end":
+            self.history.record_batch("train_loss", told["loss"].detach().mean().item())
+            self.history.record_batch("train_batch_size", told["batch"].target.shape[1])
+        self.notify(event, **told)

@@ -5,6 +5,8 @@ three quarters of a step's update, and its first use imports the compiler, which
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,26 +21,52 @@ def gradients_of(parameters: list[Tensor]) -> list[Tensor]:
     return [p.grad for p in parameters if p.grad is not None]
 
 
-class Optimizer(ABC):
-    """Update of the parameters from their gradients, with decoupled decay [Loshchilov & Hutter 2019].
-
-    Parameters
-    ----------
-    weights, others : list of Tensor
-        Parameters with decay, and without.
-    decay : float
-        Each step multiplies the weights by ``1 - lr * decay``.
+@dataclass(frozen=True)
+class Group:
+    """Parameters that are updated alike.
 
     Attributes
     ----------
+    parameters : list of Tensor
+        Members on axis 0.
+    decay : float
+        Each step multiplies them by ``1 - lr * decay`` [Loshchilov & Hutter 2019].
+    factor : float
+        On the learning rate.
+    """
+
+    parameters: list[Tensor]
+    decay: float = 0.0
+    factor: float = 1.0
+
+
+class Optimizer(ABC):
+    """Update of the parameters from their gradients.
+
+    Parameters
+    ----------
+    groups : list of Group
+        What is updated.
+
+    Attributes
+    ----------
+    parameters : list of Tensor
+        Those of all groups.
     param_groups : list of dict
         ``params`` and ``lr``, for callbacks that look for them where torch's optimisers have them.
     """
 
-    def __init__(self, weights: list[Tensor], others: list[Tensor], decay: float) -> None:
-        self.weights, self.decay = weights, decay
-        self.parameters = [*weights, *others]
+    def __init__(self, groups: list[Group]) -> None:
+        self.groups = groups
+        self.parameters = [parameter for group in groups for parameter in group.parameters]
+        self._factors = [group.factor for group in groups for _ in group.parameters]
         self.param_groups: list[dict[str, Any]] = [{"params": self.parameters, "lr": 0.0}]
+
+    def parts(self) -> Iterator[tuple[Group, slice]]:
+        """Each group, and where its parameters stand among all."""
+        start = 0
+        for group in self.groups:
+            yield group, slice(start, start := start + len(group.parameters))
 
     @abstractmethod
     def update(self, lr: float) -> None:
@@ -46,7 +74,7 @@ class Optimizer(ABC):
 
     @abstractmethod
     def reach(self, i: int, lr: float) -> Tensor | float:
-        """How far a lasting unit of gradient moves weight ``i`` in a step: the optimiser's metric."""
+        """How far a lasting unit of gradient moves parameter ``i`` in a step: the optimiser's metric."""
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
@@ -63,7 +91,7 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    weights, others, decay
+    groups
         See ``Optimizer``.
     beta2 : float
         Forgetting of the squared gradients.
@@ -71,30 +99,28 @@ class Adam(Optimizer):
 
     beta1, eps = 0.9, 1e-8
 
-    def __init__(self, weights: list[Tensor], others: list[Tensor], decay: float, beta2: float) -> None:
-        super().__init__(weights, others, decay)
+    def __init__(self, groups: list[Group], beta2: float) -> None:
+        super().__init__(groups)
         self.beta2 = beta2
         self.means = [torch.zeros_like(p, requires_grad=False) for p in self.parameters]
         self.squares = [torch.zeros_like(p, requires_grad=False) for p in self.parameters]
         self.count = [torch.zeros((), dtype=torch.float32, device=self.parameters[0].device)]
 
     def update(self, lr: float) -> None:
-        """One step of the fused kernel for the weights, one for the others."""
+        """One step of the fused kernel for each group."""
         self.count[0] += 1
-        n = len(self.weights)
-        for part, decay in ((slice(0, n), self.decay), (slice(n, None), 0.0)):
-            parameters = self.parameters[part]
+        for group, part in self.parts():
             torch._fused_adamw_(
-                parameters,
-                gradients_of(parameters),
+                group.parameters,
+                gradients_of(group.parameters),
                 self.means[part],
                 self.squares[part],
                 [],
-                self.count * len(parameters),
-                lr=lr,
+                self.count * len(group.parameters),
+                lr=lr * group.factor,
                 beta1=self.beta1,
                 beta2=self.beta2,
-                weight_decay=decay,
+                weight_decay=group.decay,
                 eps=self.eps,
                 amsgrad=False,
                 maximize=False,
@@ -102,7 +128,7 @@ class Adam(Optimizer):
 
     def reach(self, i: int, lr: float) -> Tensor:
         """The rate over the root of the corrected second moment."""
-        return lr / ((self.squares[i] / (1 - self.beta2 ** self.count[0])).sqrt_() + self.eps)
+        return lr * self._factors[i] / ((self.squares[i] / (1 - self.beta2 ** self.count[0])).sqrt_() + self.eps)
 
     def state_dict(self) -> dict[str, Any]:
         """First and second moments and the count of steps."""
@@ -114,40 +140,41 @@ class Sgd(Optimizer):
 
     Parameters
     ----------
-    weights, others, decay
+    groups
         See ``Optimizer``.
     """
 
     momentum = 0.9
 
-    def __init__(self, weights: list[Tensor], others: list[Tensor], decay: float) -> None:
-        super().__init__(weights, others, decay)
+    def __init__(self, groups: list[Group]) -> None:
+        super().__init__(groups)
         self.velocities = [torch.zeros_like(p, requires_grad=False) for p in self.parameters]
 
     def update(self, lr: float) -> None:
         """Decay, then a step along gradient and momentum."""
         gradients = gradients_of(self.parameters)
-        if self.decay:
-            torch._foreach_mul_(self.weights, 1 - lr * self.decay)
         torch._foreach_mul_(self.velocities, self.momentum)
         torch._foreach_add_(self.velocities, gradients)
         torch._foreach_add_(gradients, self.velocities, alpha=self.momentum)
-        torch._foreach_add_(self.parameters, gradients, alpha=-lr)
+        for group, part in self.parts():
+            if group.decay:
+                torch._foreach_mul_(group.parameters, 1 - lr * group.factor * group.decay)
+            torch._foreach_add_(group.parameters, gradients[part], alpha=-lr * group.factor)
 
     def reach(self, i: int, lr: float) -> float:
         """Momentum repeats a lasting gradient ``1 / (1 - momentum)`` times."""
-        return lr / (1 - self.momentum)
+        return lr * self._factors[i] / (1 - self.momentum)
 
     def state_dict(self) -> dict[str, Any]:
         """The velocities."""
         return {"velocities": self.velocities}
 
 
-def make_optimizer(name: str, weights: list[Tensor], others: list[Tensor], decay: float) -> Optimizer:
+def make_optimizer(name: str, groups: list[Group]) -> Optimizer:
     """The optimiser of a solver: "adamw" has betas (0.9, 0.95), "adam" scikit-learn's (0.9, 0.999)."""
     if name == "sgd":
-        return Sgd(weights, others, decay)
-    return Adam(weights, others, decay, beta2={"adamw": 0.95, "adam": 0.999}[name])
+        return Sgd(groups)
+    return Adam(groups, beta2={"adamw": 0.95, "adam": 0.999}[name])
 
 
 SOLVERS = ("adam", "adamw", "sgd")
@@ -160,12 +187,10 @@ class Solver:
     ----------
     optimizer : Optimizer
         Updates the parameters.
-    constrained : list of Tensor
-        Weights on which the constraint acts.
-    penalty : ElasticNet or None
-        Acts on the optimiser's weights.
-    constraint : MaxNorm or None
-        Projection after every step.
+    penalties : list of (Tensor, ElasticNet)
+        Weights among the optimiser's parameters, and what each costs.
+    constraints : list of (Tensor, MaxNorm)
+        Weights, and what each may be: a projection after every step.
     clip_norm : float or None
         Largest norm of a member's gradient [Pascanu et al. 2013].
     """
@@ -173,13 +198,14 @@ class Solver:
     def __init__(
         self,
         optimizer: Optimizer,
-        constrained: list[Tensor],
-        penalty: ElasticNet | None,
-        constraint: MaxNorm | None,
+        penalties: list[tuple[Tensor, ElasticNet]],
+        constraints: list[tuple[Tensor, MaxNorm]],
         clip_norm: float | None,
     ) -> None:
-        self.optimizer, self._constrained = optimizer, constrained
-        self._penalty, self._constraint, self._clip_norm = penalty, constraint, clip_norm
+        self.optimizer, self._constraints, self._clip_norm = optimizer, constraints, clip_norm
+        place = {id(parameter): i for i, parameter in enumerate(optimizer.parameters)}
+        self._smooth = [(weight, penalty) for weight, penalty in penalties if penalty.l2]
+        self._sharp = [(place[id(weight)], weight, penalty) for weight, penalty in penalties if penalty.l1]
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -189,20 +215,17 @@ class Solver:
     @torch.no_grad()
     def step(self, lr: float) -> None:
         """One step at learning rate ``lr``, from the gradients in place."""
-        optimizer, penalty = self.optimizer, self._penalty
+        optimizer = self.optimizer
         optimizer.param_groups[0]["lr"] = lr
-        if penalty is not None and penalty.l2:
-            for gradient, weight in zip(gradients_of(optimizer.weights), optimizer.weights, strict=True):
-                penalty.add_gradient_(gradient, weight)
+        for weight, penalty in self._smooth:
+            penalty.add_gradient_(gradients_of([weight])[0], weight)
         if self._clip_norm is not None:
             _clip(gradients_of(optimizer.parameters), self._clip_norm)
         optimizer.update(lr)
-        if penalty is not None and penalty.l1:
-            for i, weight in enumerate(optimizer.weights):
-                penalty.proximal_(weight, optimizer.reach(i, lr))
-        if self._constraint is not None:
-            for weight in self._constrained:
-                self._constraint.project_(weight)
+        for i, weight, penalty in self._sharp:
+            penalty.proximal_(weight, optimizer.reach(i, lr))
+        for weight, constraint in self._constraints:
+            constraint.project_(weight)
 
 
 def _clip(gradients: list[Tensor], limit: float) -> None:

@@ -12,6 +12,7 @@ from sklearn.base import clone
 from torch import Generator
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor, activations, embeddings, initializers
+from skreg._course import Course
 from skreg._encoding import learn_statistics, target_statistics
 from skreg._folds import assign_folds
 from skreg._inputs import Inputs
@@ -224,13 +225,12 @@ def make_net(members, name, dtype, solver="adamw"):
     )
     seeds = [member_seeds(0, MEMBERS)[m] for m in members]
     network.draw(initializers.he_normal, initializers.he_normal, [seed for seed, _ in seeds])
-    settings = {"weight_decay": 0.01, "penalty": ElasticNet(1e-3, 0.5), "clip_norm": 1.0, "patience": 7}
+    settings = {"weight_decay": 0.01, "penalty": ElasticNet(1e-3, 0.5), "clip_norm": 1.0}
     net = Net(
-        *(network, HalfSquaredError),
-        **settings,
-        solver=solver,
-        lr=0.01,
-        schedule=cosine,
+        network,
+        HalfSquaredError,
+        Course(solver=solver, rate=0.01, schedule=cosine, **settings),
+        patience=7,
         max_epochs=6,
         batch_size=20,
         seeds=[seed for _, seed in seeds],

@@ -6,7 +6,7 @@ import torch
 from scipy.special import ndtri
 from torch import Generator
 
-from skreg import activations, initializers
+from skreg import activations, embeddings, initializers
 from skreg._encoding import Statistics, learn_statistics
 from skreg._inputs import Inputs
 from skreg._layers import BatchNorm, Embeddings, LayerNorm, Linear
@@ -337,3 +337,30 @@ def test_a_self_normalising_network_keeps_mean_and_variance_ten_layers_deep(rate
     mean, variance = spread_after_ten_layers(rate, seed)
     assert abs(mean) < 0.15
     assert 0.7 < variance < 1.4
+
+
+@pytest.mark.parametrize("norm", [None, BatchNorm, LayerNorm])
+@pytest.mark.parametrize("scaling", ["robust", "quantile"])
+def test_members_are_taken_with_all_that_is_theirs(norm, scaling):
+    numbers = normal(40, 3).numpy()
+    numbers[::7, 1] = np.nan
+    levels = np.random.RandomState(0).randint(0, 4, (40, 2)).astype(np.int32)
+    weight = np.random.RandomState(1).rand(3, 40)
+    statistics = learn_statistics(numbers, levels, [3, 3], weight, scaling, 5)
+    network = Network(
+        *(Inputs(statistics, [0], [1], 3.0, F64), [3], 8, (6,), 1, activations.relu, norm, False, (0.0,), 0.0),
+        *(np.random.RandomState(2).rand(3, 1), np.ones((3, 1))),
+        numeric_embedding=embeddings.piecewise_linear,
+    )
+    network.draw(initializers.he_normal, initializers.he_normal, [0, 1, 2])
+
+    def raw(network):
+        members = network.n_members
+        shown = torch.from_numpy(numbers).expand(members, -1, -1), torch.from_numpy(levels).expand(members, -1, -1)
+        return network(*network.inputs(*shown))
+
+    taken = network.of_members([2, 0, 2])
+    torch.testing.assert_close(raw(taken), raw(network)[[2, 0, 2]], rtol=0, atol=1e-12)
+    assert torch.equal(taken.target_center, network.target_center[[2, 0, 2]])
+    assert raw(network.of_members([1])).shape == (1, 40, 1)
+    assert network.n_members == 3

@@ -11,6 +11,7 @@ from skorch.callbacks import Callback
 
 from skreg import activations, augmentations, initializers, schedules
 from skreg._augmenting import PerMember
+from skreg._course import Course
 from skreg._encoding import learn_statistics, target_statistics
 from skreg._inputs import Inputs
 from skreg._layers import BatchNorm, LayerNorm
@@ -20,6 +21,7 @@ from skreg._net import Net
 from skreg._random import member_seeds
 from skreg._rows import Rows
 from skreg._threads import torch_threads
+from skreg._trainer import Trainer
 from skreg.constraints import MaxNorm
 from skreg.losses import HalfSquaredError, HuberLoss, PinballLoss
 from skreg.penalties import ElasticNet
@@ -57,6 +59,7 @@ DEEP = {
     "dropout": (0.2,) * 3,
     "patience": None,
 }
+COURSE = ("solver", "penalty", "constraint", "clip_norm", "weight_decay", "ema_decay", "augmentation")
 PLAIN = {"solver": "sgd", "norm": None, "dropout": (0.0, 0.0), "input_dropout": 0.0, "patience": None}
 AUGMENTATIONS = [partial(getattr(augmentations, name), strength=0.5) for name in augmentations.__all__]
 
@@ -99,11 +102,11 @@ def make_net(members, dtype=torch.float32, seed=0, lr=0.01, epochs=7, **changes)
     )
     seeds = [member_seeds(seed, MEMBERS)[m] for m in members]
     network.draw(initializers.he_normal, initializers.he_normal, [of_weights for of_weights, _ in seeds])
+    trained = {name: settings.pop(name) for name in COURSE if name in settings}
     net = Net(
         network,
         criterion,
-        lr=lr,
-        schedule=schedules.cosine,
+        Course(rate=lr, schedule=schedules.cosine, **trained),
         max_epochs=epochs,
         batch_size=20,
         seeds=[of_stream for _, of_stream in seeds],
@@ -319,18 +322,18 @@ def test_a_snapshot_does_not_change_with_later_epochs():
     assert not torch.equal(predictions(net), before)
 
 
-def test_the_history_holds_means_over_the_members_that_train():
+def test_the_history_holds_means_over_the_members_that_train(monkeypatch):
     net, train_rows, valid_rows = make_net(range(MEMBERS), patience=1, lr=0.3, epochs=8)
     losses = []
-    usual = net._train_epoch
+    usual = Trainer.epoch
 
-    def train_epoch(*arguments):
+    def epoch(*arguments):
         active = net.stopping_.active.clone()
         loss = usual(*arguments)
         losses.append(loss[active].mean().item())
         return loss
 
-    net._train_epoch = train_epoch
+    monkeypatch.setattr(Trainer, "epoch", epoch)
     train(net, train_rows, valid_rows)
     assert net.history[:, "train_loss"] == losses
     assert net.stopping_.best_epoch.unique().numel() > 1

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Generator, nn
 
-from skreg._solvers import SOLVERS, Solver, make_optimizer
+from skreg._solvers import SOLVERS, Group, Solver, make_optimizer
 from skreg.constraints import MaxNorm
 from skreg.penalties import ElasticNet
 
@@ -21,9 +21,11 @@ class Problem:
     def __init__(self, name, decay=0.0, penalty=None, constraint=None, clip_norm=None, lr=0.1, members=2):
         self.weight = nn.Parameter(normal(members, 4, 3))
         self.bias = nn.Parameter(normal(members, 1, 3, seed=1))
-        self.optimizer = make_optimizer(name, [self.weight], [self.bias], decay)
+        self.optimizer = make_optimizer(name, [Group([self.weight], decay), Group([self.bias])])
         self.lr = lr
-        self.solver = Solver(self.optimizer, [self.weight], penalty, constraint, clip_norm)
+        penalties = [] if penalty is None else [(self.weight, penalty)]
+        constraints = [] if constraint is None else [(self.weight, constraint)]
+        self.solver = Solver(self.optimizer, penalties, constraints, clip_norm)
 
     def step(self, of_weight, of_bias, lr=None):
         self.weight.grad, self.bias.grad = of_weight.clone(), of_bias.clone()
@@ -42,6 +44,23 @@ def test_decay_shrinks_weights_exactly_and_leaves_biases(name):
         weight *= 1 - lr * 0.3
         torch.testing.assert_close(problem.weight.detach(), weight, rtol=1e-14, atol=0)
     assert torch.equal(problem.bias.detach(), bias)
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_a_group_has_a_rate_of_its_own(name):
+    """Its steps, its decay and its proximal steps are those of an optimiser at that rate."""
+    weights = [nn.Parameter(normal(2, 4, 3)) for _ in range(2)]
+    penalty = ElasticNet(0.5, 0.5)
+    optimizer = make_optimizer(name, [Group(weights[:1], 0.1, 0.25), Group(weights[1:], 0.1)])
+    solver = Solver(optimizer, [(weight, penalty) for weight in weights], [], None)
+    alone = Problem(name, decay=0.1, penalty=penalty, lr=0.025)
+    for step in range(4):
+        for weight in weights:
+            weight.grad = normal(2, 4, 3, seed=step + 2)
+        alone.step(normal(2, 4, 3, seed=step + 2), torch.zeros_like(alone.bias))
+        solver.step(0.1)
+    torch.testing.assert_close(weights[0], alone.weight, rtol=1e-12, atol=1e-13)
+    assert (weights[0] - weights[1]).abs().max() > 0.01
 
 
 @pytest.mark.parametrize("name", SOLVERS)
