@@ -124,16 +124,13 @@ class Embeddings(nn.Module):
     """
 
     starts: Tensor
-    members: Tensor
 
     def __init__(self, members: int, sizes: list[int], width: int, dtype: torch.dtype) -> None:
         super().__init__()
-        self.width = width
         rows = [size + 1 for size in sizes]
         self.weight = nn.Parameter(torch.zeros(members, sum(rows), width, dtype=dtype))
         starts = np.cumsum([0, *rows[:-1]])
         self.register_buffer("starts", torch.from_numpy(starts), persistent=False)
-        self.register_buffer("members", torch.arange(members).view(-1, 1, 1) * sum(rows), persistent=False)
 
     def draw(self, generators: Sequence[Generator]) -> None:
         """Draw standard normal vectors for the known levels of each member."""
@@ -143,5 +140,7 @@ class Embeddings(nn.Module):
 
     def forward(self, levels: Tensor) -> Tensor:
         """Codes ``(members, rows, categories)`` to ``(members, rows, categories * width)``."""
-        vectors = nn.functional.embedding(levels + self.starts + self.members, self.weight.view(-1, self.width))
+        members, rows, width = self.weight.shape
+        first = torch.arange(0, members * rows, rows, device=levels.device).view(-1, 1, 1)
+        vectors = nn.functional.embedding(levels + self.starts + first, self.weight.view(-1, width))
         return vectors.flatten(2)
