@@ -32,8 +32,9 @@ def assign_folds(strata: np.ndarray, n_folds: int, rng: np.random.RandomState) -
 def warn_if_few(n_rows: int) -> None:
     """Warn where a member is watched on too few rows."""
     if n_rows < MIN_VALIDATION_ROWS:
+        rows = "1 validation row" if n_rows == 1 else f"{n_rows} validation rows"
         warnings.warn(
-            f"Early stopping watches only {n_rows} validation rows, too few to tell a gain from luck. Give more with "
+            f"Early stopping watches only {rows}, too few to tell a gain from luck. Give more with "
             "X_val= or a larger validation_fraction, or train to the end with early_stopping=False.",
             UserWarning,
             stacklevel=2,

@@ -187,7 +187,10 @@ class _Columns:
         out = np.empty((self.n_rows, len(positions)), dtype=self._float_type(positions), order="F")
         for column, j in zip(out.T, positions, strict=True):
             column[:] = self._number(j)
-        _refuse_infinity(out)
+            if np.isinf(column).any():
+                where = "" if self.frame is None else f" in column {self.names[j]!r}"
+                raise ValueError(f"Input X contains infinity or a value too large for dtype('float64'){where}.")
+        check_magnitude(out, "X")
         return out
 
     def _number(self, j: int) -> np.ndarray:
@@ -254,12 +257,6 @@ def _named_uniquely(X: Any) -> nw.DataFrame:
         raise ValueError(
             f"X has several columns named {listed(repeated)}. Rename or drop the repeated ones."
         ) from error
-
-
-def _refuse_infinity(numbers: np.ndarray) -> None:
-    if np.isinf(numbers).any():
-        raise ValueError("Input X contains infinity or a value too large for dtype('float64').")
-    check_magnitude(numbers, "X")
 
 
 def _holds_categories(values: np.ndarray, name: Any) -> bool:

@@ -146,7 +146,7 @@ TEXT = FRAME.astype({"a": str})
 
 BAD_DATA = {
     "infinity in an array": (fit(with_value(np.inf), Y), ValueError, "Input X contains infinity"),
-    "infinity in a frame": (fit(with_value(-np.inf, FRAME), Y), ValueError, "Input X contains infinity"),
+    "infinity in a frame": (fit(with_value(-np.inf, FRAME), Y), ValueError, "in column 'b'"),
     "infinity in a sparse matrix": (fit(sparse.csr_array(with_value(np.inf)), Y), ValueError, "infinity"),
     "infinity in objects": (fit(with_value(np.inf).astype(object), Y), ValueError, "infinity"),
     "beyond float32 in an array": (fit(with_value(1e39), Y), ValueError, "too large for dtype('float32')"),
