@@ -84,6 +84,7 @@ CURES: dict[str, dict[str, Any]] = {
 OF_CLASSES: dict[str, dict[str, Any]] = {"label_smoothing 0.1": {"label_smoothing": 0.1}, "focal": {"loss": "focal"}}
 OF_NUMBERS: dict[str, dict[str, Any]] = {"huber": {"loss": "huber"}, "absolute_error": {"loss": "absolute_error"}}
 DEFAULTS: dict[str, Any] = {"device": "cpu"}  # all that skreg does by itself, of which little is in NO_CURE
+NAMES = [*CURES, *OF_CLASSES, *OF_NUMBERS, "the defaults"]
 
 BETTER = 0.98
 
@@ -246,9 +247,8 @@ def summarise(compared: dict[str, dict[str, list[Ratio]]]) -> None:
     print("\nratio of the test error to that without a cure; + better, - worse, in every seed")
     for heads in zip(*(f"{table.split('_')[0]} {kind}".rsplit(" ", 1) for table, _, kind in columns), strict=True):
         print(f"{'':20}" + "".join(f"{head.split()[-1]:>9}" for head in heads))
-    names = dict.fromkeys(name for of_cure in compared.values() for name in of_cure if name != "no cure")
     idle = []
-    for name in names:
+    for name in (name for name in NAMES if any(name in of_cure for of_cure in compared.values())):
         cells = [compared[table][name][i] if name in compared[table] else None for table, i, _ in columns]
         print(f"{name:20}" + "".join(" " * 9 if c is None else f"{c.mean:8.2f}{c.verdict}" for c in cells))
         idle += [name] * all(cell is None or cell.verdict != "+" for cell in cells)
@@ -258,9 +258,8 @@ def summarise(compared: dict[str, dict[str, list[Ratio]]]) -> None:
 def main() -> None:
     """Measure each table in turn, print its figures, and then all ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    names = [*CURES, *OF_CLASSES, *OF_NUMBERS, "the defaults"]
     parser.add_argument("--tables", nargs="+", choices=list(TABLES), default=list(TABLES), metavar="TABLE")
-    parser.add_argument("--cures", nargs="+", choices=names, metavar="CURE", help=", ".join(names))
+    parser.add_argument("--cures", nargs="+", choices=NAMES, metavar="CURE", help=", ".join(NAMES))
     parser.add_argument("--seeds", type=int, default=5, help="how many")
     args = parser.parse_args()
     warnings.filterwarnings("ignore", message=".*watches only", category=UserWarning)
