@@ -1,7 +1,8 @@
 """Adapters make several networks of one: each scales the inputs in its own way, and has a head of its own.
 
-TabM-mini [Gorishniy et al. 2025], after BatchEnsemble [Wen et al. 2020]: the hidden layers are one for all networks of a
-member, and what they predict differs because they see the features at other scales and signs.
+TabM-mini [Gorishniy et al. 2025], after BatchEnsemble [Wen et al. 2020]: all networks of a member have the same hidden
+layers, and what they predict differs because they see the features at other scales and signs. The whole of TabM scales
+inputs and outputs of every layer, which makes a step on a CPU half as long again and gains less than a hundredth there.
 """
 
 from collections.abc import Callable, Sequence
@@ -43,7 +44,7 @@ class Adapters(nn.Module):
             weight.copy_((factors if self.normal else factors.sign())[..., self.owners])
 
     def forward(self, x: Tensor) -> Tensor:
-        """Inputs ``(members, rows, fan_in)`` once for each network, one after another: ``(members, networks * rows, .)``."""
+        """``(members, rows, fan_in)`` to ``(members, networks * rows, fan_in)``, one network's rows after another's."""
         return (x.unsqueeze(1) * self.weight).flatten(1, 2)
 
 
@@ -66,7 +67,7 @@ class Heads(Linear):
         """Draw head by head, each as the only one of a network would be."""
         for weight, generator in zip(self.weight, generators, strict=True):
             for head in weight.chunk(self.n_adapters, dim=1):
-                head.copy_(init(*head.shape, generator))
+                head.copy_(init(head.shape[0], head.shape[1], generator))
 
     def forward(self, x: Tensor) -> Tensor:
         """``(members, networks * rows, fan_in)`` to ``(members, networks, rows, n_raw)``."""
@@ -78,11 +79,12 @@ class Heads(Linear):
 
     def _each(self, product: Callable[[Tensor, Tensor, Tensor | None], Tensor], x: Tensor) -> Tensor:
         networks = self.n_adapters
-        weight, bias = (
-            None if part is None else part.unflatten(2, (networks, -1)).transpose(1, 2).flatten(0, 1)
-            for part in (self.weight, self.bias)
-        )
+        weight, bias = self._split(self.weight), None if self.bias is None else self._split(self.bias)
         return product(x.unflatten(1, (networks, -1)).flatten(0, 1), weight, bias).unflatten(0, (-1, networks))
+
+    def _split(self, columns: Tensor) -> Tensor:
+        """``(members, ., networks * n_raw)`` to ``(members * networks, ., n_raw)``."""
+        return columns.unflatten(2, (self.n_adapters, -1)).transpose(1, 2).flatten(0, 1)
 
 
 def mean_of_each(

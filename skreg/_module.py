@@ -213,7 +213,7 @@ class Network(nn.Module):
         noise: Dropper | None = None,
         blend: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
-        """Raw output ``(members, rows, n_raw)``; with adapters that of each network, ``(members, adapters, rows, n_raw)``.
+        """Raw output ``(members, rows, n_raw)``; with adapters ``(members, adapters, rows, n_raw)``.
 
         Parameters
         ----------
