@@ -127,8 +127,9 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         with early stopping, its own validation fold, so that every row is trained on by most of them.
     n_adapters : int, default=1
         Networks within each member that share its hidden layers [12]_. Each has factors on the inputs and a head of
-        its own, is trained on its own loss, and their predictions are averaged. A step costs nearly as much as that of
-        as many members; 8 to 32 is usual.
+        its own, is trained on its own loss, and their predictions are averaged. They have hardly more weights than one
+        network, but a step costs nearly as much as that of as many members; 8 to 32 is usual. Not for
+        ``hidden_layer_sizes=()``.
     categorical_features : "from_dtype", None or array-like of bool, int or str, default="from_dtype"
         Which columns are categories: those whose type says so (category, string, object, bool), none, or those named
         by a mask, positions or names. Up to 8 levels are one-hot encoded, more get an embedding of width 8; beyond
