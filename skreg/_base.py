@@ -337,6 +337,8 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
             raise AttributeError(f"{name} is known after fit.")
         if self.net_.module_.n_members > 1:
             raise AttributeError(f"{name} is known for a single member; this estimator has {self.n_members}.")
+        if self.net_.module_.n_adapters > 1:
+            raise AttributeError(f"{name} is known for a single network; this one has {self.n_adapters} adapters.")
         return self.net_.module_.effective_layers(self.net_.criterion_.log_link)
 
     def __sklearn_is_fitted__(self) -> bool:

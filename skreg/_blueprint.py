@@ -39,6 +39,8 @@ class Blueprint:
         Draw the weights of the hidden layers, and of the head.
     numeric_embedding : callable or None
         Makes what embeds the numbers.
+    n_adapters : int
+        Networks of each member, which share its weights.
     """
 
     hidden: tuple[int, ...]
@@ -50,6 +52,7 @@ class Blueprint:
     init: initializers.Initializer
     head_init: initializers.Initializer
     numeric_embedding: Callable[..., embeddings.NumericEmbedding] | None
+    n_adapters: int
 
     @classmethod
     def of(cls, estimator: Any) -> Self:
@@ -70,6 +73,7 @@ class Blueprint:
             getattr(initializers, init),
             getattr(initializers, head_init),
             getattr(embeddings, estimator.numeric_embedding) if estimator.numeric_embedding else None,
+            _adapters(estimator, hidden),
         )
 
     @property
@@ -115,6 +119,7 @@ class Blueprint:
             center,
             scale,
             self.numeric_embedding,
+            self.n_adapters,
         )
         network.draw(self.init, self.head_init, seeds)
         return network
@@ -124,6 +129,15 @@ def _norm(estimator: Any) -> type[BatchNorm] | type[LayerNorm] | None:
     if estimator.batch_norm and estimator.layer_norm:
         raise ValueError("batch_norm=True and layer_norm=True exclude each other: a layer has one norm.")
     return BatchNorm if estimator.batch_norm else LayerNorm if estimator.layer_norm else None
+
+
+def _adapters(estimator: Any, hidden: tuple[int, ...]) -> int:
+    if estimator.n_adapters > 1 and not hidden:
+        raise ValueError(
+            f"n_adapters={estimator.n_adapters} needs a hidden layer, whose weights the networks of a member share; "
+            "hidden_layer_sizes=() has none. Raise n_members instead."
+        )
+    return int(estimator.n_adapters)
 
 
 def _activation(estimator: Any) -> Callable[[Tensor], Tensor]:

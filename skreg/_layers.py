@@ -11,6 +11,25 @@ COLUMN_MULTIPLE = 16
 Draw = Callable[[int, int, Generator], Tensor]
 
 
+def affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """``(members, rows, fan_in)`` to ``(members, rows, fan_out)``."""
+    return torch.bmm(x, weight) if bias is None else torch.baddbmm(bias, x, weight)
+
+
+def affine_by_row(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The same, a row's bits not depending on the rows beside it.
+
+    The kernel of a product of odd width depends on its height, so the width is padded; of a single column not
+    even that helps.
+    """
+    bias = torch.zeros_like(weight[:, :1]) if bias is None else bias
+    width = weight.shape[2]
+    if width == 1:
+        return (x * weight.transpose(1, 2)).sum(-1, keepdim=True) + bias
+    missing = (0, -width % COLUMN_MULTIPLE)
+    return torch.baddbmm(nn.functional.pad(bias, missing), x, nn.functional.pad(weight, missing))[..., :width]
+
+
 class Linear(nn.Module):
     """An affine map of each member.
 
@@ -37,20 +56,11 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(members, rows, fan_in)`` to ``(members, rows, fan_out)``."""
-        return torch.bmm(x, self.weight) if self.bias is None else torch.baddbmm(self.bias, x, self.weight)
+        return affine(x, self.weight, self.bias)
 
     def predict(self, x: Tensor) -> Tensor:
-        """The same, a row's bits not depending on the rows beside it.
-
-        The kernel of a product of odd width depends on its height, so the width is padded; of a single column not
-        even that helps.
-        """
-        bias = torch.zeros_like(self.weight[:, :1]) if self.bias is None else self.bias
-        width = self.weight.shape[2]
-        if width == 1:
-            return (x * self.weight.transpose(1, 2)).sum(-1, keepdim=True) + bias
-        missing = (0, -width % COLUMN_MULTIPLE)
-        return torch.baddbmm(nn.functional.pad(bias, missing), x, nn.functional.pad(self.weight, missing))[..., :width]
+        """The same, a row's bits not depending on the rows beside it."""
+        return affine_by_row(x, self.weight, self.bias)
 
 
 class BatchNorm(nn.Module):

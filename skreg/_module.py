@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ._adapters import Adapters, Heads
 from ._inputs import Inputs
 from ._layers import BatchNorm, Draw, Embeddings, LayerNorm, Linear
 from .embeddings import NumericEmbedding
@@ -53,6 +54,8 @@ class Network(nn.Module):
         Standardisation of the target.
     numeric_embedding : callable or None
         Makes what embeds the numbers, see ``skreg.embeddings``.
+    n_adapters : int
+        Networks of each member, which share its weights.
     """
 
     target_center: Tensor | None
@@ -73,6 +76,7 @@ class Network(nn.Module):
         target_center: np.ndarray | None,
         target_scale: np.ndarray | None,
         numeric_embedding: Callable[..., NumericEmbedding] | None = None,
+        n_adapters: int = 1,
     ) -> None:
         super().__init__()
         members, dtype = len(inputs.fill), inputs.dtype
@@ -81,20 +85,35 @@ class Network(nn.Module):
         self.numeric: NumericEmbedding | None = None
         grown = inputs.width
         if numeric_embedding is not None and inputs.n_numbers:
-            # a norm takes constants away: a bias before it would train on rounding errors
-            biased = not (hidden and norm is BatchNorm)
+            # a norm takes constants away: a bias before it would train on rounding errors, unless adapters scale it
+            biased = not (hidden and norm is BatchNorm) or n_adapters > 1
             self.numeric = numeric_embedding(members, inputs.n_numbers, inputs.edges, dtype, biased)
             grown += inputs.n_numbers * (self.numeric.width - 1)
         widths = [grown + embedding_width * len(embedding_sizes), *hidden]
+        self.n_adapters, self.adapters = n_adapters, None
+        if n_adapters > 1:
+            owners = self._owners(embedding_width)
+            self.adapters = Adapters(members, n_adapters, owners, self.numeric is not None, dtype)
         biased = norm is not BatchNorm
         self.hidden = nn.ModuleList(Linear(members, a, b, dtype, biased) for a, b in pairwise(widths))
         self.norms = nn.ModuleList(norm(members, b, dtype) for b in hidden if norm is not None)
         self.adds = [residual and a == b for a, b in pairwise(widths)]
-        self.head = Linear(members, widths[-1], n_raw, dtype)
+        self.head = (
+            Linear(members, widths[-1], n_raw, dtype)
+            if self.adapters is None
+            else Heads(members, n_adapters, widths[-1], n_raw, dtype)
+        )
         self.activation, self.floor = activation, getattr(activation, "floor", 0.0)
         self.dropout, self.input_dropout = tuple(dropout), input_dropout
         for name, value in (("target_center", target_center), ("target_scale", target_scale)):
             self.register_buffer(name, None if value is None else torch.from_numpy(value).unsqueeze(1))
+
+    def _owners(self, embedding_width: int) -> Tensor:
+        """Feature of each column of what the first layer is given."""
+        columns, codes = self.inputs.features()
+        times = torch.ones_like(columns)
+        times[: self.inputs.n_numbers] = 1 if self.numeric is None else self.numeric.width
+        return torch.cat([columns.repeat_interleave(times), codes.repeat_interleave(embedding_width)])
 
     @property
     def n_members(self) -> int:
@@ -112,7 +131,7 @@ class Network(nn.Module):
         return sum(rate > 0 for rate in (self.input_dropout, *self.dropout))
 
     def weights(self) -> list[nn.Parameter]:
-        """What penalties and decay act on: weights and embeddings, not biases, norms, frequencies and phases."""
+        """What penalties and decay act on: weights and embeddings, not biases, norms, adapters, waves' places."""
         embedded = [] if self.embeddings is None else [self.embeddings.weight]
         numeric = [] if self.numeric is None else self.numeric.weights()
         return [*embedded, *numeric, *(linear.weight for linear in self.linears)]
@@ -165,7 +184,7 @@ class Network(nn.Module):
 
     @torch.no_grad()
     def draw(self, init: Draw, head_init: Draw, seeds: Sequence[int]) -> None:
-        """Draw the initial weights of each member from its seed: embeddings, layers, head, what embeds numbers."""
+        """Draw the initial weights of each member from its seed: embeddings, layers, head, numbers', adapters."""
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         if self.embeddings is not None:
             self.embeddings.draw(generators)
@@ -174,6 +193,8 @@ class Network(nn.Module):
         self.head.draw(head_init, generators)
         if self.numeric is not None:
             self.numeric.draw(generators)
+        if self.adapters is not None:
+            self.adapters.draw(generators)
 
     def prepare(self, numbers: Tensor, levels: Tensor | None, target: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
         """Inputs, codes to embed and the target as the loss wants it."""
@@ -192,7 +213,7 @@ class Network(nn.Module):
         noise: Dropper | None = None,
         blend: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
-        """Raw output ``(members, rows, n_raw)``.
+        """Raw output ``(members, rows, n_raw)``; with adapters ``(members, adapters, rows, n_raw)``.
 
         Parameters
         ----------
@@ -213,6 +234,9 @@ class Network(nn.Module):
         if self.embeddings is not None:
             vectors = self.embeddings(levels)
             x = torch.cat([x, vectors if blend is None else blend(vectors)], dim=-1)
+        if self.adapters is not None:
+            x = self.adapters(x)
+            weight = None if weight is None else weight.repeat(1, self.n_adapters)
         if noise is not None and self.input_dropout:
             x = noise.drop(x, self.input_dropout)
         for linear, norm, rate, adds in zip_longest(self.linears[:-1], self.norms, self.dropout, self.adds):

@@ -8,6 +8,7 @@ batch, and the callbacks of a batch are called only where somebody listens.
 import copy
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from skorch.callbacks import Callback, EpochTimer, PrintLog
 from skorch.history import History
 from torch import Tensor
 
+from ._adapters import mean_of_each
 from ._averaging import WeightAverage
 from ._course import Course
 from ._module import Network
@@ -227,10 +229,22 @@ class Net(NeuralNet):
         if missing:
             inputs = torch.nn.functional.pad(inputs, (0, 0, 0, missing))
             levels = None if levels is None else torch.nn.functional.pad(levels, (0, 0, 0, missing))
-        return self.module_(inputs, levels)[:, :n_rows]
+        return self._mean(inputs, levels)[:, :n_rows]
+
+    def _mean(self, inputs: Tensor, levels: Tensor | None) -> Tensor:
+        """Raw output that stands for the mean prediction of a member's networks, in blocks that bound the memory."""
+        module = self.module_
+        if module.n_adapters == 1:
+            return module(inputs, levels)
+        height = max(1, PREDICT_ROWS // (module.n_adapters * ROW_MULTIPLE)) * ROW_MULTIPLE
+        blocks = [slice(start, start + height) for start in range(0, inputs.shape[1], height)]
+        parts = [module(inputs[:, b], None if levels is None else levels[:, b]) for b in blocks]
+        return torch.cat([self.criterion_.average(raw) for raw in parts], 1)
 
     def _trainer(self, train: Rows) -> Trainer:
         criterion, batches = self.criterion_.in_training, train.in_batches(self.batch_size)
+        if self.module_.n_adapters > 1:
+            criterion = partial(mean_of_each, criterion)
         return Trainer(self.module_, self.course, criterion, self.optimizer_, self.average_, batches, self.streams_)
 
     def _trained(self) -> list[Tensor]:

@@ -37,6 +37,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
     "ema_decay": [Interval(Real, 0, 1, closed="left")],
     "n_members": [Interval(Integral, 1, None, closed="left")],
+    "n_adapters": [Interval(Integral, 1, None, closed="left")],
     "categorical_features": [StrOptions({"from_dtype"}), "array-like", None],
     "numeric_scaling": [StrOptions({"robust", "standard", "quantile"}), None],
     "numeric_embedding": [StrOptions(set(embeddings.__all__)), None],

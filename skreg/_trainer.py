@@ -57,7 +57,8 @@ class Trainer:
         module = self._module
         if not module.n_masks:
             return None
-        largest = self._batches.height * max(linear.weight.shape[1] for linear in module.linears)
+        rows = self._batches.height * module.n_adapters
+        largest = rows * max(linear.weight.shape[1] for linear in module.linears)
         return Noise(self._streams, module.n_masks, largest, module.inputs.dtype, module.head.weight.device)
 
     def epoch(self, lr: float, first: float, last: float, tell: Tell | None) -> Tensor:

@@ -47,10 +47,10 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         Whether each hidden layer that keeps the width adds its input to its output, and the sum is scaled by
         ``sqrt(1/2)`` [7]_; for deep stacks.
     loss : {"focal", "log_loss"}, default="log_loss"
-        What is minimised. "focal" is the log loss of a row times ``(1 - p)**2``, p the probability of its class [12]_:
+        What is minimised. "focal" is the log loss of a row times ``(1 - p)**2``, p the probability of its class [13]_:
         rows that are predicted well count for little. Its probabilities are more even than the frequencies.
     label_smoothing : float or "auto", default=0.0
-        Share of each training target that is spread evenly over the classes, or over yes and no [13]_, in [0, 1). Makes
+        Share of each training target that is spread evenly over the classes, or over yes and no [14]_, in [0, 1). Makes
         the network less sure of itself, which may help accuracy and harms log loss. "auto" is 0.1 if ``monitor`` scores
         the predicted labels, as "accuracy", "balanced_accuracy" and "f1" do, else 0. Held-out rows stay as they are.
     init : {"auto", "he_normal", "he_uniform", "lecun_normal", "lecun_uniform", "normal", "orthogonal", \
@@ -125,6 +125,11 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
     n_members : int, default=4
         Networks trained side by side, whose predictions are averaged. Each has its own initial weights, shuffles and,
         with early stopping, its own validation fold, so that every row is trained on by most of them.
+    n_adapters : int, default=1
+        Networks within each member that share its hidden layers [12]_. Each has factors on the inputs and a head of
+        its own, is trained on its own loss, and their predictions are averaged. They have hardly more weights than one
+        network, but a step costs nearly as much as that of as many members; 8 to 32 is usual. Not for
+        ``hidden_layer_sizes=()``.
     categorical_features : "from_dtype", None or array-like of bool, int or str, default="from_dtype"
         Which columns are categories: those whose type says so (category, string, object, bool), none, or those named
         by a mask, positions or names. Up to 8 levels are one-hot encoded, more get an embedding of width 8; beyond
@@ -211,8 +216,9 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
     .. [9] Polyak & Juditsky 1992, "Acceleration of stochastic approximation by averaging".
     .. [10] Gorishniy et al. 2022, "On embeddings for numerical features in tabular deep learning".
     .. [11] Kadra et al. 2021, "Well-tuned simple nets excel on tabular datasets".
-    .. [12] Lin et al. 2017, "Focal loss for dense object detection".
-    .. [13] Szegedy et al. 2016, "Rethinking the inception architecture for computer vision", section 7.
+    .. [12] Gorishniy et al. 2025, "TabM: advancing tabular deep learning with parameter-efficient ensembling".
+    .. [13] Lin et al. 2017, "Focal loss for dense object detection".
+    .. [14] Szegedy et al. 2016, "Rethinking the inception architecture for computer vision", section 7.
 
     Examples
     --------
@@ -266,6 +272,7 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         clip_norm: float | None = None,
         ema_decay: float = 0.0,
         n_members: int = 4,
+        n_adapters: int = 1,
         categorical_features: Any = "from_dtype",
         numeric_scaling: str | None = "robust",
         numeric_embedding: str | None = None,
@@ -306,6 +313,7 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         self.clip_norm = clip_norm
         self.ema_decay = ema_decay
         self.n_members = n_members
+        self.n_adapters = n_adapters
         self.categorical_features = categorical_features
         self.numeric_scaling = numeric_scaling
         self.numeric_embedding = numeric_embedding

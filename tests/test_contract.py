@@ -50,6 +50,7 @@ SETTINGS = [
     {"augmentation": "mixup", "max_iter": 20},
     {"l1_ratio": 1, "alpha": 1e-3, "dropout": 0.0, "max_iter": 20},
     {"layer_norm": True, "residual": True, "n_members": 2, "max_iter": 20},
+    {"n_adapters": 3, "n_members": 2, "dropout": 0.0, "max_iter": 20},
     *(
         {"numeric_embedding": name, "hidden_layer_sizes": (32,), "dropout": 0.0, "max_iter": 20}
         for name in embeddings.__all__

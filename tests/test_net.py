@@ -99,6 +99,7 @@ def make_net(members, dtype=torch.float32, seed=0, lr=0.01, epochs=7, **changes)
         settings.pop("activation", activations.silu),
         *structure,
         *target_statistics(TARGET, weight),
+        n_adapters=settings.pop("n_adapters", 1),
     )
     seeds = [member_seeds(seed, MEMBERS)[m] for m in members]
     network.draw(initializers.he_normal, initializers.he_normal, [of_weights for of_weights, _ in seeds])
@@ -137,7 +138,7 @@ def assert_member_is(net, i, alone, tolerance=1e-5):
     assert net.stopping_.best[i].item() == pytest.approx(alone.stopping_.best[0].item(), abs=tolerance)
 
 
-MORE = [DEEP, {"ema_decay": 0.9}, {"criterion": HuberLoss}, {"criterion": PinballLoss}]
+MORE = [DEEP, {"ema_decay": 0.9}, {"criterion": HuberLoss}, {"criterion": PinballLoss}, {"n_adapters": 3}]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -206,6 +207,7 @@ def written_pickle(state):
     "settings",
     [
         *({}, {"solver": "sgd", "patience": 1}, {"solver": "adam", "patience": None}, PLAIN, {"ema_decay": 0.9}),
+        {"n_adapters": 3},
         *AUGMENTED,
     ],
 )
@@ -303,8 +305,9 @@ def test_events_of_batches_reach_who_listens_and_change_nothing():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_row_is_predicted_alike_in_any_company(dtype):
-    net, *_ = make_net(range(MEMBERS), dtype)
+@pytest.mark.parametrize("n_adapters", [1, 3])
+def test_a_row_is_predicted_alike_in_any_company(dtype, n_adapters):
+    net, *_ = make_net(range(MEMBERS), dtype, n_adapters=n_adapters)
     together = predictions(net)
     numbers, levels = torch.from_numpy(NUMBERS), torch.from_numpy(LEVELS)
     for part in (slice(0, 1), slice(7, 8), slice(3, 60), slice(100, 120)):
