@@ -7,8 +7,15 @@ from torch import Tensor
 
 from ._optimizers import Group, Optimizer
 
-HISTORY = 10
-EVALUATIONS = 25
+SETTINGS: dict[str, Any] = {
+    "max_iter": 1,
+    "max_eval": 25,
+    "history_size": 10,
+    "line_search_fn": "strong_wolfe",
+    # torch's own suit float32, and stop where the coefficients of a linear model are still 1e-4 off
+    "tolerance_grad": 1e-9,
+    "tolerance_change": 1e-14,
+}
 
 
 class Lbfgs(Optimizer):
@@ -28,13 +35,7 @@ class Lbfgs(Optimizer):
         # loads the compiler, which takes a second: only who asks for it shall wait
         from torch.optim import LBFGS
 
-        self._torch = LBFGS(
-            self.parameters,
-            max_iter=1,
-            max_eval=EVALUATIONS,
-            history_size=HISTORY,
-            line_search_fn="strong_wolfe",
-        )
+        self._torch = LBFGS(self.parameters, **SETTINGS)
 
     def search(self, objective: Callable[[], Tensor]) -> None:
         """One iteration; ``objective`` gives the value at the parameters, and leaves the gradients."""

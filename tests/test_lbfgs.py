@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
-from skreg._lbfgs import EVALUATIONS, HISTORY
+from skreg._lbfgs import SETTINGS
 from skreg._optimizers import Group
 from skreg._solvers import Solver, make_optimizer
 from skreg.penalties import ElasticNet
@@ -46,9 +46,7 @@ class Rosenbrock:
 @pytest.mark.parametrize("alpha", [0.0, 0.3])
 def test_is_torchs_on_the_penalised_objective(alpha):
     ours, theirs = Rosenbrock(alpha), Rosenbrock(alpha)
-    reference = torch.optim.LBFGS(
-        [theirs.weight], max_iter=1, max_eval=EVALUATIONS, history_size=HISTORY, line_search_fn="strong_wolfe"
-    )
+    reference = torch.optim.LBFGS([theirs.weight], **SETTINGS)
 
     def closure():
         reference.zero_grad()
