@@ -40,6 +40,36 @@ def rate_per_layer(owner: object, name: str, rate: Any, n_layers: int) -> tuple[
     return tuple(float(r) for r in rates)
 
 
+def strength_per_layer(owner: object, name: str, strengths: Any, n_hidden: int, least: str, may_be_none: bool) -> Any:
+    """A number for all layers as it is, or a tuple of one for each hidden layer and the head.
+
+    Parameters
+    ----------
+    owner, name
+        Whose parameter it is, and its name.
+    strengths
+        What the user gave, a number checked already.
+    n_hidden : int
+        Hidden layers.
+    least : {"[0.0", "(0.0"}
+        Where the range begins.
+    may_be_none : bool
+        Whether None stands for a layer without.
+    """
+    if strengths is None or isinstance(strengths, Real):
+        return strengths
+    values, n_layers = tuple(strengths), n_hidden + 1
+    kind = "a float or None" if may_be_none else "a float"
+    if len(values) != n_layers:
+        must = f"{kind}, or a sequence of {n_layers}, one for each of the {n_hidden} hidden layers and one for the head"
+        raise refuse(owner, name, must, strengths)
+    for value in values:
+        fits = isinstance(value, Real) and (float(value) > 0 or (float(value) == 0 and least == "[0.0"))
+        if not (fits or (value is None and may_be_none)):
+            raise refuse(owner, name, f"{kind} in the range {least}, inf), or a sequence of {n_layers} such", strengths)
+    return tuple(None if value is None else float(value) for value in values)
+
+
 def quantile_list(owner: object, quantile: Any) -> tuple[float, ...]:
     """One quantile, or a sequence of them, as a tuple."""
     quantiles = (quantile,) if isinstance(quantile, Real) else tuple(quantile)

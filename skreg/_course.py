@@ -1,21 +1,27 @@
 """A course is how a network is trained, as an estimator's parameters say it, checked before any work."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import isfinite
 from numbers import Real
-from typing import Any, Self
+from typing import Any, Self, TypeAlias, TypeVar
 
+import numpy as np
 from torch import Tensor
 
 from . import augmentations, schedules
 from ._augmenting import PerMember
-from ._checks import refuse
+from ._checks import layer_sizes, rate_per_layer, refuse, strength_per_layer
 from ._module import Network
-from ._solvers import Group
+from ._optimizers import Group
+from ._plateau import ADAPTIVE
+from ._solvers import SolverOptimizer, make_optimizer
 from .constraints import MaxNorm
 from .penalties import ElasticNet
+
+T = TypeVar("T")
+PerLayer: TypeAlias = T | Sequence[T | None] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,10 +38,16 @@ class Course:
         Factor on it at a progress in [0, 1].
     weight_decay : float
         Each step multiplies the weights by ``1 - rate * weight_decay``.
-    penalty : ElasticNet or None
-        Acts on the weights.
-    constraint : MaxNorm or None
-        Projection of the linear layers' weights after every step.
+    momentum : float
+        Of "sgd".
+    nesterov : bool
+        Whether it is Nesterov's.
+    plateau : int or None
+        Epochs without a gain after which a member's rate is cut; None does not cut.
+    penalty : ElasticNet or None, or a sequence of them
+        Acts on the weights of all layers, or of each: the hidden ones, then the head.
+    constraint : MaxNorm or None, or a sequence of them
+        Projection of the linear layers' weights after every step, likewise.
     clip_norm : float or None
         Largest norm of a member's gradient.
     ema_decay : float
@@ -48,43 +60,133 @@ class Course:
     rate: float
     schedule: Callable[[float], float]
     weight_decay: float = 0.0
-    penalty: ElasticNet | None = None
-    constraint: MaxNorm | None = None
+    momentum: float = 0.9
+    nesterov: bool = True
+    plateau: int | None = None
+    penalty: PerLayer[ElasticNet] = None
+    constraint: PerLayer[MaxNorm] = None
     clip_norm: float | None = None
     ema_decay: float = 0.0
     augmentation: Callable[[Any], None] | None = None
 
     @classmethod
     def of(cls, estimator: Any) -> Self:
-        """The course of an estimator's parameters."""
+        """The course of an estimator's parameters; what excludes each other is refused."""
+        if estimator.solver in _EXCLUDED:
+            _refuse_excluded(estimator)
         return cls(
             solver=estimator.solver,
             rate=estimator.learning_rate_init,
             schedule=_schedule(estimator),
             weight_decay=estimator.weight_decay,
-            penalty=ElasticNet(estimator.alpha, estimator.l1_ratio) if estimator.alpha else None,
-            constraint=None if estimator.max_norm is None else MaxNorm(estimator.max_norm),
+            momentum=estimator.momentum,
+            nesterov=estimator.nesterovs_momentum,
+            plateau=max(1, estimator.patience // 4) if estimator.learning_rate == ADAPTIVE else None,
+            penalty=_each(lambda alpha: ElasticNet(alpha, estimator.l1_ratio) if alpha else None, _alpha(estimator)),
+            constraint=_each(lambda limit: None if limit is None else MaxNorm(limit), _max_norm(estimator)),
             clip_norm=estimator.clip_norm,
             ema_decay=estimator.ema_decay,
             augmentation=_augmentation(estimator),
         )
+
+    def optimizer(self, module: Network) -> SolverOptimizer:
+        """What updates the module's parameters."""
+        settings = {"momentum": self.momentum, "nesterov": self.nesterov} if self.solver == "sgd" else {}
+        return make_optimizer(self.solver, self.groups(module), **settings)
 
     def groups(self, module: Network) -> list[Group]:
         """The module's parameters by how they are updated: weights decay, biases and norms do not."""
         weights = module.weights()
         taken = {id(weight) for weight in weights}
         others = [parameter for parameter in module.parameters() if id(parameter) not in taken]
-        return [Group([*weights], self.weight_decay), Group([*others])]
+        inner = {id(linear.weight) for linear in module.linears[1:-1]} if self.solver == "muon" else set()
+        groups = [
+            Group([weight for weight in weights if id(weight) not in inner], self.weight_decay),
+            Group([weight for weight in weights if id(weight) in inner], self.weight_decay, matrices=True),
+            Group([*others]),
+        ]
+        return [group for group in groups if group.parameters]
 
     def penalties(self, module: Network) -> list[tuple[Tensor, ElasticNet]]:
         """What each weight costs."""
-        return [] if self.penalty is None else [(weight, self.penalty) for weight in module.weights()]
+        layers = module.weights_by_layer()
+        of_layers = zip(layers, _for_all(self.penalty, len(layers)), strict=True)
+        return [(weight, penalty) for layer, penalty in of_layers if penalty is not None for weight in layer]
 
     def constraints(self, module: Network) -> list[tuple[Tensor, MaxNorm]]:
         """What the weights of the linear layers may be."""
-        if self.constraint is None:
-            return []
-        return [(linear.weight, self.constraint) for linear in module.linears]
+        of_layers = zip(module.linears, _for_all(self.constraint, len(module.linears)), strict=True)
+        return [(linear.weight, constraint) for linear, constraint in of_layers if constraint is not None]
+
+
+def _each(make: Callable[[Any], T | None], strengths: Any) -> PerLayer[T]:
+    """What is made of a strength, or of those of the layers."""
+    return tuple(map(make, strengths)) if isinstance(strengths, tuple) else make(strengths)
+
+
+def _for_all(given: PerLayer[T], n_layers: int) -> Sequence[T | None]:
+    """One for each layer."""
+    return given if isinstance(given, Sequence) else [given] * n_layers
+
+
+def _n_hidden(estimator: Any) -> int:
+    return len(layer_sizes(estimator, estimator.hidden_layer_sizes))
+
+
+def _alpha(estimator: Any) -> Any:
+    return strength_per_layer(estimator, "alpha", estimator.alpha, _n_hidden(estimator), "[0.0", False)
+
+
+def _max_norm(estimator: Any) -> Any:
+    return strength_per_layer(estimator, "max_norm", estimator.max_norm, _n_hidden(estimator), "(0.0", True)
+
+
+_EXCLUDED: dict[str, tuple[str, dict[str, Any]]] = {
+    "lbfgs": (
+        "minimises a smooth loss of one network over all rows at once",
+        {
+            "n_members": 1,
+            "batch_size": "auto",
+            "dropout": 0.0,
+            "input_dropout": 0.0,
+            "augmentation": None,
+            "weight_decay": 0.0,
+            "l1_ratio": 0.0,
+            "max_norm": None,
+            "clip_norm": None,
+            "ema_decay": 0.0,
+            "batch_norm": False,
+        },
+    ),
+    "muon": ("moves whole matrices and has no step of a single weight", {"l1_ratio": 0.0}),
+}
+"""What a solver does, and how the parameters have to stand that it cannot go with."""
+
+
+def _refuse_excluded(estimator: Any) -> None:
+    """Refuse what the solver cannot go with, all of it in one sentence; what has no effect may stay."""
+    why, needed = _EXCLUDED[estimator.solver]
+    idle = {
+        "dropout": not any(rate_per_layer(estimator, "dropout", estimator.dropout, _n_hidden(estimator))),
+        "augmentation": not estimator.augmentation_strength,
+        "l1_ratio": not np.any(_alpha(estimator)),
+        "max_norm": not np.any(_max_norm(estimator)),
+    }
+    wrong = [
+        name
+        for name, value in needed.items()
+        if not idle.get(name) and (np.ndim(given := getattr(estimator, name)) or given != value)
+    ]
+    if wrong:
+        found = _in_words(f"{name}={getattr(estimator, name)!r}" for name in wrong)
+        wanted = _in_words(f"{name}={needed[name]!r}" for name in wrong)
+        solver = estimator.solver
+        raise ValueError(f"solver={solver!r} {why}, and cannot go with {found}: set {wanted}, or another solver.")
+
+
+def _in_words(parts: Iterable[str]) -> str:
+    *first, last = parts
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _augmentation(estimator: Any) -> Callable[[Any], None] | None:
@@ -102,6 +204,8 @@ def _augmentation(estimator: Any) -> Callable[[Any], None] | None:
 
 def _schedule(estimator: Any) -> Callable[[float], float]:
     schedule = estimator.learning_rate
+    if schedule == ADAPTIVE:
+        return schedules.constant
     if isinstance(schedule, str):
         return getattr(schedules, schedule)
     factors = [schedule(progress) for progress in (0.0, 0.5, 1.0)]

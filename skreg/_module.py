@@ -132,9 +132,14 @@ class Network(nn.Module):
 
     def weights(self) -> list[nn.Parameter]:
         """What penalties and decay act on: weights and embeddings, not biases, norms, adapters, waves' places."""
+        return [weight for layer in self.weights_by_layer() for weight in layer]
+
+    def weights_by_layer(self) -> list[list[nn.Parameter]]:
+        """The same for each hidden layer and the head; what embeds columns goes with the first of them."""
         embedded = [] if self.embeddings is None else [self.embeddings.weight]
         numeric = [] if self.numeric is None else self.numeric.weights()
-        return [*embedded, *numeric, *(linear.weight for linear in self.linears)]
+        first, *others = [[linear.weight] for linear in self.linears]
+        return [[*embedded, *numeric, *first], *others]
 
     def known_statistics(self, dtype: torch.dtype) -> tuple[Inputs, tuple[np.ndarray, np.ndarray] | None]:
         """A copy of the inputs for another network, and the statistics of the target."""

@@ -22,9 +22,10 @@ from ._averaging import WeightAverage
 from ._course import Course
 from ._module import Network
 from ._monitor import Monitor
+from ._optimizers import FirstOrder, Rate
+from ._plateau import Plateau
 from ._random import Streams
 from ._rows import Batch, Blocks, Rows
-from ._solvers import make_optimizer
 from ._stopping import Stopping
 from ._trainer import Trainer
 
@@ -85,8 +86,10 @@ class Net(NeuralNet):
 
     def initialize_optimizer(self, triggered_directly: bool | None = None) -> "Net":
         """Make the optimiser, and the bookkeeping that starts with it."""
-        self.optimizer_ = make_optimizer(self.course.solver, self.course.groups(self.module_))
-        self.stopping_ = Stopping(self.module_.n_members, self.patience, self.min_delta)
+        members, wait = self.module_.n_members, self.course.plateau
+        self.optimizer_ = self.course.optimizer(self.module_)
+        self.stopping_ = Stopping(members, self.patience, self.min_delta)
+        self.plateau_ = None if wait is None else Plateau(members, wait, self.min_delta)
         self.streams_ = Streams(self.seeds)
         self.average_ = WeightAverage(self._trained(), decay) if (decay := self.course.ema_decay) else None
         self.epoch_ = 0
@@ -149,7 +152,7 @@ class Net(NeuralNet):
         while self.epoch_ < last and bool(self.stopping_.active.any()) and not self.stop_training_:
             self.notify("on_epoch_begin", dataset_train=train, dataset_valid=valid)
             first, end = self.epoch_ / self.max_epochs, (self.epoch_ + 1) / self.max_epochs
-            loss = trainer.epoch(self.lr, first, end, tell)
+            loss = trainer.epoch(self._rate(), first, end, tell)
             finite = _finite(loss) & self._finite_weights()
             self.epoch_ += 1
             with self._averaged():
@@ -165,7 +168,15 @@ class Net(NeuralNet):
             finite = finite & _finite(watched_loss)
         active = self.stopping_.active
         self._record(loss[active], None if score is None else score[active], monitor)
+        if self.plateau_ is not None:
+            self.plateau_.update(-loss if score is None else score)
         self.stopping_.update(self.epoch_, score, finite, self._trained())
+
+    def _rate(self) -> Rate:
+        """Learning rate at factor 1, of all members or of each."""
+        if self.plateau_ is None:
+            return self.lr
+        return self.plateau_.rate(self.lr, self.stopping_.active, self.module_.head.weight)
 
     def _averaged(self) -> AbstractContextManager[None]:
         """The averaged weights in the place of the last ones, where there is an average."""
@@ -265,7 +276,8 @@ class Net(NeuralNet):
         for name, column, better in best:
             values = self.history[:, column]
             self.history.record(name, values[-1] == better(values))
-        self.history.record("lr", self.optimizer_.param_groups[0]["lr"])
+        rate = self.optimizer_.param_groups[0]["lr"]
+        self.history.record("lr", rate.cpu()[self.stopping_.active].mean().item() if isinstance(rate, Tensor) else rate)
 
     def snapshot(self) -> "Net":
         """The net as if training ended now: a copy that later epochs do not change."""
@@ -311,6 +323,7 @@ class Net(NeuralNet):
             "optimizer": self.optimizer_.state_dict(),
             "stopping": self.stopping_.state_dict(),
             "streams": self.streams_.state_dict(),
+            "plateau": None if self.plateau_ is None else self.plateau_.state_dict(),
             "average": None if self.average_ is None else self.average_.state_dict(),
             "history": self.history.to_list(),
         }
@@ -324,15 +337,21 @@ class Net(NeuralNet):
         self.optimizer_.load_state_dict(state["optimizer"])
         self.stopping_.load_state_dict(state["stopping"])
         self.streams_.load_state_dict(state["streams"])
+        if self.plateau_ is not None:
+            self.plateau_.load_state_dict(state["plateau"])
         if self.average_ is not None:
             self.average_.load_state_dict(state["average"])
         self.history = History(state["history"])
 
     def resume(self, earlier: "Net") -> None:
-        """Go on from the weights of an earlier net, and from its optimiser's moments and streams where they fit."""
+        """Go on from the weights of an earlier net, and from its optimiser's moments and streams where they fit.
+
+        A line search starts anew: its history is one of other rows, and of other weights than the best ones.
+        """
         self.module_.load_state_dict(earlier.module_.state_dict())
         self.streams_.load_state_dict(earlier.streams_.state_dict())
-        if earlier.course.solver == self.course.solver and earlier.optimizer_ is not None:
+        same = earlier.course.solver == self.course.solver and isinstance(self.optimizer_, FirstOrder)
+        if same and earlier.optimizer_ is not None:
             self.optimizer_.load_state_dict(earlier.optimizer_.state_dict())
 
     @property

@@ -7,6 +7,7 @@ from sklearn.metrics import get_scorer_names
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from . import activations, augmentations, embeddings, initializers, schedules
+from ._plateau import ADAPTIVE
 from ._solvers import SOLVERS
 
 CONSTRAINTS: dict[str, list[Any]] = {
@@ -20,18 +21,20 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "input_dropout": [Interval(Real, 0, 1, closed="left")],
     "augmentation": [StrOptions(set(augmentations.__all__)), callable, None],
     "augmentation_strength": [Interval(Real, 0, None, closed="left")],
-    "alpha": [Interval(Real, 0, None, closed="left")],
+    "alpha": [Interval(Real, 0, None, closed="left"), "array-like"],
     "l1_ratio": [Interval(Real, 0, 1, closed="both")],
     "weight_decay": [Interval(Real, 0, None, closed="left")],
-    "max_norm": [Interval(Real, 0, None, closed="neither"), None],
+    "max_norm": [Interval(Real, 0, None, closed="neither"), "array-like", None],
     "early_stopping": [StrOptions({"auto"}), "boolean"],
     "validation_fraction": [Interval(Real, 0, 0.5, closed="right")],
     "monitor": [StrOptions({"loss", *get_scorer_names()}), callable],
     "patience": [Interval(Integral, 1, None, closed="left")],
     "min_delta": [Interval(Real, 0, None, closed="left")],
     "solver": [StrOptions(set(SOLVERS))],
-    "learning_rate": [StrOptions(set(schedules.__all__)), callable],
+    "learning_rate": [StrOptions({ADAPTIVE, *schedules.__all__}), callable],
     "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+    "momentum": [Interval(Real, 0, 1, closed="left")],
+    "nesterovs_momentum": ["boolean"],
     "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
     "max_iter": [Interval(Integral, 1, None, closed="left")],
     "clip_norm": [Interval(Real, 0, None, closed="neither"), None],

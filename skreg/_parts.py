@@ -35,10 +35,11 @@ class Place:
     dtype: torch.dtype
 
     @classmethod
-    def of(cls, device: str, n_rows: int, batch_size: int | str) -> Self:
-        """The place of a fit of ``n_rows`` rows, "auto" resolved."""
+    def of(cls, device: str, n_rows: int, batch_size: int | str, whole: bool = False) -> Self:
+        """The place of a fit of ``n_rows`` rows, "auto" resolved: to all of them, if the solver takes the ``whole``."""
         place = _device(device)
-        rows = next(size for most, size in BATCH_SIZES if n_rows <= most) if batch_size == "auto" else int(batch_size)
+        usual = n_rows if whole else next(size for most, size in BATCH_SIZES if n_rows <= most)
+        rows = usual if batch_size == "auto" else int(batch_size)
         exact = n_rows <= rows and place.type != "mps"
         return cls(place, rows, torch.float64 if exact else torch.float32)
 

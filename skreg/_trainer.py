@@ -5,13 +5,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ._augmenting import Augmenter
+from ._augmenting import Augmenter, Mix
 from ._averaging import WeightAverage
 from ._course import Course
 from ._module import Network
+from ._optimizers import Rate
 from ._random import Noise, Streams
-from ._rows import Batches
-from ._solvers import Optimizer, Solver
+from ._rows import Batch, Batches
+from ._solvers import Solver, SolverOptimizer
 
 Tell = Callable[..., None]
 
@@ -27,7 +28,7 @@ class Trainer:
         How.
     criterion : callable (raw, target, weight) -> Tensor of shape (members,)
         The loss in training.
-    optimizer : Optimizer
+    optimizer : FirstOrder or Lbfgs
         Of the module's parameters.
     average : WeightAverage or None
         Follows the weights.
@@ -42,7 +43,7 @@ class Trainer:
         module: Network,
         course: Course,
         criterion: Callable[[Tensor, Tensor, Tensor], Tensor],
-        optimizer: Optimizer,
+        optimizer: SolverOptimizer,
         average: WeightAverage | None,
         batches: Batches,
         streams: Streams,
@@ -50,6 +51,7 @@ class Trainer:
         self._module, self._course, self._criterion, self._average = module, course, criterion, average
         self._batches, self._streams = batches, streams
         self._solver = Solver(optimizer, course.penalties(module), course.constraints(module), course.clip_norm)
+        self._ones = torch.ones(module.n_members, dtype=module.inputs.dtype, device=module.head.weight.device)
         self._noise = self._make_noise()
         self._augmenter = Augmenter.of(course.augmentation, batches, module.inputs, streams)
 
@@ -61,12 +63,12 @@ class Trainer:
         largest = rows * max(linear.weight.shape[1] for linear in module.linears)
         return Noise(self._streams, module.n_masks, largest, module.inputs.dtype, module.head.weight.device)
 
-    def epoch(self, lr: float, first: float, last: float, tell: Tell | None) -> Tensor:
+    def epoch(self, lr: Rate, first: float, last: float, tell: Tell | None) -> Tensor:
         """Train an epoch, and give the mean loss of each member, on the CPU: the one read-back.
 
         Parameters
         ----------
-        lr : float
+        lr : float or Tensor of shape (members,)
             Learning rate at factor 1.
         first, last : float
             Progress of the training when the epoch begins, and when it ends.
@@ -74,8 +76,7 @@ class Trainer:
             Hears of each batch.
         """
         module, batches, n_steps = self._module, self._batches, self._batches.n_steps
-        ones = torch.ones(module.n_members, dtype=module.inputs.dtype, device=module.head.weight.device)
-        total = torch.zeros_like(ones)
+        total = torch.zeros_like(self._ones)
         orders = self._streams.permutations(batches.rows.lengths)
         for source in (self._noise, self._augmenter):
             if source is not None:
@@ -84,18 +85,30 @@ class Trainer:
             batch, mix = (given, None) if self._augmenter is None else self._augmenter(given)
             if tell is not None:
                 tell("on_batch_begin", batch=batch, training=True)
-            self._solver.zero_grad()
-            raw = module(batch.inputs, batch.levels, batch.weight, self._noise, mix and mix.blend)
-            criterion = self._criterion
-            loss = criterion(raw, batch.target, batch.weight) if mix is None else mix.loss(criterion, raw)
-            loss.backward(ones)
+            factor = self._course.schedule(first + (last - first) * step / n_steps)
+            raw, loss = self._step(lr * factor, batch, mix, tell)
             total += loss.detach()
-            if tell is not None:
-                tell("on_grad_computed", named_parameters=list(module.named_parameters()), batch=batch)
-            self._solver.step(lr * self._course.schedule(first + (last - first) * step / n_steps))
             if self._average is not None:
                 self._average.update()
             if tell is not None:
                 tell("on_batch_end", batch=batch, training=True, y_pred=raw, loss=loss)
         self._solver.zero_grad()
         return (total / n_steps).double().cpu()
+
+    def _step(self, lr: Rate, batch: Batch, mix: Mix | None, tell: Tell | None) -> tuple[Tensor, Tensor]:
+        """Train on a batch, and give the raw output and the losses before it."""
+        module, criterion, solver = self._module, self._criterion, self._solver
+        seen: list[Tensor] = []
+
+        def evaluate() -> Tensor:
+            solver.zero_grad()
+            raw = module(batch.inputs, batch.levels, batch.weight, self._noise, mix and mix.blend)
+            loss = criterion(raw, batch.target, batch.weight) if mix is None else mix.loss(criterion, raw)
+            loss.backward(self._ones)
+            if tell is not None:
+                tell("on_grad_computed", named_parameters=list(module.named_parameters()), batch=batch)
+            seen.append(raw)
+            return loss
+
+        loss = solver.step(lr, evaluate)
+        return seen[0], loss

@@ -75,17 +75,19 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         The parameter of mixup's Beta distribution, the probability that a batch suffers cutmix, that a feature of a row
         suffers cutout or swap noise, or the standard deviation of the noise, in the units of the scaled numbers. At 0
         there is no augmentation; a callable is not told otherwise.
-    alpha : float, default=1e-05
+    alpha : float or sequence of float, default=1e-05
         Strength of the elastic net ``alpha * (l1_ratio * |w| + (1 - l1_ratio) / 2 * w**2)`` on the weights, added to
         the mean loss as in :class:`~sklearn.linear_model.ElasticNet` [3]_. ``MLPClassifier``'s ``alpha`` is divided
-        by the batch size; this one is not. Biases and norms are exempt.
+        by the batch size; this one is not. Biases and norms are exempt. A sequence gives one for each hidden layer and
+        one for the head; embeddings go with the first.
     l1_ratio : float, default=0.0
         Share of the absolute value in it, in [0, 1]. Its zeros are exact.
     weight_decay : float, default=0.01
         Decoupled decay [4]_: each step multiplies the weights by ``1 - learning_rate * weight_decay``, under every
         solver. Not a penalty of the objective, unlike ``alpha``. Biases and norms are exempt.
-    max_norm : float or None, default=None
-        Largest Euclidean norm of a unit's incoming weights, enforced after every step [2]_.
+    max_norm : float, None or sequence of these, default=None
+        Largest Euclidean norm of a unit's incoming weights, enforced after every step [2]_. A sequence gives one for
+        each hidden layer and one for the head.
     early_stopping : bool or "auto", default="auto"
         Whether each member holds out a fold of the rows, stops when its score there has not gained for ``patience``
         epochs, and keeps the weights of its best epoch. "auto" does so if a fold has at least 30 rows, or if ``X_val``
@@ -101,21 +103,30 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         Epochs without a gain before a member stops, at least 1.
     min_delta : float, default=0.0
         A gain counts if it is larger than this.
-    solver : {"adam", "adamw", "sgd"}, default="adamw"
-        "adamw" is Adam with betas (0.9, 0.95), "adam" with scikit-learn's (0.9, 0.999), "sgd" has Nesterov
-        momentum 0.9.
-    learning_rate : {"constant", "cosine", "cosine_restarts", "coslog", "inverse_scaling", "one_cycle", "warmup"} or \
-            callable, default="cosine"
+    solver : {"adam", "adamw", "lbfgs", "muon", "nadam", "rmsprop", "sgd"}, default="adamw"
+        "adamw" is Adam with betas (0.9, 0.95), "adam" with scikit-learn's (0.9, 0.999). "nadam" has Nesterov's momentum
+        besides (Dozat 2016), "rmsprop" none (Tieleman & Hinton 2012). "sgd" is gradient descent with ``momentum``.
+        "muon" makes the steps of the weights between hidden layers orthogonal matrices (Jordan et al. 2024), the
+        others are AdamW's; it takes no L1 penalty. "lbfgs" goes to the minimum over all rows, a line search an epoch
+        (Nocedal & Wright 2006): for one member without noise, decay and bounds; it takes no learning rate.
+    learning_rate : {"adaptive", "constant", "cosine", "cosine_restarts", "coslog", "inverse_scaling", "one_cycle", \
+            "warmup"} or callable, default="cosine"
         Schedule of the learning rate: a function of the progress in [0, 1], through ``max_iter`` epochs, to a factor on
         ``learning_rate_init``. "cosine" falls to 0, "cosine_restarts" three times, each twice as long as the last,
         "coslog" in four such waves that also rise smoothly, "one_cycle" rises before it falls, "warmup" for a shorter
-        while, "inverse_scaling" falls to a tenth as one over the root.
+        while, "inverse_scaling" falls to a tenth as one over the root. "adaptive" cuts a member's rate to a fifth
+        whenever what it is watched by, else its training loss, has not gained by more than ``min_delta`` for a quarter
+        of ``patience`` epochs.
     learning_rate_init : float, default=0.01
         Learning rate at factor 1.
+    momentum : float, default=0.9
+        What a step keeps of the last one, in [0, 1) (Sutskever et al. 2013). Only used when ``solver="sgd"``.
+    nesterovs_momentum : bool, default=True
+        Whether the momentum is Nesterov's. Only used when ``solver="sgd"``.
     batch_size : int or "auto", default="auto"
         Most rows of a step; the rows are dealt out evenly over the steps of an epoch. "auto" takes 64 for up to 1,024
-        rows, 128 up to 4,096, 256 up to 32,768, 512 up to 131,072, else 1,024. If all rows fit in one batch, the fit
-        is done in float64.
+        rows, 128 up to 4,096, 256 up to 32,768, 512 up to 131,072, else 1,024, and all rows under ``solver="lbfgs"``.
+        If all rows fit in one batch, the fit is done in float64.
     max_iter : int, default=100
         Epochs.
     clip_norm : float or None, default=None
@@ -250,10 +261,10 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         input_dropout: float = 0.0,
         augmentation: str | Callable[[Tensor, Generator], Tensor] | None = None,
         augmentation_strength: float = 0.2,
-        alpha: float = 1e-5,
+        alpha: float | Sequence[float] = 1e-5,
         l1_ratio: float = 0.0,
         weight_decay: float = 0.01,
-        max_norm: float | None = None,
+        max_norm: float | Sequence[float | None] | None = None,
         early_stopping: bool | str = "auto",
         validation_fraction: float = 0.25,
         monitor: str | Callable[[Any, Any, Any], float] = "loss",
@@ -262,6 +273,8 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         solver: str = "adamw",
         learning_rate: str | Callable[[float], float] = "cosine",
         learning_rate_init: float = 0.01,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
         batch_size: int | str = "auto",
         max_iter: int = 100,
         clip_norm: float | None = None,
@@ -302,6 +315,8 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         self.solver = solver
         self.learning_rate = learning_rate
         self.learning_rate_init = learning_rate_init
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
         self.batch_size = batch_size
         self.max_iter = max_iter
         self.clip_norm = clip_norm

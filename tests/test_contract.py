@@ -51,6 +51,18 @@ SETTINGS = [
     {"l1_ratio": 1, "alpha": 1e-3, "dropout": 0.0, "max_iter": 20},
     {"layer_norm": True, "residual": True, "n_members": 2, "max_iter": 20},
     {"n_adapters": 3, "n_members": 2, "dropout": 0.0, "max_iter": 20},
+    {"solver": "sgd", "nesterovs_momentum": False, "dropout": 0.0, "max_iter": 20},
+    {"solver": "nadam", "alpha": (0.0, 1e-3, 0.1), "hidden_layer_sizes": (32, 16), "dropout": 0.0, "max_iter": 20},
+    {"solver": "rmsprop", "learning_rate": "adaptive", "hidden_layer_sizes": (32,), "dropout": 0.0, "max_iter": 20},
+    {"solver": "muon", "hidden_layer_sizes": (32, 16), "dropout": 0.0, "max_iter": 20},
+    {
+        "solver": "lbfgs",
+        "hidden_layer_sizes": (16,),
+        "dropout": 0.0,
+        "weight_decay": 0.0,
+        "n_members": 1,
+        "max_iter": 20,
+    },
     *(
         {"numeric_embedding": name, "hidden_layer_sizes": (32,), "dropout": 0.0, "max_iter": 20}
         for name in embeddings.__all__

@@ -59,7 +59,7 @@ DEEP = {
     "dropout": (0.2,) * 3,
     "patience": None,
 }
-COURSE = ("solver", "penalty", "constraint", "clip_norm", "weight_decay", "ema_decay", "augmentation")
+COURSE = ("solver", "penalty", "constraint", "clip_norm", "weight_decay", "ema_decay", "augmentation", "plateau")
 PLAIN = {"solver": "sgd", "norm": None, "dropout": (0.0, 0.0), "input_dropout": 0.0, "patience": None}
 AUGMENTATIONS = [partial(getattr(augmentations, name), strength=0.5) for name in augmentations.__all__]
 
@@ -138,7 +138,23 @@ def assert_member_is(net, i, alone, tolerance=1e-5):
     assert net.stopping_.best[i].item() == pytest.approx(alone.stopping_.best[0].item(), abs=tolerance)
 
 
-MORE = [DEEP, {"ema_decay": 0.9}, {"criterion": HuberLoss}, {"criterion": PinballLoss}, {"n_adapters": 3}]
+SMOOTH = ElasticNet(1e-3, 0.0)
+MUON = {"solver": "muon", "penalty": SMOOTH}
+LAYERS = {"penalty": [SMOOTH, None, SMOOTH], "constraint": [None, MaxNorm(1.0), None]}
+# members cut their rates at different epochs, so that they differ
+CUT = [{"plateau": 1, "patience": 7, "lr": 0.1, "solver": name, "penalty": SMOOTH} for name in ("adamw", "sgd", "muon")]
+MORE = [
+    {"solver": "nadam"},
+    {"solver": "rmsprop", "penalty": SMOOTH},
+    MUON,
+    LAYERS,
+    *CUT,
+    DEEP,
+    {"ema_decay": 0.9},
+    {"criterion": HuberLoss},
+    {"criterion": PinballLoss},
+    {"n_adapters": 3},
+]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -184,6 +200,13 @@ def test_a_neighbour_that_diverges_changes_nothing(settings):
         assert_member_is(net, i, train(*make_net([i], **settings)))
 
 
+@pytest.mark.parametrize("settings", CUT)
+def test_the_rates_of_members_differ_once_they_are_cut(settings):
+    net = train(*make_net(range(MEMBERS), **settings))
+    assert len(net.plateau_.factors.unique()) > 1
+    assert net.history[-1, "lr"] < 0.2 * net.history[0, "lr"]
+
+
 def test_members_differ_from_each_other():
     raw = predictions(train(*make_net(range(MEMBERS))))
     for i in range(MEMBERS):
@@ -207,7 +230,7 @@ def written_pickle(state):
     "settings",
     [
         *({}, {"solver": "sgd", "patience": 1}, {"solver": "adam", "patience": None}, PLAIN, {"ema_decay": 0.9}),
-        {"n_adapters": 3},
+        *({"solver": "nadam"}, {"solver": "rmsprop"}, MUON, *CUT, {"n_adapters": 3}),
         *AUGMENTED,
     ],
 )

@@ -1,0 +1,324 @@
+"""An optimiser updates the parameters of all members from their gradients.
+
+The optimisers are torch's own kernels on stacked tensors, without ``torch.optim``: on a small network its Python takes
+three quarters of a step's update, and its first use imports the compiler, which takes longer than many a fit.
+
+A learning rate is a number, or a tensor with one for each member; where all members have the same, it is a number, and
+costs less.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Rate = float | Tensor
+
+
+def gradients_of(parameters: list[Tensor]) -> list[Tensor]:
+    """The gradients, which a backward pass has left in all of them."""
+    return [p.grad for p in parameters if p.grad is not None]
+
+
+def along(rate: Rate, parameter: Tensor) -> Rate:
+    """A rate as it multiplies a parameter: those of the members lie along axis 0."""
+    return rate.view(-1, *[1] * (parameter.dim() - 1)) if isinstance(rate, Tensor) else rate
+
+
+@dataclass(frozen=True)
+class Group:
+    """Parameters that are updated alike.
+
+    Attributes
+    ----------
+    parameters : list of Tensor
+        Members on axis 0.
+    decay : float or Tensor of shape (members,)
+        Each step multiplies them by ``1 - lr * decay`` [Loshchilov & Hutter 2019].
+    factor : float
+        On the learning rate.
+    matrices : bool
+        Whether they are weights between two hidden layers, which "muon" treats as matrices.
+    """
+
+    parameters: list[Tensor]
+    decay: Rate = 0.0
+    factor: float = 1.0
+    matrices: bool = False
+
+    def move_(self, directions: list[Tensor], lr: Rate) -> None:
+        """Decay, then a step against ``directions``, which may be changed."""
+        rate = lr * self.factor
+        if isinstance(rate, Tensor) or isinstance(self.decay, Tensor):
+            self._move_each_(directions, rate)
+            return
+        if self.decay:
+            torch._foreach_mul_(self.parameters, 1 - rate * self.decay)
+        torch._foreach_add_(self.parameters, directions, alpha=-rate)
+
+    def _move_each_(self, directions: list[Tensor], rate: Rate) -> None:
+        """The same with rates or decays of each member."""
+        kept = 1 - rate * self.decay
+        for parameter, direction in zip(self.parameters, directions, strict=True):
+            parameter.mul_(along(kept, parameter)).sub_(direction * along(rate, parameter))
+
+
+class Optimizer(ABC):
+    """What changes parameters.
+
+    Parameters
+    ----------
+    groups : list of Group
+        What is updated.
+
+    Attributes
+    ----------
+    parameters : list of Tensor
+        Those of all groups.
+    param_groups : list of dict
+        ``params`` and ``lr``, for callbacks that look for them where torch's optimisers have them.
+    """
+
+    def __init__(self, groups: list[Group]) -> None:
+        self.groups = groups
+        self.parameters = [parameter for group in groups for parameter in group.parameters]
+        self.param_groups: list[dict[str, Any]] = [{"params": self.parameters, "lr": 0.0}]
+
+    def parts(self) -> Iterator[tuple[Group, slice]]:
+        """Each group, and where its parameters stand among all."""
+        start = 0
+        for group in self.groups:
+            yield group, slice(start, start := start + len(group.parameters))
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """Moments and counts."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from ``state``."""
+        for name, values in state.items():
+            torch._foreach_copy_(getattr(self, name), values)
+
+
+class FirstOrder(Optimizer):
+    """Update from one gradient.
+
+    Parameters
+    ----------
+    groups
+        See ``Optimizer``.
+    """
+
+    def __init__(self, groups: list[Group]) -> None:
+        super().__init__(groups)
+        self._factors = [group.factor for group in groups for _ in group.parameters]
+
+    @abstractmethod
+    def update(self, lr: Rate) -> None:
+        """One step from the gradients in place."""
+
+    @abstractmethod
+    def reach(self, i: int, lr: Rate) -> Rate:
+        """How far a lasting unit of gradient moves parameter ``i`` in a step: the optimiser's metric."""
+
+    def _rate(self, i: int, lr: Rate) -> Rate:
+        """The learning rate of parameter ``i``, as it multiplies it."""
+        return along(lr, self.parameters[i]) * self._factors[i]
+
+    def _move(self, directions: list[Tensor], lr: Rate) -> None:
+        for group, part in self.parts():
+            group.move_(directions[part], lr)
+
+    def _zeros(self) -> list[Tensor]:
+        return [torch.zeros_like(p, requires_grad=False) for p in self.parameters]
+
+
+class Adam(FirstOrder):
+    """AdamW; without decay Adam [Kingma & Ba 2015].
+
+    Parameters
+    ----------
+    groups
+        See ``Optimizer``.
+    beta2 : float
+        Forgetting of the squared gradients.
+    """
+
+    beta1, eps = 0.9, 1e-8
+
+    def __init__(self, groups: list[Group], beta2: float) -> None:
+        super().__init__(groups)
+        self.beta2 = beta2
+        self.means, self.squares = self._zeros(), self._zeros()
+        self.count = [torch.zeros((), dtype=torch.float32, device=self.parameters[0].device)]
+
+    def update(self, lr: Rate) -> None:
+        """One step of the fused kernel for each group; it knows one rate only."""
+        self.count[0] += 1
+        for group, part in self.parts():
+            if isinstance(lr, Tensor) or isinstance(group.decay, Tensor):
+                self._update_each(group, part, lr)
+                continue
+            torch._fused_adamw_(
+                group.parameters,
+                gradients_of(group.parameters),
+                self.means[part],
+                self.squares[part],
+                [],
+                self.count * len(group.parameters),
+                lr=lr * group.factor,
+                beta1=self.beta1,
+                beta2=self.beta2,
+                weight_decay=group.decay,
+                eps=self.eps,
+                amsgrad=False,
+                maximize=False,
+            )
+
+    def _update_each(self, group: Group, part: slice, lr: Rate) -> None:
+        """The same step with rates or decays of each member."""
+        count, gradients, means = self.count[0].item(), gradients_of(group.parameters), self.means[part]
+        torch._foreach_lerp_(means, gradients, 1 - self.beta1)
+        _follow_squares(self.squares[part], gradients, self.beta2)
+        directions = torch._foreach_div(means, 1 - self.beta1**count)
+        torch._foreach_div_(directions, _roots(self.squares[part], 1 - self.beta2**count, self.eps))
+        group.move_(list(directions), lr)
+
+    def reach(self, i: int, lr: Rate) -> Tensor:
+        """The rate over the root of the corrected second moment."""
+        return self._rate(i, lr) / ((self.squares[i] / (1 - self.beta2 ** self.count[0])).sqrt_() + self.eps)
+
+    def state_dict(self) -> dict[str, Any]:
+        """First and second moments and the count of steps."""
+        return {"means": self.means, "squares": self.squares, "count": self.count}
+
+
+class Nadam(FirstOrder):
+    """Adam whose momentum is Nesterov's, and grows over the first steps [Dozat 2016].
+
+    Parameters
+    ----------
+    groups
+        See ``Optimizer``.
+    """
+
+    beta1, beta2, eps, warming = 0.9, 0.999, 1e-8, 4e-3
+
+    def __init__(self, groups: list[Group]) -> None:
+        super().__init__(groups)
+        self.means, self.squares = self._zeros(), self._zeros()
+        # on the CPU, where they are read in each step without waiting for another device
+        self.count, self.product = [torch.zeros((), dtype=torch.float64)], [torch.ones((), dtype=torch.float64)]
+
+    def _momentum(self, step: float) -> float:
+        return self.beta1 * (1 - 0.5 * 0.96 ** (step * self.warming))
+
+    def update(self, lr: Rate) -> None:
+        """A step along the gradient and the momentum that the next step will have."""
+        self.count[0] += 1
+        now, then = (self._momentum(self.count[0].item() + ahead) for ahead in (0, 1))
+        self.product[0] *= now
+        product, gradients = self.product[0].item(), gradients_of(self.parameters)
+        torch._foreach_lerp_(self.means, gradients, 1 - self.beta1)
+        _follow_squares(self.squares, gradients, self.beta2)
+        torch._foreach_mul_(gradients, (1 - now) / (1 - product))
+        torch._foreach_add_(gradients, self.means, alpha=then / (1 - product * then))
+        torch._foreach_div_(gradients, _roots(self.squares, self._correction(), self.eps))
+        self._move(gradients, lr)
+
+    def _correction(self) -> float:
+        return 1 - self.beta2 ** self.count[0].item()
+
+    def reach(self, i: int, lr: Rate) -> Tensor:
+        """The rate over the root of the corrected second moment: the two parts of a step add up to one gradient."""
+        (root,) = _roots(self.squares[i : i + 1], self._correction(), self.eps)
+        return self._rate(i, lr) / root
+
+    def state_dict(self) -> dict[str, Any]:
+        """First and second moments, the count of steps and the product of the momenta so far."""
+        return {"means": self.means, "squares": self.squares, "count": self.count, "product": self.product}
+
+
+class RmsProp(FirstOrder):
+    """Gradients over the root of their running square [Tieleman & Hinton 2012], which forgets as in their lecture.
+
+    Parameters
+    ----------
+    groups
+        See ``Optimizer``.
+    """
+
+    forgetting, eps = 0.9, 1e-8
+
+    def __init__(self, groups: list[Group]) -> None:
+        super().__init__(groups)
+        self.squares = self._zeros()
+
+    def update(self, lr: Rate) -> None:
+        """One step."""
+        gradients = gradients_of(self.parameters)
+        _follow_squares(self.squares, gradients, self.forgetting)
+        torch._foreach_div_(gradients, _roots(self.squares, 1.0, self.eps))
+        self._move(gradients, lr)
+
+    def reach(self, i: int, lr: Rate) -> Tensor:
+        """The rate over the root of the running square."""
+        (root,) = _roots(self.squares[i : i + 1], 1.0, self.eps)
+        return self._rate(i, lr) / root
+
+    def state_dict(self) -> dict[str, Any]:
+        """The running squares."""
+        return {"squares": self.squares}
+
+
+class Sgd(FirstOrder):
+    """Gradient descent with momentum [Polyak 1964], as a rule Nesterov's [Sutskever et al. 2013].
+
+    Parameters
+    ----------
+    groups
+        See ``Optimizer``.
+    momentum : float
+        What a step keeps of the velocity, in [0, 1).
+    nesterov : bool
+        Whether a step looks ahead along the momentum.
+    """
+
+    def __init__(self, groups: list[Group], momentum: float = 0.9, nesterov: bool = True) -> None:
+        super().__init__(groups)
+        self.momentum, self.nesterov = momentum, nesterov
+        self.velocities = self._zeros()
+
+    def update(self, lr: Rate) -> None:
+        """Decay, then a step along the momentum, and under Nesterov's along the gradient besides."""
+        gradients = gradients_of(self.parameters)
+        torch._foreach_mul_(self.velocities, self.momentum)
+        torch._foreach_add_(self.velocities, gradients)
+        if self.nesterov:
+            torch._foreach_add_(gradients, self.velocities, alpha=self.momentum)
+        self._move(gradients if self.nesterov else self.velocities, lr)
+
+    def reach(self, i: int, lr: Rate) -> Rate:
+        """Momentum of either kind repeats a lasting gradient ``1 / (1 - momentum)`` times."""
+        return self._rate(i, lr) / (1 - self.momentum)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The velocities."""
+        return {"velocities": self.velocities}
+
+
+def _follow_squares(squares: list[Tensor], gradients: list[Tensor], kept: float) -> None:
+    """Let running squares follow the gradients."""
+    torch._foreach_mul_(squares, kept)
+    torch._foreach_addcmul_(squares, gradients, gradients, 1 - kept)
+
+
+def _roots(squares: list[Tensor], correction: float, eps: float) -> list[Tensor]:
+    """Roots of the corrected squares, kept from zero."""
+    roots = list(torch._foreach_div(squares, correction))
+    torch._foreach_sqrt_(roots)
+    torch._foreach_add_(roots, eps)
+    return roots
