@@ -1,6 +1,6 @@
 """A course is how a network is trained, as an estimator's parameters say it, checked before any work."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import isfinite
@@ -42,6 +42,8 @@ class Course:
         Of the weight average; 0 is none.
     augmentation : callable or None
         Changes a training batch.
+    old_factor : float
+        On the learning rate of what another network brought.
     """
 
     solver: str
@@ -53,6 +55,7 @@ class Course:
     clip_norm: float | None = None
     ema_decay: float = 0.0
     augmentation: Callable[[Any], None] | None = None
+    old_factor: float = 1.0
 
     @classmethod
     def of(cls, estimator: Any) -> Self:
@@ -67,24 +70,35 @@ class Course:
             clip_norm=estimator.clip_norm,
             ema_decay=estimator.ema_decay,
             augmentation=_augmentation(estimator),
+            old_factor=estimator.pretrained_lr_factor,
         )
 
     def groups(self, module: Network) -> list[Group]:
-        """The module's parameters by how they are updated: weights decay, biases and norms do not."""
-        weights = module.weights()
-        taken = {id(weight) for weight in weights}
+        """The module's parameters by how they are updated: weights decay, biases and norms do not; frozen ones stay."""
+        old = {id(parameter) for name, parameter in module.named_parameters() if name in module.old}
+        taken = {id(weight) for weight in module.weights()}
         others = [parameter for parameter in module.parameters() if id(parameter) not in taken]
-        return [Group([*weights], self.weight_decay), Group([*others])]
+        groups = []
+        for parameters, decay in ((module.weights(), self.weight_decay), (others, 0.0)):
+            trained = _trained(parameters)
+            groups.append(Group([p for p in trained if id(p) in old], decay, self.old_factor))
+            groups.append(Group([p for p in trained if id(p) not in old], decay))
+        return [group for group in groups if group.parameters]
 
     def penalties(self, module: Network) -> list[tuple[Tensor, ElasticNet]]:
         """What each weight costs."""
-        return [] if self.penalty is None else [(weight, self.penalty) for weight in module.weights()]
+        return [] if self.penalty is None else [(weight, self.penalty) for weight in _trained(module.weights())]
 
     def constraints(self, module: Network) -> list[tuple[Tensor, MaxNorm]]:
         """What the weights of the linear layers may be."""
         if self.constraint is None:
             return []
-        return [(linear.weight, self.constraint) for linear in module.linears]
+        return [(weight, self.constraint) for weight in _trained([linear.weight for linear in module.linears])]
+
+
+def _trained(parameters: Sequence[Tensor]) -> list[Tensor]:
+    """Those that are not frozen."""
+    return [parameter for parameter in parameters if parameter.requires_grad]
 
 
 def _augmentation(estimator: Any) -> Callable[[Any], None] | None:

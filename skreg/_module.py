@@ -53,10 +53,16 @@ class Network(nn.Module):
         Standardisation of the target.
     numeric_embedding : callable or None
         Makes what embeds the numbers, see ``skreg.embeddings``.
+
+    Attributes
+    ----------
+    old : frozenset of str
+        Parameters that another network brought, see ``skreg._transfer``; what is frozen takes no gradient.
     """
 
     target_center: Tensor | None
     target_scale: Tensor | None
+    old: frozenset[str] = frozenset()
 
     def __init__(
         self,

@@ -84,6 +84,8 @@ class Net(NeuralNet):
     def initialize_optimizer(self, triggered_directly: bool | None = None) -> "Net":
         """Make the optimiser, and the bookkeeping that starts with it."""
         self.optimizer_ = make_optimizer(self.course.solver, self.course.groups(self.module_))
+        names = {id(parameter): name for name, parameter in self.module_.named_parameters()}
+        self.updated_ = self.course.solver, [names[id(parameter)] for parameter in self.optimizer_.parameters]
         self.stopping_ = Stopping(self.module_.n_members, self.patience, self.min_delta)
         self.streams_ = Streams(self.seeds)
         self.average_ = WeightAverage(self._trained(), decay) if (decay := self.course.ema_decay) else None
@@ -318,7 +320,7 @@ class Net(NeuralNet):
         """Go on from the weights of an earlier net, and from its optimiser's moments and streams where they fit."""
         self.module_.load_state_dict(earlier.module_.state_dict())
         self.streams_.load_state_dict(earlier.streams_.state_dict())
-        if earlier.course.solver == self.course.solver and earlier.optimizer_ is not None:
+        if earlier.optimizer_ is not None and earlier.updated_ == self.updated_:
             self.optimizer_.load_state_dict(earlier.optimizer_.state_dict())
 
     @property

@@ -50,7 +50,7 @@ FLOORS = [
     ],
     ["_augmenting", "_module"],
     ["_blueprint", "_course", "_parameters", "_parts", "_progress", "callbacks"],
-    ["_trainer"],
+    ["_trainer", "_transfer"],
     ["_net"],
     ["_base"],
     ["classifier", "regressor"],
