@@ -1,6 +1,7 @@
 """Fine-tuning: what is copied, what stays, what is refused, and that it beats training from nothing."""
 
 import pickle
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -196,14 +197,16 @@ def test_a_source_of_another_precision_is_cast(n_old, n_new, dtypes):
     assert torch.equal(weights[0].float(), weights[1].float())
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
-def test_a_source_may_be_on_another_device():
-    for devices in (("cuda", "cpu"), ("cpu", "cuda")):
-        kept = source(classifier, device=devices[0], **CURES)
-        tuned = regressor(pretrained=kept, device=devices[1], freeze_layers=1, warm_start=True, **CURES)
-        tuned.fit(X_NEW, NEW.number)
-        assert torch.equal(state(tuned)["hidden.0.weight"].cpu(), state(kept)["hidden.0.weight"].cpu())
-        assert np.isfinite(tuned.fit(X_NEW, NEW.number).predict(X_NEW)).all()
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+
+
+@pytest.mark.parametrize("devices", list(product(DEVICES, DEVICES)))
+def test_a_source_may_be_on_any_device(devices):
+    kept = source(classifier, device=devices[0], **CURES)
+    tuned = regressor(pretrained=kept, device=devices[1], freeze_layers=1, warm_start=True, **CURES)
+    tuned.fit(X_NEW, NEW.number)
+    assert torch.equal(state(tuned)["hidden.0.weight"].cpu(), state(kept)["hidden.0.weight"].cpu())
+    assert np.isfinite(tuned.fit(X_NEW, NEW.number).predict(X_NEW)).all()
 
 
 # what stays
