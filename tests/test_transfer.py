@@ -19,7 +19,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from test_net import make_net, train
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
-from skreg._transfer import freeze
+from skreg._transfer import ITS_OWN, freeze
 
 RNG = np.random.default_rng(0)
 SMALL = {"hidden_layer_sizes": (12, 8), "max_iter": 4, "n_members": 2, "random_state": 0}
@@ -220,7 +220,8 @@ def test_a_source_may_be_on_any_device(devices):
 def test_frozen_layers_stay_to_the_bit_and_the_others_move(settings, early_stopping, n_frozen):
     kept = source(classifier, **settings)
     weight = np.where(np.arange(len(X_NEW)) % 5, 1.0, 0.0)
-    tuned = regressor(pretrained=kept, freeze_layers=n_frozen, early_stopping=early_stopping, **settings)
+    strong = {**settings, "alpha": 0.1, "l1_ratio": 0.5, "weight_decay": 5.0, "max_norm": 0.1}
+    tuned = regressor(pretrained=kept, freeze_layers=n_frozen, early_stopping=early_stopping, **strong)
     ours, theirs = state(tuned.fit(X_NEW, NEW.number, sample_weight=weight)), state(kept)
     stay = (
         "embeddings",
@@ -427,6 +428,11 @@ def test_the_sources_own_columns_may_be_named_again():
     settings = {"categorical_features": None, "numeric_scaling": "standard"}
     named, left = (regressor(pretrained=kept, **given).fit(FEW, FEW[:, 0]) for given in (settings, {}))
     assert_array_equal(named.predict(FEW), left.predict(FEW))
+
+
+@pytest.mark.parametrize("Estimator", [RegularizedMLPClassifier, RegularizedMLPRegressor])
+def test_what_counts_as_left_alone_is_the_default(Estimator):
+    assert ITS_OWN.items() <= Estimator().get_params().items()
 
 
 class Slope:
