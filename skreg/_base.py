@@ -34,6 +34,7 @@ from ._stopping import judge
 from ._table import TableEncoder, check_table
 from ._targets import ClassTarget, NumberTarget
 from ._threads import torch_threads
+from ._transfer import Source
 from .callbacks import check_callbacks
 from .losses import Loss
 
@@ -84,13 +85,14 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
         """
         check_callbacks(self.callbacks)
         blueprint, course = Blueprint.of(self), Course.of(self)
-        train = self._check_rows(X, y, sample_weight)
+        source = Source.of(self, blueprint)
+        train = self._check_rows(X, y, sample_weight, source)
         held_out = self._check_held_out(X_val, y_val, sample_weight_val)
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         progress = FitProgress(self, X, y, metadata, self.max_iter, lambda net: self._fitted(net.snapshot()))
         with torch_threads(self.n_threads), torch.inference_mode(False), torch.enable_grad():
             split = self._split(train, held_out)
-            net = self._make_net(blueprint, course, split, progress.hooks)
+            net = self._make_net(blueprint, course, source, split, progress.hooks)
             self._train(net, split, progress.hooks)
             self._score_out_of_fold(split)
         progress.close(lambda: self._fitted(self.net_))
@@ -127,8 +129,11 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
         """Whether this fit goes on from an earlier one."""
         return self.warm_start and hasattr(self, "net_")
 
-    def _check_rows(self, X: Any, y: Any, weight: Any) -> Part:
-        """The training rows, and what the encoders learn from them; in a warm start those stay as learned."""
+    def _check_rows(self, X: Any, y: Any, weight: Any, source: Source | None) -> Part:
+        """The training rows, and what the encoders learn from them; in a warm start those stay as learned.
+
+        The encoder of the columns is the source's where there is one.
+        """
         if y is None:
             raise ValueError(f"This {type(self).__name__} estimator requires y to be passed, but the target y is None.")
         X, y = check_table(X), self._target_encoder.check(y)
@@ -146,7 +151,8 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
         if not continues:
             self.seed_ = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
             self.target_encoder_ = self._target_encoder.of(self).fit(y)
-            self.encoder_ = TableEncoder(self.categorical_features).fit(X, weight)
+            fresh = TableEncoder(self.categorical_features)
+            self.encoder_ = fresh.fit(X, weight) if source is None else source.encoder(self)
         table, target = self.encoder_.transform(X), self.target_encoder_.transform(y)
         self._learn_costs(y, weight)
         return Part(X, y, table, target, weight, self._cost(y, weight), kept, n_given)
@@ -193,20 +199,25 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
         warn_if_few(min(map(len, split.watched_index)))
         return split
 
-    def _make_net(self, blueprint: Blueprint, course: Course, split: Split, hooks: list[Any]) -> Net:
-        """The net, its weights drawn, or in a warm start those of the last fit."""
+    def _make_net(
+        self, blueprint: Blueprint, course: Course, source: Source | None, split: Split, hooks: list[Any]
+    ) -> Net:
+        """The net, its weights drawn or the source's, or in a warm start those of the last fit."""
         seeds = member_seeds(self.seed_, self.n_members)
         sizes = [len(levels) for levels in self.encoder_.levels_]
         embedded = [j for j, size in enumerate(sizes) if size > ONE_HOT_MAX]
-        inputs, target_statistics = self._statistics(split, sizes, embedded, blueprint.n_bins)
+        inputs, target_statistics = self._statistics(split, sizes, embedded, blueprint.n_bins, source)
+        network = blueprint.network(
+            inputs,
+            [sizes[j] for j in embedded],
+            self.target_encoder_.n_raw_,
+            target_statistics,
+            [weights for weights, _ in seeds],
+        )
+        if source is not None:
+            source.give(network, self.target_encoder_)
         net = Net(
-            blueprint.network(
-                inputs,
-                [sizes[j] for j in embedded],
-                self.target_encoder_.n_raw_,
-                target_statistics,
-                [weights for weights, _ in seeds],
-            ),
+            network,
             self._loss(),
             course,
             max_epochs=self.max_iter,
@@ -222,14 +233,24 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
             self._resume(net)
         return net
 
-    def _statistics(self, split: Split, sizes: list[int], embedded: list[int], n_bins: int) -> tuple[Inputs, Any]:
-        """What each member knows of the columns and of the target, from its own rows; in a warm start as learned."""
+    def _statistics(
+        self, split: Split, sizes: list[int], embedded: list[int], n_bins: int, source: Source | None
+    ) -> tuple[Inputs, Any]:
+        """What each member knows of the columns and of the target, from its own rows; in a warm start as learned.
+
+        Of the columns it knows what the source's did, and of the target too where the head is the source's.
+        """
         if self._continues:
             if (self.net_.module_.n_members, self.net_.module_.inputs.n_bins) != (self.n_members, n_bins):
                 raise ValueError(OTHER_SHAPE)
             return self.net_.module_.known_statistics(split.place.dtype)
         one_hot = [j for j, size in enumerate(sizes) if 0 < size <= ONE_HOT_MAX]
         weights, table = split.train.member_weights(split.train_index), split.train.table
+        if source is not None:
+            inputs, of_target = source.statistics(self.n_members, split.place.dtype)
+            if not source.gives_head(self.target_encoder_):
+                of_target = self._target_statistics(split.train.target, weights)
+            return inputs, of_target
         learned = learn_statistics(table.numbers, table.levels, sizes, weights, self.numeric_scaling, n_bins)
         inputs = Inputs(learned, one_hot, embedded, CLIP, split.place.dtype)
         return inputs, self._target_statistics(split.train.target, weights)

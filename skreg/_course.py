@@ -54,6 +54,8 @@ class Course:
         Of the weight average; 0 is none.
     augmentation : callable or None
         Changes a training batch.
+    old_factor : float
+        On the learning rate of what another network brought.
     """
 
     solver: str
@@ -68,6 +70,7 @@ class Course:
     clip_norm: float | None = None
     ema_decay: float = 0.0
     augmentation: Callable[[Any], None] | None = None
+    old_factor: float = 1.0
 
     @classmethod
     def of(cls, estimator: Any) -> Self:
@@ -87,6 +90,7 @@ class Course:
             clip_norm=estimator.clip_norm,
             ema_decay=estimator.ema_decay,
             augmentation=_augmentation(estimator),
+            old_factor=estimator.pretrained_lr_factor,
         )
 
     def optimizer(self, module: Network) -> SolverOptimizer:
@@ -95,28 +99,34 @@ class Course:
         return make_optimizer(self.solver, self.groups(module), **settings)
 
     def groups(self, module: Network) -> list[Group]:
-        """The module's parameters by how they are updated: weights decay, biases and norms do not."""
-        weights = module.weights()
-        taken = {id(weight) for weight in weights}
+        """The module's parameters by how they are updated: weights decay, biases and norms do not; frozen ones stay."""
+        old = {id(parameter) for name, parameter in module.named_parameters() if name in module.old}
+        taken = {id(weight) for weight in module.weights()}
         others = [parameter for parameter in module.parameters() if id(parameter) not in taken]
         inner = {id(linear.weight) for linear in module.linears[1:-1]} if self.solver == "muon" else set()
-        groups = [
-            Group([weight for weight in weights if id(weight) not in inner], self.weight_decay),
-            Group([weight for weight in weights if id(weight) in inner], self.weight_decay, matrices=True),
-            Group([*others]),
-        ]
+        groups = []
+        for parameters, decay in ((module.weights(), self.weight_decay), (others, 0.0)):
+            for is_old, factor in ((True, self.old_factor), (False, 1.0)):
+                chosen = [p for p in _trained(parameters) if (id(p) in old) == is_old]
+                groups.append(Group([p for p in chosen if id(p) not in inner], decay, factor))
+                groups.append(Group([p for p in chosen if id(p) in inner], decay, factor, matrices=True))
         return [group for group in groups if group.parameters]
 
     def penalties(self, module: Network) -> list[tuple[Tensor, ElasticNet]]:
         """What each weight costs."""
         layers = module.weights_by_layer()
         of_layers = zip(layers, _for_all(self.penalty, len(layers)), strict=True)
-        return [(weight, penalty) for layer, penalty in of_layers if penalty is not None for weight in layer]
+        return [(weight, penalty) for layer, penalty in of_layers if penalty is not None for weight in _trained(layer)]
 
     def constraints(self, module: Network) -> list[tuple[Tensor, MaxNorm]]:
         """What the weights of the linear layers may be."""
         of_layers = zip(module.linears, _for_all(self.constraint, len(module.linears)), strict=True)
-        return [(linear.weight, constraint) for linear, constraint in of_layers if constraint is not None]
+        return [
+            (weight, constraint)
+            for linear, constraint in of_layers
+            if constraint is not None
+            for weight in _trained([linear.weight])
+        ]
 
 
 def _each(make: Callable[[Any], T | None], strengths: Any) -> PerLayer[T]:
@@ -187,6 +197,11 @@ def _refuse_excluded(estimator: Any) -> None:
 def _in_words(parts: Iterable[str]) -> str:
     *first, last = parts
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def _trained(parameters: Sequence[Tensor]) -> list[Tensor]:
+    """Those that are not frozen."""
+    return [parameter for parameter in parameters if parameter.requires_grad]
 
 
 def _augmentation(estimator: Any) -> Callable[[Any], None] | None:

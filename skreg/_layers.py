@@ -67,9 +67,10 @@ class BatchNorm(nn.Module):
     """Batch normalisation of each member over its rows, with the rows' weights [Ioffe & Szegedy 2015].
 
     Running statistics are plain means until ``1 / momentum`` batches have been seen, so that a fit of few steps
-    does not predict with the initial ones.
+    does not predict with the initial ones. Where it is ``frozen`` they stay, and normalise training batches too.
     """
 
+    frozen = False
     momentum, eps = 0.1, 1e-5
     mean: Tensor
     variance: Tensor
@@ -85,7 +86,7 @@ class BatchNorm(nn.Module):
 
     def forward(self, x: Tensor, weight: Tensor | None) -> Tensor:
         """Normalise ``x``; with the weights ``(members, rows)`` of a training batch by its own statistics."""
-        if weight is None:
+        if weight is None or self.frozen:
             factor, summand = self.as_affine()
             return torch.addcmul(summand, x, factor)
         share = (weight / weight.sum(1, keepdim=True).clamp(min=1e-12)).unsqueeze(1)

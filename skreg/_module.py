@@ -56,10 +56,16 @@ class Network(nn.Module):
         Makes what embeds the numbers, see ``skreg.embeddings``.
     n_adapters : int
         Networks of each member, which share its weights.
+
+    Attributes
+    ----------
+    old : frozenset of str
+        Parameters that another network brought, see ``skreg._transfer``; what is frozen takes no gradient.
     """
 
     target_center: Tensor | None
     target_scale: Tensor | None
+    old: frozenset[str] = frozenset()
 
     def __init__(
         self,

@@ -88,6 +88,8 @@ class Net(NeuralNet):
         """Make the optimiser, and the bookkeeping that starts with it."""
         members, wait = self.module_.n_members, self.course.plateau
         self.optimizer_ = self.course.optimizer(self.module_)
+        names = {id(parameter): name for name, parameter in self.module_.named_parameters()}
+        self.updated_ = self.course.solver, [names[id(parameter)] for parameter in self.optimizer_.parameters]
         self.stopping_ = Stopping(members, self.patience, self.min_delta)
         self.plateau_ = None if wait is None else Plateau(members, wait, self.min_delta)
         self.streams_ = Streams(self.seeds)
@@ -350,8 +352,8 @@ class Net(NeuralNet):
         """
         self.module_.load_state_dict(earlier.module_.state_dict())
         self.streams_.load_state_dict(earlier.streams_.state_dict())
-        same = earlier.course.solver == self.course.solver and isinstance(self.optimizer_, FirstOrder)
-        if same and earlier.optimizer_ is not None:
+        same = earlier.optimizer_ is not None and earlier.updated_ == self.updated_
+        if same and isinstance(self.optimizer_, FirstOrder):
             self.optimizer_.load_state_dict(earlier.optimizer_.state_dict())
 
     @property

@@ -10,7 +10,7 @@ from . import activations, augmentations, embeddings, initializers, schedules
 from ._plateau import ADAPTIVE
 from ._solvers import SOLVERS
 
-CONSTRAINTS: dict[str, list[Any]] = {
+CONSTRAINTS: dict[str, list[Any] | str] = {
     "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
     "activation": [StrOptions(set(activations.__all__)), callable],
     "batch_norm": ["boolean"],
@@ -45,6 +45,9 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "numeric_scaling": [StrOptions({"robust", "standard", "quantile"}), None],
     "numeric_embedding": [StrOptions(set(embeddings.__all__)), None],
     "warm_start": ["boolean"],
+    "pretrained": "no_validation",  # Source.of refuses more, in a sentence of its own
+    "freeze_layers": [Interval(Integral, 0, None, closed="left")],
+    "pretrained_lr_factor": [Interval(Real, 0, None, closed="neither")],
     "random_state": ["random_state"],
     "verbose": ["verbose"],
     "callbacks": [list, tuple, None],

@@ -180,10 +180,11 @@ class _Columns:
 
     def numbers(self, positions: Sequence[int]) -> Any:
         """The numeric columns as floats, the array itself where nothing has to be changed."""
+        in_order = list(positions) == list(range(self.n))
         if self.sparse:
-            return self.array.tocsr()
+            return self.array.tocsr() if in_order else self.array.tocsr()[:, positions]
         if self.frame is None and self.array.dtype.kind == "f":
-            return self.array if len(positions) == self.n else self.array[:, positions]
+            return self.array if in_order else self.array[:, positions]
         out = np.empty((self.n_rows, len(positions)), dtype=self._float_type(positions), order="F")
         for column, j in zip(out.T, positions, strict=True):
             column[:] = self._number(j)

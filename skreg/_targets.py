@@ -26,6 +26,11 @@ class ClassTarget:
         Logits of the network: one for two classes.
     """
 
+    @property
+    def task(self) -> tuple[Any, ...]:
+        """What the raw outputs stand for."""
+        return (self.kind_, self.classes_.tolist())
+
     @classmethod
     def of(cls, estimator: Any) -> "ClassTarget":
         """The encoder for an estimator, whose loss does not change it."""
@@ -100,6 +105,11 @@ class NumberTarget:
 
     def __init__(self, loss: RegressionLoss | None = None) -> None:
         self.loss = HalfSquaredError() if loss is None else loss
+
+    @property
+    def task(self) -> tuple[Any, ...]:
+        """What the raw outputs stand for."""
+        return (self.loss.name, self.loss.quantiles, self.n_raw_)
 
     @classmethod
     def of(cls, estimator: Any) -> "NumberTarget":

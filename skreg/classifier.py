@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from scipy.special import logit
 from sklearn.base import ClassifierMixin
+from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import accuracy_score, get_scorer
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -47,10 +48,10 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         Whether each hidden layer that keeps the width adds its input to its output, and the sum is scaled by
         ``sqrt(1/2)`` [7]_; for deep stacks.
     loss : {"focal", "log_loss"}, default="log_loss"
-        What is minimised. "focal" is the log loss of a row times ``(1 - p)**2``, p the probability of its class [13]_:
+        What is minimised. "focal" is the log loss of a row times ``(1 - p)**2``, p the probability of its class [15]_:
         rows that are predicted well count for little. Its probabilities are more even than the frequencies.
     label_smoothing : float or "auto", default=0.0
-        Share of each training target that is spread evenly over the classes, or over yes and no [14]_, in [0, 1). Makes
+        Share of each training target that is spread evenly over the classes, or over yes and no [16]_, in [0, 1). Makes
         the network less sure of itself, which may help accuracy and harms log loss. "auto" is 0.1 if ``monitor`` scores
         the predicted labels, as "accuracy", "balanced_accuracy" and "f1" do, else 0. Held-out rows stay as they are.
     init : {"auto", "he_normal", "he_uniform", "lecun_normal", "lecun_uniform", "normal", "orthogonal", \
@@ -160,6 +161,15 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         Not for several labels at once.
     warm_start : bool, default=False
         Whether a further ``fit`` goes on from the weights of the last one, its encoders and statistics unchanged.
+    pretrained : FrozenEstimator or None, default=None
+        A fitted estimator of this package in scikit-learn's :class:`~sklearn.frozen.FrozenEstimator`, to be fine-tuned.
+        The first fit starts from its embeddings and hidden layers, up to the first whose width differs, and from its
+        output layer if the target is of the same kind: the same classes, or the same loss and number of outputs.
+        Columns, matched by name in frames, are read and scaled as they were there. Members take its members in turn.
+    freeze_layers : int, default=0
+        How many of these hidden layers stay as they are [13]_, embeddings and batch norm's statistics too.
+    pretrained_lr_factor : float, default=0.1
+        Factor on the learning rate of everything else that comes from there [14]_.
     random_state : int, RandomState instance or None, default=None
         Seed of weights, folds, shuffles, dropout and augmentation. The same seed and ``n_threads`` give the same bits.
     verbose : int, default=0
@@ -228,8 +238,10 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
     .. [10] Gorishniy et al. 2022, "On embeddings for numerical features in tabular deep learning".
     .. [11] Kadra et al. 2021, "Well-tuned simple nets excel on tabular datasets".
     .. [12] Gorishniy et al. 2025, "TabM: advancing tabular deep learning with parameter-efficient ensembling".
-    .. [13] Lin et al. 2017, "Focal loss for dense object detection".
-    .. [14] Szegedy et al. 2016, "Rethinking the inception architecture for computer vision", section 7.
+    .. [13] Yosinski et al. 2014, "How transferable are features in deep neural networks?".
+    .. [14] Howard & Ruder 2018, "Universal language model fine-tuning for text classification".
+    .. [15] Lin et al. 2017, "Focal loss for dense object detection".
+    .. [16] Szegedy et al. 2016, "Rethinking the inception architecture for computer vision", section 7.
 
     Examples
     --------
@@ -291,6 +303,9 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         numeric_embedding: str | None = None,
         class_weight: str | dict[Any, float] | None = None,
         warm_start: bool = False,
+        pretrained: FrozenEstimator | None = None,
+        freeze_layers: int = 0,
+        pretrained_lr_factor: float = 0.1,
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
         callbacks: Sequence[Any] | None = None,
@@ -334,6 +349,9 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         self.numeric_embedding = numeric_embedding
         self.class_weight = class_weight
         self.warm_start = warm_start
+        self.pretrained = pretrained
+        self.freeze_layers = freeze_layers
+        self.pretrained_lr_factor = pretrained_lr_factor
         self.random_state = random_state
         self.verbose = verbose
         self.callbacks = callbacks

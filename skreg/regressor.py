@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import RegressorMixin
+from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import r2_score
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -45,14 +46,14 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         ``sqrt(1/2)`` [7]_; for deep stacks.
     loss : {"absolute_error", "gamma", "huber", "poisson", "quantile", "squared_error"}, default="squared_error"
         What is minimised, and so what is estimated. "squared_error", half of it: the mean. "absolute_error": the
-        median. "huber", half the squared error up to 1.345 and linear beyond [13]_: a mean that outliers move little.
-        "quantile", the pinball loss [14]_: the quantiles. "poisson", "gamma", half the deviance: the mean of a target
-        of at least 0, or above 0, whose logarithm the network gives, and ``coefs_`` too [15]_. All are those of the
+        median. "huber", half the squared error up to 1.345 and linear beyond [15]_: a mean that outliers move little.
+        "quantile", the pinball loss [16]_: the quantiles. "poisson", "gamma", half the deviance: the mean of a target
+        of at least 0, or above 0, whose logarithm the network gives, and ``coefs_`` too [17]_. All are those of the
         standardised target: by mean and standard deviation; for the median, Huber's loss and quantiles by these and the
         interquartile range / 1.349, which outliers do not move; for the deviances divided by its mean.
     quantile : float or sequence of float, default=0.5
         The quantile that ``loss="quantile"`` estimates, in (0, 1). Of a sequence, all at once; ``predict`` has one more
-        axis for them, along which predictions are put in order and so do not cross [16]_; ``score`` and ``oof_score_``
+        axis for them, along which predictions are put in order and so do not cross [18]_; ``score`` and ``oof_score_``
         are those of the one nearest to 0.5, and the monitor is the loss.
     init : {"auto", "he_normal", "he_uniform", "lecun_normal", "lecun_uniform", "normal", "orthogonal", \
             "xavier_normal", "xavier_uniform"}, default="auto"
@@ -158,6 +159,15 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         ``weight_decay``; frequencies and phases are exempt.
     warm_start : bool, default=False
         Whether a further ``fit`` goes on from the weights of the last one, its encoders and statistics unchanged.
+    pretrained : FrozenEstimator or None, default=None
+        A fitted estimator of this package in scikit-learn's :class:`~sklearn.frozen.FrozenEstimator`, to be fine-tuned.
+        The first fit starts from its embeddings and hidden layers, up to the first whose width differs, and from its
+        output layer if the target is of the same kind: the same classes, or the same loss and number of outputs.
+        Columns, matched by name in frames, are read and scaled as they were there. Members take its members in turn.
+    freeze_layers : int, default=0
+        How many of these hidden layers stay as they are [13]_, embeddings and batch norm's statistics too.
+    pretrained_lr_factor : float, default=0.1
+        Factor on the learning rate of everything else that comes from there [14]_.
     random_state : int, RandomState instance or None, default=None
         Seed of weights, folds, shuffles, dropout and augmentation. The same seed and ``n_threads`` give the same bits.
     verbose : int, default=0
@@ -222,10 +232,12 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
     .. [10] Gorishniy et al. 2022, "On embeddings for numerical features in tabular deep learning".
     .. [11] Kadra et al. 2021, "Well-tuned simple nets excel on tabular datasets".
     .. [12] Gorishniy et al. 2025, "TabM: advancing tabular deep learning with parameter-efficient ensembling".
-    .. [13] Huber 1964, "Robust estimation of a location parameter".
-    .. [14] Koenker & Bassett 1978, "Regression quantiles".
-    .. [15] McCullagh & Nelder 1989, "Generalized linear models", chapters 6 and 8.
-    .. [16] Chernozhukov, Fernandez-Val & Galichon 2010, "Quantile and probability curves without crossing".
+    .. [13] Yosinski et al. 2014, "How transferable are features in deep neural networks?".
+    .. [14] Howard & Ruder 2018, "Universal language model fine-tuning for text classification".
+    .. [15] Huber 1964, "Robust estimation of a location parameter".
+    .. [16] Koenker & Bassett 1978, "Regression quantiles".
+    .. [17] McCullagh & Nelder 1989, "Generalized linear models", chapters 6 and 8.
+    .. [18] Chernozhukov, Fernandez-Val & Galichon 2010, "Quantile and probability curves without crossing".
 
     Examples
     --------
@@ -285,6 +297,9 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         numeric_scaling: str | None = "robust",
         numeric_embedding: str | None = None,
         warm_start: bool = False,
+        pretrained: FrozenEstimator | None = None,
+        freeze_layers: int = 0,
+        pretrained_lr_factor: float = 0.1,
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
         callbacks: Sequence[Any] | None = None,
@@ -327,6 +342,9 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         self.numeric_scaling = numeric_scaling
         self.numeric_embedding = numeric_embedding
         self.warm_start = warm_start
+        self.pretrained = pretrained
+        self.freeze_layers = freeze_layers
+        self.pretrained_lr_factor = pretrained_lr_factor
         self.random_state = random_state
         self.verbose = verbose
         self.callbacks = callbacks

@@ -54,7 +54,7 @@ FLOORS = [
     ["_adapters", "_augmenting", "_solvers"],
     ["_module"],
     ["_blueprint", "_course", "_parameters", "_parts", "_progress", "callbacks"],
-    ["_trainer"],
+    ["_trainer", "_transfer"],
     ["_net"],
     ["_base"],
     ["classifier", "regressor"],

@@ -10,6 +10,7 @@ import pytest
 from conftest import make_mixed_table
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
+from sklearn.frozen import FrozenEstimator
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
 
@@ -88,6 +89,9 @@ BAD_VALUES = {
     "numeric_embedding": ("fourier", 16, True),
     "class_weight": ("even", 2),
     "warm_start": ("yes", None),
+    "pretrained": (RegularizedMLPRegressor(), FrozenEstimator(RegularizedMLPRegressor()), "fitted", 3),
+    "freeze_layers": (-1, 1.5, None),
+    "pretrained_lr_factor": (0.0, -1.0, "slow", None),
     "random_state": ("seed", -1.5),
     "verbose": (-1, "loud"),
     "callbacks": ("all", 3),
