@@ -28,6 +28,7 @@ class Linear(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(members, fan_in, fan_out, dtype=dtype))
         self.bias = nn.Parameter(torch.zeros(members, 1, fan_out, dtype=dtype)) if biased else None
+        self.products: torch.dtype | None = None  # of the products in training, if another one
 
     def draw(self, init: Draw, generators: Sequence[Generator]) -> None:
         """Draw the weights of each member from its generator; biases start at 0."""
@@ -37,6 +38,9 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(members, rows, fan_in)`` to ``(members, rows, fan_out)``."""
+        if self.products is not None:
+            product = torch.bmm(x.to(self.products), self.weight.to(self.products))
+            return product.to(x.dtype) if self.bias is None else self.bias + product
         return torch.bmm(x, self.weight) if self.bias is None else torch.baddbmm(self.bias, x, self.weight)
 
     def predict(self, x: Tensor) -> Tensor:

@@ -117,6 +117,11 @@ class Network(nn.Module):
         numeric = [] if self.numeric is None else self.numeric.weights()
         return [*embedded, *numeric, *(linear.weight for linear in self.linears)]
 
+    def multiply_in(self, dtype: torch.dtype) -> None:
+        """Do the products of the hidden layers in ``dtype`` in training; those of the head are few, and stay."""
+        for linear in self.linears[:-1]:
+            linear.products = None if dtype == linear.weight.dtype else dtype
+
     def known_statistics(self, dtype: torch.dtype) -> tuple[Inputs, tuple[np.ndarray, np.ndarray] | None]:
         """A copy of the inputs for another network, and the statistics of the target."""
         inputs = copy.deepcopy(self.inputs)

@@ -23,9 +23,11 @@ from ._monitor import Monitor
 from ._random import Streams
 from ._rows import Batch, Blocks, Rows
 from ._solvers import make_optimizer
+from ._snapshot import Snapshot
 from ._stopping import Stopping
 from ._trainer import Trainer
 
+KEPT_PASSES = 1000
 PREDICT_ROWS = 4096
 PREPARED_ELEMENTS = 1 << 23
 ROW_MULTIPLE = 32
@@ -87,6 +89,7 @@ class Net(NeuralNet):
         self.stopping_ = Stopping(self.module_.n_members, self.patience, self.min_delta)
         self.streams_ = Streams(self.seeds)
         self.average_ = WeightAverage(self._trained(), decay) if (decay := self.course.ema_decay) else None
+        self.stream_: Snapshot | None = None
         self.epoch_ = 0
         self.watched_: str | None = None
         self.stop_training_ = False
@@ -113,6 +116,35 @@ class Net(NeuralNet):
             self._settle(fit_params["train"])
             self.notify("on_train_end", X=X, y=y)
         return self
+
+    def follow(self, earlier: "Net") -> None:
+        """Go on where the passes of an earlier net ended, or from its weights if it was fitted otherwise.
+
+        ``history`` keeps the last ``KEPT_PASSES`` epochs, so that a stream does not fill the memory.
+        """
+        self.resume(earlier)
+        self.epoch_, self.history = earlier.epoch_, History(list(earlier.history)[1 - KEPT_PASSES :])
+        self.stopping_.hold(self.epoch_, self._trained())
+        if earlier.stream_ is not None:
+            earlier.stream_.load(self._trained(), self.optimizer_, self.average_)
+
+    def pass_over(self, X: Any, y: Any, rows: Rows) -> None:
+        """Train once on ``rows``, and keep in ``stream_`` where the training stands, which ``follow`` goes on from.
+
+        With an average the weights put in place are not those that training goes on from. A member that diverges is
+        left as it was before.
+        """
+        before = self._snapshot_of_training()
+        self.notify("on_train_begin", X=X, y=y)
+        self.fit_loop(X, y, self.epoch_ + 1, train=rows)
+        after = self._snapshot_of_training()
+        self._settle(rows)
+        after.undo(before, self.stopping_.diverged)
+        self.stream_ = after
+        self.notify("on_train_end", X=X, y=y)
+
+    def _snapshot_of_training(self) -> Snapshot:
+        return Snapshot(self._trained(), self.optimizer_, self.average_)
 
     def fit_loop(
         self,
@@ -164,6 +196,11 @@ class Net(NeuralNet):
         active = self.stopping_.active
         self._record(loss[active], None if score is None else score[active], monitor)
         self.stopping_.update(self.epoch_, score, finite, self._trained())
+
+    def on_epoch_begin(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
+        """Begin a row of ``history``, numbered by the epoch, which is not its place where earlier ones were dropped."""
+        super().on_epoch_begin(net, dataset_train=dataset_train, dataset_valid=dataset_valid, **kwargs)
+        self.history.record("epoch", self.epoch_ + 1)
 
     def _averaged(self) -> AbstractContextManager[None]:
         """The averaged weights in the place of the last ones, where there is an average."""

@@ -7,6 +7,7 @@ from sklearn.metrics import get_scorer_names
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from . import activations, augmentations, embeddings, initializers, schedules
+from ._precision import PRECISIONS
 from ._solvers import SOLVERS
 
 CONSTRAINTS: dict[str, list[Any]] = {
@@ -45,5 +46,6 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "verbose": ["verbose"],
     "callbacks": [list, tuple, None],
     "device": [str],
+    "precision": [StrOptions({"auto", *PRECISIONS})],
     "n_threads": [Interval(Integral, 1, None, closed="left"), None],
 }

@@ -10,6 +10,7 @@ from sklearn.utils import _safe_indexing
 from torch import Tensor
 
 from ._monitor import LossMonitor, Monitor, ScorerMonitor
+from ._precision import types_of
 from ._rows import Rows
 from ._table import Table
 
@@ -26,21 +27,22 @@ class Place:
         Where the fit runs.
     batch_size : int
         Most rows of a step.
-    dtype : torch.dtype
-        float64 where all rows make one batch, so that gradient descent is exact there, else float32.
+    dtype, products : torch.dtype
+        Of tensors, and of the hidden layers' products in training. By itself float64 where all rows make one batch, so
+        that gradient descent is exact there, else float32.
     """
 
     device: torch.device
     batch_size: int
     dtype: torch.dtype
+    products: torch.dtype
 
     @classmethod
-    def of(cls, device: str, n_rows: int, batch_size: int | str) -> Self:
+    def of(cls, device: str, precision: str, n_rows: int, batch_size: int | str) -> Self:
         """The place of a fit of ``n_rows`` rows, "auto" resolved."""
         place = _device(device)
         rows = next(size for most, size in BATCH_SIZES if n_rows <= most) if batch_size == "auto" else int(batch_size)
-        exact = n_rows <= rows and place.type != "mps"
-        return cls(place, rows, torch.float64 if exact else torch.float32)
+        return cls(place, rows, *types_of(precision, place, exact=n_rows <= rows))
 
 
 def _device(name: str) -> torch.device:
@@ -86,10 +88,10 @@ class Part:
     def __len__(self) -> int:
         return len(self.y)
 
-    def rows(self, index: list[np.ndarray], place: Place) -> Rows:
-        """Tensors of these rows, ``index[m]`` of them for member m."""
+    def rows(self, index: list[np.ndarray], place: Place, unit: float | None = None) -> Rows:
+        """Tensors of these rows, ``index[m]`` of them for member m; see ``Rows`` for the unit of weights."""
         table = self.table
-        return Rows(table.numbers, table.levels, self.target, index, self.cost, place.dtype, place.device)
+        return Rows(table.numbers, table.levels, self.target, index, self.cost, place.dtype, place.device, unit)
 
     def member_weights(self, index: list[np.ndarray]) -> np.ndarray:
         """Weight ``(members, rows)`` of each row in a member's statistics, 0 where it does not train on it."""

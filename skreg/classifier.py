@@ -3,20 +3,23 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from numbers import Real
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Self
 
 import numpy as np
 import torch
 from scipy.special import logit
-from sklearn.base import ClassifierMixin
+from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.metrics import accuracy_score, get_scorer
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.multiclass import _check_partial_fit_first_call
 from torch import Generator, Tensor
 
-from ._base import RegularizedMLP
 from ._checks import refuse
+from ._progress import with_callbacks
+from ._streaming import StreamingMLP
 from ._targets import ClassTarget
 from .losses import BinaryLoss, ClassificationLoss, MulticlassLoss
 
@@ -25,7 +28,7 @@ __all__ = ["RegularizedMLPClassifier"]
 _AUTO_SMOOTHING = 0.1
 
 
-class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
+class RegularizedMLPClassifier(ClassifierMixin, StreamingMLP):
     """Regularised neural network for classifying the rows of a table.
 
     Takes arrays, data frames with categories and missing values, and sparse matrices. Two classes, several, or several
@@ -227,7 +230,7 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
     """
 
     _parameter_constraints = {
-        **RegularizedMLP._parameter_constraints,
+        **StreamingMLP._parameter_constraints,
         "loss": [StrOptions(set(ClassificationLoss.registered()))],
         "label_smoothing": [Interval(Real, 0, 1, closed="left"), StrOptions({"auto"})],
         "class_weight": [StrOptions({"balanced"}), dict, None],
@@ -275,6 +278,7 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         verbose: int = 0,
         callbacks: Sequence[Any] | None = None,
         device: str = "auto",
+        precision: str = "auto",
         n_threads: int | None = 1,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -315,12 +319,55 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         self.verbose = verbose
         self.callbacks = callbacks
         self.device = device
+        self.precision = precision
         self.n_threads = n_threads
 
     @property
     def classes_(self) -> np.ndarray:
         """The labels, sorted."""
         return self._known_target().classes_
+
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+        """Learn from the rows of a stream, one pass at the constant rate ``learning_rate_init``.
+
+        The first call learns encoders and statistics from its rows, which should be many and mixed; later calls keep
+        them, as they are kept after ``fit``, from which a call goes on. All members train on all rows. Optimiser,
+        shuffles and averages go on from call to call; ``learning_rate``, ``max_iter`` and early stopping do not apply.
+        ``loss_curve_`` is that of the last 1,000 calls. A member that diverges in a call has not seen its rows.
+
+        Parameters
+        ----------
+        X : {array-like, data frame, sparse matrix} of shape (n_samples, n_features)
+            As in ``fit``; levels that the first call did not see are unknown.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            As in ``fit``.
+        classes : array-like of shape (n_classes,), default=None
+            All classes that the stream has; of several labels at once their column numbers. Needed in the first call.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row, at least 0. The mean of the first call's counts as 1 in all calls.
+
+        Returns
+        -------
+        self : estimator
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For parameters and data that cannot be used, before any work; for a loss that is not finite in the first
+            call.
+        """
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                f"class_weight={self.class_weight!r} is not supported for partial_fit, which does not know how often "
+                "each class will come. Use compute_class_weight('balanced', classes=classes, y=y) on a large enough "
+                "sample, and give the weights as a dict."
+            )
+        known = SimpleNamespace(classes_=self.classes_ if self._continues else None)
+        _check_partial_fit_first_call(known, classes)
+        return self._partial_fit(X, y, sample_weight, known.classes_)
 
     def predict(self, X: Any) -> np.ndarray:
         """Most probable class of each row.

@@ -3,25 +3,26 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from numbers import Real
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
-from sklearn.base import RegressorMixin
+from sklearn.base import RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Generator, Tensor
 
-from ._base import RegularizedMLP
 from ._checks import quantile_list
 from ._encoding import mean_statistics, quantile_statistics, target_statistics
+from ._progress import with_callbacks
+from ._streaming import StreamingMLP
 from ._targets import NumberTarget
 from .losses import Loss, PinballLoss, RegressionLoss
 
 __all__ = ["RegularizedMLPRegressor"]
 
 
-class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
+class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
     """Regularised neural network for predicting numbers from the rows of a table.
 
     Takes arrays, data frames with categories and missing values, and sparse matrices. One number for each row, or
@@ -223,7 +224,7 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
     """
 
     _parameter_constraints = {
-        **RegularizedMLP._parameter_constraints,
+        **StreamingMLP._parameter_constraints,
         "loss": [StrOptions(set(RegressionLoss.registered()))],
         "quantile": [Interval(Real, 0, 1, closed="neither"), "array-like"],
     }
@@ -269,6 +270,7 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         verbose: int = 0,
         callbacks: Sequence[Any] | None = None,
         device: str = "auto",
+        precision: str = "auto",
         n_threads: int | None = 1,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -308,7 +310,40 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         self.verbose = verbose
         self.callbacks = callbacks
         self.device = device
+        self.precision = precision
         self.n_threads = n_threads
+
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Learn from the rows of a stream, one pass at the constant rate ``learning_rate_init``.
+
+        The first call learns encoders and statistics from its rows, which should be many and mixed; later calls keep
+        them, as they are kept after ``fit``, from which a call goes on. All members train on all rows. Optimiser,
+        shuffles and averages go on from call to call; ``learning_rate``, ``max_iter`` and early stopping do not apply.
+        ``loss_curve_`` is that of the last 1,000 calls. A member that diverges in a call has not seen its rows.
+
+        Parameters
+        ----------
+        X : {array-like, data frame, sparse matrix} of shape (n_samples, n_features)
+            As in ``fit``; levels that the first call did not see are unknown.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            As in ``fit``.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row, at least 0. The mean of the first call's counts as 1 in all calls.
+
+        Returns
+        -------
+        self : estimator
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For parameters and data that cannot be used, before any work; for a loss that is not finite in the first
+            call.
+        """
+        return self._partial_fit(X, y, sample_weight)
 
     def predict(self, X: Any) -> np.ndarray:
         """Number, or numbers, of each row: the mean over the members.
