@@ -178,7 +178,7 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
     def _split(self, train: Part, held_out: Part | None) -> Split:
         """Give each member its rows: all of them, or all but its own fold."""
         n, members = len(train), self.n_members
-        place = Place.of(self.device, self.precision, n, self.batch_size)
+        place = Place.of(self, n)
         everyone = [np.arange(n)] * members
         n_folds = min(max(members, round(1 / self.validation_fraction)), n)
         if held_out is not None:

@@ -22,8 +22,8 @@ from ._module import Network
 from ._monitor import Monitor
 from ._random import Streams
 from ._rows import Batch, Blocks, Rows
-from ._solvers import make_optimizer
 from ._snapshot import Snapshot
+from ._solvers import make_optimizer
 from ._stopping import Stopping
 from ._trainer import Trainer
 
@@ -117,17 +117,6 @@ class Net(NeuralNet):
             self.notify("on_train_end", X=X, y=y)
         return self
 
-    def follow(self, earlier: "Net") -> None:
-        """Go on where the passes of an earlier net ended, or from its weights if it was fitted otherwise.
-
-        ``history`` keeps the last ``KEPT_PASSES`` epochs, so that a stream does not fill the memory.
-        """
-        self.resume(earlier)
-        self.epoch_, self.history = earlier.epoch_, History(list(earlier.history)[1 - KEPT_PASSES :])
-        self.stopping_.hold(self.epoch_, self._trained())
-        if earlier.stream_ is not None:
-            earlier.stream_.load(self._trained(), self.optimizer_, self.average_)
-
     def pass_over(self, X: Any, y: Any, rows: Rows) -> None:
         """Train once on ``rows``, and keep in ``stream_`` where the training stands, which ``follow`` goes on from.
 
@@ -213,7 +202,7 @@ class Net(NeuralNet):
         return monitor(raw, loss, self.stopping_.active).double(), loss
 
     def _mean_loss(self, raw: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-        return self.criterion_(raw, target, weight / weight.sum(1, keepdim=True)).double().cpu()
+        return self.criterion_(raw, target, weight / weight.sum(1, keepdim=True)).cpu().double()
 
     def _settle(self, train: Rows) -> None:
         """Put the weights in place that each member shall have; those of the last epoch once their loss is known."""
@@ -357,6 +346,21 @@ class Net(NeuralNet):
         self.streams_.load_state_dict(earlier.streams_.state_dict())
         if earlier.course.solver == self.course.solver and earlier.optimizer_ is not None:
             self.optimizer_.load_state_dict(earlier.optimizer_.state_dict())
+
+    def follow(self, earlier: "Net") -> None:
+        """Go on where the passes of an earlier net ended, or from its weights if it was fitted otherwise.
+
+        ``history`` keeps the last ``KEPT_PASSES`` epochs, so that a stream does not fill the memory.
+        """
+        self.resume(earlier)
+        self.epoch_ = earlier.epoch_
+        self.history = History(list(earlier.history)[1 - KEPT_PASSES :])
+        self.stopping_.hold(self.epoch_, self._trained())
+        for _, callback in self.callbacks_:
+            if type(callback) is PrintLog:
+                callback.first_iteration_ = False  # the table goes on, without another head
+        if earlier.stream_ is not None:
+            earlier.stream_.load(self._trained(), self.optimizer_, self.average_)
 
     @property
     def _listening(self) -> bool:

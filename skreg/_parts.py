@@ -9,8 +9,9 @@ import torch
 from sklearn.utils import _safe_indexing
 from torch import Tensor
 
+from ._checks import layer_sizes
 from ._monitor import LossMonitor, Monitor, ScorerMonitor
-from ._precision import types_of
+from ._precision import best_types, types_of
 from ._rows import Rows
 from ._table import Table
 
@@ -38,11 +39,15 @@ class Place:
     products: torch.dtype
 
     @classmethod
-    def of(cls, device: str, precision: str, n_rows: int, batch_size: int | str) -> Self:
-        """The place of a fit of ``n_rows`` rows, "auto" resolved."""
-        place = _device(device)
-        rows = next(size for most, size in BATCH_SIZES if n_rows <= most) if batch_size == "auto" else int(batch_size)
-        return cls(place, rows, *types_of(precision, place, exact=n_rows <= rows))
+    def of(cls, estimator: Any, n_rows: int, known: tuple[int, torch.dtype] | None = None) -> Self:
+        """The place of an estimator's fit of ``n_rows`` rows; "auto" means the ``known`` rows of a step and type."""
+        place, rows = _device(estimator.device), estimator.batch_size
+        if rows == "auto":
+            rows = next(size for most, size in BATCH_SIZES if n_rows <= most) if known is None else known[0]
+        exact = n_rows <= rows and place.type != "mps"
+        dtype = known[1] if known is not None else torch.float64 if exact else torch.float32
+        widths = layer_sizes(estimator, estimator.hidden_layer_sizes)
+        return cls(place, rows, *types_of(estimator.precision, place, best_types(dtype, place, widths, rows)))
 
 
 def _device(name: str) -> torch.device:

@@ -12,24 +12,34 @@ PRECISIONS = ("bfloat16", "float32", "float64")
 FAST_WIDTH, FAST_ROWS = 512, 256
 _CPU_FLAGS = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
 
+Types = tuple[torch.dtype, torch.dtype]
 
-def types_of(precision: str, device: torch.device, exact: bool) -> tuple[torch.dtype, torch.dtype]:
-    """Type of tensors, and of the hidden layers' products in training.
 
-    Parameters
-    ----------
-    precision : str
-        "auto" or a name of ``PRECISIONS``.
-    device : torch.device
-        Where the fit runs.
-    exact : bool
-        What "auto" means: float64, else float32.
-    """
-    if precision == "float64" and device.type == "mps":
-        raise ValueError("precision='float64' cannot be used on the device 'mps', which has none. Leave 'auto'.")
+def types_of(precision: str, device: torch.device, auto: Types) -> Types:
+    """Type of tensors, and of the hidden layers' products in training; ``auto`` is what "auto" means."""
+    if precision == "auto":
+        return auto
     if precision == "bfloat16":
         return torch.float32, torch.bfloat16
-    if precision == "auto":
-        precision = "float64" if exact and device.type != "mps" else "float32"
+    if precision == "float64" and device.type == "mps":
+        raise ValueError("precision='float64' cannot be used on the device 'mps', which has none. Leave 'auto'.")
     dtype = getattr(torch, precision)
     return dtype, dtype
+
+
+def best_types(dtype: torch.dtype, device: torch.device, widths: Sequence[int], rows: int) -> Types:
+    """What "auto" means for hidden layers of ``widths``, steps of ``rows`` rows and tensors of ``dtype``.
+
+    ``benchmarks/precision.py`` measured it: a step in bfloat16 takes 0.3 to 0.5 of float32's time from 512 units and
+    256 rows on, where a processor has instructions for it, and may take longer below. GPUs were not measured.
+    """
+    wide = bool(widths) and min(widths) >= FAST_WIDTH and rows >= FAST_ROWS
+    fast = wide and dtype == torch.float32 and device.type == "cpu" and has_bfloat16(device)
+    return dtype, torch.bfloat16 if fast else dtype
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device has instructions for products in bfloat16; without them they are slower than in float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and any(getattr(torch.cpu, flag, bool)() for flag in _CPU_FLAGS)

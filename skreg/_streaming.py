@@ -1,17 +1,19 @@
 """A stream gives its rows part by part: each is trained on once, and what was learned of the first stays."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, Self
 
 import numpy as np
 import torch
+from sklearn.utils.multiclass import _check_partial_fit_first_call
 
 from . import schedules
 from ._base import RegularizedMLP
 from ._blueprint import Blueprint
 from ._course import Course
 from ._net import Net
-from ._parts import Part, Place, Split
+from ._parts import Place, Split
 from ._progress import FitProgress
 from ._stopping import judge
 from ._threads import torch_threads
@@ -39,15 +41,11 @@ class StreamingMLP(RegularizedMLP):
         return self
 
     def _stream_place(self, n_rows: int) -> Place:
-        """Device and precision; what "auto" leaves open goes by the first rows, and float32 by itself."""
-        precision, batch_size = self.precision, self.batch_size
+        """Device, precision and rows of a step: what "auto" leaves open goes by the first call, in float32."""
         if self._continues:
-            kept = self.net_.module_.inputs.dtype
-            batch_size = self.net_.batch_size if batch_size == "auto" else batch_size
-        else:
-            kept = torch.float32
-        precision = str(kept).removeprefix("torch.") if precision == "auto" else precision
-        return Place.of(self.device, precision, n_rows, batch_size)
+            return Place.of(self, n_rows, (self.net_.batch_size, self.net_.module_.inputs.dtype))
+        first = Place.of(self, n_rows)
+        return Place.of(self, n_rows, (first.batch_size, torch.float32))
 
     def _take(self, net: Net, hooks: list[Any]) -> None:
         """Have the net that was trained predict, if every member has weights that do."""
@@ -57,3 +55,16 @@ class StreamingMLP(RegularizedMLP):
         if bool(net.stopping_.best_epoch.all()):
             self.__dict__.update(self._fitted(net))
         judge(net.stopping_, self._against_divergence)
+
+
+def check_classes(class_weight: Any, classes: Any, known: np.ndarray | None) -> np.ndarray:
+    """All classes of a stream, which are ``known`` after the first call; in scikit-learn's sentences."""
+    if isinstance(class_weight, str):
+        raise ValueError(
+            f"class_weight={class_weight!r} is not supported for partial_fit, which does not know how often each class "
+            "will come. Use compute_class_weight('balanced', classes=classes, y=y) on a large enough sample, and give "
+            "the weights as a dict."
+        )
+    stand_in = SimpleNamespace(classes_=known)
+    _check_partial_fit_first_call(stand_in, classes)
+    return stand_in.classes_

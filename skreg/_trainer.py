@@ -97,4 +97,4 @@ class Trainer:
             if tell is not None:
                 tell("on_batch_end", batch=batch, training=True, y_pred=raw, loss=loss)
         self._solver.zero_grad()
-        return (total / n_steps).double().cpu()
+        return (total / n_steps).cpu().double()

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from numbers import Real
-from types import SimpleNamespace
 from typing import Any, Self
 
 import numpy as np
@@ -14,12 +13,11 @@ from sklearn.metrics import accuracy_score, get_scorer
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.multiclass import _check_partial_fit_first_call
 from torch import Generator, Tensor
 
 from ._checks import refuse
 from ._progress import with_callbacks
-from ._streaming import StreamingMLP
+from ._streaming import StreamingMLP, check_classes
 from ._targets import ClassTarget
 from .losses import BinaryLoss, ClassificationLoss, MulticlassLoss
 
@@ -116,8 +114,7 @@ class RegularizedMLPClassifier(ClassifierMixin, StreamingMLP):
         Learning rate at factor 1.
     batch_size : int or "auto", default="auto"
         Most rows of a step; the rows are dealt out evenly over the steps of an epoch. "auto" takes 64 for up to 1,024
-        rows, 128 up to 4,096, 256 up to 32,768, 512 up to 131,072, else 1,024. If all rows fit in one batch, the fit
-        is done in float64.
+        rows, 128 up to 4,096, 256 up to 32,768, 512 up to 131,072, else 1,024.
     max_iter : int, default=100
         Epochs.
     clip_norm : float or None, default=None
@@ -156,6 +153,11 @@ class RegularizedMLPClassifier(ClassifierMixin, StreamingMLP):
         with ``set_callbacks``.
     device : str, default="auto"
         "cpu", "cuda", "mps" or another of torch's; "auto" takes a GPU where there is one.
+    precision : {"auto", "bfloat16", "float32", "float64"}, default="auto"
+        Of training. "auto" is float64 if all rows fit in one batch, else float32; in float32, on a processor that has
+        instructions for bfloat16, it is that for hidden layers of 512 units and more and steps of 256 rows and more.
+        "bfloat16" is of the products of the hidden layers in training only: weights, norms, loss and predictions stay
+        in float32. Where "auto" takes it, results of wide networks agree less between processors.
     n_threads : int or None, default=1
         Threads of the matrix products. Another number gives other bits, so the default does not depend on the machine;
         raise it for wide networks and large tables. None leaves torch's setting alone.
@@ -171,11 +173,11 @@ class RegularizedMLPClassifier(ClassifierMixin, StreamingMLP):
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Their names, if X had names that are all strings.
     n_iter_ : int
-        Epochs run.
+        Epochs run, calls of ``partial_fit`` among them.
     best_iter_ : int
         Epoch whose weights were kept, from 1; over several members the mean, rounded.
     loss_curve_ : ndarray of shape (`n_iter_`,)
-        Mean training loss of each epoch, over the members that still trained.
+        Mean training loss of each epoch, over the members that still trained; in a stream of the last 1,000.
     validation_curve_ : ndarray of shape (`n_iter_`,) or None
         What early stopping watched, likewise: the loss, or the scorer's value with its own sign.
     oof_prediction_ : ndarray of shape (n_samples, ...)
@@ -352,22 +354,9 @@ class RegularizedMLPClassifier(ClassifierMixin, StreamingMLP):
         -------
         self : estimator
             The fitted estimator.
-
-        Raises
-        ------
-        ValueError, TypeError
-            For parameters and data that cannot be used, before any work; for a loss that is not finite in the first
-            call.
         """
-        if isinstance(self.class_weight, str):
-            raise ValueError(
-                f"class_weight={self.class_weight!r} is not supported for partial_fit, which does not know how often "
-                "each class will come. Use compute_class_weight('balanced', classes=classes, y=y) on a large enough "
-                "sample, and give the weights as a dict."
-            )
-        known = SimpleNamespace(classes_=self.classes_ if self._continues else None)
-        _check_partial_fit_first_call(known, classes)
-        return self._partial_fit(X, y, sample_weight, known.classes_)
+        known = check_classes(self.class_weight, classes, self.classes_ if self._continues else None)
+        return self._partial_fit(X, y, sample_weight, known)
 
     def predict(self, X: Any) -> np.ndarray:
         """Most probable class of each row.

@@ -115,8 +115,7 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
         Learning rate at factor 1.
     batch_size : int or "auto", default="auto"
         Most rows of a step; the rows are dealt out evenly over the steps of an epoch. "auto" takes 64 for up to 1,024
-        rows, 128 up to 4,096, 256 up to 32,768, 512 up to 131,072, else 1,024. If all rows fit in one batch, the fit
-        is done in float64.
+        rows, 128 up to 4,096, 256 up to 32,768, 512 up to 131,072, else 1,024.
     max_iter : int, default=100
         Epochs.
     clip_norm : float or None, default=None
@@ -152,6 +151,11 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
         with ``set_callbacks``.
     device : str, default="auto"
         "cpu", "cuda", "mps" or another of torch's; "auto" takes a GPU where there is one.
+    precision : {"auto", "bfloat16", "float32", "float64"}, default="auto"
+        Of training. "auto" is float64 if all rows fit in one batch, else float32; in float32, on a processor that has
+        instructions for bfloat16, it is that for hidden layers of 512 units and more and steps of 256 rows and more.
+        "bfloat16" is of the products of the hidden layers in training only: weights, norms, loss and predictions stay
+        in float32. Where "auto" takes it, results of wide networks agree less between processors.
     n_threads : int or None, default=1
         Threads of the matrix products. Another number gives other bits, so the default does not depend on the machine;
         raise it for wide networks and large tables. None leaves torch's setting alone.
@@ -163,11 +167,11 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Their names, if X had names that are all strings.
     n_iter_ : int
-        Epochs run.
+        Epochs run, calls of ``partial_fit`` among them.
     best_iter_ : int
         Epoch whose weights were kept, from 1; over several members the mean, rounded.
     loss_curve_ : ndarray of shape (`n_iter_`,)
-        Mean training loss of each epoch, over the members that still trained.
+        Mean training loss of each epoch, over the members that still trained; in a stream of the last 1,000.
     validation_curve_ : ndarray of shape (`n_iter_`,) or None
         What early stopping watched, likewise: the loss, or the scorer's value with its own sign.
     oof_prediction_ : ndarray of shape (n_samples, ...)
@@ -336,12 +340,6 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
         -------
         self : estimator
             The fitted estimator.
-
-        Raises
-        ------
-        ValueError, TypeError
-            For parameters and data that cannot be used, before any work; for a loss that is not finite in the first
-            call.
         """
         return self._partial_fit(X, y, sample_weight)
 

@@ -24,6 +24,7 @@ FLOORS = [
     ["_version"],
     ["_checks"],
     [
+        "_precision",
         "_random",
         "_threads",
         "activations",
@@ -50,9 +51,10 @@ FLOORS = [
     ],
     ["_augmenting", "_module"],
     ["_blueprint", "_course", "_parameters", "_parts", "_progress", "callbacks"],
-    ["_trainer"],
+    ["_snapshot", "_trainer"],
     ["_net"],
     ["_base"],
+    ["_streaming"],
     ["classifier", "regressor"],
     ["__init__"],
 ]
@@ -216,7 +218,7 @@ def test_both_docstrings_say_the_same_of_a_parameter():
 
 
 @pytest.mark.parametrize("Estimator", BOTH)
-@pytest.mark.parametrize("name", ["activation", "augmentation", "init", "learning_rate", "loss", "solver"])
+@pytest.mark.parametrize("name", ["activation", "augmentation", "init", "learning_rate", "loss", "precision", "solver"])
 def test_the_documented_choices_are_the_accepted_ones(Estimator, name):
     kind, _ = documented(Estimator)[name]
     (accepted,) = [rule.options for rule in Estimator._parameter_constraints[name] if hasattr(rule, "options")]
