@@ -30,8 +30,9 @@ def types_of(precision: str, device: torch.device, auto: Types) -> Types:
 def best_types(dtype: torch.dtype, device: torch.device, widths: Sequence[int], rows: int) -> Types:
     """What "auto" means for hidden layers of ``widths``, steps of ``rows`` rows and tensors of ``dtype``.
 
-    ``benchmarks/precision.py`` measured it: a step in bfloat16 takes 0.3 to 0.5 of float32's time from 512 units and
-    256 rows on, where a processor has instructions for it, and may take longer below. GPUs were not measured.
+    Measured, where a processor has instructions for it: a fit in bfloat16 takes 0.5 to 0.6 of float32's time from 512
+    units and 256 rows on, without loss of accuracy; small steps may take longer (``benchmarks/precision.py``). GPUs
+    were not measured.
     """
     wide = bool(widths) and min(widths) >= FAST_WIDTH and rows >= FAST_ROWS
     fast = wide and dtype == torch.float32 and device.type == "cpu" and has_bfloat16(device)
