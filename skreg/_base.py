@@ -86,7 +86,7 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
         check_callbacks(self.callbacks)
         blueprint, course = Blueprint.of(self), Course.of(self)
         source = Source.of(self, blueprint)
-        train = self._check_rows(X, y, sample_weight, source)
+        train = self._check_rows(X, y, sample_weight, source, self.warm_start)
         held_out = self._check_held_out(X_val, y_val, sample_weight_val)
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         progress = FitProgress(self, X, y, metadata, self.max_iter, lambda net: self._fitted(net.snapshot()))
@@ -126,11 +126,13 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
 
     @property
     def _continues(self) -> bool:
-        """Whether this fit goes on from an earlier one."""
-        return self.warm_start and hasattr(self, "net_")
+        """Whether this fit goes on from an earlier one, which ``_check_rows`` forgets otherwise."""
+        return hasattr(self, "net_")
 
-    def _check_rows(self, X: Any, y: Any, weight: Any, source: Source | None) -> Part:
-        """The training rows, and what the encoders learn from them; in a warm start those stay as learned.
+    def _check_rows(
+        self, X: Any, y: Any, weight: Any, source: Source | None, may_continue: bool, *classes: Any
+    ) -> Part:
+        """The training rows, and what the encoders learn from them; where a fit goes on those stay as learned.
 
         The encoder of the columns is the source's where there is one.
         """
@@ -139,7 +141,7 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
         X, y = check_table(X), self._target_encoder.check(y)
         check_consistent_length(X, y)
         weight = check_weights(weight, X)
-        continues = self._continues
+        continues = may_continue and self._continues
         if not continues:
             self._forget()
         X = validate_data(self, X, reset=not continues, skip_check_array=True)
@@ -150,12 +152,15 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
             X, y, weight = _safe_indexing(X, kept), y[kept], weight[kept]
         if not continues:
             self.seed_ = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-            self.target_encoder_ = self._target_encoder.of(self).fit(y)
+            self.target_encoder_ = self._target_encoder.of(self).fit(y, *classes)
             fresh = TableEncoder(self.categorical_features)
             self.encoder_ = fresh.fit(X, weight) if source is None else source.encoder(self)
         table, target = self.encoder_.transform(X), self.target_encoder_.transform(y)
         self._learn_costs(y, weight)
-        return Part(X, y, table, target, weight, self._cost(y, weight), kept, n_given)
+        cost = self._cost(y, weight)
+        if not continues:
+            self._weight_unit = 1.0 if cost is None else float(cost.mean())
+        return Part(X, y, table, target, weight, cost, kept, n_given)
 
     def _forget(self) -> None:
         """Let go of an earlier fit, so that one that fails leaves nothing half new."""
@@ -181,7 +186,7 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
     def _split(self, train: Part, held_out: Part | None) -> Split:
         """Give each member its rows: all of them, or all but its own fold."""
         n, members = len(train), self.n_members
-        place = Place.of(self.device, n, self.batch_size, whole=self.solver == "lbfgs")
+        place = Place.of(self, n)
         everyone = [np.arange(n)] * members
         n_folds = min(max(members, round(1 / self.validation_fraction)), n)
         if held_out is not None:
@@ -229,6 +234,7 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
             verbose=int(self.verbose),
             device=str(split.place.device),
         ).initialize()
+        net.module_.multiply_in(split.place.products)
         if self._continues:
             self._resume(net)
         return net
@@ -269,10 +275,14 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
             net.finish(hooks, self.warm_start)
             if bool(net.stopping_.best_epoch.all()):
                 self.__dict__.update(self._fitted(net))
-        judge(
-            net.stopping_,
+        judge(net.stopping_, self._against_divergence)
+
+    @property
+    def _against_divergence(self) -> str:
+        """What helps."""
+        return (
             f"Lower learning_rate_init (now {self.learning_rate_init}), set clip_norm=1.0, or scale the numbers "
-            f"(numeric_scaling={self.numeric_scaling!r}).",
+            f"(numeric_scaling={self.numeric_scaling!r})."
         )
 
     def _resume(self, net: Net) -> None:

@@ -11,8 +11,11 @@ COLUMN_MULTIPLE = 16
 Draw = Callable[[int, int, Generator], Tensor]
 
 
-def affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """``(members, rows, fan_in)`` to ``(members, rows, fan_out)``."""
+def affine(x: Tensor, weight: Tensor, bias: Tensor | None, products: torch.dtype | None = None) -> Tensor:
+    """``(members, rows, fan_in)`` to ``(members, rows, fan_out)``, the product in another type if one is given."""
+    if products is not None:
+        product = torch.bmm(x.to(products), weight.to(products)).to(x.dtype)
+        return product if bias is None else bias + product
     return torch.bmm(x, weight) if bias is None else torch.baddbmm(bias, x, weight)
 
 
@@ -47,6 +50,7 @@ class Linear(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(members, fan_in, fan_out, dtype=dtype))
         self.bias = nn.Parameter(torch.zeros(members, 1, fan_out, dtype=dtype)) if biased else None
+        self.products: torch.dtype | None = None  # of the products in training, if another one
 
     def draw(self, init: Draw, generators: Sequence[Generator]) -> None:
         """Draw the weights of each member from its generator; biases start at 0."""
@@ -56,7 +60,7 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(members, rows, fan_in)`` to ``(members, rows, fan_out)``."""
-        return affine(x, self.weight, self.bias)
+        return affine(x, self.weight, self.bias, self.products)
 
     def predict(self, x: Tensor) -> Tensor:
         """The same, a row's bits not depending on the rows beside it."""

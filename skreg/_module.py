@@ -147,6 +147,11 @@ class Network(nn.Module):
         first, *others = [[linear.weight] for linear in self.linears]
         return [[*embedded, *numeric, *first], *others]
 
+    def multiply_in(self, dtype: torch.dtype) -> None:
+        """Do the products of the hidden layers in ``dtype`` in training; those of the head are few, and stay."""
+        for linear in self.linears[:-1]:
+            linear.products = None if dtype == linear.weight.dtype else dtype
+
     def known_statistics(self, dtype: torch.dtype) -> tuple[Inputs, tuple[np.ndarray, np.ndarray] | None]:
         """A copy of the inputs for another network, and the statistics of the target."""
         inputs = copy.deepcopy(self.inputs)

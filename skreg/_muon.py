@@ -31,6 +31,7 @@ class Muon(FirstOrder):
         super().__init__(groups)
         self._hidden = [group for group in groups if group.matrices]
         self._adam = Adam([group for group in groups if not group.matrices], beta2)
+        self.means, self.squares, self.count = self._adam.means, self._adam.squares, self._adam.count
         self.momenta = [torch.zeros_like(p, requires_grad=False) for group in self._hidden for p in group.parameters]
 
     def update(self, lr: Rate) -> None:
@@ -51,13 +52,7 @@ class Muon(FirstOrder):
 
     def state_dict(self) -> dict[str, Any]:
         """The momenta, and AdamW's moments."""
-        return {"momenta": self.momenta, "adam": self._adam.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from ``state``."""
-        self._adam.load_state_dict(state["adam"])
-        for momentum, known in zip(self.momenta, state["momenta"], strict=True):
-            momentum.copy_(known)
+        return {**self._adam.state_dict(), "momenta": self.momenta}
 
 
 def orthogonal(matrices: Tensor) -> Tensor:

@@ -26,9 +26,11 @@ from ._optimizers import FirstOrder, Rate
 from ._plateau import Plateau
 from ._random import Streams
 from ._rows import Batch, Blocks, Rows
+from ._snapshot import Snapshot
 from ._stopping import Stopping
 from ._trainer import Trainer
 
+KEPT_PASSES = 1000
 PREDICT_ROWS = 4096
 PREPARED_ELEMENTS = 1 << 23
 ROW_MULTIPLE = 32
@@ -94,6 +96,7 @@ class Net(NeuralNet):
         self.plateau_ = None if wait is None else Plateau(members, wait, self.min_delta)
         self.streams_ = Streams(self.seeds)
         self.average_ = WeightAverage(self._trained(), decay) if (decay := self.course.ema_decay) else None
+        self.stream_: Snapshot | None = None
         self.epoch_ = 0
         self.watched_: str | None = None
         self.stop_training_ = False
@@ -120,6 +123,24 @@ class Net(NeuralNet):
             self._settle(fit_params["train"])
             self.notify("on_train_end", X=X, y=y)
         return self
+
+    def pass_over(self, X: Any, y: Any, rows: Rows) -> None:
+        """Train once on ``rows``, and keep in ``stream_`` where the training stands, which ``follow`` goes on from.
+
+        With an average the weights put in place are not those that training goes on from. A member that diverges is
+        left as it was before.
+        """
+        before = self._snapshot_of_training()
+        self.notify("on_train_begin", X=X, y=y)
+        self.fit_loop(X, y, self.epoch_ + 1, train=rows)
+        after = self._snapshot_of_training()
+        self._settle(rows)
+        after.undo(before, self.stopping_.diverged)
+        self.stream_ = after
+        self.notify("on_train_end", X=X, y=y)
+
+    def _snapshot_of_training(self) -> Snapshot:
+        return Snapshot(self._trained(), self.optimizer_, self.average_)
 
     def fit_loop(
         self,
@@ -180,6 +201,11 @@ class Net(NeuralNet):
             return self.lr
         return self.plateau_.rate(self.lr, self.stopping_.active, self.module_.head.weight)
 
+    def on_epoch_begin(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
+        """Begin a row of ``history``, numbered by the epoch, which is not its place where earlier ones were dropped."""
+        super().on_epoch_begin(net, dataset_train=dataset_train, dataset_valid=dataset_valid, **kwargs)
+        self.history.record("epoch", self.epoch_ + 1)
+
     def _averaged(self) -> AbstractContextManager[None]:
         """The averaged weights in the place of the last ones, where there is an average."""
         return nullcontext() if self.average_ is None else self.average_.in_place()
@@ -191,7 +217,7 @@ class Net(NeuralNet):
         return monitor(raw, loss, self.stopping_.active).double(), loss
 
     def _mean_loss(self, raw: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-        return self.criterion_(raw, target, weight / weight.sum(1, keepdim=True)).double().cpu()
+        return self.criterion_(raw, target, weight / weight.sum(1, keepdim=True)).cpu().double()
 
     def _settle(self, train: Rows) -> None:
         """Put the weights in place that each member shall have; those of the last epoch once their loss is known."""
@@ -355,6 +381,22 @@ class Net(NeuralNet):
         same = earlier.optimizer_ is not None and earlier.updated_ == self.updated_
         if same and isinstance(self.optimizer_, FirstOrder):
             self.optimizer_.load_state_dict(earlier.optimizer_.state_dict())
+
+    def follow(self, earlier: "Net") -> None:
+        """Go on where the passes of an earlier net ended, or from its weights if it was fitted otherwise.
+
+        ``history`` keeps the last ``KEPT_PASSES`` epochs, so that a stream does not fill the memory.
+        """
+        self.resume(earlier)
+        self.epoch_ = earlier.epoch_
+        self.history = History(list(earlier.history)[1 - KEPT_PASSES :])
+        self.stopping_.hold(self.epoch_, self._trained())
+        for _, callback in self.callbacks_:
+            if type(callback) is PrintLog:
+                callback.first_iteration_ = False  # the table goes on, without another head
+        if earlier.stream_ is not None:
+            optimizer = self.optimizer_ if earlier.updated_ == self.updated_ else None
+            earlier.stream_.load(self._trained(), optimizer, self.average_)
 
     @property
     def _listening(self) -> bool:

@@ -100,7 +100,8 @@ class Optimizer(ABC):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from ``state``."""
         for name, values in state.items():
-            torch._foreach_copy_(getattr(self, name), values)
+            for tensor, known in zip(getattr(self, name), values, strict=True):
+                tensor.copy_(known)
 
 
 class FirstOrder(Optimizer):

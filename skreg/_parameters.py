@@ -8,6 +8,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from . import activations, augmentations, embeddings, initializers, schedules
 from ._plateau import ADAPTIVE
+from ._precision import PRECISIONS
 from ._solvers import SOLVERS
 
 CONSTRAINTS: dict[str, list[Any] | str] = {
@@ -52,5 +53,6 @@ CONSTRAINTS: dict[str, list[Any] | str] = {
     "verbose": ["verbose"],
     "callbacks": [list, tuple, None],
     "device": [str],
+    "precision": [StrOptions({"auto", *PRECISIONS})],
     "n_threads": [Interval(Integral, 1, None, closed="left"), None],
 }

@@ -9,11 +9,16 @@ import torch
 from sklearn.utils import _safe_indexing
 from torch import Tensor
 
+from ._checks import layer_sizes
 from ._monitor import LossMonitor, Monitor, ScorerMonitor
+from ._precision import best_types, types_of
 from ._rows import Rows
 from ._table import Table
 
 BATCH_SIZES = ((1024, 64), (4096, 128), (32_768, 256), (131_072, 512), (np.inf, 1024))
+
+WHOLE = "lbfgs"
+"""The solver that takes all rows at once."""
 
 
 @dataclass(frozen=True)
@@ -26,22 +31,31 @@ class Place:
         Where the fit runs.
     batch_size : int
         Most rows of a step.
-    dtype : torch.dtype
-        float64 where all rows make one batch, so that gradient descent is exact there, else float32.
+    dtype, products : torch.dtype
+        Of tensors, and of the hidden layers' products in training. By itself float64 where all rows make one batch, so
+        that gradient descent is exact there, else float32.
     """
 
     device: torch.device
     batch_size: int
     dtype: torch.dtype
+    products: torch.dtype
 
     @classmethod
-    def of(cls, device: str, n_rows: int, batch_size: int | str, whole: bool = False) -> Self:
-        """The place of a fit of ``n_rows`` rows, "auto" resolved: to all of them, if the solver takes the ``whole``."""
-        place = _device(device)
-        usual = n_rows if whole else next(size for most, size in BATCH_SIZES if n_rows <= most)
-        rows = usual if batch_size == "auto" else int(batch_size)
+    def of(cls, estimator: Any, n_rows: int, known: tuple[int, torch.dtype] | None = None) -> Self:
+        """The place of an estimator's fit of ``n_rows`` rows.
+
+        "auto" means the ``known`` rows of a step and type, and all rows if the solver takes the whole.
+        """
+        place, rows = _device(estimator.device), estimator.batch_size
+        if rows == "auto" and estimator.solver == WHOLE:
+            rows = n_rows
+        elif rows == "auto":
+            rows = next(size for most, size in BATCH_SIZES if n_rows <= most) if known is None else known[0]
         exact = n_rows <= rows and place.type != "mps"
-        return cls(place, rows, torch.float64 if exact else torch.float32)
+        dtype = known[1] if known is not None else torch.float64 if exact else torch.float32
+        widths = layer_sizes(estimator, estimator.hidden_layer_sizes)
+        return cls(place, rows, *types_of(estimator.precision, place, best_types(dtype, place, widths, rows)))
 
 
 def _device(name: str) -> torch.device:
@@ -87,10 +101,10 @@ class Part:
     def __len__(self) -> int:
         return len(self.y)
 
-    def rows(self, index: list[np.ndarray], place: Place) -> Rows:
-        """Tensors of these rows, ``index[m]`` of them for member m."""
+    def rows(self, index: list[np.ndarray], place: Place, unit: float | None = None) -> Rows:
+        """Tensors of these rows, ``index[m]`` of them for member m; see ``Rows`` for the unit of weights."""
         table = self.table
-        return Rows(table.numbers, table.levels, self.target, index, self.cost, place.dtype, place.device)
+        return Rows(table.numbers, table.levels, self.target, index, self.cost, place.dtype, place.device, unit)
 
     def member_weights(self, index: list[np.ndarray]) -> np.ndarray:
         """Weight ``(members, rows)`` of each row in a member's statistics, 0 where it does not train on it."""

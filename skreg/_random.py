@@ -64,6 +64,12 @@ def _normal_pool(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     return torch.special.ndtri(_uniform_pool(size, dtype, device).clamp(tail, 1 - torch.finfo(torch.float32).eps))
 
 
+@lru_cache(maxsize=4)
+def _mask_pool(rate: float, scale: float, size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The uniform pool as what dropout multiplies by: 0 below ``rate``, else ``scale``; kept for the next fit."""
+    return (_uniform_pool(size, dtype, device) >= rate).to(dtype) * scale
+
+
 class Windows:
     """Random numbers of the steps: windows of the constant pools, which begin where each member's stream says.
 
@@ -150,5 +156,6 @@ class Noise:
 
     def _mask(self, rate: float, scale: float) -> Tensor:
         if (rate, scale) not in self._masks:
-            self._masks[rate, scale] = (self._pool >= rate).to(self._pool.dtype) * scale
+            pool = self._pool
+            self._masks[rate, scale] = _mask_pool(rate, scale, pool.numel(), pool.dtype, pool.device)
         return self._masks[rate, scale]

@@ -39,6 +39,8 @@ class Rows:
         Weight of each row; each member's are scaled once to mean 1.
     dtype, device : torch.dtype, torch.device
         Of the weights and of float targets.
+    unit : float or None
+        The weight that counts as 1 instead of the mean.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Rows:
         weight: np.ndarray | None,
         dtype: torch.dtype,
         device: torch.device,
+        unit: float | None = None,
     ) -> None:
         self.device, self.dtype = device, dtype
         self._numbers: Any = numbers if sparse.issparse(numbers) else as_tensor(numbers, device)
@@ -57,8 +60,8 @@ class Rows:
         self._target = as_tensor(target, device)
         self.lengths = [len(rows) for rows in index]
         self.index = _padded(index, torch.int64)
-        weights = [np.ones(len(rows)) if weight is None else weight[rows] / weight[rows].mean() for rows in index]
-        self._weight = _padded(weights, dtype)
+        given = [np.ones(len(rows)) if weight is None else weight[rows] for rows in index]
+        self._weight = _padded([own / (own.mean() if unit is None else unit) for own in given], dtype)
 
     def __len__(self) -> int:
         return max(self.lengths)

@@ -7,7 +7,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
-Snapshot = list[Tensor]
+Tensors = list[Tensor]
 
 
 class Stopping:
@@ -34,11 +34,11 @@ class Stopping:
         self.waited = torch.zeros(n_members, dtype=torch.int64)
         self.active = torch.ones(n_members, dtype=torch.bool)
         self.diverged = torch.zeros(n_members, dtype=torch.bool)
-        self.kept: Snapshot | None = None
-        self.pending: Snapshot | None = None
+        self.kept: Tensors | None = None
+        self.pending: Tensors | None = None
         self.pending_epoch = 0
 
-    def update(self, epoch: int, score: Tensor | None, finite: Tensor, weights: Snapshot) -> None:
+    def update(self, epoch: int, score: Tensor | None, finite: Tensor, weights: Tensors) -> None:
         """Look at an epoch.
 
         Parameters
@@ -74,7 +74,12 @@ class Stopping:
             self._keep(self.pending, good)
             self.pending = None
 
-    def _keep(self, weights: Snapshot, members: Tensor) -> None:
+    def hold(self, epoch: int, weights: Tensors) -> None:
+        """Keep ``weights`` as those of an earlier ``epoch``: what a member that diverges goes back to."""
+        self.best_epoch[:] = epoch
+        self._keep(weights, self.active)
+
+    def _keep(self, weights: Tensors, members: Tensor) -> None:
         if self.kept is None:
             self.kept = [w.detach().clone() for w in weights]
         elif bool(members.all()):
@@ -85,7 +90,7 @@ class Stopping:
                 kept[chosen] = weight.detach()[chosen]
 
     @torch.no_grad()
-    def restore(self, weights: Snapshot) -> None:
+    def restore(self, weights: Tensors) -> None:
         """Put the kept weights back."""
         if self.kept is not None:
             torch._foreach_copy_(list(weights), self.kept)

@@ -36,12 +36,25 @@ class ClassTarget:
         """The encoder for an estimator, whose loss does not change it."""
         return cls()
 
-    def fit(self, y: np.ndarray) -> "ClassTarget":
-        """Learn the classes of ``y``, as ``check`` returns it."""
+    def fit(self, y: np.ndarray, classes: np.ndarray | None = None) -> "ClassTarget":
+        """Learn the classes of ``y``, as ``check`` returns it, or take those named.
+
+        Parameters
+        ----------
+        y : ndarray of shape (rows,) or (rows, labels)
+            The target.
+        classes : ndarray or None
+            All classes, also those that ``y`` lacks.
+        """
         if y.ndim == 2:
+            if classes is not None and not np.array_equal(classes, np.arange(y.shape[1])):
+                raise ValueError(
+                    f"`classes={classes.tolist()!r}` does not fit y, which has {y.shape[1]} labels a row: of several "
+                    f"labels at once the classes are their column numbers, range({y.shape[1]})."
+                )
             self.kind_, self.classes_, self.n_raw_ = "multilabel", np.arange(y.shape[1]), y.shape[1]
             return self
-        self.classes_ = np.unique(y)
+        self.classes_ = np.unique(y if classes is None else classes)
         n_classes = len(self.classes_)
         if n_classes < 2:
             raise ValueError(
@@ -68,9 +81,14 @@ class ClassTarget:
             if y.ndim != 2 or y.shape[1] != self.n_raw_:
                 raise ValueError(f"y has shape {y.shape}; the estimator was fitted with {self.n_raw_} labels a row.")
             return y
+        if y.ndim != 1:
+            raise ValueError(f"y has shape {y.shape}; the estimator was fitted with one class a row.")
         codes = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
         if (unknown := np.unique(y[self.classes_[codes] != y])).size:
-            raise ValueError(f"y contains classes that the training rows do not have: {listed(unknown.tolist())}.")
+            raise ValueError(
+                "y contains classes that the training rows do not have: "
+                f"{listed(unknown.tolist())}. Of a stream, `classes` names all of them at the first call."
+            )
         return codes if self.kind_ == "multiclass" else codes[:, None].astype(np.float64)
 
     def strata(self, y: np.ndarray) -> np.ndarray:

@@ -93,7 +93,7 @@ class Trainer:
             if tell is not None:
                 tell("on_batch_end", batch=batch, training=True, y_pred=raw, loss=loss)
         self._solver.zero_grad()
-        return (total / n_steps).double().cpu()
+        return (total / n_steps).cpu().double()
 
     def _step(self, lr: Rate, batch: Batch, mix: Mix | None, tell: Tell | None) -> tuple[Tensor, Tensor]:
         """Train on a batch, and give the raw output and the losses before it."""

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from numbers import Real
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from scipy.special import logit
-from sklearn.base import ClassifierMixin
+from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import accuracy_score, get_scorer
 from sklearn.utils import Tags
@@ -16,8 +16,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 from torch import Generator, Tensor
 
-from ._base import RegularizedMLP
 from ._checks import refuse
+from ._progress import with_callbacks
+from ._streaming import StreamingMLP, check_classes
 from ._targets import ClassTarget
 from .losses import BinaryLoss, ClassificationLoss, MulticlassLoss
 
@@ -26,7 +27,7 @@ __all__ = ["RegularizedMLPClassifier"]
 _AUTO_SMOOTHING = 0.1
 
 
-class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
+class RegularizedMLPClassifier(ClassifierMixin, StreamingMLP):
     """Regularised neural network for classifying the rows of a table.
 
     Takes arrays, data frames with categories and missing values, and sparse matrices. Two classes, several, or several
@@ -126,7 +127,6 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
     batch_size : int or "auto", default="auto"
         Most rows of a step; the rows are dealt out evenly over the steps of an epoch. "auto" takes 64 for up to 1,024
         rows, 128 up to 4,096, 256 up to 32,768, 512 up to 131,072, else 1,024, and all rows under ``solver="lbfgs"``.
-        If all rows fit in one batch, the fit is done in float64.
     max_iter : int, default=100
         Epochs.
     clip_norm : float or None, default=None
@@ -179,6 +179,11 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         with ``set_callbacks``.
     device : str, default="auto"
         "cpu", "cuda", "mps" or another of torch's; "auto" takes a GPU where there is one.
+    precision : {"auto", "bfloat16", "float32", "float64"}, default="auto"
+        Of training. "auto" is float64 if all rows fit in one batch, else float32; in float32, on a processor that has
+        instructions for bfloat16, it is that for hidden layers of 512 units and more and steps of 256 rows and more.
+        "bfloat16" is of the products of the hidden layers in training only: weights, norms, loss and predictions stay
+        in float32. Where "auto" takes it, results of wide networks agree less between processors.
     n_threads : int or None, default=1
         Threads of the matrix products. Another number gives other bits, so the default does not depend on the machine;
         raise it for wide networks and large tables. None leaves torch's setting alone.
@@ -194,11 +199,11 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Their names, if X had names that are all strings.
     n_iter_ : int
-        Epochs run.
+        Epochs run, calls of ``partial_fit`` among them.
     best_iter_ : int
         Epoch whose weights were kept, from 1; over several members the mean, rounded.
     loss_curve_ : ndarray of shape (`n_iter_`,)
-        Mean training loss of each epoch, over the members that still trained.
+        Mean training loss of each epoch, over the members that still trained; in a stream of the last 1,000.
     validation_curve_ : ndarray of shape (`n_iter_`,) or None
         What early stopping watched, likewise: the loss, or the scorer's value with its own sign.
     oof_prediction_ : ndarray of shape (n_samples, ...)
@@ -256,7 +261,7 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
     """
 
     _parameter_constraints = {
-        **RegularizedMLP._parameter_constraints,
+        **StreamingMLP._parameter_constraints,
         "loss": [StrOptions(set(ClassificationLoss.registered()))],
         "label_smoothing": [Interval(Real, 0, 1, closed="left"), StrOptions({"auto"})],
         "class_weight": [StrOptions({"balanced"}), dict, None],
@@ -310,6 +315,7 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         verbose: int = 0,
         callbacks: Sequence[Any] | None = None,
         device: str = "auto",
+        precision: str = "auto",
         n_threads: int | None = 1,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -356,12 +362,42 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         self.verbose = verbose
         self.callbacks = callbacks
         self.device = device
+        self.precision = precision
         self.n_threads = n_threads
 
     @property
     def classes_(self) -> np.ndarray:
         """The labels, sorted."""
         return self._known_target().classes_
+
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+        """Learn from the rows of a stream, one pass at the constant rate ``learning_rate_init``.
+
+        The first call learns encoders and statistics from its rows, which should be many and mixed; later calls keep
+        them, as they are kept after ``fit``, from which a call goes on. All members train on all rows. Optimiser,
+        shuffles and averages go on from call to call; ``learning_rate``, ``max_iter`` and early stopping do not apply.
+        ``loss_curve_`` is that of the last 1,000 calls. A member that diverges in a call has not seen its rows.
+
+        Parameters
+        ----------
+        X : {array-like, data frame, sparse matrix} of shape (n_samples, n_features)
+            As in ``fit``; levels that the first call did not see are unknown.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            As in ``fit``.
+        classes : array-like of shape (n_classes,), default=None
+            All classes that the stream has; of several labels at once their column numbers. Needed in the first call.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row, at least 0. The mean of the first call's counts as 1 in all calls.
+
+        Returns
+        -------
+        self : estimator
+            The fitted estimator.
+        """
+        known = check_classes(self.class_weight, classes, self.classes_ if self._continues else None)
+        return self._partial_fit(X, y, sample_weight, known)
 
     def predict(self, X: Any) -> np.ndarray:
         """Most probable class of each row.

@@ -3,26 +3,27 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from numbers import Real
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
-from sklearn.base import RegressorMixin
+from sklearn.base import RegressorMixin, _fit_context
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import r2_score
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Generator, Tensor
 
-from ._base import RegularizedMLP
 from ._checks import quantile_list
 from ._encoding import mean_statistics, quantile_statistics, target_statistics
+from ._progress import with_callbacks
+from ._streaming import StreamingMLP
 from ._targets import NumberTarget
 from .losses import Loss, PinballLoss, RegressionLoss
 
 __all__ = ["RegularizedMLPRegressor"]
 
 
-class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
+class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
     """Regularised neural network for predicting numbers from the rows of a table.
 
     Takes arrays, data frames with categories and missing values, and sparse matrices. One number for each row, or
@@ -127,7 +128,6 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
     batch_size : int or "auto", default="auto"
         Most rows of a step; the rows are dealt out evenly over the steps of an epoch. "auto" takes 64 for up to 1,024
         rows, 128 up to 4,096, 256 up to 32,768, 512 up to 131,072, else 1,024, and all rows under ``solver="lbfgs"``.
-        If all rows fit in one batch, the fit is done in float64.
     max_iter : int, default=100
         Epochs.
     clip_norm : float or None, default=None
@@ -177,6 +177,11 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         with ``set_callbacks``.
     device : str, default="auto"
         "cpu", "cuda", "mps" or another of torch's; "auto" takes a GPU where there is one.
+    precision : {"auto", "bfloat16", "float32", "float64"}, default="auto"
+        Of training. "auto" is float64 if all rows fit in one batch, else float32; in float32, on a processor that has
+        instructions for bfloat16, it is that for hidden layers of 512 units and more and steps of 256 rows and more.
+        "bfloat16" is of the products of the hidden layers in training only: weights, norms, loss and predictions stay
+        in float32. Where "auto" takes it, results of wide networks agree less between processors.
     n_threads : int or None, default=1
         Threads of the matrix products. Another number gives other bits, so the default does not depend on the machine;
         raise it for wide networks and large tables. None leaves torch's setting alone.
@@ -188,11 +193,11 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Their names, if X had names that are all strings.
     n_iter_ : int
-        Epochs run.
+        Epochs run, calls of ``partial_fit`` among them.
     best_iter_ : int
         Epoch whose weights were kept, from 1; over several members the mean, rounded.
     loss_curve_ : ndarray of shape (`n_iter_`,)
-        Mean training loss of each epoch, over the members that still trained.
+        Mean training loss of each epoch, over the members that still trained; in a stream of the last 1,000.
     validation_curve_ : ndarray of shape (`n_iter_`,) or None
         What early stopping watched, likewise: the loss, or the scorer's value with its own sign.
     oof_prediction_ : ndarray of shape (n_samples, ...)
@@ -252,7 +257,7 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
     """
 
     _parameter_constraints = {
-        **RegularizedMLP._parameter_constraints,
+        **StreamingMLP._parameter_constraints,
         "loss": [StrOptions(set(RegressionLoss.registered()))],
         "quantile": [Interval(Real, 0, 1, closed="neither"), "array-like"],
     }
@@ -304,6 +309,7 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         verbose: int = 0,
         callbacks: Sequence[Any] | None = None,
         device: str = "auto",
+        precision: str = "auto",
         n_threads: int | None = 1,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -349,7 +355,34 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         self.verbose = verbose
         self.callbacks = callbacks
         self.device = device
+        self.precision = precision
         self.n_threads = n_threads
+
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Learn from the rows of a stream, one pass at the constant rate ``learning_rate_init``.
+
+        The first call learns encoders and statistics from its rows, which should be many and mixed; later calls keep
+        them, as they are kept after ``fit``, from which a call goes on. All members train on all rows. Optimiser,
+        shuffles and averages go on from call to call; ``learning_rate``, ``max_iter`` and early stopping do not apply.
+        ``loss_curve_`` is that of the last 1,000 calls. A member that diverges in a call has not seen its rows.
+
+        Parameters
+        ----------
+        X : {array-like, data frame, sparse matrix} of shape (n_samples, n_features)
+            As in ``fit``; levels that the first call did not see are unknown.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            As in ``fit``.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row, at least 0. The mean of the first call's counts as 1 in all calls.
+
+        Returns
+        -------
+        self : estimator
+            The fitted estimator.
+        """
+        return self._partial_fit(X, y, sample_weight)
 
     def predict(self, X: Any) -> np.ndarray:
         """Number, or numbers, of each row: the mean over the members.

@@ -25,6 +25,7 @@ FLOORS = [
     ["_checks"],
     [
         "_optimizers",
+        "_precision",
         "_random",
         "_threads",
         "activations",
@@ -54,9 +55,10 @@ FLOORS = [
     ["_adapters", "_augmenting", "_solvers"],
     ["_module"],
     ["_blueprint", "_course", "_parameters", "_parts", "_progress", "callbacks"],
-    ["_trainer", "_transfer"],
+    ["_snapshot", "_trainer", "_transfer"],
     ["_net"],
     ["_base"],
+    ["_streaming"],
     ["classifier", "regressor"],
     ["__init__"],
 ]
@@ -220,7 +222,7 @@ def test_both_docstrings_say_the_same_of_a_parameter():
 
 
 @pytest.mark.parametrize("Estimator", BOTH)
-@pytest.mark.parametrize("name", ["activation", "augmentation", "init", "learning_rate", "loss", "solver"])
+@pytest.mark.parametrize("name", ["activation", "augmentation", "init", "learning_rate", "loss", "precision", "solver"])
 def test_the_documented_choices_are_the_accepted_ones(Estimator, name):
     kind, _ = documented(Estimator)[name]
     (accepted,) = [rule.options for rule in Estimator._parameter_constraints[name] if hasattr(rule, "options")]

@@ -96,6 +96,7 @@ BAD_VALUES = {
     "verbose": (-1, "loud"),
     "callbacks": ("all", 3),
     "device": (0, None),
+    "precision": ("float16", 32, None),
     "n_threads": (0, 1.5),
 }
 

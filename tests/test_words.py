@@ -88,6 +88,23 @@ def test_an_example_runs_within_two_minutes(example, tmp_path):
     assert re.search(r"\b0\.\d+", done.stdout), "it prints scores"
 
 
+def test_the_stream_of_a_parquet_file_runs_in_less_memory_than_its_table_takes(tmp_path):
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / "stream_parquet.py")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    as_table = int(re.search(r"as a table (\d+) MB", done.stdout).group(1))
+    accuracy, baseline = map(float, re.search(r"file: (0\.\d+); always the .*: (0\.\d+)", done.stdout).groups())
+    assert accuracy > baseline + 0.2
+    if "MB from here on" in done.stdout:
+        assert int(re.search(r"(\d+) MB more than before", done.stdout).group(1)) < as_table / 1.5
+        assert "MemoryError" in done.stdout, "nobody reads the whole table in that"
+
+
 def test_continuous_integration_runs_the_two_commands_of_the_readme():
     """``.ci/run`` cuts them out of README.md; the function that does so must find both, and it must run both."""
     commands = re.findall(r"^```bash\n(.*?)\n```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)

@@ -1,0 +1,76 @@
+"""A stream gives its rows part by part: each is trained on once, and what was learned of the first stays."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, Self
+
+import numpy as np
+import torch
+from sklearn.utils.multiclass import _check_partial_fit_first_call
+
+from . import schedules
+from ._base import RegularizedMLP
+from ._blueprint import Blueprint
+from ._course import Course
+from ._net import Net
+from ._parts import WHOLE, Place, Split
+from ._progress import FitProgress
+from ._stopping import judge
+from ._threads import torch_threads
+from ._transfer import Source
+from .callbacks import check_callbacks
+
+
+class StreamingMLP(RegularizedMLP):
+    """An estimator that also learns from a stream."""
+
+    def _partial_fit(self, X: Any, y: Any, sample_weight: Any, *classes: Any) -> Self:
+        """Train one pass over the rows; a call that raises leaves an estimator that was fitted as it was."""
+        check_callbacks(self.callbacks)
+        if self.solver == WHOLE:
+            raise ValueError(
+                f"solver={self.solver!r} takes all rows at once, and partial_fit a part: use another solver."
+            )
+        blueprint, course = Blueprint.of(self), replace(Course.of(self), schedule=schedules.constant, plateau=None)
+        source = Source.of(self, blueprint)
+        part = self._check_rows(X, y, sample_weight, source, True, *classes)
+        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+        progress = FitProgress(self, X, y, metadata, 1, lambda net: self._fitted(net.snapshot()))
+        with torch_threads(self.n_threads), torch.inference_mode(False), torch.enable_grad():
+            rows = Split(part, [np.arange(len(part))] * self.n_members, None, [], self._stream_place(len(part)))
+            net = self._make_net(blueprint, course, source, rows, progress.hooks)
+            if self._continues:
+                net.follow(self.net_)
+            net.pass_over(X, y, part.rows(rows.train_index, rows.place, self._weight_unit))
+            self._take(net, progress.hooks)
+        progress.close(lambda: self._fitted(self.net_))
+        return self
+
+    def _stream_place(self, n_rows: int) -> Place:
+        """Device, precision and rows of a step: what "auto" leaves open goes by the first call, in float32."""
+        if self._continues:
+            return Place.of(self, n_rows, (self.net_.batch_size, self.net_.module_.inputs.dtype))
+        first = Place.of(self, n_rows)
+        return Place.of(self, n_rows, (first.batch_size, torch.float32))
+
+    def _take(self, net: Net, hooks: list[Any]) -> None:
+        """Have the net that was trained predict, if every member has weights that do."""
+        for name in ("oof_prediction_", "oof_score_"):
+            self.__dict__.pop(name, None)
+        net.finish(hooks, self.warm_start)
+        if bool(net.stopping_.best_epoch.all()):
+            self.__dict__.update(self._fitted(net))
+        judge(net.stopping_, self._against_divergence)
+
+
+def check_classes(class_weight: Any, classes: Any, known: np.ndarray | None) -> np.ndarray:
+    """All classes of a stream, which are ``known`` after the first call; in scikit-learn's sentences."""
+    if isinstance(class_weight, str):
+        raise ValueError(
+            f"class_weight={class_weight!r} is not supported for partial_fit, which does not know how often each class "
+            "will come. Use compute_class_weight('balanced', classes=classes, y=y) on a large enough sample, and give "
+            "the weights as a dict."
+        )
+    stand_in = SimpleNamespace(classes_=known)
+    _check_partial_fit_first_call(stand_in, classes)
+    return stand_in.classes_
