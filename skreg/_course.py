@@ -15,7 +15,7 @@ from ._checks import refuse
 from ._module import Network
 from ._solvers import Group
 from .constraints import MaxNorm
-from .penalties import ElasticNet
+from .penalties import ElasticNet, GroupLasso
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +34,8 @@ class Course:
         Each step multiplies the weights by ``1 - rate * weight_decay``.
     penalty : ElasticNet or None
         Acts on the weights.
+    feature_alpha : float
+        Strength of the group lasso over the features; 0 is none.
     constraint : MaxNorm or None
         Projection of the linear layers' weights after every step.
     clip_norm : float or None
@@ -49,6 +51,7 @@ class Course:
     schedule: Callable[[float], float]
     weight_decay: float = 0.0
     penalty: ElasticNet | None = None
+    feature_alpha: float = 0.0
     constraint: MaxNorm | None = None
     clip_norm: float | None = None
     ema_decay: float = 0.0
@@ -63,6 +66,7 @@ class Course:
             schedule=_schedule(estimator),
             weight_decay=estimator.weight_decay,
             penalty=ElasticNet(estimator.alpha, estimator.l1_ratio) if estimator.alpha else None,
+            feature_alpha=estimator.feature_alpha,
             constraint=None if estimator.max_norm is None else MaxNorm(estimator.max_norm),
             clip_norm=estimator.clip_norm,
             ema_decay=estimator.ema_decay,
@@ -79,6 +83,13 @@ class Course:
     def penalties(self, module: Network) -> list[tuple[Tensor, ElasticNet]]:
         """What each weight costs."""
         return [] if self.penalty is None else [(weight, self.penalty) for weight in module.weights()]
+
+    def group_penalties(self, module: Network) -> list[tuple[Tensor, GroupLasso]]:
+        """What the first layer's rows of each feature cost together."""
+        if not self.feature_alpha:
+            return []
+        weight = module.linears[0].weight
+        return [(weight, GroupLasso(self.feature_alpha, module.features().to(weight.device)))]
 
     def constraints(self, module: Network) -> list[tuple[Tensor, MaxNorm]]:
         """What the weights of the linear layers may be."""

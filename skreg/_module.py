@@ -117,6 +117,37 @@ class Network(nn.Module):
         numeric = [] if self.numeric is None else self.numeric.weights()
         return [*embedded, *numeric, *(linear.weight for linear in self.linears)]
 
+    def features(self) -> Tensor:
+        """Feature of each row of the first layer, numbered as by ``Inputs.features``."""
+        return torch.cat([self._rows_of(self.inputs.features()[0]), self._code_rows()])
+
+    def _rows_of(self, columns: Tensor) -> Tensor:
+        """What is known of each column of the inputs (on the last axis), for the rows of the first layer."""
+        if self.numeric is None:
+            return columns
+        numbers, others = columns.split([self.inputs.n_numbers, columns.shape[-1] - self.inputs.n_numbers], -1)
+        return torch.cat([numbers.repeat_interleave(self.numeric.width, -1), others], -1)
+
+    def _code_rows(self) -> Tensor:
+        """Feature of each row of the first layer that an embedded category's vector meets."""
+        width = 0 if self.embeddings is None else self.embeddings.weight.shape[2]
+        return self.inputs.features()[1].repeat_interleave(width)
+
+    @torch.no_grad()
+    def feature_norms(self) -> np.ndarray:
+        """Norm ``(members, features)`` of each feature's weights in the first layer, batch norm folded in.
+
+        Rows whose input is always 0 do not count.
+        """
+        weight, norm = self.linears[0].weight, next(iter(self.norms), None)
+        if isinstance(norm, BatchNorm):
+            weight = weight * norm.as_affine()[0]
+        squares = weight.double().square().sum(2).cpu()
+        live = self._rows_of(self.inputs.live()).cpu()
+        squares[:, : live.shape[1]] *= live
+        total = squares.new_zeros(len(squares), self.inputs.n_features)
+        return total.index_add_(1, self.features(), squares).sqrt_().numpy()
+
     def known_statistics(self, dtype: torch.dtype) -> tuple[Inputs, tuple[np.ndarray, np.ndarray] | None]:
         """A copy of the inputs for another network, and the statistics of the target."""
         inputs = copy.deepcopy(self.inputs)

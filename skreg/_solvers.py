@@ -5,7 +5,7 @@ three quarters of a step's update, and its first use imports the compiler, which
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .constraints import MaxNorm
-from .penalties import ElasticNet
+from .penalties import ElasticNet, GroupLasso
 
 
 def gradients_of(parameters: list[Tensor]) -> list[Tensor]:
@@ -193,6 +193,8 @@ class Solver:
         Weights, and what each may be: a projection after every step.
     clip_norm : float or None
         Largest norm of a member's gradient [Pascanu et al. 2013].
+    group_penalties : sequence of (Tensor, GroupLasso)
+        Weights among the optimiser's parameters, and what groups of their rows cost.
     """
 
     def __init__(
@@ -201,11 +203,14 @@ class Solver:
         penalties: list[tuple[Tensor, ElasticNet]],
         constraints: list[tuple[Tensor, MaxNorm]],
         clip_norm: float | None,
+        group_penalties: Sequence[tuple[Tensor, GroupLasso]] = (),
     ) -> None:
         self.optimizer, self._constraints, self._clip_norm = optimizer, constraints, clip_norm
         place = {id(parameter): i for i, parameter in enumerate(optimizer.parameters)}
         self._smooth = [(weight, penalty) for weight, penalty in penalties if penalty.l2]
-        self._sharp = [(place[id(weight)], weight, penalty) for weight, penalty in penalties if penalty.l1]
+        # the order matters: first each weight, then its group
+        sharp = [*((weight, penalty) for weight, penalty in penalties if penalty.l1), *group_penalties]
+        self._sharp = [(place[id(weight)], weight, penalty) for weight, penalty in sharp]
 
     def zero_grad(self) -> None:
         """Forget the gradients."""

@@ -60,6 +60,7 @@ BAD_VALUES = {
     "input_dropout": (1.0, -0.1, "half", None),
     "alpha": (-1e-3, "small", None),
     "l1_ratio": (1.1, -0.1, None),
+    "feature_alpha": (-0.1, "small", None),
     "weight_decay": (-0.1, "small", None),
     "max_norm": (0.0, -1.0, "unit"),
     "early_stopping": ("yes", None, 0.5),

@@ -59,7 +59,7 @@ DEEP = {
     "dropout": (0.2,) * 3,
     "patience": None,
 }
-COURSE = ("solver", "penalty", "constraint", "clip_norm", "weight_decay", "ema_decay", "augmentation")
+COURSE = ("solver", "penalty", "feature_alpha", "constraint", "clip_norm", "weight_decay", "ema_decay", "augmentation")
 PLAIN = {"solver": "sgd", "norm": None, "dropout": (0.0, 0.0), "input_dropout": 0.0, "patience": None}
 AUGMENTATIONS = [partial(getattr(augmentations, name), strength=0.5) for name in augmentations.__all__]
 
@@ -137,7 +137,16 @@ def assert_member_is(net, i, alone, tolerance=1e-5):
     assert net.stopping_.best[i].item() == pytest.approx(alone.stopping_.best[0].item(), abs=tolerance)
 
 
-MORE = [DEEP, {"ema_decay": 0.9}, {"criterion": HuberLoss}, {"criterion": PinballLoss}]
+# no clipping, whose sums round
+SELECTING = {"feature_alpha": 0.05, "penalty": ElasticNet(1e-3, 0.0), "patience": None, "clip_norm": None}
+MORE = [
+    DEEP,
+    SELECTING,
+    {**SELECTING, "solver": "sgd"},
+    {"ema_decay": 0.9},
+    {"criterion": HuberLoss},
+    {"criterion": PinballLoss},
+]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -206,6 +215,7 @@ def written_pickle(state):
     "settings",
     [
         *({}, {"solver": "sgd", "patience": 1}, {"solver": "adam", "patience": None}, PLAIN, {"ema_decay": 0.9}),
+        {"feature_alpha": 0.05},
         *AUGMENTED,
     ],
 )
