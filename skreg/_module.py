@@ -139,10 +139,9 @@ class Network(nn.Module):
 
         Rows whose input is always 0 do not count.
         """
-        weight, norm = self.linears[0].weight, next(iter(self.norms), None)
-        if isinstance(norm, BatchNorm):
-            weight = weight * norm.as_affine()[0]
-        squares = weight.double().square().sum(2).cpu()
+        norm = next(iter(self.norms), None)
+        factor = norm.as_affine()[0] if isinstance(norm, BatchNorm) else 1.0
+        squares = (self.linears[0].weight * factor).double().square().sum(2).cpu()
         live = self._rows_of(self.inputs.live()).cpu()
         squares[:, : live.shape[1]] *= live
         total = squares.new_zeros(len(squares), self.inputs.n_features)

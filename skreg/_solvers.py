@@ -209,7 +209,10 @@ class Solver:
         place = {id(parameter): i for i, parameter in enumerate(optimizer.parameters)}
         self._smooth = [(weight, penalty) for weight, penalty in penalties if penalty.l2]
         # the order matters: first each weight, then its group
-        sharp = [*((weight, penalty) for weight, penalty in penalties if penalty.l1), *group_penalties]
+        sharp: list[tuple[Tensor, ElasticNet | GroupLasso]] = [
+            *((weight, penalty) for weight, penalty in penalties if penalty.l1),
+            *group_penalties,
+        ]
         self._sharp = [(place[id(weight)], weight, penalty) for weight, penalty in sharp]
 
     def zero_grad(self) -> None:
@@ -227,8 +230,8 @@ class Solver:
         if self._clip_norm is not None:
             _clip(gradients_of(optimizer.parameters), self._clip_norm)
         optimizer.update(lr)
-        for i, weight, penalty in self._sharp:
-            penalty.proximal_(weight, optimizer.reach(i, lr))
+        for i, weight, sharp in self._sharp:
+            sharp.proximal_(weight, optimizer.reach(i, lr))
         for weight, constraint in self._constraints:
             constraint.project_(weight)
 

@@ -166,7 +166,7 @@ def test_all_rows_of_a_column_go_together(numeric_embedding):
     assert weight.shape[1] == 3 * width + 1 + 3 + 1 + 8
     owners = ["holes"] * width + ["constant"] * width + ["size"] * width + ["holes"] + ["noise"] * 3 + ["answer"]
     owners = np.array(owners + ["city"] * 8)
-    norms = pd.Series({name: 0.0 for name in table})
+    norms = pd.Series(dict.fromkeys(table, 0.0))
     for name in set(owners) - {"constant"}:
         rows = weight[:, np.flatnonzero(owners == name)].flatten(1).double()
         norms[name] = rows.norm(dim=1).mean().item()
