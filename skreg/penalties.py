@@ -81,12 +81,12 @@ class GroupLasso:
         return norms @ self.strengths.to(norms)
 
     def proximal_(self, weight: Tensor, step: Tensor | float) -> None:
-        """Replace w by the v that minimises ``strength * norm(v) + sum((v - w)**2 / (2 step))`` in each group, in place.
+        """Replace w by the v that minimises ``strength * norm(v) + sum((v - w)**2 / (2 step))`` in each group.
 
-        ``step`` is the optimiser's step for each weight, as in ``ElasticNet.proximal_``. After that step this one is
+        In place; ``step`` is the optimiser's for each weight, as in ``ElasticNet.proximal_``. After that step this one is
         the proximal step of both penalties at once, whatever the steps [Simon et al. 2013, "A sparse-group lasso"].
         """
-        members, rows, width = weight.shape
+        members, _, width = weight.shape
         n_groups = len(self.strengths)
         first = n_groups * torch.arange(members, device=weight.device).unsqueeze(1)
         groups = (self.groups + first).flatten()
