@@ -83,8 +83,8 @@ class GroupLasso:
     def proximal_(self, weight: Tensor, step: Tensor | float) -> None:
         """Replace w by the v that minimises ``strength * norm(v) + sum((v - w)**2 / (2 step))`` in each group.
 
-        In place; ``step`` is the optimiser's for each weight, as in ``ElasticNet.proximal_``. After that step this one is
-        the proximal step of both penalties at once, whatever the steps [Simon et al. 2013, "A sparse-group lasso"].
+        In place; ``step`` is as in ``ElasticNet.proximal_``. After that step this one is the proximal step of both
+        penalties at once, whatever the steps [Simon et al. 2013, "A sparse-group lasso"].
         """
         members, _, width = weight.shape
         n_groups = len(self.strengths)
