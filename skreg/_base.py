@@ -363,6 +363,19 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
         """Bias of each layer, ``(fan_out,)``, of a single member."""
         return [bias for _, bias in self._effective_layers("intercepts_")]
 
+    @property
+    def feature_importances_(self) -> np.ndarray:
+        """Share of each column of X in the norms of the first layer's weights, ``(n_features_in_,)``."""
+        if not hasattr(self, "net_"):
+            raise AttributeError("feature_importances_ is known after fit.")
+        module, encoder = self.net_.module_, self.encoder_
+        categories = np.array(encoder.categorical_, dtype=int)
+        encoded = [categories[kind.cpu().numpy()] for kind in (module.inputs.one_hot, module.inputs.embedded)]
+        norms = np.zeros(self.n_features_in_)
+        norms[np.concatenate([np.array(encoder.numeric_, dtype=int), *encoded])] = module.feature_norms().mean(0)
+        total = norms.sum()
+        return norms / total if total else norms
+
     def _effective_layers(self, name: str) -> list[tuple[np.ndarray, np.ndarray]]:
         if not hasattr(self, "net_"):
             raise AttributeError(f"{name} is known after fit.")

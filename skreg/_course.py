@@ -18,7 +18,7 @@ from ._optimizers import Group
 from ._plateau import ADAPTIVE
 from ._solvers import SolverOptimizer, make_optimizer
 from .constraints import MaxNorm
-from .penalties import ElasticNet
+from .penalties import ElasticNet, GroupLasso
 
 T = TypeVar("T")
 PerLayer: TypeAlias = T | Sequence[T | None] | None
@@ -46,6 +46,8 @@ class Course:
         Epochs without a gain after which a member's rate is cut; None does not cut.
     penalty : ElasticNet or None, or a sequence of them
         Acts on the weights of all layers, or of each: the hidden ones, then the head.
+    feature_alpha : float
+        Strength of the group lasso over the features; 0 is none.
     constraint : MaxNorm or None, or a sequence of them
         Projection of the linear layers' weights after every step, likewise.
     clip_norm : float or None
@@ -66,6 +68,7 @@ class Course:
     nesterov: bool = True
     plateau: int | None = None
     penalty: PerLayer[ElasticNet] = None
+    feature_alpha: float = 0.0
     constraint: PerLayer[MaxNorm] = None
     clip_norm: float | None = None
     ema_decay: float = 0.0
@@ -86,6 +89,7 @@ class Course:
             nesterov=estimator.nesterovs_momentum,
             plateau=max(1, estimator.patience // 4) if estimator.learning_rate == ADAPTIVE else None,
             penalty=_each(lambda alpha: ElasticNet(alpha, estimator.l1_ratio) if alpha else None, _alpha(estimator)),
+            feature_alpha=estimator.feature_alpha,
             constraint=_each(lambda limit: None if limit is None else MaxNorm(limit), _max_norm(estimator)),
             clip_norm=estimator.clip_norm,
             ema_decay=estimator.ema_decay,
@@ -117,6 +121,13 @@ class Course:
         layers = module.weights_by_layer()
         of_layers = zip(layers, _for_all(self.penalty, len(layers)), strict=True)
         return [(weight, penalty) for layer, penalty in of_layers if penalty is not None for weight in _trained(layer)]
+
+    def group_penalties(self, module: Network) -> list[tuple[Tensor, GroupLasso]]:
+        """What the first layer's rows of each feature cost together."""
+        if not self.feature_alpha:
+            return []
+        weights = _trained([module.linears[0].weight])
+        return [(weight, GroupLasso(self.feature_alpha, module.features().to(weight.device))) for weight in weights]
 
     def constraints(self, module: Network) -> list[tuple[Tensor, MaxNorm]]:
         """What the weights of the linear layers may be."""
@@ -162,6 +173,7 @@ _EXCLUDED: dict[str, tuple[str, dict[str, Any]]] = {
             "augmentation": None,
             "weight_decay": 0.0,
             "l1_ratio": 0.0,
+            "feature_alpha": 0.0,
             "max_norm": None,
             "clip_norm": None,
             "ema_decay": 0.0,

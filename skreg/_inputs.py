@@ -109,6 +109,17 @@ class Inputs(nn.Module):
         codes = self.n_numbers + len(self.one_hot) + torch.arange(len(self.embedded))
         return torch.cat([numbers, self.indicators.cpu(), one_hot]), codes
 
+    def live(self) -> Tensor:
+        """Which columns of the result are not 0 for every row: ``(members, width)``.
+
+        Dead are a number that was constant in the member's rows, and a level that the member has not seen.
+        """
+        numbers = self.scale[:, 0] != 0 if self.knots is None else self.knots[..., 0] < self.knots[..., -1]
+        indicators = numbers.new_ones(len(numbers), len(self.indicators))
+        levels = self.values.new_zeros(len(numbers), self.one_hot_width)
+        levels.index_add_(1, self.positions, self.values.abs())
+        return torch.cat([numbers, indicators, levels > 0], 1)
+
     def missing_row(self) -> tuple[Tensor, Tensor | None]:
         """Inputs ``(members, 1, width)`` and codes to embed of a row of missing values."""
         categories = torch.cat([self.one_hot, self.embedded])

@@ -152,6 +152,39 @@ class Network(nn.Module):
         for linear in self.linears[:-1]:
             linear.products = None if dtype == linear.weight.dtype else dtype
 
+    def features(self) -> Tensor:
+        """Feature of each row of the first layer, numbered as by ``Inputs.features``."""
+        return torch.cat([self._rows_of(self.inputs.features()[0]), self._code_rows()])
+
+    def _rows_of(self, columns: Tensor) -> Tensor:
+        """What is known of each column of the inputs (on the last axis), for the rows of the first layer."""
+        if self.numeric is None:
+            return columns
+        numbers, others = columns.split([self.inputs.n_numbers, columns.shape[-1] - self.inputs.n_numbers], -1)
+        return torch.cat([numbers.repeat_interleave(self.numeric.width, -1), others], -1)
+
+    def _code_rows(self) -> Tensor:
+        """Feature of each row of the first layer that an embedded category's vector meets."""
+        width = 0 if self.embeddings is None else self.embeddings.weight.shape[2]
+        return self.inputs.features()[1].repeat_interleave(width)
+
+    @torch.no_grad()
+    def feature_norms(self) -> np.ndarray:
+        """Norm ``(members, features)`` of each feature's weights in the first layer, batch norm folded in.
+
+        Rows whose input is always 0 do not count; of adapters it is the root of their mean square.
+        """
+        norm = next(iter(self.norms), None)
+        factor = norm.as_affine()[0] if isinstance(norm, BatchNorm) else 1.0
+        squares = (self.linears[0].weight * factor).double().square().sum(2)
+        if self.adapters is not None:
+            squares *= self.adapters.weight[:, :, 0].double().square().mean(1)
+        squares = squares.cpu()
+        live = self._rows_of(self.inputs.live()).cpu()
+        squares[:, : live.shape[1]] *= live
+        total = squares.new_zeros(len(squares), self.inputs.n_features)
+        return total.index_add_(1, self.features(), squares).sqrt_().numpy()
+
     def known_statistics(self, dtype: torch.dtype) -> tuple[Inputs, tuple[np.ndarray, np.ndarray] | None]:
         """A copy of the inputs for another network, and the statistics of the target."""
         inputs = copy.deepcopy(self.inputs)

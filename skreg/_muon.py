@@ -31,6 +31,8 @@ class Muon(FirstOrder):
         super().__init__(groups)
         self._hidden = [group for group in groups if group.matrices]
         self._adam = Adam([group for group in groups if not group.matrices], beta2)
+        place = {id(parameter): j for j, parameter in enumerate(self._adam.parameters)}
+        self._of_adam = [place.get(id(parameter)) for parameter in self.parameters]
         self.means, self.squares, self.count = self._adam.means, self._adam.squares, self._adam.count
         self.momenta = [torch.zeros_like(p, requires_grad=False) for group in self._hidden for p in group.parameters]
 
@@ -47,8 +49,11 @@ class Muon(FirstOrder):
         return orthogonal(gradient.lerp(momentum, self.momentum)) * (self.size * sqrt(max(gradient.shape[1:])))
 
     def reach(self, i: int, lr: Rate) -> Rate:
-        """Refused: the step of a weight depends on the whole matrix, so no metric of single weights exists."""
-        raise ValueError("Muon takes no L1 penalty: it has no step size of a single weight to shrink it by.")
+        """AdamW's; refused for the matrices, where the step of a weight depends on the whole."""
+        j = self._of_adam[i]
+        if j is None:
+            raise ValueError("Muon takes no L1 penalty: it has no step size of a single weight to shrink it by.")
+        return self._adam.reach(j, lr)
 
     def state_dict(self) -> dict[str, Any]:
         """The momenta, and AdamW's moments."""

@@ -24,6 +24,7 @@ CONSTRAINTS: dict[str, list[Any] | str] = {
     "augmentation_strength": [Interval(Real, 0, None, closed="left")],
     "alpha": [Interval(Real, 0, None, closed="left"), "array-like"],
     "l1_ratio": [Interval(Real, 0, 1, closed="both")],
+    "feature_alpha": [Interval(Real, 0, None, closed="left")],
     "weight_decay": [Interval(Real, 0, None, closed="left")],
     "max_norm": [Interval(Real, 0, None, closed="neither"), "array-like", None],
     "early_stopping": [StrOptions({"auto"}), "boolean"],

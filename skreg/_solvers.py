@@ -1,6 +1,6 @@
 """A solver makes one step of the weights: penalty, clipping, the optimiser, proximal step, constraint."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,7 @@ from ._lbfgs import Lbfgs
 from ._muon import Muon
 from ._optimizers import Adam, FirstOrder, Group, Nadam, Rate, RmsProp, Sgd, gradients_of
 from .constraints import MaxNorm
-from .penalties import ElasticNet
+from .penalties import ElasticNet, GroupLasso
 
 SolverOptimizer = FirstOrder | Lbfgs
 
@@ -45,6 +45,8 @@ class Solver:
         Weights, and what each may be: a projection after every step.
     clip_norm : float or None
         Largest norm of a member's gradient [Pascanu et al. 2013].
+    group_penalties : sequence of (Tensor, GroupLasso)
+        Weights among the optimiser's parameters, and what groups of their rows cost.
     """
 
     def __init__(
@@ -53,11 +55,17 @@ class Solver:
         penalties: list[tuple[Tensor, ElasticNet]],
         constraints: list[tuple[Tensor, MaxNorm]],
         clip_norm: float | None,
+        group_penalties: Sequence[tuple[Tensor, GroupLasso]] = (),
     ) -> None:
         self.optimizer, self._constraints, self._clip_norm = optimizer, constraints, clip_norm
         place = {id(parameter): i for i, parameter in enumerate(optimizer.parameters)}
         self._smooth = [(weight, penalty) for weight, penalty in penalties if penalty.l2]
-        self._sharp = [(place[id(weight)], weight, penalty) for weight, penalty in penalties if penalty.l1]
+        # the order matters: first each weight, then its group
+        sharp: list[tuple[Tensor, ElasticNet | GroupLasso]] = [
+            *((weight, penalty) for weight, penalty in penalties if penalty.l1),
+            *group_penalties,
+        ]
+        self._sharp = [(place[id(weight)], weight, penalty) for weight, penalty in sharp]
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -99,8 +107,8 @@ class Solver:
         if self._clip_norm is not None:
             _clip(gradients_of(optimizer.parameters), self._clip_norm)
         optimizer.update(lr)
-        for i, weight, penalty in self._sharp:
-            penalty.proximal_(weight, optimizer.reach(i, lr))
+        for i, weight, sharp in self._sharp:
+            sharp.proximal_(weight, optimizer.reach(i, lr))
         for weight, constraint in self._constraints:
             constraint.project_(weight)
 

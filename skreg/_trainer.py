@@ -50,7 +50,13 @@ class Trainer:
     ) -> None:
         self._module, self._course, self._criterion, self._average = module, course, criterion, average
         self._batches, self._streams = batches, streams
-        self._solver = Solver(optimizer, course.penalties(module), course.constraints(module), course.clip_norm)
+        self._solver = Solver(
+            optimizer,
+            course.penalties(module),
+            course.constraints(module),
+            course.clip_norm,
+            course.group_penalties(module),
+        )
         self._ones = torch.ones(module.n_members, dtype=module.inputs.dtype, device=module.head.weight.device)
         self._noise = self._make_noise()
         self._augmenter = Augmenter.of(course.augmentation, batches, module.inputs, streams)

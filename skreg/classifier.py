@@ -83,6 +83,11 @@ class RegularizedMLPClassifier(ClassifierMixin, StreamingMLP):
         one for the head; embeddings go with the first.
     l1_ratio : float, default=0.0
         Share of the absolute value in it, in [0, 1]. Its zeros are exact.
+    feature_alpha : float, default=0.0
+        Strength of a group lasso on the first layer: ``feature_alpha * sqrt(n) * norm(w)`` for each column of X, w all
+        weights of the n inputs made of it (Yuan & Lin 2006; Feng & Simon 2017). Columns that the network can do
+        without have weights of exactly zero, see ``feature_importances_``. Raise ``alpha`` along, to 0.01, or the
+        layers behind make up for a small first one. 0.02 to 0.2 is usual.
     weight_decay : float, default=0.01
         Decoupled decay [4]_: each step multiplies the weights by ``1 - learning_rate * weight_decay``, under every
         solver. Not a penalty of the objective, unlike ``alpha``. Biases and norms are exempt.
@@ -216,6 +221,10 @@ class RegularizedMLPClassifier(ClassifierMixin, StreamingMLP):
         in, and the last layer's are in the units of the prediction. The first layer's rows are the encoded columns:
         numbers (with ``numeric_embedding`` the four functions of each), missing-value indicators, one-hot levels,
         embeddings.
+    feature_importances_ : ndarray of shape (`n_features_in_`,)
+        Norm of each column's weights in the first layer, over its numbers, indicators, levels or embedding; the mean
+        over the members, scaled to sum to 1. Exactly 0 for a column that no member uses. Weights act on scaled
+        numbers, so that units do not matter unless ``numeric_scaling=None``.
     seed_ : int
         The seed drawn from ``random_state``.
     encoder_, target_encoder_ : objects
@@ -285,6 +294,7 @@ class RegularizedMLPClassifier(ClassifierMixin, StreamingMLP):
         augmentation_strength: float = 0.2,
         alpha: float | Sequence[float] = 1e-5,
         l1_ratio: float = 0.0,
+        feature_alpha: float = 0.0,
         weight_decay: float = 0.01,
         max_norm: float | Sequence[float | None] | None = None,
         early_stopping: bool | str = "auto",
@@ -332,6 +342,7 @@ class RegularizedMLPClassifier(ClassifierMixin, StreamingMLP):
         self.augmentation_strength = augmentation_strength
         self.alpha = alpha
         self.l1_ratio = l1_ratio
+        self.feature_alpha = feature_alpha
         self.weight_decay = weight_decay
         self.max_norm = max_norm
         self.early_stopping = early_stopping

@@ -49,6 +49,7 @@ SETTINGS = [
     {"activation": "selu", "dropout": 0.1, "max_iter": 20},
     {"augmentation": "mixup", "max_iter": 20},
     {"l1_ratio": 1, "alpha": 1e-3, "dropout": 0.0, "max_iter": 20},
+    {"feature_alpha": 1e-2, "alpha": 1e-2, "dropout": 0.0, "max_iter": 20},
     {"layer_norm": True, "residual": True, "n_members": 2, "max_iter": 20},
     {"n_adapters": 3, "n_members": 2, "dropout": 0.0, "max_iter": 20},
     {"solver": "sgd", "nesterovs_momentum": False, "dropout": 0.0, "max_iter": 20},

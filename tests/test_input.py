@@ -61,6 +61,7 @@ BAD_VALUES = {
     "input_dropout": (1.0, -0.1, "half", None),
     "alpha": (-1e-3, "small", None, (0.1, 0.1), (0.1, 0.1, -0.1), (0.1, 0.1, None), (0.1, 0.1, "0.1")),
     "l1_ratio": (1.1, -0.1, None),
+    "feature_alpha": (-0.1, "small", None),
     "weight_decay": (-0.1, "small", None),
     "max_norm": (0.0, -1.0, "unit", (1.0, None), (1.0, None, 0.0), (1.0, None, "unit")),
     "early_stopping": ("yes", None, 0.5),

@@ -59,7 +59,10 @@ DEEP = {
     "dropout": (0.2,) * 3,
     "patience": None,
 }
-COURSE = ("solver", "penalty", "constraint", "clip_norm", "weight_decay", "ema_decay", "augmentation", "plateau")
+COURSE = (
+    *("solver", "penalty", "feature_alpha", "constraint", "clip_norm", "weight_decay", "ema_decay", "augmentation"),
+    "plateau",
+)
 PLAIN = {"solver": "sgd", "norm": None, "dropout": (0.0, 0.0), "input_dropout": 0.0, "patience": None}
 AUGMENTATIONS = [partial(getattr(augmentations, name), strength=0.5) for name in augmentations.__all__]
 
@@ -143,6 +146,8 @@ MUON = {"solver": "muon", "penalty": SMOOTH}
 LAYERS = {"penalty": [SMOOTH, None, SMOOTH], "constraint": [None, MaxNorm(1.0), None]}
 # members cut their rates at different epochs, so that they differ
 CUT = [{"plateau": 1, "patience": 7, "lr": 0.1, "solver": name, "penalty": SMOOTH} for name in ("adamw", "sgd", "muon")]
+# no clipping, whose sums round
+SELECTING = {"feature_alpha": 0.05, "penalty": SMOOTH, "patience": None, "clip_norm": None}
 MORE = [
     {"solver": "nadam"},
     {"solver": "rmsprop", "penalty": SMOOTH},
@@ -150,6 +155,8 @@ MORE = [
     LAYERS,
     *CUT,
     DEEP,
+    SELECTING,
+    *({**SELECTING, "solver": name} for name in ("sgd", "muon")),
     {"ema_decay": 0.9},
     {"criterion": HuberLoss},
     {"criterion": PinballLoss},
@@ -230,7 +237,7 @@ def written_pickle(state):
     "settings",
     [
         *({}, {"solver": "sgd", "patience": 1}, {"solver": "adam", "patience": None}, PLAIN, {"ema_decay": 0.9}),
-        *({"solver": "nadam"}, {"solver": "rmsprop"}, MUON, *CUT, {"n_adapters": 3}),
+        *({"solver": "nadam"}, {"solver": "rmsprop"}, MUON, *CUT, {"n_adapters": 3}, {"feature_alpha": 0.05}),
         *AUGMENTED,
     ],
 )

@@ -9,9 +9,14 @@ from scipy.optimize import minimize_scalar
 
 from skreg import RegularizedMLPRegressor, penalties
 
-PENALTIES = {"ElasticNet": [(penalties.ElasticNet, ratio) for ratio in (0.0, 0.3, 1.0)]}
+GROUPS = [[0, 1, 2, 3, 4, 5, 6], [0, 1, 2, 0, 1, 1, 2], [0, 0, 0, 0, 0, 0, 0]]
+PENALTIES = {
+    "ElasticNet": [(penalties.ElasticNet, ratio) for ratio in (0.0, 0.3, 1.0)],
+    "GroupLasso": [(penalties.GroupLasso, torch.tensor(groups)) for groups in GROUPS],
+}
 CASES = [case for name in penalties.__all__ for case in PENALTIES[name]]
-WEIGHT = torch.randn(3, 7, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+F64 = torch.float64
+WEIGHT = torch.randn(3, 7, 4, dtype=F64, generator=torch.Generator().manual_seed(0))
 
 few = settings(derandomize=True, max_examples=60, deadline=None)
 
@@ -36,12 +41,39 @@ def test_each_member_pays_for_itself(penalty, ratio):
 
 @pytest.mark.parametrize(("penalty", "ratio"), CASES)
 def test_gradients_are_finite_at_zero(penalty, ratio):
-    weight = torch.zeros(2, 3, 4, requires_grad=True)
+    weight = torch.zeros(2, 7, 4, requires_grad=True)
     penalty(0.5, ratio).value(weight).sum().backward()
-    smooth = torch.zeros(2, 3, 4)
-    penalty(0.5, ratio).add_gradient_(smooth, weight.detach())
     assert torch.isfinite(weight.grad).all()
+
+
+def test_the_smooth_part_has_no_gradient_at_zero():
+    smooth = torch.zeros(2, 3, 4)
+    penalties.ElasticNet(0.5, 0.3).add_gradient_(smooth, torch.zeros(2, 3, 4))
     assert torch.equal(smooth, torch.zeros(2, 3, 4))
+
+
+@pytest.mark.parametrize(("penalty", "ratio"), CASES)
+@pytest.mark.parametrize("spread", [None, 1, 6])
+def test_no_point_is_better_than_the_proximal_step(penalty, ratio, spread):
+    """In the metric of one step for all, and of a step for each weight; none nearby, and none along the way."""
+    generator = torch.Generator().manual_seed(0)
+    step = 0.5 if spread is None else 10 ** (spread * (torch.rand(3, 7, 4, dtype=F64, generator=generator) - 0.5))
+    priced = penalty(0.4, ratio)
+    sharp = penalties.ElasticNet(priced.l1, 1.0) if penalty is penalties.ElasticNet else priced
+    found = WEIGHT.clone()
+    priced.proximal_(found, step)
+
+    def cost(v):
+        return sharp.value(v) + ((v - WEIGHT).square() / (2 * step)).flatten(1).sum(1)
+
+    least = cost(found)
+    for size in (1e-6, 1e-4, 1e-2, 1.0):
+        for _ in range(20):
+            other = found + size * torch.randn(3, 7, 4, dtype=F64, generator=generator)
+            assert (cost(other) >= least - 1e-13 * least.abs()).all()
+    for share in (0.0, 0.5, 0.99, 1.01):
+        assert (cost(share * found) >= least - 1e-13 * least.abs()).all()
+        assert (cost(found + share * (WEIGHT - found)) >= least - 1e-13 * least.abs()).all()
 
 
 def test_the_value_is_the_formula():
@@ -86,6 +118,81 @@ def test_every_weight_may_have_its_own_step():
         one = WEIGHT[position].reshape(1, 1, 1).clone()
         penalty.proximal_(one, steps[position].item())
         assert together[position].item() == pytest.approx(one.item())
+
+
+# groups
+
+
+def pull(weight, step, groups):
+    """Norm of ``weight / step`` in each group, beside its strength: what decides whether it stays."""
+    squares = (weight / step).square().sum(2)
+    return torch.zeros(len(weight), int(groups.max()) + 1, dtype=F64).index_add_(1, groups, squares).sqrt()
+
+
+@few
+@given(st.integers(0, 1000), st.sampled_from([1e-4, 0.1, 1.0, 30.0]), st.sampled_from([0, 1, 4, 8]))
+def test_a_group_is_zero_or_at_the_root_of_its_equation(seed, alpha, decades):
+    """Whatever the spread of weights and steps, to the last digits, in both precisions."""
+    generator = torch.Generator().manual_seed(seed)
+    groups = torch.tensor(GROUPS[1])
+
+    def spread(*shape):
+        return 10 ** (decades * (torch.rand(*shape, dtype=F64, generator=generator) - 0.5))
+
+    weight = torch.randn(3, 7, 4, dtype=F64, generator=generator) * spread(3, 7, 4)
+    step = 0.1 * spread(3, 7, 4)
+    strength = alpha * torch.bincount(groups).double().sqrt()
+    for dtype, digits in ((F64, 1e-12), (torch.float32, 1e-5)):
+        found = weight.to(dtype, copy=True)
+        penalties.GroupLasso(alpha, groups).proximal_(found, step.to(dtype))
+        found = found.double()
+        norms = pull(found, torch.ones(1, dtype=F64), groups)
+        stays = pull(weight, step, groups) / strength
+        clear = (stays - 1).abs() > 1e-5
+        assert torch.equal((norms > 0)[clear], (stays > 1)[clear])
+        t = norms[:, groups].unsqueeze(2)
+        expected = torch.where(t > 0, weight * t / (t + strength[groups].unsqueeze(1) * step), 0)
+        torch.testing.assert_close(found, expected, rtol=digits, atol=0)
+
+
+def test_after_the_step_of_the_weights_that_of_the_groups_is_the_step_of_both():
+    """Of the sparse-group lasso, in any diagonal metric: no subgradient points elsewhere."""
+    generator = torch.Generator().manual_seed(2)
+    step = torch.rand(3, 7, 4, dtype=F64, generator=generator) + 0.01
+    groups, found = torch.tensor(GROUPS[1]), WEIGHT.clone()
+    elastic, lasso = penalties.ElasticNet(0.5, 1.0), penalties.GroupLasso(5.0, groups)
+    elastic.proximal_(found, step)
+    lasso.proximal_(found, step)
+    norms = pull(found, torch.ones(1, dtype=F64), groups)[:, groups].unsqueeze(2)
+    left = (WEIGHT - found) / step  # what the subgradients of both penalties must make up for
+    strength = lasso.strengths[groups].view(1, -1, 1)
+    used = (norms > 0).expand_as(found)
+    both = 0.5 * found.sign() + strength * found / norms
+    torch.testing.assert_close(left[found != 0], both[found != 0], rtol=1e-10, atol=1e-10)
+    assert (left[used & (found == 0)].abs() <= 0.5).all()
+    rest = (left.abs() - 0.5).clamp(min=0)
+    away = pull(torch.where(used, 0, rest), torch.ones(1, dtype=F64), groups)
+    assert (away <= lasso.strengths + 1e-12).all()
+    assert (norms == 0).any()
+    assert (used & (found == 0)).any()
+
+
+def test_a_broken_group_breaks_no_other():
+    lasso, usual, broken = penalties.GroupLasso(0.3, torch.tensor(GROUPS[1])), WEIGHT.clone(), WEIGHT.clone()
+    broken[1, 0, 0] = torch.nan
+    for weight in (usual, broken):
+        lasso.proximal_(weight, 0.5)
+    others = torch.ones(3, 7, dtype=torch.bool)
+    others[1, [0, 3]] = False
+    assert torch.equal(broken[others], usual[others])
+    assert torch.isnan(broken[1, [0, 3]]).all()
+
+
+@pytest.mark.parametrize("step", [0.0, torch.zeros(3, 7, 4, dtype=F64)])
+def test_a_step_of_length_zero_moves_nothing(step):
+    weight = WEIGHT.clone()
+    penalties.GroupLasso(0.3, torch.tensor(GROUPS[1])).proximal_(weight, step)
+    assert torch.equal(weight, WEIGHT)
 
 
 @pytest.mark.parametrize("solver", ["adam", "adamw", "sgd"])
