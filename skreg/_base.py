@@ -225,9 +225,10 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
     def _statistics(self, split: Split, sizes: list[int], embedded: list[int], n_bins: int) -> tuple[Inputs, Any]:
         """What each member knows of the columns and of the target, from its own rows; in a warm start as learned."""
         if self._continues:
-            if (self.net_.module_.n_members, self.net_.module_.inputs.n_bins) != (self.n_members, n_bins):
+            known = self.net_.own_module
+            if (known.n_members, known.inputs.n_bins) != (self.n_members, n_bins):
                 raise ValueError(OTHER_SHAPE)
-            return self.net_.module_.known_statistics(split.place.dtype)
+            return known.known_statistics(split.place.dtype)
         one_hot = [j for j, size in enumerate(sizes) if 0 < size <= ONE_HOT_MAX]
         weights, table = split.train.member_weights(split.train_index), split.train.table
         learned = learn_statistics(table.numbers, table.levels, sizes, weights, self.numeric_scaling, n_bins)
@@ -276,9 +277,10 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
         """Predict each row by the member that did not train on it, where there is one for every row."""
         if not split.covers_all:
             return
-        raw, _, _ = self.net_.raw_of(split.watched_rows())
-        index = split.watched_index
-        decoded = [self._decode(raw[m : m + 1, : len(rows)], slice(m, m + 1)) for m, rows in enumerate(index)]
+        members, index = self.n_members, split.watched_index
+        raw, _, _ = self.net_.raw_of(split.watched_rows(self.net_.module_.n_members // members))
+        of_member = [slice(m, None, members) for m in range(members)]
+        decoded = [self._decode(raw[m, : len(rows)], m) for m, rows in zip(of_member, index, strict=True)]
         rows = np.concatenate(index)
         _, y, weight = split.train.as_given(rows)
         shown, self.oof_score_ = self._out_of_fold(np.concatenate(decoded), y, weight)
@@ -335,8 +337,9 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
     def _effective_layers(self, name: str) -> list[tuple[np.ndarray, np.ndarray]]:
         if not hasattr(self, "net_"):
             raise AttributeError(f"{name} is known after fit.")
-        if self.net_.module_.n_members > 1:
-            raise AttributeError(f"{name} is known for a single member; this estimator has {self.n_members}.")
+        if (networks := self.net_.module_.n_members) > 1:
+            others = f", with snapshots {networks} networks" if networks > self.n_members else ""
+            raise AttributeError(f"{name} is known for a single member; this estimator has {self.n_members}{others}.")
         return self.net_.module_.effective_layers(self.net_.criterion_.log_link)
 
     def __sklearn_is_fitted__(self) -> bool:

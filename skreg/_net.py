@@ -6,8 +6,8 @@ batch, and the callbacks of a batch are called only where somebody listens.
 """
 
 import copy
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -16,12 +16,12 @@ from skorch.callbacks import Callback, EpochTimer, PrintLog
 from skorch.history import History
 from torch import Tensor
 
-from ._averaging import WeightAverage
 from ._course import Course
 from ._module import Network
 from ._monitor import Monitor
 from ._random import Streams
 from ._rows import Batch, Blocks, Rows
+from ._snapshots import Snapshots
 from ._solvers import make_optimizer
 from ._stopping import Stopping
 from ._trainer import Trainer
@@ -86,7 +86,8 @@ class Net(NeuralNet):
         self.optimizer_ = make_optimizer(self.course.solver, self.course.groups(self.module_))
         self.stopping_ = Stopping(self.module_.n_members, self.patience, self.min_delta)
         self.streams_ = Streams(self.seeds)
-        self.average_ = WeightAverage(self._trained(), decay) if (decay := self.course.ema_decay) else None
+        self.average_ = self.course.average(self._trained())
+        self.snapshots_ = Snapshots.of(self.course.valleys, self.max_epochs)
         self.epoch_ = 0
         self.watched_: str | None = None
         self.stop_training_ = False
@@ -150,7 +151,9 @@ class Net(NeuralNet):
             loss = trainer.epoch(self.lr, first, end, tell)
             finite = _finite(loss) & self._finite_weights()
             self.epoch_ += 1
-            with self._averaged():
+            if self.average_ is not None:
+                self.average_.after_epoch(end)
+            with self._averaged(train):
                 self._judge(loss, finite, watched, monitor)
             self.notify("on_epoch_end", dataset_train=train, dataset_valid=valid)
         return self
@@ -163,11 +166,20 @@ class Net(NeuralNet):
             finite = finite & _finite(watched_loss)
         active = self.stopping_.active
         self._record(loss[active], None if score is None else score[active], monitor)
-        self.stopping_.update(self.epoch_, score, finite, self._trained())
+        counts = self.average_ is None or self.average_.begun
+        self.stopping_.update(self.epoch_, score, finite, self._trained(), counts)
+        self.snapshots_.update(self.epoch_, self._trained())
 
-    def _averaged(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def _averaged(self, train: Rows) -> Iterator[None]:
         """The averaged weights in the place of the last ones, where there is an average."""
-        return nullcontext() if self.average_ is None else self.average_.in_place()
+        if self.average_ is None or not self.average_.begun:
+            yield
+            return
+        with self.average_.in_place():
+            if self.average_.exact:
+                self.module_.renew_statistics(Blocks(train, self.module_.prepare, PREDICT_ROWS))
+            yield
 
     def _validate(self, watched: Iterable[Batch], monitor: Monitor) -> tuple[Tensor, Tensor]:
         """Score and loss of each member on its validation rows."""
@@ -182,7 +194,7 @@ class Net(NeuralNet):
         """Put the weights in place that each member shall have; those of the last epoch once their loss is known."""
         if self.stopping_.pending is not None:
             some = next(iter(Blocks(train, self.module_.prepare, PREDICT_ROWS)))
-            with self._averaged():
+            with self._averaged(train):
                 self.stopping_.confirm(_finite(self._mean_loss(*self._raw_of([some]))))
         self.stopping_.restore(self._trained())
 
@@ -233,9 +245,25 @@ class Net(NeuralNet):
         criterion, batches = self.criterion_.in_training, train.in_batches(self.batch_size)
         return Trainer(self.module_, self.course, criterion, self.optimizer_, self.average_, batches, self.streams_)
 
-    def _trained(self) -> list[Tensor]:
+    def _trained(self, module: Network | None = None) -> list[Tensor]:
         """The tensors that training changes: parameters, and the running statistics of batch norm."""
-        return [*self.module_.parameters(), *self.module_.norms.buffers()]
+        module = self.module_ if module is None else module
+        return [*module.parameters(), *module.norms.buffers()]
+
+    @property
+    def own_module(self) -> Network:
+        """The members' own networks, which in a net that has been trained stand behind their snapshots."""
+        total, members = self.module_.n_members, len(self.seeds)
+        return self.module_ if total == members else self.module_.of_members(range(total - members, total))
+
+    def _with_snapshots(self) -> Network:
+        """The networks that predict: of each snapshot those of all members, and their own last."""
+        snapshots = self.snapshots_
+        if not snapshots.epochs:
+            return self.module_
+        network = self.module_.of_members([*range(len(self.seeds))] * (1 + len(snapshots.epochs)))
+        snapshots.fill(self._trained(network), self.stopping_.best_epoch)
+        return network
 
     def _finite_weights(self) -> Tensor:
         sums = torch.stack([tensor.detach().flatten(1).sum(1) for tensor in self._trained()])
@@ -264,6 +292,8 @@ class Net(NeuralNet):
         copied.stopping_ = copy.deepcopy(self.stopping_)
         copied.stopping_.confirm(~copied.stopping_.diverged)
         copied.stopping_.restore(copied._trained())
+        module = copied._with_snapshots()
+        copied.__dict__.update(module=module, module_=module, snapshots_=Snapshots([]))
         return copied
 
     def finish(self, hooks: list[Callback], keep_state: bool) -> None:
@@ -281,7 +311,7 @@ class Net(NeuralNet):
         self.__dict__.update(callbacks=users, callbacks_=initialized)
         self.stopping_.kept = None
         self.module_.zero_grad()
-        self.__dict__.update(module=Network, average_=None)
+        self.__dict__.update(module=Network, module_=self._with_snapshots(), average_=None, snapshots_=Snapshots([]))
         if not keep_state:
             self.__dict__["optimizer_"] = None
 
@@ -298,6 +328,7 @@ class Net(NeuralNet):
             "stopping": self.stopping_.state_dict(),
             "streams": self.streams_.state_dict(),
             "average": None if self.average_ is None else self.average_.state_dict(),
+            "snapshots": self.snapshots_.state_dict(),
             "history": self.history.to_list(),
         }
         return copy.deepcopy(state)
@@ -312,11 +343,12 @@ class Net(NeuralNet):
         self.streams_.load_state_dict(state["streams"])
         if self.average_ is not None:
             self.average_.load_state_dict(state["average"])
+        self.snapshots_.load_state_dict(state["snapshots"])
         self.history = History(state["history"])
 
     def resume(self, earlier: "Net") -> None:
         """Go on from the weights of an earlier net, and from its optimiser's moments and streams where they fit."""
-        self.module_.load_state_dict(earlier.module_.state_dict())
+        self.module_.load_state_dict(earlier.own_module.state_dict())
         self.streams_.load_state_dict(earlier.streams_.state_dict())
         if earlier.course.solver == self.course.solver and earlier.optimizer_ is not None:
             self.optimizer_.load_state_dict(earlier.optimizer_.state_dict())

@@ -69,8 +69,8 @@ class Optimizer(ABC):
             yield group, slice(start, start := start + len(group.parameters))
 
     @abstractmethod
-    def update(self, lr: float) -> None:
-        """One step from the gradients in place."""
+    def update(self, lr: float, decay: float = 1.0) -> None:
+        """One step from the gradients in place; ``decay`` is a factor on the groups' decay."""
 
     @abstractmethod
     def reach(self, i: int, lr: float) -> Tensor | float:
@@ -106,7 +106,7 @@ class Adam(Optimizer):
         self.squares = [torch.zeros_like(p, requires_grad=False) for p in self.parameters]
         self.count = [torch.zeros((), dtype=torch.float32, device=self.parameters[0].device)]
 
-    def update(self, lr: float) -> None:
+    def update(self, lr: float, decay: float = 1.0) -> None:
         """One step of the fused kernel for each group."""
         self.count[0] += 1
         for group, part in self.parts():
@@ -120,7 +120,7 @@ class Adam(Optimizer):
                 lr=lr * group.factor,
                 beta1=self.beta1,
                 beta2=self.beta2,
-                weight_decay=group.decay,
+                weight_decay=group.decay * decay,
                 eps=self.eps,
                 amsgrad=False,
                 maximize=False,
@@ -150,7 +150,7 @@ class Sgd(Optimizer):
         super().__init__(groups)
         self.velocities = [torch.zeros_like(p, requires_grad=False) for p in self.parameters]
 
-    def update(self, lr: float) -> None:
+    def update(self, lr: float, decay: float = 1.0) -> None:
         """Decay, then a step along gradient and momentum."""
         gradients = gradients_of(self.parameters)
         torch._foreach_mul_(self.velocities, self.momentum)
@@ -158,7 +158,7 @@ class Sgd(Optimizer):
         torch._foreach_add_(gradients, self.velocities, alpha=self.momentum)
         for group, part in self.parts():
             if group.decay:
-                torch._foreach_mul_(group.parameters, 1 - lr * group.factor * group.decay)
+                torch._foreach_mul_(group.parameters, 1 - lr * group.factor * group.decay * decay)
             torch._foreach_add_(group.parameters, gradients[part], alpha=-lr * group.factor)
 
     def reach(self, i: int, lr: float) -> float:
@@ -213,15 +213,15 @@ class Solver:
             parameter.grad = None
 
     @torch.no_grad()
-    def step(self, lr: float) -> None:
-        """One step at learning rate ``lr``, from the gradients in place."""
+    def step(self, lr: float, decay: float = 1.0) -> None:
+        """One step at learning rate ``lr`` and with a factor on the decay, from the gradients in place."""
         optimizer = self.optimizer
         optimizer.param_groups[0]["lr"] = lr
         for weight, penalty in self._smooth:
             penalty.add_gradient_(gradients_of([weight])[0], weight)
         if self._clip_norm is not None:
             _clip(gradients_of(optimizer.parameters), self._clip_norm)
-        optimizer.update(lr)
+        optimizer.update(lr, decay)
         for i, weight, penalty in self._sharp:
             penalty.proximal_(weight, optimizer.reach(i, lr))
         for weight, constraint in self._constraints:

@@ -72,7 +72,7 @@ class Trainer:
         tell : callable (event, **told) or None
             Hears of each batch.
         """
-        module, batches, n_steps = self._module, self._batches, self._batches.n_steps
+        module, course, batches, n_steps = self._module, self._course, self._batches, self._batches.n_steps
         ones = torch.ones(module.n_members, dtype=module.inputs.dtype, device=module.head.weight.device)
         total = torch.zeros_like(ones)
         orders = self._streams.permutations(batches.rows.lengths)
@@ -84,6 +84,9 @@ class Trainer:
             if tell is not None:
                 tell("on_batch_begin", batch=batch, training=True)
             self._solver.zero_grad()
+            progress = first + (last - first) * step / n_steps
+            if self._noise is not None:
+                self._noise.factor = course.dropout_schedule(progress)
             raw = module(batch.inputs, batch.levels, batch.weight, self._noise, mix and mix.blend)
             criterion = self._criterion
             loss = criterion(raw, batch.target, batch.weight) if mix is None else mix.loss(criterion, raw)
@@ -91,9 +94,9 @@ class Trainer:
             total += loss.detach()
             if tell is not None:
                 tell("on_grad_computed", named_parameters=list(module.named_parameters()), batch=batch)
-            self._solver.step(lr * self._course.schedule(first + (last - first) * step / n_steps))
+            self._solver.step(lr * course.schedule(progress), course.decay_schedule(progress))
             if self._average is not None:
-                self._average.update()
+                self._average.after_step()
             if tell is not None:
                 tell("on_batch_end", batch=batch, training=True, y_pred=raw, loss=loss)
         self._solver.zero_grad()

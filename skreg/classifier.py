@@ -47,10 +47,10 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         Whether each hidden layer that keeps the width adds its input to its output, and the sum is scaled by
         ``sqrt(1/2)`` [7]_; for deep stacks.
     loss : {"focal", "log_loss"}, default="log_loss"
-        What is minimised. "focal" is the log loss of a row times ``(1 - p)**2``, p the probability of its class [12]_:
+        What is minimised. "focal" is the log loss of a row times ``(1 - p)**2``, p the probability of its class [14]_:
         rows that are predicted well count for little. Its probabilities are more even than the frequencies.
     label_smoothing : float or "auto", default=0.0
-        Share of each training target that is spread evenly over the classes, or over yes and no [13]_, in [0, 1). Makes
+        Share of each training target that is spread evenly over the classes, or over yes and no [15]_, in [0, 1). Makes
         the network less sure of itself, which may help accuracy and harms log loss. "auto" is 0.1 if ``monitor`` scores
         the predicted labels, as "accuracy", "balanced_accuracy" and "f1" do, else 0. Held-out rows stay as they are.
     init : {"auto", "he_normal", "he_uniform", "lecun_normal", "lecun_uniform", "normal", "orthogonal", \
@@ -63,6 +63,10 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         one for each layer. With ``activation="selu"`` it is alpha dropout, which keeps mean 0 and variance 1 [8]_.
     input_dropout : float, default=0.0
         The same for the inputs.
+    dropout_schedule : {"constant", "cosine", "cosine_restarts", "coslog", "flat_cosine", "inverse_scaling", \
+            "one_cycle", "warmup"} or callable, default="constant"
+        Schedule of both rates, as ``learning_rate`` is one of the learning rate; a callable's factors are at most 1.
+        "flat_cosine" keeps them for half of the training, then lets them fall to 0 [5]_.
     augmentation : {"cutmix", "cutout", "gaussian_noise", "mixup", "swap_noise"}, callable or None, default=None
         What training batches suffer besides [11]_; a category's columns, and a number and its indicator, go together.
         "mixup" makes each row a mixture with another one, "cutmix" replaces a share of the features by those of
@@ -83,6 +87,9 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
     weight_decay : float, default=0.01
         Decoupled decay [4]_: each step multiplies the weights by ``1 - learning_rate * weight_decay``, under every
         solver. Not a penalty of the objective, unlike ``alpha``. Biases and norms are exempt.
+    weight_decay_schedule : {"constant", "cosine", "cosine_restarts", "coslog", "flat_cosine", "inverse_scaling", \
+            "one_cycle", "warmup"} or callable, default="constant"
+        Schedule of it, besides that of the learning rate.
     max_norm : float or None, default=None
         Largest Euclidean norm of a unit's incoming weights, enforced after every step [2]_.
     early_stopping : bool or "auto", default="auto"
@@ -103,12 +110,12 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
     solver : {"adam", "adamw", "sgd"}, default="adamw"
         "adamw" is Adam with betas (0.9, 0.95), "adam" with scikit-learn's (0.9, 0.999), "sgd" has Nesterov
         momentum 0.9.
-    learning_rate : {"constant", "cosine", "cosine_restarts", "coslog", "inverse_scaling", "one_cycle", "warmup"} or \
-            callable, default="cosine"
+    learning_rate : {"constant", "cosine", "cosine_restarts", "coslog", "flat_cosine", "inverse_scaling", \
+            "one_cycle", "warmup"} or callable, default="cosine"
         Schedule of the learning rate: a function of the progress in [0, 1], through ``max_iter`` epochs, to a factor on
         ``learning_rate_init``. "cosine" falls to 0, "cosine_restarts" three times, each twice as long as the last,
-        "coslog" in four such waves that also rise smoothly, "one_cycle" rises before it falls, "warmup" for a shorter
-        while, "inverse_scaling" falls to a tenth as one over the root.
+        "coslog" in four such waves that also rise smoothly, "flat_cosine" in the second half only, "one_cycle" rises
+        before it falls, "warmup" for a shorter while, "inverse_scaling" falls to a tenth as one over the root.
     learning_rate_init : float, default=0.01
         Learning rate at factor 1.
     batch_size : int or "auto", default="auto"
@@ -122,6 +129,15 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
     ema_decay : float, default=0.0
         Exponential moving average of the weights over the steps, in [0, 1) [9]_; 0 is none. The averaged weights are
         what early stopping watches and what predicts. 0.95 to 0.99 is usual.
+    swa_start : float or None, default=None
+        Stochastic weight averaging: progress of the training in (0, 1) from which the plain mean of the weights at the
+        end of each epoch is watched and predicts [12]_; None is none. For a learning rate that does not fall to 0, as
+        "constant". Batch norm's statistics are taken anew from the training rows. Patience counts from there on.
+    snapshots : bool, default=False
+        Whether a member's weights at the end of each cycle of ``learning_rate`` are kept, and predict beside its final
+        ones, averaged as members are [13]_. For "coslog" (4 networks a member), "cosine_restarts" (3), or a callable
+        with an attribute ``valleys``, the increasing progress in (0, 1] at which its cycles end. An end after the best
+        epoch of early stopping counts as the best epoch.
     n_members : int, default=4
         Networks trained side by side, whose predictions are averaged. Each has its own initial weights, shuffles and,
         with early stopping, its own validation fold, so that every row is trained on by most of them.
@@ -211,8 +227,10 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
     .. [9] Polyak & Juditsky 1992, "Acceleration of stochastic approximation by averaging".
     .. [10] Gorishniy et al. 2022, "On embeddings for numerical features in tabular deep learning".
     .. [11] Kadra et al. 2021, "Well-tuned simple nets excel on tabular datasets".
-    .. [12] Lin et al. 2017, "Focal loss for dense object detection".
-    .. [13] Szegedy et al. 2016, "Rethinking the inception architecture for computer vision", section 7.
+    .. [12] Izmailov et al. 2018, "Averaging weights leads to wider optima and better generalization".
+    .. [13] Huang et al. 2017, "Snapshot ensembles: train 1, get M for free".
+    .. [14] Lin et al. 2017, "Focal loss for dense object detection".
+    .. [15] Szegedy et al. 2016, "Rethinking the inception architecture for computer vision", section 7.
 
     Examples
     --------
@@ -247,11 +265,13 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         init: str = "auto",
         dropout: float | Sequence[float] = 0.1,
         input_dropout: float = 0.0,
+        dropout_schedule: str | Callable[[float], float] = "constant",
         augmentation: str | Callable[[Tensor, Generator], Tensor] | None = None,
         augmentation_strength: float = 0.2,
         alpha: float = 1e-5,
         l1_ratio: float = 0.0,
         weight_decay: float = 0.01,
+        weight_decay_schedule: str | Callable[[float], float] = "constant",
         max_norm: float | None = None,
         early_stopping: bool | str = "auto",
         validation_fraction: float = 0.25,
@@ -265,6 +285,8 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         max_iter: int = 100,
         clip_norm: float | None = None,
         ema_decay: float = 0.0,
+        swa_start: float | None = None,
+        snapshots: bool = False,
         n_members: int = 4,
         categorical_features: Any = "from_dtype",
         numeric_scaling: str | None = "robust",
@@ -287,11 +309,13 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         self.init = init
         self.dropout = dropout
         self.input_dropout = input_dropout
+        self.dropout_schedule = dropout_schedule
         self.augmentation = augmentation
         self.augmentation_strength = augmentation_strength
         self.alpha = alpha
         self.l1_ratio = l1_ratio
         self.weight_decay = weight_decay
+        self.weight_decay_schedule = weight_decay_schedule
         self.max_norm = max_norm
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
@@ -305,6 +329,8 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         self.max_iter = max_iter
         self.clip_norm = clip_norm
         self.ema_decay = ema_decay
+        self.swa_start = swa_start
+        self.snapshots = snapshots
         self.n_members = n_members
         self.categorical_features = categorical_features
         self.numeric_scaling = numeric_scaling

@@ -43,6 +43,7 @@ FLOORS = [
         "_layers",
         "_monitor",
         "_rows",
+        "_snapshots",
         "_solvers",
         "_stopping",
         "_table",
