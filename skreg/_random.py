@@ -160,7 +160,7 @@ class Noise:
         source = self._mask(rate, scale) if stays else self._pool
         every_window = source.as_strided((self._pool.numel() // 2, size), (1, 1))
         window = torch.index_select(every_window, 0, next(self._offsets))
-        return window if stays else (window >= rate).to(window.dtype).mul_(scale)
+        return window if stays else window.ge_(rate).mul_(scale)
 
     def _mask(self, rate: float, scale: float) -> Tensor:
         if (rate, scale) not in self._masks:

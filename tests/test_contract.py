@@ -48,6 +48,9 @@ SETTINGS = [
     {"hidden_layer_sizes": ()},
     {"activation": "selu", "dropout": 0.1, "max_iter": 20},
     {"augmentation": "mixup", "max_iter": 20},
+    {"swa_start": 0.5, "batch_norm": True, "dropout": 0.0, "max_iter": 20},
+    {"snapshots": True, "learning_rate": "coslog", "dropout": 0.0, "max_iter": 20},
+    {"dropout_schedule": "flat_cosine", "weight_decay_schedule": "flat_cosine", "max_iter": 20},
     {"l1_ratio": 1, "alpha": 1e-3, "dropout": 0.0, "max_iter": 20},
     {"layer_norm": True, "residual": True, "n_members": 2, "max_iter": 20},
     *(

@@ -217,7 +217,13 @@ def test_both_docstrings_say_the_same_of_a_parameter():
 
 
 @pytest.mark.parametrize("Estimator", BOTH)
-@pytest.mark.parametrize("name", ["activation", "augmentation", "init", "learning_rate", "loss", "solver"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("activation", "augmentation", "dropout_schedule", "init", "learning_rate", "loss", "solver"),
+        "weight_decay_schedule",
+    ],
+)
 def test_the_documented_choices_are_the_accepted_ones(Estimator, name):
     kind, _ = documented(Estimator)[name]
     (accepted,) = [rule.options for rule in Estimator._parameter_constraints[name] if hasattr(rule, "options")]

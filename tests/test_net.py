@@ -59,7 +59,9 @@ DEEP = {
     "dropout": (0.2,) * 3,
     "patience": None,
 }
-COURSE = ("solver", "penalty", "constraint", "clip_norm", "weight_decay", "ema_decay", "augmentation")
+AVERAGING = ("ema_decay", "swa_start", "valleys")
+SCHEDULED = ("dropout_schedule", "decay_schedule")
+COURSE = ("solver", "penalty", "constraint", "clip_norm", "weight_decay", "augmentation", *AVERAGING, *SCHEDULED)
 PLAIN = {"solver": "sgd", "norm": None, "dropout": (0.0, 0.0), "input_dropout": 0.0, "patience": None}
 AUGMENTATIONS = [partial(getattr(augmentations, name), strength=0.5) for name in augmentations.__all__]
 
@@ -137,7 +139,11 @@ def assert_member_is(net, i, alone, tolerance=1e-5):
     assert net.stopping_.best[i].item() == pytest.approx(alone.stopping_.best[0].item(), abs=tolerance)
 
 
-MORE = [DEEP, {"ema_decay": 0.9}, {"criterion": HuberLoss}, {"criterion": PinballLoss}]
+FOLLOWING = {"dropout_schedule": schedules.flat_cosine, "decay_schedule": schedules.warmup, "weight_decay": 1.0}
+MORE = [
+    *(DEEP, {"ema_decay": 0.9}, {"swa_start": 0.3}, {**PLAIN, "swa_start": 0.3}),
+    *({**DEEP, **FOLLOWING}, FOLLOWING, {"criterion": HuberLoss}, {"criterion": PinballLoss}),
+]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -190,6 +196,19 @@ def test_members_differ_from_each_other():
             assert (raw[i] - raw[j]).abs().max() > 0.01
 
 
+SNAPSHOTS = {"valleys": (0.3, 0.6, 1.0), "patience": 3, "lr": 0.1}
+
+
+def test_snapshots_of_a_member_are_those_that_it_has_alone():
+    with torch_threads(1):
+        for settings in (SNAPSHOTS, {**PLAIN, "valleys": (0.3, 0.6, 1.0)}):
+            together = train(*make_net(range(MEMBERS), torch.float64, **settings)).snapshot()
+            assert together.module_.n_members == 3 * MEMBERS
+            for i in range(MEMBERS):
+                alone = train(*make_net([i], torch.float64, **settings)).snapshot()
+                torch.testing.assert_close(predictions(together)[i::MEMBERS], predictions(alone))
+
+
 def written_torch(state):
     file = io.BytesIO()
     torch.save(state, file)
@@ -206,6 +225,7 @@ def written_pickle(state):
     "settings",
     [
         *({}, {"solver": "sgd", "patience": 1}, {"solver": "adam", "patience": None}, PLAIN, {"ema_decay": 0.9}),
+        *({"swa_start": 0.3}, {"swa_start": 0.3, "patience": None}, FOLLOWING, SNAPSHOTS, {**SNAPSHOTS, **PLAIN}),
         *AUGMENTED,
     ],
 )
@@ -227,9 +247,7 @@ def test_a_fit_continues_exactly_from_its_state(settings, write):
         assert fresh.history[:, "valid_loss"] == whole.history[:, "valid_loss"]
     for name in ("best", "best_epoch", "waited", "active", "diverged"):
         assert torch.equal(getattr(fresh.stopping_, name), getattr(whole.stopping_, name)), name
-    for net in (fresh, whole):
-        net.stopping_.restore(net._trained())
-    assert torch.equal(predictions(fresh), predictions(whole))
+    assert torch.equal(predictions(fresh.snapshot()), predictions(whole.snapshot()))
 
 
 def test_a_state_is_what_it_was_when_it_was_asked_for():

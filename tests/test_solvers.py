@@ -47,6 +47,16 @@ def test_decay_shrinks_weights_exactly_and_leaves_biases(name):
 
 
 @pytest.mark.parametrize("name", SOLVERS)
+def test_a_factor_on_the_decay_is_a_smaller_decay(name):
+    problem, smaller = Problem(name, decay=0.4), Problem(name, decay=0.1)
+    for seed in range(3):
+        for solver, factor in ((problem, 0.25), (smaller, 1.0)):
+            solver.weight.grad, solver.bias.grad = normal(2, 4, 3, seed=seed), torch.zeros_like(solver.bias)
+            solver.solver.step(0.1, factor)
+    assert torch.equal(problem.weight, smaller.weight)
+
+
+@pytest.mark.parametrize("name", SOLVERS)
 def test_a_group_has_a_rate_of_its_own(name):
     """Its steps, its decay and its proximal steps are those of an optimiser at that rate."""
     weights = [nn.Parameter(normal(2, 4, 3)) for _ in range(2)]
