@@ -1,6 +1,6 @@
 """A course is how a network is trained, as an estimator's parameters say it, checked before any work."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -137,13 +137,14 @@ def _valleys(estimator: Any) -> tuple[float, ...]:
             f"snapshots=True needs a learning_rate of several cycles: {listed(cyclic)}, or a callable with an "
             f"attribute 'valleys', the progress at which each cycle ends. Got learning_rate={schedule!r} instead."
         )
-    increase = all(before < after for before, after in pairwise((0.0, *valleys)))
-    if not valleys or not increase or valleys[-1] > 1:
+    ends = tuple(valleys) if isinstance(valleys, Iterable) else ()
+    numbers = bool(ends) and all(isinstance(end, Real) for end in ends)
+    if not numbers or ends[-1] > 1 or not all(before < end for before, end in pairwise((0.0, *ends))):
         raise ValueError(
             f"The 'valleys' of the callable given as 'learning_rate' must increase within (0, 1]. Got {valleys!r} "
             "instead."
         )
-    return tuple(map(float, valleys))
+    return tuple(map(float, ends))
 
 
 @dataclass(frozen=True)

@@ -156,7 +156,7 @@ def test_a_fit_that_diverges_keeps_what_was_good():
     def explodes(progress):
         return 1e30 if progress > 0.5 else 1.0
 
-    explodes.valleys = (0.2, 0.4, 0.8, 1.0)
+    explodes.valleys = np.array([0.2, 0.4, 0.8, 1.0])
     net = RegularizedMLPRegressor(**{**TO_THE_END, "learning_rate": explodes, "batch_norm": False}, snapshots=True)
     with pytest.warns(UserWarning, match="diverged"):
         net.fit(X, Y)
@@ -177,7 +177,7 @@ def test_a_schedule_without_cycles_is_refused(schedule):
         net.fit(X, Y)
 
 
-@pytest.mark.parametrize("valleys", [(), (0.5, 0.5), (0.0, 1.0), (0.5, 1.5)])
+@pytest.mark.parametrize("valleys", [(), 0.5, ("end",), (0.5, 0.5), (0.0, 1.0), (0.5, 1.5)])
 def test_valleys_that_do_not_increase_are_refused(valleys):
     def schedule(progress):
         return 1.0
