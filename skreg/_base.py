@@ -24,9 +24,10 @@ from ._course import Course
 from ._encoding import CLIP, ONE_HOT_MAX, learn_statistics
 from ._folds import MIN_VALIDATION_ROWS, assign_folds, warn_if_few
 from ._inputs import Inputs
-from ._net import PREDICT_ROWS, Net
+from ._net import Net
 from ._parameters import CONSTRAINTS
 from ._parts import Part, Place, Split
+from ._predictor import PREDICT_ROWS
 from ._progress import CallbackSupportMixin, FitProgress, with_callbacks
 from ._random import member_seeds
 from ._rows import as_tensor
@@ -89,7 +90,7 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
         train = self._check_rows(X, y, sample_weight, source, self.warm_start)
         held_out = self._check_held_out(X_val, y_val, sample_weight_val)
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
-        progress = FitProgress(self, X, y, metadata, self.max_iter, lambda net: self._fitted(net.snapshot()))
+        progress = FitProgress(self, X, y, metadata, self.max_iter, lambda net: self._fitted(net.as_if_ended()))
         with torch_threads(self.n_threads), torch.inference_mode(False), torch.enable_grad():
             split = self._split(train, held_out)
             net = self._make_net(blueprint, course, source, split, progress.hooks)
@@ -247,9 +248,10 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
         Of the columns it knows what the source's did, and of the target too where the head is the source's.
         """
         if self._continues:
-            if (self.net_.module_.n_members, self.net_.module_.inputs.n_bins) != (self.n_members, n_bins):
+            known = self.net_.own_module
+            if (known.n_members, known.inputs.n_bins) != (self.n_members, n_bins):
                 raise ValueError(OTHER_SHAPE)
-            return self.net_.module_.known_statistics(split.place.dtype)
+            return known.known_statistics(split.place.dtype)
         one_hot = [j for j, size in enumerate(sizes) if 0 < size <= ONE_HOT_MAX]
         weights, table = split.train.member_weights(split.train_index), split.train.table
         if source is not None:
@@ -307,9 +309,10 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
         """Predict each row by the member that did not train on it, where there is one for every row."""
         if not split.covers_all:
             return
-        raw, _, _ = self.net_.raw_of(split.watched_rows())
-        index = split.watched_index
-        decoded = [self._decode(raw[m : m + 1, : len(rows)], slice(m, m + 1)) for m, rows in enumerate(index)]
+        members, index = self.n_members, split.watched_index
+        raw, _, _ = self.net_.raw_of(split.watched_rows(self.net_.module_.n_members // members))
+        of_member = [slice(m, None, members) for m in range(members)]
+        decoded = [self._decode(raw[m, : len(rows)], m) for m, rows in zip(of_member, index, strict=True)]
         rows = np.concatenate(index)
         _, y, weight = split.train.as_given(rows)
         shown, self.oof_score_ = self._out_of_fold(np.concatenate(decoded), y, weight)
@@ -379,8 +382,9 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
     def _effective_layers(self, name: str) -> list[tuple[np.ndarray, np.ndarray]]:
         if not hasattr(self, "net_"):
             raise AttributeError(f"{name} is known after fit.")
-        if self.net_.module_.n_members > 1:
-            raise AttributeError(f"{name} is known for a single member; this estimator has {self.n_members}.")
+        if (networks := self.net_.module_.n_members) > 1:
+            others = f", with snapshots {networks} networks" if networks > self.n_members else ""
+            raise AttributeError(f"{name} is known for a single member; this estimator has {self.n_members}{others}.")
         if self.net_.module_.n_adapters > 1:
             raise AttributeError(f"{name} is known for a single network; this one has {self.n_adapters} adapters.")
         return self.net_.module_.effective_layers(self.net_.criterion_.log_link)

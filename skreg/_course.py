@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import isfinite
+from itertools import pairwise
+from math import inf, isfinite
 from numbers import Real
 from typing import Any, Self, TypeAlias, TypeVar
 
@@ -12,7 +13,8 @@ from torch import Tensor
 
 from . import augmentations, schedules
 from ._augmenting import PerMember
-from ._checks import layer_sizes, rate_per_layer, refuse, strength_per_layer
+from ._averaging import LateMean, MovingAverage, WeightAverage
+from ._checks import layer_sizes, listed, rate_per_layer, refuse, strength_per_layer
 from ._module import Network
 from ._optimizers import Group
 from ._plateau import ADAPTIVE
@@ -38,6 +40,8 @@ class Course:
         Factor on it at a progress in [0, 1].
     weight_decay : float
         Each step multiplies the weights by ``1 - rate * weight_decay``.
+    dropout_schedule, decay_schedule : callable float -> float
+        Factors on the dropout rates and on the decay; the first is at most 1.
     momentum : float
         Of "sgd".
     nesterov : bool
@@ -53,7 +57,11 @@ class Course:
     clip_norm : float or None
         Largest norm of a member's gradient.
     ema_decay : float
-        Of the weight average; 0 is none.
+        Of the moving average of the weights; 0 is none.
+    swa_start : float or None
+        Progress from which the weights at the ends of epochs are averaged; None is none.
+    valleys : tuple of float
+        Progress at which snapshots are taken.
     augmentation : callable or None
         Changes a training batch.
     old_factor : float
@@ -64,6 +72,8 @@ class Course:
     rate: float
     schedule: Callable[[float], float]
     weight_decay: float = 0.0
+    dropout_schedule: Callable[[float], float] = schedules.constant
+    decay_schedule: Callable[[float], float] = schedules.constant
     momentum: float = 0.9
     nesterov: bool = True
     plateau: int | None = None
@@ -72,6 +82,8 @@ class Course:
     constraint: PerLayer[MaxNorm] = None
     clip_norm: float | None = None
     ema_decay: float = 0.0
+    swa_start: float | None = None
+    valleys: tuple[float, ...] = ()
     augmentation: Callable[[Any], None] | None = None
     old_factor: float = 1.0
 
@@ -80,11 +92,18 @@ class Course:
         """The course of an estimator's parameters; what excludes each other is refused."""
         if estimator.solver in _EXCLUDED:
             _refuse_excluded(estimator)
+        if estimator.swa_start is not None and estimator.ema_decay:
+            raise ValueError(
+                f"swa_start={estimator.swa_start!r} and ema_decay={estimator.ema_decay!r} exclude each other: one "
+                "average of the weights predicts. Leave swa_start=None or ema_decay=0.0."
+            )
         return cls(
             solver=estimator.solver,
             rate=estimator.learning_rate_init,
-            schedule=_schedule(estimator),
+            schedule=_schedule(estimator, "learning_rate"),
             weight_decay=estimator.weight_decay,
+            dropout_schedule=_schedule(estimator, "dropout_schedule", largest=1.0),
+            decay_schedule=_schedule(estimator, "weight_decay_schedule"),
             momentum=estimator.momentum,
             nesterov=estimator.nesterovs_momentum,
             plateau=max(1, estimator.patience // 4) if estimator.learning_rate == ADAPTIVE else None,
@@ -93,6 +112,8 @@ class Course:
             constraint=_each(lambda limit: None if limit is None else MaxNorm(limit), _max_norm(estimator)),
             clip_norm=estimator.clip_norm,
             ema_decay=estimator.ema_decay,
+            swa_start=estimator.swa_start,
+            valleys=_valleys(estimator) if estimator.snapshots else (),
             augmentation=_augmentation(estimator),
             old_factor=estimator.pretrained_lr_factor,
         )
@@ -115,6 +136,12 @@ class Course:
                 groups.append(Group([p for p in chosen if id(p) not in inner], decay, factor))
                 groups.append(Group([p for p in chosen if id(p) in inner], decay, factor, matrices=True))
         return [group for group in groups if group.parameters]
+
+    def average(self, tensors: list[Tensor]) -> WeightAverage | None:
+        """What averages the tensors that are trained."""
+        if self.swa_start is not None:
+            return LateMean(tensors, self.swa_start)
+        return MovingAverage(tensors, self.ema_decay) if self.ema_decay else None
 
     def penalties(self, module: Network) -> list[tuple[Tensor, ElasticNet]]:
         """What each weight costs."""
@@ -177,6 +204,7 @@ _EXCLUDED: dict[str, tuple[str, dict[str, Any]]] = {
             "max_norm": None,
             "clip_norm": None,
             "ema_decay": 0.0,
+            "swa_start": None,
             "batch_norm": False,
         },
     ),
@@ -229,14 +257,51 @@ def _augmentation(estimator: Any) -> Callable[[Any], None] | None:
     return partial(augmentation, strength=float(strength))
 
 
-def _schedule(estimator: Any) -> Callable[[float], float]:
+def _valleys(estimator: Any) -> tuple[float, ...]:
     schedule = estimator.learning_rate
-    if schedule == ADAPTIVE:
-        return schedules.constant
+    known = getattr(schedules, schedule, None) if isinstance(schedule, str) else schedule
+    valleys = getattr(known, "valleys", None)
+    if valleys is None:
+        cyclic = [name for name in schedules.__all__ if hasattr(getattr(schedules, name), "valleys")]
+        raise ValueError(
+            f"snapshots=True needs a learning_rate of several cycles: {listed(cyclic)}, or a callable with an "
+            f"attribute 'valleys', the progress at which each cycle ends. Got learning_rate={schedule!r} instead."
+        )
+    ends = tuple(valleys) if isinstance(valleys, Iterable) else ()
+    numbers = bool(ends) and all(isinstance(end, Real) for end in ends)
+    if not numbers or ends[-1] > 1 or not all(before < end for before, end in pairwise((0.0, *ends))):
+        raise ValueError(
+            f"The 'valleys' of the callable given as 'learning_rate' must increase within (0, 1]. Got {valleys!r} "
+            "instead."
+        )
+    return tuple(map(float, ends))
+
+
+@dataclass(frozen=True)
+class _Bounded:
+    """A schedule of the user's, refused when it leaves its range on the way."""
+
+    name: str
+    schedule: Callable[[float], float]
+    largest: float
+
+    def __call__(self, progress: float) -> float:
+        factor = self.schedule(progress)
+        if not 0 <= factor <= self.largest:
+            raise ValueError(
+                f"The callable given as {self.name!r} must give factors in the range [0.0, {self.largest}]. "
+                f"It gave {factor!r} at {progress:.3g}."
+            )
+        return factor
+
+
+def _schedule(estimator: Any, name: str, largest: float = inf) -> Callable[[float], float]:
+    schedule = getattr(estimator, name)
     if isinstance(schedule, str):
-        return getattr(schedules, schedule)
+        return schedules.constant if schedule == ADAPTIVE else getattr(schedules, schedule)
     factors = [schedule(progress) for progress in (0.0, 0.5, 1.0)]
-    if not all(isinstance(factor, Real) and isfinite(factor) and float(factor) >= 0 for factor in factors):
-        must = "a name, or a callable from a progress in [0, 1] to a finite factor of at least 0"
-        raise ValueError(f"{refuse(estimator, 'learning_rate', must, schedule)} It gives {factors} at 0, 0.5 and 1.")
-    return schedule
+    if not all(isinstance(f, Real) and isfinite(f) and 0 <= float(f) <= largest for f in factors):
+        reach = "of at least 0" if largest == inf else f"in [0, {largest:g}]"
+        must = f"a name, or a callable from a progress in [0, 1] to a finite factor {reach}"
+        raise ValueError(f"{refuse(estimator, name, must, schedule)} It gives {factors} at 0, 0.5 and 1.")
+    return schedule if largest == inf else _Bounded(name, schedule, largest)

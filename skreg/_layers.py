@@ -1,6 +1,7 @@
 """The layers of all members at once. Every tensor has the members on axis 0."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -76,6 +77,7 @@ class BatchNorm(nn.Module):
 
     frozen = False
     momentum, eps = 0.1, 1e-5
+    _pooled: Tensor | None = None
     mean: Tensor
     variance: Tensor
     seen: Tensor
@@ -97,13 +99,32 @@ class BatchNorm(nn.Module):
         mean = share @ x
         centred = x - mean
         variance = share @ centred.square()
-        self._remember(mean.detach(), variance.detach())
+        if self._pooled is None:
+            self._remember(mean.detach(), variance.detach())
+        else:
+            self._pool(mean, variance, weight.sum(1).view(-1, 1, 1))
         return torch.addcmul(self.shift, centred, self.scale * torch.rsqrt(variance + self.eps))
 
     def as_affine(self) -> tuple[Tensor, Tensor]:
         """Factor and summand ``(members, 1, width)`` that normalise by the running statistics."""
         factor = self.scale * torch.rsqrt(self.variance + self.eps)
         return factor, self.shift - self.mean * factor
+
+    @contextmanager
+    def pooling(self) -> Iterator[None]:
+        """Have the statistics be those of all rows seen in a ``with`` block, each with its weight."""
+        self._pooled = torch.zeros_like(self.seen)
+        try:
+            yield
+        finally:
+            self._pooled = None
+
+    def _pool(self, mean: Tensor, variance: Tensor, mass: Tensor) -> None:
+        self._pooled = mass if self._pooled is None else self._pooled + mass
+        share = mass / self._pooled.clamp(min=1e-12)
+        between = share * (1 - share) * (mean - self.mean).square()
+        self.mean.lerp_(mean, share)
+        self.variance.lerp_(variance, share).add_(between)
 
     def _remember(self, mean: Tensor, variance: Tensor) -> None:
         self.seen += 1

@@ -1,7 +1,8 @@
 """The network: inputs, embeddings, hidden layers and a head, for all members at once."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from itertools import pairwise, zip_longest
 from typing import Protocol, Self
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from ._adapters import Adapters, Heads
 from ._inputs import Inputs
 from ._layers import BatchNorm, Draw, Embeddings, LayerNorm, Linear
+from ._rows import Batch
 from .embeddings import NumericEmbedding
 
 SQRT_HALF = 0.5**0.5
@@ -244,6 +246,21 @@ class Network(nn.Module):
             self.numeric.draw(generators)
         if self.adapters is not None:
             self.adapters.draw(generators)
+
+    @torch.no_grad()
+    def renew_statistics(self, blocks: Iterable[Batch]) -> None:
+        """Take batch norm's statistics anew from all rows, as prediction meets them: without noise.
+
+        The rows of a block are normalised by its own statistics; with a single one those of all layers are exact.
+        """
+        norms = [norm for norm in self.norms if isinstance(norm, BatchNorm)]
+        if not norms:
+            return
+        with ExitStack() as stack:
+            for norm in norms:
+                stack.enter_context(norm.pooling())
+            for batch in blocks:
+                self(batch.inputs, batch.levels, batch.weight)
 
     def prepare(self, numbers: Tensor, levels: Tensor | None, target: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
         """Inputs, codes to embed and the target as the loss wants it."""

@@ -36,12 +36,12 @@ class Muon(FirstOrder):
         self.means, self.squares, self.count = self._adam.means, self._adam.squares, self._adam.count
         self.momenta = [torch.zeros_like(p, requires_grad=False) for group in self._hidden for p in group.parameters]
 
-    def update(self, lr: Rate) -> None:
+    def update(self, lr: Rate, decay: float = 1.0) -> None:
         """One step of each kind."""
-        self._adam.update(lr)
+        self._adam.update(lr, decay)
         momenta = iter(self.momenta)
         for group in self._hidden:
-            group.move_([self._direction(g, next(momenta)) for g in gradients_of(group.parameters)], lr)
+            group.move_([self._direction(g, next(momenta)) for g in gradients_of(group.parameters)], lr, decay)
 
     def _direction(self, gradient: Tensor, momentum: Tensor) -> Tensor:
         """Nesterov's momentum of all members' matrices, made orthogonal."""

@@ -6,8 +6,8 @@ batch, and the callbacks of a batch are called only where somebody listens.
 """
 
 import copy
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -18,22 +18,20 @@ from skorch.history import History
 from torch import Tensor
 
 from ._adapters import mean_of_each
-from ._averaging import WeightAverage
 from ._course import Course
 from ._module import Network
 from ._monitor import Monitor
 from ._optimizers import FirstOrder, Rate
 from ._plateau import Plateau
+from ._position import Position
+from ._predictor import PREDICT_ROWS, Predictor
 from ._random import Streams
 from ._rows import Batch, Blocks, Rows
-from ._snapshot import Snapshot
+from ._snapshots import Snapshots
 from ._stopping import Stopping
 from ._trainer import Trainer
 
 KEPT_PASSES = 1000
-PREDICT_ROWS = 4096
-PREPARED_ELEMENTS = 1 << 23
-ROW_MULTIPLE = 32
 _BATCH_EVENTS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 
 
@@ -42,7 +40,7 @@ def _finite(loss: Tensor) -> Tensor:
     return torch.isfinite(loss.float())
 
 
-class Net(NeuralNet):
+class Net(Predictor, NeuralNet):
     """A skorch net whose members train side by side.
 
     Parameters
@@ -95,8 +93,9 @@ class Net(NeuralNet):
         self.stopping_ = Stopping(members, self.patience, self.min_delta)
         self.plateau_ = None if wait is None else Plateau(members, wait, self.min_delta)
         self.streams_ = Streams(self.seeds)
-        self.average_ = WeightAverage(self._trained(), decay) if (decay := self.course.ema_decay) else None
-        self.stream_: Snapshot | None = None
+        self.average_ = self.course.average(self._trained())
+        self.snapshots_ = Snapshots.of(self.course.valleys, self.max_epochs)
+        self.position_: Position | None = None
         self.epoch_ = 0
         self.watched_: str | None = None
         self.stop_training_ = False
@@ -125,22 +124,22 @@ class Net(NeuralNet):
         return self
 
     def pass_over(self, X: Any, y: Any, rows: Rows) -> None:
-        """Train once on ``rows``, and keep in ``stream_`` where the training stands, which ``follow`` goes on from.
+        """Train once on ``rows``, and keep in ``position_`` where the training stands, which ``follow`` goes on from.
 
         With an average the weights put in place are not those that training goes on from. A member that diverges is
         left as it was before.
         """
-        before = self._snapshot_of_training()
+        before = self._position()
         self.notify("on_train_begin", X=X, y=y)
         self.fit_loop(X, y, self.epoch_ + 1, train=rows)
-        after = self._snapshot_of_training()
+        after = self._position()
         self._settle(rows)
         after.undo(before, self.stopping_.diverged)
-        self.stream_ = after
+        self.position_ = after
         self.notify("on_train_end", X=X, y=y)
 
-    def _snapshot_of_training(self) -> Snapshot:
-        return Snapshot(self._trained(), self.optimizer_, self.average_)
+    def _position(self) -> Position:
+        return Position(self._trained(), self.optimizer_, self.average_)
 
     def fit_loop(
         self,
@@ -178,7 +177,9 @@ class Net(NeuralNet):
             loss = trainer.epoch(self._rate(), first, end, tell)
             finite = _finite(loss) & self._finite_weights()
             self.epoch_ += 1
-            with self._averaged():
+            if self.average_ is not None:
+                self.average_.after_epoch(end)
+            with self._averaged(train):
                 self._judge(loss, finite, watched, monitor)
             self.notify("on_epoch_end", dataset_train=train, dataset_valid=valid)
         return self
@@ -193,7 +194,9 @@ class Net(NeuralNet):
         self._record(loss[active], None if score is None else score[active], monitor)
         if self.plateau_ is not None:
             self.plateau_.update(-loss if score is None else score)
-        self.stopping_.update(self.epoch_, score, finite, self._trained())
+        counts = self.average_ is None or self.average_.begun
+        self.stopping_.update(self.epoch_, score, finite, self._trained(), counts)
+        self.snapshots_.update(self.epoch_, self._trained())
 
     def _rate(self) -> Rate:
         """Learning rate at factor 1, of all members or of each."""
@@ -206,9 +209,16 @@ class Net(NeuralNet):
         super().on_epoch_begin(net, dataset_train=dataset_train, dataset_valid=dataset_valid, **kwargs)
         self.history.record("epoch", self.epoch_ + 1)
 
-    def _averaged(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def _averaged(self, train: Rows) -> Iterator[None]:
         """The averaged weights in the place of the last ones, where there is an average."""
-        return nullcontext() if self.average_ is None else self.average_.in_place()
+        if self.average_ is None or not self.average_.begun:
+            yield
+            return
+        with self.average_.in_place():
+            if self.average_.exact:
+                self.module_.renew_statistics(Blocks(train, self.module_.prepare, PREDICT_ROWS))
+            yield
 
     def _validate(self, watched: Iterable[Batch], monitor: Monitor) -> tuple[Tensor, Tensor]:
         """Score and loss of each member on its validation rows."""
@@ -216,69 +226,13 @@ class Net(NeuralNet):
         loss = self._mean_loss(raw, target, weight)
         return monitor(raw, loss, self.stopping_.active).double(), loss
 
-    def _mean_loss(self, raw: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-        return self.criterion_(raw, target, weight / weight.sum(1, keepdim=True)).cpu().double()
-
     def _settle(self, train: Rows) -> None:
         """Put the weights in place that each member shall have; those of the last epoch once their loss is known."""
         if self.stopping_.pending is not None:
             some = next(iter(Blocks(train, self.module_.prepare, PREDICT_ROWS)))
-            with self._averaged():
+            with self._averaged(train):
                 self.stopping_.confirm(_finite(self._mean_loss(*self._raw_of([some]))))
         self.stopping_.restore(self._trained())
-
-    def raw_of(self, rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
-        """Raw output, target and weight of each member on its own rows: ``(members, rows, ...)``."""
-        return self._raw_of(Blocks(rows, self.module_.prepare, PREDICT_ROWS))
-
-    def _raw_of(self, blocks: Iterable[Batch]) -> tuple[Tensor, Tensor, Tensor]:
-        parts = [(self._forward(inputs, levels), target, weight) for inputs, levels, target, weight in blocks]
-        raw, target, weight = (torch.cat(part, 1) for part in zip(*parts, strict=True))
-        return raw, target, weight
-
-    def _prepared(self, rows: Rows) -> Iterable[Batch]:
-        """Rows as the layers take them: kept over the epochs if they are few, else made anew each time."""
-        blocks = Blocks(rows, self.module_.prepare, PREDICT_ROWS)
-        few = rows.n_members * len(rows) * self.module_.inputs.width <= PREPARED_ELEMENTS
-        return list(blocks) if few else blocks
-
-    def predict_raw(self, numbers: Tensor, levels: Tensor | None) -> Tensor:
-        """Raw output ``(members, rows, outputs)`` for rows that all members see alike.
-
-        Parameters
-        ----------
-        numbers : Tensor of shape (rows, n_numbers)
-            Numeric columns.
-        levels : int Tensor of shape (rows, n_categories) or None
-            Category codes.
-        """
-        members = self.module_.n_members
-        everyone = None if levels is None else levels.expand(members, -1, -1)
-        return self._forward(*self.module_.inputs(numbers.expand(members, -1, -1), everyone))
-
-    @torch.no_grad()
-    def _forward(self, inputs: Tensor, levels: Tensor | None) -> Tensor:
-        """Raw output of prepared inputs, in blocks of a multiple of 32 rows.
-
-        The kernel of a matrix product depends on its height; at such heights each row comes out the same bits
-        whichever rows stand beside it.
-        """
-        n_rows = inputs.shape[1]
-        missing = -n_rows % ROW_MULTIPLE
-        if missing:
-            inputs = torch.nn.functional.pad(inputs, (0, 0, 0, missing))
-            levels = None if levels is None else torch.nn.functional.pad(levels, (0, 0, 0, missing))
-        return self._mean(inputs, levels)[:, :n_rows]
-
-    def _mean(self, inputs: Tensor, levels: Tensor | None) -> Tensor:
-        """Raw output that stands for the mean prediction of a member's networks, in blocks that bound the memory."""
-        module = self.module_
-        if module.n_adapters == 1:
-            return module(inputs, levels)
-        height = max(1, PREDICT_ROWS // (module.n_adapters * ROW_MULTIPLE)) * ROW_MULTIPLE
-        blocks = [slice(start, start + height) for start in range(0, inputs.shape[1], height)]
-        parts = [module(inputs[:, b], None if levels is None else levels[:, b]) for b in blocks]
-        return torch.cat([self.criterion_.average(raw) for raw in parts], 1)
 
     def _trainer(self, train: Rows) -> Trainer:
         criterion, batches = self.criterion_.in_training, train.in_batches(self.batch_size)
@@ -286,9 +240,25 @@ class Net(NeuralNet):
             criterion = partial(mean_of_each, criterion)
         return Trainer(self.module_, self.course, criterion, self.optimizer_, self.average_, batches, self.streams_)
 
-    def _trained(self) -> list[Tensor]:
+    def _trained(self, module: Network | None = None) -> list[Tensor]:
         """The tensors that training changes: parameters, and the running statistics of batch norm."""
-        return [*self.module_.parameters(), *self.module_.norms.buffers()]
+        module = self.module_ if module is None else module
+        return [*module.parameters(), *module.norms.buffers()]
+
+    @property
+    def own_module(self) -> Network:
+        """The members' own networks, which in a net that has been trained stand behind their snapshots."""
+        total, members = self.module_.n_members, len(self.seeds)
+        return self.module_ if total == members else self.module_.of_members(range(total - members, total))
+
+    def _with_snapshots(self) -> Network:
+        """The networks that predict: of each snapshot those of all members, and their own last."""
+        snapshots = self.snapshots_
+        if not snapshots.epochs:
+            return self.module_
+        network = self.module_.of_members([*range(len(self.seeds))] * (1 + len(snapshots.epochs)))
+        snapshots.fill(self._trained(network), self.stopping_.best_epoch)
+        return network
 
     def _finite_weights(self) -> Tensor:
         sums = torch.stack([tensor.detach().flatten(1).sum(1) for tensor in self._trained()])
@@ -307,7 +277,7 @@ class Net(NeuralNet):
         rate = self.optimizer_.param_groups[0]["lr"]
         self.history.record("lr", rate.cpu()[self.stopping_.active].mean().item() if isinstance(rate, Tensor) else rate)
 
-    def snapshot(self) -> "Net":
+    def as_if_ended(self) -> "Net":
         """The net as if training ended now: a copy that later epochs do not change."""
         copied = copy.copy(self)
         module = copy.deepcopy(self.module_)
@@ -318,6 +288,8 @@ class Net(NeuralNet):
         copied.stopping_ = copy.deepcopy(self.stopping_)
         copied.stopping_.confirm(~copied.stopping_.diverged)
         copied.stopping_.restore(copied._trained())
+        module = copied._with_snapshots()
+        copied.__dict__.update(module=module, module_=module, snapshots_=Snapshots([]))
         return copied
 
     def finish(self, hooks: list[Callback], keep_state: bool) -> None:
@@ -335,7 +307,7 @@ class Net(NeuralNet):
         self.__dict__.update(callbacks=users, callbacks_=initialized)
         self.stopping_.kept = None
         self.module_.zero_grad()
-        self.__dict__.update(module=Network, average_=None)
+        self.__dict__.update(module=Network, module_=self._with_snapshots(), average_=None, snapshots_=Snapshots([]))
         if not keep_state:
             self.__dict__["optimizer_"] = None
 
@@ -353,6 +325,7 @@ class Net(NeuralNet):
             "streams": self.streams_.state_dict(),
             "plateau": None if self.plateau_ is None else self.plateau_.state_dict(),
             "average": None if self.average_ is None else self.average_.state_dict(),
+            "snapshots": self.snapshots_.state_dict(),
             "history": self.history.to_list(),
         }
         return copy.deepcopy(state)
@@ -369,6 +342,7 @@ class Net(NeuralNet):
             self.plateau_.load_state_dict(state["plateau"])
         if self.average_ is not None:
             self.average_.load_state_dict(state["average"])
+        self.snapshots_.load_state_dict(state["snapshots"])
         self.history = History(state["history"])
 
     def resume(self, earlier: "Net") -> None:
@@ -376,7 +350,7 @@ class Net(NeuralNet):
 
         A line search starts anew: its history is one of other rows, and of other weights than the best ones.
         """
-        self.module_.load_state_dict(earlier.module_.state_dict())
+        self.module_.load_state_dict(earlier.own_module.state_dict())
         self.streams_.load_state_dict(earlier.streams_.state_dict())
         same = earlier.optimizer_ is not None and earlier.updated_ == self.updated_
         if same and isinstance(self.optimizer_, FirstOrder):
@@ -394,9 +368,9 @@ class Net(NeuralNet):
         for _, callback in self.callbacks_:
             if type(callback) is PrintLog:
                 callback.first_iteration_ = False  # the table goes on, without another head
-        if earlier.stream_ is not None:
+        if earlier.position_ is not None:
             optimizer = self.optimizer_ if earlier.updated_ == self.updated_ else None
-            earlier.stream_.load(self._trained(), optimizer, self.average_)
+            earlier.position_.load(self._trained(), optimizer, self.average_)
 
     @property
     def _listening(self) -> bool:

@@ -49,19 +49,18 @@ class Group:
     factor: float = 1.0
     matrices: bool = False
 
-    def move_(self, directions: list[Tensor], lr: Rate) -> None:
-        """Decay, then a step against ``directions``, which may be changed."""
-        rate = lr * self.factor
-        if isinstance(rate, Tensor) or isinstance(self.decay, Tensor):
-            self._move_each_(directions, rate)
+    def move_(self, directions: list[Tensor], lr: Rate, decay: float = 1.0) -> None:
+        """Decay by ``decay`` times its strength, then a step against ``directions``, which may be changed."""
+        rate, strength = lr * self.factor, self.decay * decay
+        if isinstance(rate, Tensor) or isinstance(strength, Tensor):
+            self._move_each_(directions, rate, 1 - rate * strength)
             return
-        if self.decay:
-            torch._foreach_mul_(self.parameters, 1 - rate * self.decay)
+        if strength:
+            torch._foreach_mul_(self.parameters, 1 - rate * strength)
         torch._foreach_add_(self.parameters, directions, alpha=-rate)
 
-    def _move_each_(self, directions: list[Tensor], rate: Rate) -> None:
+    def _move_each_(self, directions: list[Tensor], rate: Rate, kept: Rate) -> None:
         """The same with rates or decays of each member."""
-        kept = 1 - rate * self.decay
         for parameter, direction in zip(self.parameters, directions, strict=True):
             parameter.mul_(along(kept, parameter)).sub_(direction * along(rate, parameter))
 
@@ -118,8 +117,8 @@ class FirstOrder(Optimizer):
         self._factors = [group.factor for group in groups for _ in group.parameters]
 
     @abstractmethod
-    def update(self, lr: Rate) -> None:
-        """One step from the gradients in place."""
+    def update(self, lr: Rate, decay: float = 1.0) -> None:
+        """One step from the gradients in place; ``decay`` is a factor on the groups' decay."""
 
     @abstractmethod
     def reach(self, i: int, lr: Rate) -> Rate:
@@ -129,9 +128,9 @@ class FirstOrder(Optimizer):
         """The learning rate of parameter ``i``, as it multiplies it."""
         return along(lr, self.parameters[i]) * self._factors[i]
 
-    def _move(self, directions: list[Tensor], lr: Rate) -> None:
+    def _move(self, directions: list[Tensor], lr: Rate, decay: float) -> None:
         for group, part in self.parts():
-            group.move_(directions[part], lr)
+            group.move_(directions[part], lr, decay)
 
     def _zeros(self) -> list[Tensor]:
         return [torch.zeros_like(p, requires_grad=False) for p in self.parameters]
@@ -156,12 +155,12 @@ class Adam(FirstOrder):
         self.means, self.squares = self._zeros(), self._zeros()
         self.count = [torch.zeros((), dtype=torch.float32, device=self.parameters[0].device)]
 
-    def update(self, lr: Rate) -> None:
+    def update(self, lr: Rate, decay: float = 1.0) -> None:
         """One step of the fused kernel for each group; it knows one rate only."""
         self.count[0] += 1
         for group, part in self.parts():
             if isinstance(lr, Tensor) or isinstance(group.decay, Tensor):
-                self._update_each(group, part, lr)
+                self._update_each(group, part, lr, decay)
                 continue
             torch._fused_adamw_(
                 group.parameters,
@@ -173,20 +172,20 @@ class Adam(FirstOrder):
                 lr=lr * group.factor,
                 beta1=self.beta1,
                 beta2=self.beta2,
-                weight_decay=group.decay,
+                weight_decay=group.decay * decay,
                 eps=self.eps,
                 amsgrad=False,
                 maximize=False,
             )
 
-    def _update_each(self, group: Group, part: slice, lr: Rate) -> None:
+    def _update_each(self, group: Group, part: slice, lr: Rate, decay: float) -> None:
         """The same step with rates or decays of each member."""
         count, gradients, means = self.count[0].item(), gradients_of(group.parameters), self.means[part]
         torch._foreach_lerp_(means, gradients, 1 - self.beta1)
         _follow_squares(self.squares[part], gradients, self.beta2)
         directions = torch._foreach_div(means, 1 - self.beta1**count)
         torch._foreach_div_(directions, _roots(self.squares[part], 1 - self.beta2**count, self.eps))
-        group.move_(list(directions), lr)
+        group.move_(list(directions), lr, decay)
 
     def reach(self, i: int, lr: Rate) -> Tensor:
         """The rate over the root of the corrected second moment."""
@@ -217,7 +216,7 @@ class Nadam(FirstOrder):
     def _momentum(self, step: float) -> float:
         return self.beta1 * (1 - 0.5 * 0.96 ** (step * self.warming))
 
-    def update(self, lr: Rate) -> None:
+    def update(self, lr: Rate, decay: float = 1.0) -> None:
         """A step along the gradient and the momentum that the next step will have."""
         self.count[0] += 1
         now, then = (self._momentum(self.count[0].item() + ahead) for ahead in (0, 1))
@@ -228,7 +227,7 @@ class Nadam(FirstOrder):
         torch._foreach_mul_(gradients, (1 - now) / (1 - product))
         torch._foreach_add_(gradients, self.means, alpha=then / (1 - product * then))
         torch._foreach_div_(gradients, _roots(self.squares, self._correction(), self.eps))
-        self._move(gradients, lr)
+        self._move(gradients, lr, decay)
 
     def _correction(self) -> float:
         return 1 - self.beta2 ** self.count[0].item()
@@ -258,12 +257,12 @@ class RmsProp(FirstOrder):
         super().__init__(groups)
         self.squares = self._zeros()
 
-    def update(self, lr: Rate) -> None:
+    def update(self, lr: Rate, decay: float = 1.0) -> None:
         """One step."""
         gradients = gradients_of(self.parameters)
         _follow_squares(self.squares, gradients, self.forgetting)
         torch._foreach_div_(gradients, _roots(self.squares, 1.0, self.eps))
-        self._move(gradients, lr)
+        self._move(gradients, lr, decay)
 
     def reach(self, i: int, lr: Rate) -> Tensor:
         """The rate over the root of the running square."""
@@ -293,14 +292,14 @@ class Sgd(FirstOrder):
         self.momentum, self.nesterov = momentum, nesterov
         self.velocities = self._zeros()
 
-    def update(self, lr: Rate) -> None:
+    def update(self, lr: Rate, decay: float = 1.0) -> None:
         """Decay, then a step along the momentum, and under Nesterov's along the gradient besides."""
         gradients = gradients_of(self.parameters)
         torch._foreach_mul_(self.velocities, self.momentum)
         torch._foreach_add_(self.velocities, gradients)
         if self.nesterov:
             torch._foreach_add_(gradients, self.velocities, alpha=self.momentum)
-        self._move(gradients if self.nesterov else self.velocities, lr)
+        self._move(gradients if self.nesterov else self.velocities, lr, decay)
 
     def reach(self, i: int, lr: Rate) -> Rate:
         """Momentum of either kind repeats a lasting gradient ``1 / (1 - momentum)`` times."""

@@ -145,9 +145,9 @@ class Split:
         """What each member trains on."""
         return self.train.rows(self.train_index, self.place)
 
-    def watched_rows(self) -> Rows | None:
-        """What each member is watched on."""
-        return None if self.watched is None else self.watched.rows(self.watched_index, self.place)
+    def watched_rows(self, times: int = 1) -> Rows | None:
+        """What each member is watched on; several ``times`` for several networks of each."""
+        return None if self.watched is None else self.watched.rows(self.watched_index * times, self.place)
 
     def monitor(self, scorer: Callable[..., float] | None, view: Callable[[int, Tensor, Any], Any]) -> Monitor | None:
         """The monitor of a scorer, or of the loss where there is none."""

@@ -128,7 +128,14 @@ class Noise:
         Units of the largest mask of one member, ``rows * width``.
     dtype, device : torch.dtype, torch.device
         Of the masks.
+
+    Attributes
+    ----------
+    factor : float
+        On every rate, at most 1; may change with each step.
     """
+
+    factor = 1.0
 
     def __init__(self, streams: Streams, layers: int, largest: int, dtype: torch.dtype, device: torch.device) -> None:
         self._streams = streams
@@ -147,12 +154,19 @@ class Noise:
         With a ``floor`` what is dropped takes that value, and everything is shifted and scaled so that mean 0 and
         variance 1 stay: alpha dropout [Klambauer et al. 2017, section 2].
         """
-        size = x.shape[1] * x.shape[2]
+        rate = rate * self.factor
         keep = 1 - rate
         scale = 1 / keep if floor == 0 else (keep + floor**2 * keep * rate) ** -0.5
-        every_window = self._mask(rate, scale).as_strided((self._pool.numel() // 2, size), (1, 1))
-        factor = torch.index_select(every_window, 0, next(self._offsets)).view(x.shape)
+        factor = self._cut(rate, scale, x.shape[1] * x.shape[2]).view(x.shape)
         return x * factor if floor == 0 else (x - floor) * factor + scale * floor * keep
+
+    def _cut(self, rate: float, scale: float, size: int) -> Tensor:
+        """The next masks ``(members, size)``: out of a mask of the whole pool where the rate stays, else made anew."""
+        stays = self.factor == 1
+        source = self._mask(rate, scale) if stays else self._pool
+        every_window = source.as_strided((self._pool.numel() // 2, size), (1, 1))
+        window = torch.index_select(every_window, 0, next(self._offsets))
+        return window if stays else window.ge_(rate).mul_(scale)
 
     def _mask(self, rate: float, scale: float) -> Tensor:
         if (rate, scale) not in self._masks:

@@ -72,7 +72,7 @@ class Solver:
         for parameter in self.optimizer.parameters:
             parameter.grad = None
 
-    def step(self, lr: Rate, evaluate: Callable[[], Tensor]) -> Tensor:
+    def step(self, lr: Rate, evaluate: Callable[[], Tensor], decay: float = 1.0) -> Tensor:
         """One step, and the members' losses before it.
 
         Parameters
@@ -81,11 +81,13 @@ class Solver:
             Learning rate; a line search takes none.
         evaluate : callable () -> Tensor of shape (members,)
             Computes the losses, and leaves their gradients. A line search calls it several times.
+        decay : float
+            Factor on the groups' decay.
         """
         if isinstance(self.optimizer, Lbfgs):
             return self._search(self.optimizer, evaluate)
         loss = evaluate()
-        self._follow(self.optimizer, lr)
+        self._follow(self.optimizer, lr, decay)
         return loss
 
     def _search(self, optimizer: Lbfgs, evaluate: Callable[[], Tensor]) -> Tensor:
@@ -99,14 +101,14 @@ class Solver:
         return losses[0]
 
     @torch.no_grad()
-    def _follow(self, optimizer: FirstOrder, lr: Rate) -> None:
+    def _follow(self, optimizer: FirstOrder, lr: Rate, decay: float) -> None:
         """A step from the gradients in place."""
         optimizer.param_groups[0]["lr"] = lr
         for weight, penalty in self._smooth:
             penalty.add_gradient_(gradients_of([weight])[0], weight)
         if self._clip_norm is not None:
             _clip(gradients_of(optimizer.parameters), self._clip_norm)
-        optimizer.update(lr)
+        optimizer.update(lr, decay)
         for i, weight, sharp in self._sharp:
             sharp.proximal_(weight, optimizer.reach(i, lr))
         for weight, constraint in self._constraints:

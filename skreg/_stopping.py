@@ -38,7 +38,7 @@ class Stopping:
         self.pending: Tensors | None = None
         self.pending_epoch = 0
 
-    def update(self, epoch: int, score: Tensor | None, finite: Tensor, weights: Tensors) -> None:
+    def update(self, epoch: int, score: Tensor | None, finite: Tensor, weights: Tensors, counts: bool = True) -> None:
         """Look at an epoch.
 
         Parameters
@@ -51,6 +51,8 @@ class Stopping:
             Whether loss and weights of the epoch are finite.
         weights : list of Tensor
             The tensors to keep, members on axis 0.
+        counts : bool
+            Whether an epoch without a gain costs patience.
         """
         self.diverged |= self.active & ~finite
         self.active &= finite
@@ -62,7 +64,7 @@ class Stopping:
         self.best = torch.where(gained, torch.nan_to_num(score, nan=-torch.inf), self.best)
         self.best_epoch[gained] = epoch
         self._keep(weights, gained)
-        self.waited = torch.where(gained, 0, self.waited + 1)
+        self.waited = torch.where(gained, 0, self.waited + int(counts))
         self.active &= self.waited < self.patience
 
     def confirm(self, finite: Tensor) -> None:

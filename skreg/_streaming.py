@@ -27,15 +27,17 @@ class StreamingMLP(RegularizedMLP):
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, *classes: Any) -> Self:
         """Train one pass over the rows; a call that raises leaves an estimator that was fitted as it was."""
         check_callbacks(self.callbacks)
+        if self.swa_start is not None or self.snapshots:
+            raise ValueError("swa_start and snapshots need the end of a training, which a stream does not have.")
         if self.solver == WHOLE:
             raise ValueError(
                 f"solver={self.solver!r} takes all rows at once, and partial_fit a part: use another solver."
             )
-        blueprint, course = Blueprint.of(self), replace(Course.of(self), schedule=schedules.constant, plateau=None)
+        blueprint, course = Blueprint.of(self), _steady(Course.of(self))
         source = Source.of(self, blueprint)
         part = self._check_rows(X, y, sample_weight, source, True, *classes)
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
-        progress = FitProgress(self, X, y, metadata, 1, lambda net: self._fitted(net.snapshot()))
+        progress = FitProgress(self, X, y, metadata, 1, lambda net: self._fitted(net.as_if_ended()))
         with torch_threads(self.n_threads), torch.inference_mode(False), torch.enable_grad():
             rows = Split(part, [np.arange(len(part))] * self.n_members, None, [], self._stream_place(len(part)))
             net = self._make_net(blueprint, course, source, rows, progress.hooks)
@@ -61,6 +63,12 @@ class StreamingMLP(RegularizedMLP):
         if bool(net.stopping_.best_epoch.all()):
             self.__dict__.update(self._fitted(net))
         judge(net.stopping_, self._against_divergence)
+
+
+def _steady(course: Course) -> Course:
+    """The course of a training whose end is not known: nothing follows a schedule."""
+    constant = schedules.constant
+    return replace(course, schedule=constant, dropout_schedule=constant, decay_schedule=constant, plateau=None)
 
 
 def check_classes(class_weight: Any, classes: Any, known: np.ndarray | None) -> np.ndarray:

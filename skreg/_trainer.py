@@ -81,7 +81,7 @@ class Trainer:
         tell : callable (event, **told) or None
             Hears of each batch.
         """
-        module, batches, n_steps = self._module, self._batches, self._batches.n_steps
+        module, course, batches, n_steps = self._module, self._course, self._batches, self._batches.n_steps
         total = torch.zeros_like(self._ones)
         orders = self._streams.permutations(batches.rows.lengths)
         for source in (self._noise, self._augmenter):
@@ -91,17 +91,19 @@ class Trainer:
             batch, mix = (given, None) if self._augmenter is None else self._augmenter(given)
             if tell is not None:
                 tell("on_batch_begin", batch=batch, training=True)
-            factor = self._course.schedule(first + (last - first) * step / n_steps)
-            raw, loss = self._step(lr * factor, batch, mix, tell)
+            progress = first + (last - first) * step / n_steps
+            if self._noise is not None:
+                self._noise.factor = course.dropout_schedule(progress)
+            raw, loss = self._step(lr * course.schedule(progress), course.decay_schedule(progress), batch, mix, tell)
             total += loss.detach()
             if self._average is not None:
-                self._average.update()
+                self._average.after_step()
             if tell is not None:
                 tell("on_batch_end", batch=batch, training=True, y_pred=raw, loss=loss)
         self._solver.zero_grad()
         return (total / n_steps).cpu().double()
 
-    def _step(self, lr: Rate, batch: Batch, mix: Mix | None, tell: Tell | None) -> tuple[Tensor, Tensor]:
+    def _step(self, lr: Rate, decay: float, batch: Batch, mix: Mix | None, tell: Tell | None) -> tuple[Tensor, Tensor]:
         """Train on a batch, and give the raw output and the losses before it."""
         module, criterion, solver = self._module, self._criterion, self._solver
         seen: list[Tensor] = []
@@ -116,5 +118,5 @@ class Trainer:
             seen.append(raw)
             return loss
 
-        loss = solver.step(lr, evaluate)
+        loss = solver.step(lr, evaluate, decay)
         return seen[0], loss

@@ -49,10 +49,10 @@ class RegularizedMLPClassifier(ClassifierMixin, StreamingMLP):
         Whether each hidden layer that keeps the width adds its input to its output, and the sum is scaled by
         ``sqrt(1/2)`` [7]_; for deep stacks.
     loss : {"focal", "log_loss"}, default="log_loss"
-        What is minimised. "focal" is the log loss of a row times ``(1 - p)**2``, p the probability of its class [15]_:
+        What is minimised. "focal" is the log loss of a row times ``(1 - p)**2``, p the probability of its class [17]_:
         rows that are predicted well count for little. Its probabilities are more even than the frequencies.
     label_smoothing : float or "auto", default=0.0
-        Share of each training target that is spread evenly over the classes, or over yes and no [16]_, in [0, 1). Makes
+        Share of each training target that is spread evenly over the classes, or over yes and no [18]_, in [0, 1). Makes
         the network less sure of itself, which may help accuracy and harms log loss. "auto" is 0.1 if ``monitor`` scores
         the predicted labels, as "accuracy", "balanced_accuracy" and "f1" do, else 0. Held-out rows stay as they are.
     init : {"auto", "he_normal", "he_uniform", "lecun_normal", "lecun_uniform", "normal", "orthogonal", \
@@ -65,6 +65,10 @@ class RegularizedMLPClassifier(ClassifierMixin, StreamingMLP):
         one for each layer. With ``activation="selu"`` it is alpha dropout, which keeps mean 0 and variance 1 [8]_.
     input_dropout : float, default=0.0
         The same for the inputs.
+    dropout_schedule : {"constant", "cosine", "cosine_restarts", "coslog", "flat_cosine", "inverse_scaling", \
+            "one_cycle", "warmup"} or callable, default="constant"
+        Schedule of both rates, as ``learning_rate`` is one of the learning rate; a callable's factors are at most 1.
+        "flat_cosine" keeps them for half of the training, then lets them fall to 0 [5]_.
     augmentation : {"cutmix", "cutout", "gaussian_noise", "mixup", "swap_noise"}, callable or None, default=None
         What training batches suffer besides [11]_; a category's columns, and a number and its indicator, go together.
         "mixup" makes each row a mixture with another one, "cutmix" replaces a share of the features by those of
@@ -91,6 +95,9 @@ class RegularizedMLPClassifier(ClassifierMixin, StreamingMLP):
     weight_decay : float, default=0.01
         Decoupled decay [4]_: each step multiplies the weights by ``1 - learning_rate * weight_decay``, under every
         solver. Not a penalty of the objective, unlike ``alpha``. Biases and norms are exempt.
+    weight_decay_schedule : {"constant", "cosine", "cosine_restarts", "coslog", "flat_cosine", "inverse_scaling", \
+            "one_cycle", "warmup"} or callable, default="constant"
+        Schedule of it, besides that of the learning rate.
     max_norm : float, None or sequence of these, default=None
         Largest Euclidean norm of a unit's incoming weights, enforced after every step [2]_. A sequence gives one for
         each hidden layer and one for the head.
@@ -115,14 +122,14 @@ class RegularizedMLPClassifier(ClassifierMixin, StreamingMLP):
         "muon" makes the steps of the weights between hidden layers orthogonal matrices (Jordan et al. 2024), the
         others are AdamW's; it takes no L1 penalty. "lbfgs" goes to the minimum over all rows, a line search an epoch
         (Nocedal & Wright 2006): for one member without noise, decay and bounds; it takes no learning rate.
-    learning_rate : {"adaptive", "constant", "cosine", "cosine_restarts", "coslog", "inverse_scaling", "one_cycle", \
-            "warmup"} or callable, default="cosine"
+    learning_rate : {"adaptive", "constant", "cosine", "cosine_restarts", "coslog", "flat_cosine", \
+            "inverse_scaling", "one_cycle", "warmup"} or callable, default="cosine"
         Schedule of the learning rate: a function of the progress in [0, 1], through ``max_iter`` epochs, to a factor on
         ``learning_rate_init``. "cosine" falls to 0, "cosine_restarts" three times, each twice as long as the last,
-        "coslog" in four such waves that also rise smoothly, "one_cycle" rises before it falls, "warmup" for a shorter
-        while, "inverse_scaling" falls to a tenth as one over the root. "adaptive" cuts a member's rate to a fifth
-        whenever what it is watched by, else its training loss, has not gained by more than ``min_delta`` for a quarter
-        of ``patience`` epochs.
+        "coslog" in four such waves that also rise smoothly, "flat_cosine" in the second half only, "one_cycle" rises
+        before it falls, "warmup" for a shorter while, "inverse_scaling" falls to a tenth as one over the root.
+        "adaptive" cuts a member's rate to a fifth whenever what it is watched by, else its training loss, has not
+        gained by more than ``min_delta`` for a quarter of ``patience`` epochs.
     learning_rate_init : float, default=0.01
         Learning rate at factor 1.
     momentum : float, default=0.9
@@ -139,6 +146,15 @@ class RegularizedMLPClassifier(ClassifierMixin, StreamingMLP):
     ema_decay : float, default=0.0
         Exponential moving average of the weights over the steps, in [0, 1) [9]_; 0 is none. The averaged weights are
         what early stopping watches and what predicts. 0.95 to 0.99 is usual.
+    swa_start : float or None, default=None
+        Stochastic weight averaging: progress of the training in (0, 1) from which the plain mean of the weights at the
+        end of each epoch is watched and predicts [15]_; None is none. For a learning rate that does not fall to 0, as
+        "constant". Batch norm's statistics are taken anew from the training rows. Patience counts from there on.
+    snapshots : bool, default=False
+        Whether a member's weights at the end of each cycle of ``learning_rate`` are kept, and predict beside its final
+        ones, averaged as members are [16]_. For "coslog" (4 networks a member), "cosine_restarts" (3), or a callable
+        with an attribute ``valleys``, the increasing progress in (0, 1] at which its cycles end. An end after the best
+        epoch of early stopping counts as the best epoch.
     n_members : int, default=4
         Networks trained side by side, whose predictions are averaged. Each has its own initial weights, shuffles and,
         with early stopping, its own validation fold, so that every row is trained on by most of them.
@@ -254,8 +270,10 @@ class RegularizedMLPClassifier(ClassifierMixin, StreamingMLP):
     .. [12] Gorishniy et al. 2025, "TabM: advancing tabular deep learning with parameter-efficient ensembling".
     .. [13] Yosinski et al. 2014, "How transferable are features in deep neural networks?".
     .. [14] Howard & Ruder 2018, "Universal language model fine-tuning for text classification".
-    .. [15] Lin et al. 2017, "Focal loss for dense object detection".
-    .. [16] Szegedy et al. 2016, "Rethinking the inception architecture for computer vision", section 7.
+    .. [15] Izmailov et al. 2018, "Averaging weights leads to wider optima and better generalization".
+    .. [16] Huang et al. 2017, "Snapshot ensembles: train 1, get M for free".
+    .. [17] Lin et al. 2017, "Focal loss for dense object detection".
+    .. [18] Szegedy et al. 2016, "Rethinking the inception architecture for computer vision", section 7.
 
     Examples
     --------
@@ -290,12 +308,14 @@ class RegularizedMLPClassifier(ClassifierMixin, StreamingMLP):
         init: str = "auto",
         dropout: float | Sequence[float] = 0.1,
         input_dropout: float = 0.0,
+        dropout_schedule: str | Callable[[float], float] = "constant",
         augmentation: str | Callable[[Tensor, Generator], Tensor] | None = None,
         augmentation_strength: float = 0.2,
         alpha: float | Sequence[float] = 1e-5,
         l1_ratio: float = 0.0,
         feature_alpha: float = 0.0,
         weight_decay: float = 0.01,
+        weight_decay_schedule: str | Callable[[float], float] = "constant",
         max_norm: float | Sequence[float | None] | None = None,
         early_stopping: bool | str = "auto",
         validation_fraction: float = 0.25,
@@ -311,6 +331,8 @@ class RegularizedMLPClassifier(ClassifierMixin, StreamingMLP):
         max_iter: int = 100,
         clip_norm: float | None = None,
         ema_decay: float = 0.0,
+        swa_start: float | None = None,
+        snapshots: bool = False,
         n_members: int = 4,
         n_adapters: int = 1,
         categorical_features: Any = "from_dtype",
@@ -338,12 +360,14 @@ class RegularizedMLPClassifier(ClassifierMixin, StreamingMLP):
         self.init = init
         self.dropout = dropout
         self.input_dropout = input_dropout
+        self.dropout_schedule = dropout_schedule
         self.augmentation = augmentation
         self.augmentation_strength = augmentation_strength
         self.alpha = alpha
         self.l1_ratio = l1_ratio
         self.feature_alpha = feature_alpha
         self.weight_decay = weight_decay
+        self.weight_decay_schedule = weight_decay_schedule
         self.max_norm = max_norm
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
@@ -359,6 +383,8 @@ class RegularizedMLPClassifier(ClassifierMixin, StreamingMLP):
         self.max_iter = max_iter
         self.clip_norm = clip_norm
         self.ema_decay = ema_decay
+        self.swa_start = swa_start
+        self.snapshots = snapshots
         self.n_members = n_members
         self.n_adapters = n_adapters
         self.categorical_features = categorical_features

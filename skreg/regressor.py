@@ -47,14 +47,14 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
         ``sqrt(1/2)`` [7]_; for deep stacks.
     loss : {"absolute_error", "gamma", "huber", "poisson", "quantile", "squared_error"}, default="squared_error"
         What is minimised, and so what is estimated. "squared_error", half of it: the mean. "absolute_error": the
-        median. "huber", half the squared error up to 1.345 and linear beyond [15]_: a mean that outliers move little.
-        "quantile", the pinball loss [16]_: the quantiles. "poisson", "gamma", half the deviance: the mean of a target
-        of at least 0, or above 0, whose logarithm the network gives, and ``coefs_`` too [17]_. All are those of the
+        median. "huber", half the squared error up to 1.345 and linear beyond [17]_: a mean that outliers move little.
+        "quantile", the pinball loss [18]_: the quantiles. "poisson", "gamma", half the deviance: the mean of a target
+        of at least 0, or above 0, whose logarithm the network gives, and ``coefs_`` too [19]_. All are those of the
         standardised target: by mean and standard deviation; for the median, Huber's loss and quantiles by these and the
         interquartile range / 1.349, which outliers do not move; for the deviances divided by its mean.
     quantile : float or sequence of float, default=0.5
         The quantile that ``loss="quantile"`` estimates, in (0, 1). Of a sequence, all at once; ``predict`` has one more
-        axis for them, along which predictions are put in order and so do not cross [18]_; ``score`` and ``oof_score_``
+        axis for them, along which predictions are put in order and so do not cross [20]_; ``score`` and ``oof_score_``
         are those of the one nearest to 0.5, and the monitor is the loss.
     init : {"auto", "he_normal", "he_uniform", "lecun_normal", "lecun_uniform", "normal", "orthogonal", \
             "xavier_normal", "xavier_uniform"}, default="auto"
@@ -66,6 +66,10 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
         one for each layer. With ``activation="selu"`` it is alpha dropout, which keeps mean 0 and variance 1 [8]_.
     input_dropout : float, default=0.0
         The same for the inputs.
+    dropout_schedule : {"constant", "cosine", "cosine_restarts", "coslog", "flat_cosine", "inverse_scaling", \
+            "one_cycle", "warmup"} or callable, default="constant"
+        Schedule of both rates, as ``learning_rate`` is one of the learning rate; a callable's factors are at most 1.
+        "flat_cosine" keeps them for half of the training, then lets them fall to 0 [5]_.
     augmentation : {"cutmix", "cutout", "gaussian_noise", "mixup", "swap_noise"}, callable or None, default=None
         What training batches suffer besides [11]_; a category's columns, and a number and its indicator, go together.
         "mixup" makes each row a mixture with another one, "cutmix" replaces a share of the features by those of
@@ -92,6 +96,9 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
     weight_decay : float, default=0.01
         Decoupled decay [4]_: each step multiplies the weights by ``1 - learning_rate * weight_decay``, under every
         solver. Not a penalty of the objective, unlike ``alpha``. Biases and norms are exempt.
+    weight_decay_schedule : {"constant", "cosine", "cosine_restarts", "coslog", "flat_cosine", "inverse_scaling", \
+            "one_cycle", "warmup"} or callable, default="constant"
+        Schedule of it, besides that of the learning rate.
     max_norm : float, None or sequence of these, default=None
         Largest Euclidean norm of a unit's incoming weights, enforced after every step [2]_. A sequence gives one for
         each hidden layer and one for the head.
@@ -116,14 +123,14 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
         "muon" makes the steps of the weights between hidden layers orthogonal matrices (Jordan et al. 2024), the
         others are AdamW's; it takes no L1 penalty. "lbfgs" goes to the minimum over all rows, a line search an epoch
         (Nocedal & Wright 2006): for one member without noise, decay and bounds; it takes no learning rate.
-    learning_rate : {"adaptive", "constant", "cosine", "cosine_restarts", "coslog", "inverse_scaling", "one_cycle", \
-            "warmup"} or callable, default="cosine"
+    learning_rate : {"adaptive", "constant", "cosine", "cosine_restarts", "coslog", "flat_cosine", \
+            "inverse_scaling", "one_cycle", "warmup"} or callable, default="cosine"
         Schedule of the learning rate: a function of the progress in [0, 1], through ``max_iter`` epochs, to a factor on
         ``learning_rate_init``. "cosine" falls to 0, "cosine_restarts" three times, each twice as long as the last,
-        "coslog" in four such waves that also rise smoothly, "one_cycle" rises before it falls, "warmup" for a shorter
-        while, "inverse_scaling" falls to a tenth as one over the root. "adaptive" cuts a member's rate to a fifth
-        whenever what it is watched by, else its training loss, has not gained by more than ``min_delta`` for a quarter
-        of ``patience`` epochs.
+        "coslog" in four such waves that also rise smoothly, "flat_cosine" in the second half only, "one_cycle" rises
+        before it falls, "warmup" for a shorter while, "inverse_scaling" falls to a tenth as one over the root.
+        "adaptive" cuts a member's rate to a fifth whenever what it is watched by, else its training loss, has not
+        gained by more than ``min_delta`` for a quarter of ``patience`` epochs.
     learning_rate_init : float, default=0.01
         Learning rate at factor 1.
     momentum : float, default=0.9
@@ -140,6 +147,15 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
     ema_decay : float, default=0.0
         Exponential moving average of the weights over the steps, in [0, 1) [9]_; 0 is none. The averaged weights are
         what early stopping watches and what predicts. 0.95 to 0.99 is usual.
+    swa_start : float or None, default=None
+        Stochastic weight averaging: progress of the training in (0, 1) from which the plain mean of the weights at the
+        end of each epoch is watched and predicts [15]_; None is none. For a learning rate that does not fall to 0, as
+        "constant". Batch norm's statistics are taken anew from the training rows. Patience counts from there on.
+    snapshots : bool, default=False
+        Whether a member's weights at the end of each cycle of ``learning_rate`` are kept, and predict beside its final
+        ones, averaged as members are [16]_. For "coslog" (4 networks a member), "cosine_restarts" (3), or a callable
+        with an attribute ``valleys``, the increasing progress in (0, 1] at which its cycles end. An end after the best
+        epoch of early stopping counts as the best epoch.
     n_members : int, default=4
         Networks trained side by side, whose predictions are averaged. Each has its own initial weights, shuffles and,
         with early stopping, its own validation fold, so that every row is trained on by most of them.
@@ -248,10 +264,12 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
     .. [12] Gorishniy et al. 2025, "TabM: advancing tabular deep learning with parameter-efficient ensembling".
     .. [13] Yosinski et al. 2014, "How transferable are features in deep neural networks?".
     .. [14] Howard & Ruder 2018, "Universal language model fine-tuning for text classification".
-    .. [15] Huber 1964, "Robust estimation of a location parameter".
-    .. [16] Koenker & Bassett 1978, "Regression quantiles".
-    .. [17] McCullagh & Nelder 1989, "Generalized linear models", chapters 6 and 8.
-    .. [18] Chernozhukov, Fernandez-Val & Galichon 2010, "Quantile and probability curves without crossing".
+    .. [15] Izmailov et al. 2018, "Averaging weights leads to wider optima and better generalization".
+    .. [16] Huang et al. 2017, "Snapshot ensembles: train 1, get M for free".
+    .. [17] Huber 1964, "Robust estimation of a location parameter".
+    .. [18] Koenker & Bassett 1978, "Regression quantiles".
+    .. [19] McCullagh & Nelder 1989, "Generalized linear models", chapters 6 and 8.
+    .. [20] Chernozhukov, Fernandez-Val & Galichon 2010, "Quantile and probability curves without crossing".
 
     Examples
     --------
@@ -285,12 +303,14 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
         init: str = "auto",
         dropout: float | Sequence[float] = 0.1,
         input_dropout: float = 0.0,
+        dropout_schedule: str | Callable[[float], float] = "constant",
         augmentation: str | Callable[[Tensor, Generator], Tensor] | None = None,
         augmentation_strength: float = 0.2,
         alpha: float | Sequence[float] = 1e-5,
         l1_ratio: float = 0.0,
         feature_alpha: float = 0.0,
         weight_decay: float = 0.01,
+        weight_decay_schedule: str | Callable[[float], float] = "constant",
         max_norm: float | Sequence[float | None] | None = None,
         early_stopping: bool | str = "auto",
         validation_fraction: float = 0.25,
@@ -306,6 +326,8 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
         max_iter: int = 100,
         clip_norm: float | None = None,
         ema_decay: float = 0.0,
+        swa_start: float | None = None,
+        snapshots: bool = False,
         n_members: int = 4,
         n_adapters: int = 1,
         categorical_features: Any = "from_dtype",
@@ -332,12 +354,14 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
         self.init = init
         self.dropout = dropout
         self.input_dropout = input_dropout
+        self.dropout_schedule = dropout_schedule
         self.augmentation = augmentation
         self.augmentation_strength = augmentation_strength
         self.alpha = alpha
         self.l1_ratio = l1_ratio
         self.feature_alpha = feature_alpha
         self.weight_decay = weight_decay
+        self.weight_decay_schedule = weight_decay_schedule
         self.max_norm = max_norm
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
@@ -353,6 +377,8 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
         self.max_iter = max_iter
         self.clip_norm = clip_norm
         self.ema_decay = ema_decay
+        self.swa_start = swa_start
+        self.snapshots = snapshots
         self.n_members = n_members
         self.n_adapters = n_adapters
         self.categorical_features = categorical_features

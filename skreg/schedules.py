@@ -1,15 +1,26 @@
-"""A schedule is a function from progress in [0, 1] to a factor on the learning rate.
+"""A schedule is a function from progress in [0, 1] to a factor on the learning rate, on dropout or on the decay.
 
-Every name in ``__all__`` is a value of the ``learning_rate`` parameter. A callable of one's own is the same thing.
+Every name in ``__all__`` is a value of the ``learning_rate``, ``dropout_schedule`` and ``weight_decay_schedule``
+parameters. A callable of one's own is the same thing. A schedule of several cycles carries ``valleys``, the progress at
+which each ends: ``snapshots=True`` keeps the weights there.
 """
 
+from collections.abc import Callable
 from math import cos, log2, pi
 
-__all__ = ["constant", "cosine", "cosine_restarts", "coslog", "inverse_scaling", "one_cycle", "warmup"]
+__all__ = ["constant", "cosine", "cosine_restarts", "coslog", "flat_cosine", "inverse_scaling", "one_cycle", "warmup"]
 
 _CYCLES = 3
 _WARM = 0.1
 _RISE = 0.3
+
+
+def _cycles_end_at(*valleys: float) -> Callable[[Callable[[float], float]], Callable[[float], float]]:
+    def mark(schedule: Callable[[float], float]) -> Callable[[float], float]:
+        schedule.valleys = valleys  # type: ignore[attr-defined]  # functions do take attributes
+        return schedule
+
+    return mark
 
 
 def constant(progress: float) -> float:
@@ -22,6 +33,12 @@ def cosine(progress: float) -> float:
     return 0.5 * (1.0 + cos(pi * progress))
 
 
+def flat_cosine(progress: float) -> float:
+    """Factor 1 for the first half, then half a cosine from 1 down to 0 [Holzmüller et al. 2024, RealMLP]."""
+    return cosine(max(1.0, 2.0 * progress) - 1.0)
+
+
+@_cycles_end_at(1 / 7, 3 / 7, 1)
 def cosine_restarts(progress: float) -> float:
     """Half a cosine from 1 to 0, three times, each twice as long as the last [Loshchilov & Hutter 2017]."""
     cycles = 1 + progress * (2**_CYCLES - 1)
@@ -29,6 +46,7 @@ def cosine_restarts(progress: float) -> float:
     return cosine((cycles - 2**cycle) / 2**cycle)
 
 
+@_cycles_end_at(1 / 15, 3 / 15, 7 / 15, 1)
 def coslog(progress: float) -> float:
     """Four smooth waves, each twice as long as the last, from 0 up to 1 and back [Holzmüller et al. 2024, RealMLP]."""
     return 0.5 * (1.0 - cos(2.0 * pi * log2(1.0 + 15.0 * progress)))

@@ -73,7 +73,7 @@ def test_a_stream_goes_on_after_a_pickle(device, Estimator, y, settings):
     for _ in range(3):
         whole.partial_fit(TABLE, y, **named)
         carried = pickle.loads(pickle.dumps(carried.partial_fit(TABLE, y, **named)))
-    kept = carried.net_.stream_
+    kept = carried.net_.position_
     assert {tensor.device.type for tensor in (*kept.trained, *kept.averages)} == {"cpu"}
     np.testing.assert_allclose(decided(whole), decided(carried), rtol=1e-4, atol=1e-4)
 

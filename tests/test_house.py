@@ -48,6 +48,7 @@ FLOORS = [
         "_muon",
         "_plateau",
         "_rows",
+        "_snapshots",
         "_stopping",
         "_table",
         "_targets",
@@ -55,7 +56,7 @@ FLOORS = [
     ["_adapters", "_augmenting", "_solvers"],
     ["_module"],
     ["_blueprint", "_course", "_parameters", "_parts", "_progress", "callbacks"],
-    ["_snapshot", "_trainer", "_transfer"],
+    ["_position", "_predictor", "_trainer", "_transfer"],
     ["_net"],
     ["_base"],
     ["_streaming"],
@@ -222,7 +223,13 @@ def test_both_docstrings_say_the_same_of_a_parameter():
 
 
 @pytest.mark.parametrize("Estimator", BOTH)
-@pytest.mark.parametrize("name", ["activation", "augmentation", "init", "learning_rate", "loss", "precision", "solver"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("activation", "augmentation", "dropout_schedule", "init", "learning_rate", "loss", "precision", "solver"),
+        "weight_decay_schedule",
+    ],
+)
 def test_the_documented_choices_are_the_accepted_ones(Estimator, name):
     kind, _ = documented(Estimator)[name]
     (accepted,) = [rule.options for rule in Estimator._parameter_constraints[name] if hasattr(rule, "options")]

@@ -59,9 +59,11 @@ DEEP = {
     "dropout": (0.2,) * 3,
     "patience": None,
 }
+AVERAGING = ("ema_decay", "swa_start", "valleys")
+SCHEDULED = ("dropout_schedule", "decay_schedule", "plateau")
 COURSE = (
-    *("solver", "penalty", "feature_alpha", "constraint", "clip_norm", "weight_decay", "ema_decay", "augmentation"),
-    "plateau",
+    *("solver", "penalty", "feature_alpha", "constraint", "clip_norm", "weight_decay", "augmentation"),
+    *(*AVERAGING, *SCHEDULED),
 )
 PLAIN = {"solver": "sgd", "norm": None, "dropout": (0.0, 0.0), "input_dropout": 0.0, "patience": None}
 AUGMENTATIONS = [partial(getattr(augmentations, name), strength=0.5) for name in augmentations.__all__]
@@ -148,19 +150,16 @@ LAYERS = {"penalty": [SMOOTH, None, SMOOTH], "constraint": [None, MaxNorm(1.0), 
 CUT = [{"plateau": 1, "patience": 7, "lr": 0.1, "solver": name, "penalty": SMOOTH} for name in ("adamw", "sgd", "muon")]
 # no clipping, whose sums round
 SELECTING = {"feature_alpha": 0.05, "penalty": SMOOTH, "patience": None, "clip_norm": None}
+FOLLOWING = {"dropout_schedule": schedules.flat_cosine, "decay_schedule": schedules.warmup, "weight_decay": 1.0}
 MORE = [
     {"solver": "nadam"},
     {"solver": "rmsprop", "penalty": SMOOTH},
     MUON,
     LAYERS,
     *CUT,
-    DEEP,
-    SELECTING,
-    *({**SELECTING, "solver": name} for name in ("sgd", "muon")),
-    {"ema_decay": 0.9},
-    {"criterion": HuberLoss},
-    {"criterion": PinballLoss},
-    {"n_adapters": 3},
+    *(DEEP, SELECTING, *({**SELECTING, "solver": name} for name in ("sgd", "muon"))),
+    *({"ema_decay": 0.9}, {"swa_start": 0.3}, {**PLAIN, "swa_start": 0.3}, FOLLOWING, {**DEEP, **FOLLOWING}),
+    *({"criterion": HuberLoss}, {"criterion": PinballLoss}, {"n_adapters": 3}),
 ]
 
 
@@ -221,6 +220,19 @@ def test_members_differ_from_each_other():
             assert (raw[i] - raw[j]).abs().max() > 0.01
 
 
+SNAPSHOTS = {"valleys": (0.3, 0.6, 1.0), "patience": 3, "lr": 0.1}
+
+
+def test_snapshots_of_a_member_are_those_that_it_has_alone():
+    with torch_threads(1):
+        for settings in (SNAPSHOTS, {**PLAIN, "valleys": (0.3, 0.6, 1.0)}):
+            together = train(*make_net(range(MEMBERS), torch.float64, **settings)).as_if_ended()
+            assert together.module_.n_members == 3 * MEMBERS
+            for i in range(MEMBERS):
+                alone = train(*make_net([i], torch.float64, **settings)).as_if_ended()
+                torch.testing.assert_close(predictions(together)[i::MEMBERS], predictions(alone))
+
+
 def written_torch(state):
     file = io.BytesIO()
     torch.save(state, file)
@@ -238,6 +250,7 @@ def written_pickle(state):
     [
         *({}, {"solver": "sgd", "patience": 1}, {"solver": "adam", "patience": None}, PLAIN, {"ema_decay": 0.9}),
         *({"solver": "nadam"}, {"solver": "rmsprop"}, MUON, *CUT, {"n_adapters": 3}, {"feature_alpha": 0.05}),
+        *({"swa_start": 0.3}, {"swa_start": 0.3, "patience": None}, FOLLOWING, SNAPSHOTS, {**SNAPSHOTS, **PLAIN}),
         *AUGMENTED,
     ],
 )
@@ -259,9 +272,7 @@ def test_a_fit_continues_exactly_from_its_state(settings, write):
         assert fresh.history[:, "valid_loss"] == whole.history[:, "valid_loss"]
     for name in ("best", "best_epoch", "waited", "active", "diverged"):
         assert torch.equal(getattr(fresh.stopping_, name), getattr(whole.stopping_, name)), name
-    for net in (fresh, whole):
-        net.stopping_.restore(net._trained())
-    assert torch.equal(predictions(fresh), predictions(whole))
+    assert torch.equal(predictions(fresh.as_if_ended()), predictions(whole.as_if_ended()))
 
 
 def test_a_state_is_what_it_was_when_it_was_asked_for():
@@ -347,7 +358,7 @@ def test_a_row_is_predicted_alike_in_any_company(dtype, n_adapters):
 def test_a_snapshot_does_not_change_with_later_epochs():
     net, *data = make_net(range(MEMBERS))
     train(net, *data, epochs=2)
-    snapshot = net.snapshot()
+    snapshot = net.as_if_ended()
     before, n_epochs = predictions(snapshot), len(snapshot.history)
     train(net, *data)
     assert torch.equal(predictions(snapshot), before)

@@ -34,12 +34,12 @@ class Problem:
         constraints = [] if constraint is None else [(self.weight, constraint)]
         self.solver = Solver(self.optimizer, penalties, constraints, clip_norm)
 
-    def step(self, of_weight, of_bias, lr=None):
+    def step(self, of_weight, of_bias, lr=None, decay=1.0):
         def evaluate():
             self.weight.grad, self.bias.grad = of_weight.clone(), of_bias.clone()
             return torch.zeros(len(of_weight))
 
-        self.solver.step(self.lr if lr is None else lr, evaluate)
+        self.solver.step(self.lr if lr is None else lr, evaluate, decay)
 
     def still(self, lr=None):
         self.step(torch.zeros_like(self.weight), torch.zeros_like(self.bias), lr)
@@ -54,6 +54,15 @@ def test_decay_shrinks_weights_exactly_and_leaves_biases(name):
         weight *= 1 - lr * 0.3
         torch.testing.assert_close(problem.weight.detach(), weight, rtol=1e-14, atol=0)
     assert torch.equal(problem.bias.detach(), bias)
+
+
+@pytest.mark.parametrize("name", STEPWISE)
+def test_a_factor_on_the_decay_is_a_smaller_decay(name):
+    problem, smaller = Problem(name, decay=0.4), Problem(name, decay=0.1)
+    for seed in range(3):
+        for solver, factor in ((problem, 0.25), (smaller, 1.0)):
+            solver.step(normal(2, 4, 3, seed=seed), torch.zeros_like(solver.bias), decay=factor)
+    assert torch.equal(problem.weight, smaller.weight)
 
 
 @pytest.mark.parametrize("name", STEPWISE)

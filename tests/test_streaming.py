@@ -100,7 +100,10 @@ def test_is_gradient_descent_over_the_parts():
 
     first, *others = parts_of(X, Y, size=size)
     ours.partial_fit(*first)
-    weights, velocity = standing(), np.concatenate([v.numpy().ravel() for v in ours.net_.stream_.moments["velocities"]])
+    weights, velocity = (
+        standing(),
+        np.concatenate([v.numpy().ravel() for v in ours.net_.position_.moments["velocities"]]),
+    )
     for rows, target in others:
         design = np.column_stack([rows, np.ones(size)])
         gradient = design.T @ (design @ weights - (target - center) / scale) / size
@@ -221,7 +224,7 @@ def test_a_fit_afterwards_starts_afresh_unless_it_is_warm(Estimator, y):
 
 def test_the_average_predicts_and_training_goes_on_from_the_weights():
     stream = streamed(RegularizedMLPRegressor(**SMALL, ema_decay=0.99), parts_of(X, Y))
-    kept = stream.net_.stream_
+    kept = stream.net_.position_
     for predicts, average, last in zip(stream.net_._trained(), kept.averages, kept.trained, strict=True):
         assert torch.equal(predicts, average)
         assert not torch.equal(predicts, last)
@@ -302,7 +305,7 @@ def test_divergence_is_said_and_the_last_good_weights_stay():
     with pytest.warns(ConvergenceWarning, match="went back to those of epoch 2"):
         estimator.partial_fit(X, Y)
     assert decided(estimator).tobytes() == before.tobytes()
-    assert all(torch.isfinite(tensor).all() for tensor in estimator.net_.stream_._of_members())
+    assert all(torch.isfinite(tensor).all() for tensor in estimator.net_.position_._of_members())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         estimator.set_params(learning_rate_init=0.01).partial_fit(X, Y)

@@ -1,4 +1,4 @@
-"""A snapshot is where a training stands between two calls: weights, moments and averages, on the CPU."""
+"""A position is where a training stands between two calls: weights, moments and averages, on the CPU."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from ._averaging import WeightAverage
 from ._optimizers import Optimizer
 
 
-class Snapshot:
+class Position:
     """A copy of every tensor that a step changes.
 
     Parameters
@@ -26,9 +26,9 @@ class Snapshot:
         self.trained = [_copied(tensor) for tensor in trained]
         self.moments = {name: [_copied(t) for t in tensors] for name, tensors in optimizer.state_dict().items()}
         state: dict[str, Any] = {} if average is None else average.state_dict()
-        self.averages, self.steps = [_copied(t) for t in state.get("averages", [])], state.get("steps", 0)
+        self.averages, self.count = [_copied(t) for t in state.get("averages", [])], state.get("count", 0)
 
-    def undo(self, before: "Snapshot", members: Tensor) -> None:
+    def undo(self, before: "Position", members: Tensor) -> None:
         """Give ``members`` back what they had ``before``."""
         if not bool(members.any()):
             return
@@ -47,7 +47,7 @@ class Snapshot:
         if optimizer is not None:
             optimizer.load_state_dict(self.moments)
         if average is not None and self.averages:
-            average.load_state_dict({"averages": self.averages, "steps": self.steps})
+            average.load_state_dict({"averages": self.averages, "count": self.count})
 
 
 def _copied(tensor: Tensor) -> Tensor:
