@@ -24,6 +24,7 @@ from ._course import Course
 from ._encoding import CLIP, ONE_HOT_MAX, learn_statistics
 from ._folds import MIN_VALIDATION_ROWS, assign_folds, warn_if_few
 from ._inputs import Inputs
+from ._inspection import Inspection
 from ._net import Net
 from ._parameters import CONSTRAINTS
 from ._parts import Part, Place, Split
@@ -40,7 +41,7 @@ from .callbacks import check_callbacks
 from .losses import Loss
 
 
-class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
+class RegularizedMLP(CallbackSupportMixin, Inspection, BaseEstimator, ABC):
     """What the classifier and the regressor share; each writes its constructor out, as scikit-learn wants it."""
 
     _parameter_constraints = CONSTRAINTS
@@ -353,41 +354,6 @@ class RegularizedMLP(CallbackSupportMixin, BaseEstimator, ABC):
         view = copy.copy(self)
         view.net_, view._seen = net, _Seen(X, raw.unsqueeze(0), member)
         return view
-
-    # what is known of a fitted estimator
-
-    @property
-    def coefs_(self) -> list[np.ndarray]:
-        """Weights of each layer, ``(fan_in, fan_out)``, of a single member."""
-        return [weight for weight, _ in self._effective_layers("coefs_")]
-
-    @property
-    def intercepts_(self) -> list[np.ndarray]:
-        """Bias of each layer, ``(fan_out,)``, of a single member."""
-        return [bias for _, bias in self._effective_layers("intercepts_")]
-
-    @property
-    def feature_importances_(self) -> np.ndarray:
-        """Share of each column of X in the norms of the first layer's weights, ``(n_features_in_,)``."""
-        if not hasattr(self, "net_"):
-            raise AttributeError("feature_importances_ is known after fit.")
-        module, encoder = self.net_.module_, self.encoder_
-        categories = np.array(encoder.categorical_, dtype=int)
-        encoded = [categories[kind.cpu().numpy()] for kind in (module.inputs.one_hot, module.inputs.embedded)]
-        norms = np.zeros(self.n_features_in_)
-        norms[np.concatenate([np.array(encoder.numeric_, dtype=int), *encoded])] = module.feature_norms().mean(0)
-        total = norms.sum()
-        return norms / total if total else norms
-
-    def _effective_layers(self, name: str) -> list[tuple[np.ndarray, np.ndarray]]:
-        if not hasattr(self, "net_"):
-            raise AttributeError(f"{name} is known after fit.")
-        if (networks := self.net_.module_.n_members) > 1:
-            others = f", with snapshots {networks} networks" if networks > self.n_members else ""
-            raise AttributeError(f"{name} is known for a single member; this estimator has {self.n_members}{others}.")
-        if self.net_.module_.n_adapters > 1:
-            raise AttributeError(f"{name} is known for a single network; this one has {self.n_adapters} adapters.")
-        return self.net_.module_.effective_layers(self.net_.criterion_.log_link)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "net_")

@@ -115,7 +115,7 @@ def test_a_warm_start_goes_on_from_the_members_own_weights():
         net = RegularizedMLPRegressor(**TO_THE_END, snapshots=snapshots, warm_start=True)
         runs.append(head_of(net.fit(X, Y).fit(X, Y), slice(-2, None)))
     assert torch.equal(*runs)
-    with pytest.raises(ValueError, match="n_members as they were"):
+    with pytest.raises(ValueError, match="n_members and n_adapters as they were"):
         net.set_params(n_members=8).fit(X, Y)
     assert net.set_params(n_members=2, snapshots=False).fit(X, Y).net_.module_.n_members == 2
 
@@ -127,7 +127,7 @@ class Ended(Callback):
         self.networks = []
 
     def on_epoch_end(self, net, **kwargs):
-        ended = net.snapshot()
+        ended = net.as_if_ended()
         self.networks.append(ended.predict_raw(torch.from_numpy(X), None).flatten(1).unique(dim=0).shape[0])
 
 

@@ -1,0 +1,58 @@
+"""An inspection is what a fitted estimator shows of its network: weights, biases, importances."""
+
+from typing import Any
+
+import numpy as np
+
+
+class Inspection:
+    """The weights of a fitted estimator, in the user's units.
+
+    Attributes
+    ----------
+    net_ : Net
+        The trained net.
+    encoder_ : TableEncoder
+        Knows which columns became numbers, and which categories.
+    n_features_in_, n_members, n_adapters : int
+        Columns of the table, members, and networks of each.
+    """
+
+    net_: Any
+    encoder_: Any
+    n_features_in_: int
+    n_members: int
+    n_adapters: int
+
+    @property
+    def coefs_(self) -> list[np.ndarray]:
+        """Weights of each layer, ``(fan_in, fan_out)``, of a single member."""
+        return [weight for weight, _ in self._effective_layers("coefs_")]
+
+    @property
+    def intercepts_(self) -> list[np.ndarray]:
+        """Bias of each layer, ``(fan_out,)``, of a single member."""
+        return [bias for _, bias in self._effective_layers("intercepts_")]
+
+    @property
+    def feature_importances_(self) -> np.ndarray:
+        """Share of each column of X in the norms of the first layer's weights, ``(n_features_in_,)``."""
+        if not hasattr(self, "net_"):
+            raise AttributeError("feature_importances_ is known after fit.")
+        module, encoder = self.net_.module_, self.encoder_
+        categories = np.array(encoder.categorical_, dtype=int)
+        encoded = [categories[kind.cpu().numpy()] for kind in (module.inputs.one_hot, module.inputs.embedded)]
+        norms = np.zeros(self.n_features_in_)
+        norms[np.concatenate([np.array(encoder.numeric_, dtype=int), *encoded])] = module.feature_norms().mean(0)
+        total = norms.sum()
+        return norms / total if total else norms
+
+    def _effective_layers(self, name: str) -> list[tuple[np.ndarray, np.ndarray]]:
+        if not hasattr(self, "net_"):
+            raise AttributeError(f"{name} is known after fit.")
+        if (networks := self.net_.module_.n_members) > 1:
+            others = f", with snapshots {networks} networks" if networks > self.n_members else ""
+            raise AttributeError(f"{name} is known for a single member; this estimator has {self.n_members}{others}.")
+        if self.net_.module_.n_adapters > 1:
+            raise AttributeError(f"{name} is known for a single network; this one has {self.n_adapters} adapters.")
+        return self.net_.module_.effective_layers(self.net_.criterion_.log_link)
