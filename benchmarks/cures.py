@@ -32,7 +32,7 @@ from sklearn.datasets import (
 from sklearn.metrics import log_loss, root_mean_squared_error, zero_one_loss
 from sklearn.model_selection import train_test_split
 
-from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor, augmentations, embeddings, schedules
+from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor, augmentations, embeddings, recipes, schedules
 
 NO_CURE: dict[str, Any] = {
     "hidden_layer_sizes": (128, 128),
@@ -57,10 +57,14 @@ CURES: dict[str, dict[str, Any]] = {
     "L2 0.01": {"alpha": 1e-2},
     "L1 0.0001": {"alpha": 1e-4, "l1_ratio": 1.0},
     "L1 0.001": {"alpha": 1e-3, "l1_ratio": 1.0},
+    "L1 of layer 1": {"alpha": (1e-3, 0.0, 0.0), "l1_ratio": 1.0},
+    "feature_alpha 0.05": {"feature_alpha": 0.05, "alpha": 1e-2},  # with the L2 that holds the other layers
     "weight_decay 0.01": {"weight_decay": 0.01},  # torch's default
     "weight_decay 1": {"weight_decay": 1.0},  # that of Loshchilov & Hutter for as few steps, 0.05 / sqrt(steps) / rate
     "dropout 0.2": {"dropout": 0.2},
     "dropout 0.5": {"dropout": 0.5},  # Srivastava et al.: half of the units, a fifth of the inputs, norms up to 3
+    "dropout 0.5 falling": {"dropout": 0.5, "dropout_schedule": "flat_cosine"},  # RealMLP's schedule
+    "decay 1 falling": {"weight_decay": 1.0, "weight_decay_schedule": "flat_cosine"},
     "input_dropout 0.2": {"input_dropout": 0.2},
     "max_norm 3": {"max_norm": 3.0},
     "max_norm 1": {"max_norm": 1.0},  # a unit drawn by He has a norm of 1.4
@@ -71,20 +75,27 @@ CURES: dict[str, dict[str, Any]] = {
     "narrow": {"hidden_layer_sizes": (16,)},
     "early_stopping": {"early_stopping": True},
     "ema_decay 0.99": {"ema_decay": 0.99},
+    "swa_start 0.75": {"swa_start": 0.75},  # Izmailov et al.
+    "snapshots": {"learning_rate": "cosine_restarts", "snapshots": True},
     "clip_norm 1": {"clip_norm": 1.0},
     "n_members 4": {"n_members": 4},
+    "n_adapters 4": {"n_adapters": 4},
     "scaling robust": {"numeric_scaling": "robust"},
     "scaling quantile": {"numeric_scaling": "quantile"},
     **{name: {"augmentation": name} for name in augmentations.__all__},  # 0.2, as Zhang et al. for mixup
     **{name: {"numeric_embedding": name} for name in embeddings.__all__},
     **{name: {"learning_rate": name} for name in schedules.__all__ if name != NO_CURE["learning_rate"]},
-    "solver adamw": {"solver": "adamw"},
+    "adaptive": {"learning_rate": "adaptive"},
+    **{f"solver {name}": {"solver": name} for name in ("adamw", "nadam", "rmsprop", "muon")},
     "solver sgd": {"solver": "sgd", "learning_rate_init": 0.01},
+    "sgd, momentum 0": {"solver": "sgd", "learning_rate_init": 0.1, "momentum": 0.0, "nesterovs_momentum": False},
 }
 OF_CLASSES: dict[str, dict[str, Any]] = {"label_smoothing 0.1": {"label_smoothing": 0.1}, "focal": {"loss": "focal"}}
 OF_NUMBERS: dict[str, dict[str, Any]] = {"huber": {"loss": "huber"}, "absolute_error": {"loss": "absolute_error"}}
+ALONE: dict[str, dict[str, Any]] = {"solver lbfgs": {"solver": "lbfgs", "batch_size": "auto"}}  # without members
+RECIPES = {f"recipe {name}": {**getattr(recipes, name), "device": "cpu"} for name in recipes.__all__}
 DEFAULTS: dict[str, Any] = {"device": "cpu"}  # all that skreg does by itself, of which little is in NO_CURE
-NAMES = [*CURES, *OF_CLASSES, *OF_NUMBERS, "the defaults"]
+NAMES = [*CURES, *ALONE, *OF_CLASSES, *OF_NUMBERS, *RECIPES, "the defaults"]
 
 BETTER = 0.98
 
@@ -177,7 +188,8 @@ def errors(fitted: Any, X: np.ndarray, y: np.ndarray) -> tuple[float, float]:
 def methods(table: Table, chosen: list[str] | None) -> dict[str, dict[str, Any]]:
     """The cures that the table's estimator has, by name, no cure first."""
     own = OF_CLASSES if table.estimator is RegularizedMLPClassifier else OF_NUMBERS
-    cures = {name: NO_CURE | cure for name, cure in (CURES | own).items()} | {"the defaults": DEFAULTS}
+    cures = {name: NO_CURE | cure for name, cure in (CURES | ALONE | own).items()}
+    cures |= RECIPES | {"the defaults": DEFAULTS}
     return {"no cure": NO_CURE} | {name: cures[name] for name in cures if not chosen or name in chosen}
 
 
@@ -226,7 +238,7 @@ def show(name: str, runs: dict[str, list[Run]]) -> None:
     heads = "".join(
         f"{head:>22}{'gap':>8}{'ratio (low-high)':>19}  " for head in (f"{m} train, test" for m in measures)
     )
-    print(f"{'':20}{heads}{'zeros':>6} {'rms':>6} {'longest':>8} {'s':>6}")
+    print(f"{'':27}{heads}{'zeros':>6} {'rms':>6} {'longest':>8} {'s':>6}")
     for cure, compared in ratios(runs).items():
         train, test, train_error, test_error, zeros, rms, longest, seconds = np.mean(runs[cure], axis=0)
         pairs = [(train, test), (train_error, test_error)]
@@ -234,7 +246,7 @@ def show(name: str, runs: dict[str, list[Run]]) -> None:
             f"{a:15.3f}{b:7.3f}{b - a:8.3f}{f'{r.mean:.2f} ({r.low:.2f}-{r.high:.2f})':>19}{r.verdict:>2}"
             for (a, b), r in zip(pairs, compared, strict=False)
         )
-        print(f"{cure:20}{cells}{zeros:6.0%} {rms:6.3f} {longest:8.2f} {seconds:6.2f}", flush=True)
+        print(f"{cure:27}{cells}{zeros:6.0%} {rms:6.3f} {longest:8.2f} {seconds:6.2f}", flush=True)
 
 
 def summarise(compared: dict[str, dict[str, list[Ratio]]]) -> None:
@@ -246,11 +258,11 @@ def summarise(compared: dict[str, dict[str, list[Ratio]]]) -> None:
     ]
     print("\nratio of the test error to that without a cure; + better, - worse, in every seed")
     for heads in zip(*(f"{table.split('_')[0]} {kind}".rsplit(" ", 1) for table, _, kind in columns), strict=True):
-        print(f"{'':20}" + "".join(f"{head.split()[-1]:>9}" for head in heads))
+        print(f"{'':27}" + "".join(f"{head.split()[-1]:>9}" for head in heads))
     idle = []
     for name in (name for name in NAMES if any(name in of_cure for of_cure in compared.values())):
         cells = [compared[table][name][i] if name in compared[table] else None for table, i, _ in columns]
-        print(f"{name:20}" + "".join(" " * 9 if c is None else f"{c.mean:8.2f}{c.verdict}" for c in cells))
+        print(f"{name:27}" + "".join(" " * 9 if c is None else f"{c.mean:8.2f}{c.verdict}" for c in cells))
         idle += [name] * all(cell is None or cell.verdict != "+" for cell in cells)
     print(f"\nmade nothing better: {', '.join(idle) or 'none'}")
 

@@ -27,12 +27,6 @@ class StreamingMLP(RegularizedMLP):
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, *classes: Any) -> Self:
         """Train one pass over the rows; a call that raises leaves an estimator that was fitted as it was."""
         check_callbacks(self.callbacks)
-        if self.swa_start is not None or self.snapshots:
-            raise ValueError("swa_start and snapshots need the end of a training, which a stream does not have.")
-        if self.solver == WHOLE:
-            raise ValueError(
-                f"solver={self.solver!r} takes all rows at once, and partial_fit a part: use another solver."
-            )
         blueprint, course = Blueprint.of(self), _steady(Course.of(self))
         source = Source.of(self, blueprint)
         part = self._check_rows(X, y, sample_weight, source, True, *classes)
@@ -63,6 +57,15 @@ class StreamingMLP(RegularizedMLP):
         if bool(net.stopping_.best_epoch.all()):
             self.__dict__.update(self._fitted(net))
         judge(net.stopping_, self._against_divergence)
+
+
+def takes_parts(estimator: Any) -> bool:
+    """Whether an estimator's parameters let it learn part by part; an ``AttributeError`` says why not."""
+    if estimator.solver == WHOLE:
+        raise AttributeError(f"solver={estimator.solver!r} takes all rows at once: use another solver.")
+    if estimator.swa_start is not None or estimator.snapshots:
+        raise AttributeError("swa_start and snapshots need the end of a training, which a stream does not have.")
+    return True
 
 
 def _steady(course: Course) -> Course:

@@ -14,11 +14,12 @@ from sklearn.metrics import accuracy_score, get_scorer
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.metaestimators import available_if
 from torch import Generator, Tensor
 
 from ._checks import refuse
 from ._progress import with_callbacks
-from ._streaming import StreamingMLP, check_classes
+from ._streaming import StreamingMLP, check_classes, takes_parts
 from ._targets import ClassTarget
 from .losses import BinaryLoss, ClassificationLoss, MulticlassLoss
 
@@ -407,6 +408,7 @@ class RegularizedMLPClassifier(ClassifierMixin, StreamingMLP):
         """The labels, sorted."""
         return self._known_target().classes_
 
+    @available_if(takes_parts)
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:

@@ -11,12 +11,13 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import r2_score
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
 from torch import Generator, Tensor
 
 from ._checks import quantile_list
 from ._encoding import mean_statistics, quantile_statistics, target_statistics
 from ._progress import with_callbacks
-from ._streaming import StreamingMLP
+from ._streaming import StreamingMLP, takes_parts
 from ._targets import NumberTarget
 from .losses import Loss, PinballLoss, RegressionLoss
 
@@ -395,6 +396,7 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
         self.precision = precision
         self.n_threads = n_threads
 
+    @available_if(takes_parts)
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:

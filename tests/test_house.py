@@ -35,6 +35,7 @@ FLOORS = [
         "initializers",
         "losses",
         "penalties",
+        "recipes",
         "schedules",
     ],
     [
@@ -169,7 +170,7 @@ def test_all_names_what_is_public(name):
 
 
 def test_the_package_exports_the_estimators():
-    assert skreg.__all__ == ["RegularizedMLPClassifier", "RegularizedMLPRegressor", "__version__"]
+    assert skreg.__all__ == ["RegularizedMLPClassifier", "RegularizedMLPRegressor", "__version__", "recipes"]
     assert re.fullmatch(r"\d+\.\d+\.\d+((a|b|rc|\.dev)\d+)?", skreg.__version__)
     assert (PACKAGE / "py.typed").is_file()
 

@@ -358,3 +358,20 @@ def test_a_stream_leaves_no_trace():
     RegularizedMLPRegressor(**SMALL).partial_fit(X, Y).partial_fit(X, Y)
     assert (np.random.get_state()[1] == before[0]).all()  # noqa: NPY002
     assert torch.equal(torch.get_rng_state(), before[1])
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"solver": "lbfgs"}, "takes all rows at once"),
+        ({"swa_start": 0.5}, "need the end of a training"),
+        ({"snapshots": True}, "need the end of a training"),
+    ],
+)
+@pytest.mark.parametrize("Estimator", [RegularizedMLPClassifier, RegularizedMLPRegressor])
+def test_what_needs_all_rows_has_no_partial_fit(Estimator, settings, reason):
+    assert hasattr(Estimator(), "partial_fit")
+    assert not hasattr(Estimator(**settings), "partial_fit")
+    with pytest.raises(AttributeError, match="has no attribute 'partial_fit'") as caught:
+        Estimator(**settings).partial_fit(None, None)
+    assert reason in str(caught.value.__cause__)

@@ -186,13 +186,18 @@ def test_batch_norm_makes_training_insensitive_to_the_initialisation(seed):
 
 NOT_CURES = {
     "augmentation_strength", "batch_size", "callbacks", "categorical_features", "class_weight", "device", "init",
-    "max_iter", "min_delta", "monitor", "n_threads", "patience", "quantile", "random_state", "validation_fraction",
-    "verbose", "warm_start",
+    "freeze_layers", "max_iter", "min_delta", "monitor", "n_threads", "patience", "precision", "pretrained",
+    "pretrained_lr_factor", "quantile", "random_state", "validation_fraction", "verbose", "warm_start",
 }  # fmt: skip
 SMALL = {**cures.NO_CURE, "hidden_layer_sizes": (16, 16), "max_iter": 4, "patience": 3, "random_state": 0}
 COMPOSED = {**SMALL, "n_members": 2, "early_stopping": True}
 # so few steps of so small a network never come to these bounds
-TIGHTER = {"max_norm 3": {"max_norm": 1.0}, "clip_norm 1": {"clip_norm": 0.01}}
+TIGHTER = {
+    "max_norm 3": {"max_norm": 1.0},
+    "clip_norm 1": {"clip_norm": 0.01},
+    "swa_start 0.75": {"swa_start": 0.25},  # a mean of several epochs
+    "adaptive": {"learning_rate": "adaptive", "learning_rate_init": 0.3, "patience": 4},
+}
 CURES = {
     Estimator: {**cures.CURES, **own} for Estimator, own in zip(BOTH, (cures.OF_CLASSES, cures.OF_NUMBERS), strict=True)
 }
