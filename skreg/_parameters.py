@@ -11,35 +11,43 @@ from ._plateau import ADAPTIVE
 from ._precision import PRECISIONS
 from ._solvers import SOLVERS
 
+
+class Names(StrOptions):
+    """Names to choose from, in order: a set has another one in each process, and so would the sentence."""
+
+    def __str__(self) -> str:
+        return f"a str among {{{', '.join(map(repr, sorted(self.options)))}}}"
+
+
 CONSTRAINTS: dict[str, list[Any] | str] = {
     "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-    "activation": [StrOptions(set(activations.__all__)), callable],
+    "activation": [Names(set(activations.__all__)), callable],
     "batch_norm": ["boolean"],
     "layer_norm": ["boolean"],
     "residual": ["boolean"],
-    "init": [StrOptions({"auto", *initializers.__all__})],
+    "init": [Names({"auto", *initializers.__all__})],
     "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
     "input_dropout": [Interval(Real, 0, 1, closed="left")],
-    "dropout_schedule": [StrOptions(set(schedules.__all__)), callable],
-    "augmentation": [StrOptions(set(augmentations.__all__)), callable, None],
+    "dropout_schedule": [Names(set(schedules.__all__)), callable],
+    "augmentation": [Names(set(augmentations.__all__)), callable, None],
     "augmentation_strength": [Interval(Real, 0, None, closed="left")],
     "alpha": [Interval(Real, 0, None, closed="left"), "array-like"],
     "l1_ratio": [Interval(Real, 0, 1, closed="both")],
     "feature_alpha": [Interval(Real, 0, None, closed="left")],
     "weight_decay": [Interval(Real, 0, None, closed="left")],
-    "weight_decay_schedule": [StrOptions(set(schedules.__all__)), callable],
+    "weight_decay_schedule": [Names(set(schedules.__all__)), callable],
     "max_norm": [Interval(Real, 0, None, closed="neither"), "array-like", None],
-    "early_stopping": [StrOptions({"auto"}), "boolean"],
+    "early_stopping": [Names({"auto"}), "boolean"],
     "validation_fraction": [Interval(Real, 0, 0.5, closed="right")],
-    "monitor": [StrOptions({"loss", *get_scorer_names()}), callable],
+    "monitor": [Names({"loss", *get_scorer_names()}), callable],
     "patience": [Interval(Integral, 1, None, closed="left")],
     "min_delta": [Interval(Real, 0, None, closed="left")],
-    "solver": [StrOptions(set(SOLVERS))],
-    "learning_rate": [StrOptions({ADAPTIVE, *schedules.__all__}), callable],
+    "solver": [Names(set(SOLVERS))],
+    "learning_rate": [Names({ADAPTIVE, *schedules.__all__}), callable],
     "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
     "momentum": [Interval(Real, 0, 1, closed="left")],
     "nesterovs_momentum": ["boolean"],
-    "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+    "batch_size": [Names({"auto"}), Interval(Integral, 1, None, closed="left")],
     "max_iter": [Interval(Integral, 1, None, closed="left")],
     "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
     "ema_decay": [Interval(Real, 0, 1, closed="left")],
@@ -47,9 +55,9 @@ CONSTRAINTS: dict[str, list[Any] | str] = {
     "snapshots": ["boolean"],
     "n_members": [Interval(Integral, 1, None, closed="left")],
     "n_adapters": [Interval(Integral, 1, None, closed="left")],
-    "categorical_features": [StrOptions({"from_dtype"}), "array-like", None],
-    "numeric_scaling": [StrOptions({"robust", "standard", "quantile"}), None],
-    "numeric_embedding": [StrOptions(set(embeddings.__all__)), None],
+    "categorical_features": [Names({"from_dtype"}), "array-like", None],
+    "numeric_scaling": [Names({"robust", "standard", "quantile"}), None],
+    "numeric_embedding": [Names(set(embeddings.__all__)), None],
     "warm_start": ["boolean"],
     "pretrained": "no_validation",  # Source.of refuses more, in a sentence of its own
     "freeze_layers": [Interval(Integral, 0, None, closed="left")],
@@ -58,6 +66,6 @@ CONSTRAINTS: dict[str, list[Any] | str] = {
     "verbose": ["verbose"],
     "callbacks": [list, tuple, None],
     "device": [str],
-    "precision": [StrOptions({"auto", *PRECISIONS})],
+    "precision": [Names({"auto", *PRECISIONS})],
     "n_threads": [Interval(Integral, 1, None, closed="left"), None],
 }

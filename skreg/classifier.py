@@ -12,12 +12,13 @@ from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import accuracy_score, get_scorer
 from sklearn.utils import Tags
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.metaestimators import available_if
 from torch import Generator, Tensor
 
 from ._checks import refuse
+from ._parameters import Names
 from ._progress import with_callbacks
 from ._streaming import StreamingMLP, check_classes, takes_parts
 from ._targets import ClassTarget
@@ -290,9 +291,9 @@ class RegularizedMLPClassifier(ClassifierMixin, StreamingMLP):
 
     _parameter_constraints = {
         **StreamingMLP._parameter_constraints,
-        "loss": [StrOptions(set(ClassificationLoss.registered()))],
-        "label_smoothing": [Interval(Real, 0, 1, closed="left"), StrOptions({"auto"})],
-        "class_weight": [StrOptions({"balanced"}), dict, None],
+        "loss": [Names(set(ClassificationLoss.registered()))],
+        "label_smoothing": [Interval(Real, 0, 1, closed="left"), Names({"auto"})],
+        "class_weight": [Names({"balanced"}), dict, None],
     }
     _target_encoder = ClassTarget
 

@@ -10,12 +10,13 @@ from sklearn.base import RegressorMixin, _fit_context
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import r2_score
 from sklearn.utils import Tags
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval
 from sklearn.utils.metaestimators import available_if
 from torch import Generator, Tensor
 
 from ._checks import quantile_list
 from ._encoding import mean_statistics, quantile_statistics, target_statistics
+from ._parameters import Names
 from ._progress import with_callbacks
 from ._streaming import StreamingMLP, takes_parts
 from ._targets import NumberTarget
@@ -286,7 +287,7 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
 
     _parameter_constraints = {
         **StreamingMLP._parameter_constraints,
-        "loss": [StrOptions(set(RegressionLoss.registered()))],
+        "loss": [Names(set(RegressionLoss.registered()))],
         "quantile": [Interval(Real, 0, 1, closed="neither"), "array-like"],
     }
     _target_encoder = NumberTarget

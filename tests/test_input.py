@@ -544,3 +544,9 @@ def test_a_real_table_of_categories(shared_data, name):
     X_real, y_real = table.iloc[:, :-1], table.iloc[:, -1]
     fitted = RegularizedMLPClassifier(**SMALL).set_params(max_iter=20).fit(X_real, y_real)
     assert fitted.score(X_real, y_real) > y_real.value_counts(normalize=True).max()
+
+
+@pytest.mark.parametrize("Estimator", BOTH)
+def test_a_sentence_lists_names_in_order(Estimator):
+    with pytest.raises(ValueError, match=r"\{'adam', 'adamw', 'lbfgs', 'muon', 'nadam', 'rmsprop', 'sgd'\}. Got 'x'"):
+        Estimator(solver="x").fit(X, Y)
