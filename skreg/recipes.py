@@ -12,7 +12,7 @@ __all__ = ["self_normalising", "sparse", "textbook", "wide_and_regularised"]
 
 #: The network of the textbooks: one net of rectified linear units with He's initialisation, batch norm, dropout,
 #: a small L2 penalty, Nesterov momentum and one cycle of the learning rate [Goodfellow, Bengio & Courville 2016,
-#: chapters 7 and 8; Geron 2022, table 11-3].
+#: chapters 7 and 8; Géron 2022, table 11-3].
 textbook: Mapping[str, Any] = MappingProxyType(
     {
         "hidden_layer_sizes": (128, 128, 128),
@@ -31,7 +31,7 @@ textbook: Mapping[str, Any] = MappingProxyType(
 )
 
 #: A deep net that needs no norm: selu keeps mean 0 and variance 1 through the layers if weights are LeCun's, dropout
-#: is alpha dropout and the numbers are standardised [Klambauer et al. 2017; Geron 2022, table 11-4].
+#: is alpha dropout and the numbers are standardised [Klambauer et al. 2017; Géron 2022, table 11-4].
 self_normalising: Mapping[str, Any] = MappingProxyType(
     {
         "hidden_layer_sizes": (128,) * 4,
