@@ -221,6 +221,7 @@ class RegularizedMLP(CallbackSupportMixin, Inspection, BaseEstimator, ABC):
             target_statistics,
             [weights for weights, _ in seeds],
         )
+        course.check(network)
         if source is not None:
             source.give(network, self.target_encoder_)
         net = Net(

@@ -97,6 +97,11 @@ class Course:
                 f"swa_start={estimator.swa_start!r} and ema_decay={estimator.ema_decay!r} exclude each other: one "
                 "average of the weights predicts. Leave swa_start=None or ema_decay=0.0."
             )
+        if estimator.feature_alpha and estimator.freeze_layers:
+            raise ValueError(
+                f"feature_alpha={estimator.feature_alpha!r} selects columns by the first layer, which "
+                f"freeze_layers={estimator.freeze_layers!r} keeps as it is. Leave feature_alpha=0.0 or freeze_layers=0."
+            )
         return cls(
             solver=estimator.solver,
             rate=estimator.learning_rate_init,
@@ -117,6 +122,15 @@ class Course:
             augmentation=_augmentation(estimator),
             old_factor=estimator.pretrained_lr_factor,
         )
+
+    def check(self, module: Network) -> None:
+        """Refuse a module with which a part of the course would have no effect."""
+        if self.feature_alpha and module.adds[:1] == [True]:
+            raise ValueError(
+                f"feature_alpha={self.feature_alpha!r} cannot let go of a column that residual=True carries past the "
+                f"first layer, which it does as that layer is as wide as its {module.linears[0].weight.shape[1]} "
+                "inputs. Give it another width, or leave residual=False."
+            )
 
     def optimizer(self, module: Network) -> SolverOptimizer:
         """What updates the module's parameters."""
@@ -205,6 +219,7 @@ _EXCLUDED: dict[str, tuple[str, dict[str, Any]]] = {
             "clip_norm": None,
             "ema_decay": 0.0,
             "swa_start": None,
+            "snapshots": False,
             "batch_norm": False,
         },
     ),

@@ -348,12 +348,14 @@ class Net(Predictor, NeuralNet):
     def resume(self, earlier: "Net") -> None:
         """Go on from the weights of an earlier net, and from its optimiser's moments and streams where they fit.
 
-        A line search starts anew: its history is one of other rows, and of other weights than the best ones.
+        A line search starts anew: its history is one of other rows, and of other weights than the best ones. So do
+        moments of a training in which a member diverged, which are not finite.
         """
         self.module_.load_state_dict(earlier.own_module.state_dict())
         self.streams_.load_state_dict(earlier.streams_.state_dict())
         same = earlier.optimizer_ is not None and earlier.updated_ == self.updated_
-        if same and isinstance(self.optimizer_, FirstOrder):
+        sound = not bool(earlier.stopping_.diverged.any())
+        if same and sound and isinstance(self.optimizer_, FirstOrder):
             self.optimizer_.load_state_dict(earlier.optimizer_.state_dict())
 
     def follow(self, earlier: "Net") -> None:

@@ -242,7 +242,8 @@ class RegularizedMLPClassifier(ClassifierMixin, StreamingMLP):
     feature_importances_ : ndarray of shape (`n_features_in_`,)
         Norm of each column's weights in the first layer, over its numbers, indicators, levels or embedding; the mean
         over the members, scaled to sum to 1. Exactly 0 for a column that no member uses. Weights act on scaled
-        numbers, so that units do not matter unless ``numeric_scaling=None``.
+        numbers, so that units do not matter unless ``numeric_scaling=None``. A residual connection past the first layer
+        is no weight, and left out.
     seed_ : int
         The seed drawn from ``random_state``.
     encoder_, target_encoder_ : objects
