@@ -192,13 +192,13 @@ class SearchProgress:
             self._root.call_on_fit_task_begin(**self._told)
             self._search = self._root.subcontext(task_name="search", max_subtasks=max_fits, sequential_subtasks=False)
             self._search.call_on_fit_task_begin(estimator=search)
-            if getattr(search, "_skl_callbacks", []):
-                self._caller = copy(search)  # goes to the workers, and the study does not
+            self._caller = copy(search)  # goes to the workers, and the study does not
+            self._caller.set_params(storage=None, sampler=None, pruner=None)
         self._begun = 0
 
     def contexts(self, n_fits: int) -> list[dict[str, Any]]:
         """What ``_fit_and_score`` is told of the callbacks in each of the next fits."""
-        if self._search is None or self._caller is None:
+        if self._search is None:
             return [{}] * n_fits
         numbers = range(self._begun, self._begun + n_fits)
         self._begun += n_fits

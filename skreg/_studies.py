@@ -31,6 +31,7 @@ class StudyRun:
     def __init__(self, study: optuna.Study) -> None:
         self.study = study
         self._claimed: dict[int, optuna.Trial] = {}
+        self._exhausted = False
 
     @classmethod
     def open(
@@ -70,7 +71,7 @@ class StudyRun:
 
     def ask(self, n: int, total: int, distributions: dict[str, BaseDistribution] | None = None) -> list[optuna.Trial]:
         """Up to n trials, so many that there are ``total`` of them in the end."""
-        n = min(n, total - len(self.finished()) - len(self._claimed))
+        n = 0 if self._exhausted else min(n, total - len(self.finished()) - len(self._claimed))
         asked = [self.study.ask(distributions) for _ in range(n)]
         self._claimed |= {trial.number: trial for trial in asked}
         return asked
@@ -94,8 +95,13 @@ class StudyRun:
         states = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
         if state == "failed":
             trial.set_user_attr("skreg:counts", True)
-        self.study.tell(trial, value if state == "complete" else None, state=states[state])
         del self._claimed[trial.number]
+        try:
+            self.study.tell(trial, value if state == "complete" else None, state=states[state])
+        except RuntimeError as error:  # a sampler that has nothing left calls for an end, which only optimize has
+            if "Study.stop" not in str(error):
+                raise
+            self._exhausted = True
 
     def finished(self) -> list[FrozenTrial]:
         """Trials that count, by number."""
@@ -109,7 +115,7 @@ class StudyRun:
 
     def wait(self, total: int, timeout: float | None = None) -> bool:
         """Whether all are finished."""
-        return len(self.finished()) >= total
+        return self._exhausted or len(self.finished()) >= total
 
     def close(self) -> None:
         """Let go of what was asked for and not told."""
