@@ -140,7 +140,7 @@ class OptunaSearchCV(BaseSearchCV):
     >>> pipeline = make_pipeline(StandardScaler(), LogisticRegression())
     >>> distributions = {"logisticregression__C": loguniform(1e-3, 10)}
     >>> search = OptunaSearchCV(pipeline, distributions, n_trials=5, random_state=0).fit(X, y)
-    >>> len(search.cv_results_["params"]), search.best_score_ > 0.9
+    >>> len(search.cv_results_["params"]), bool(search.best_score_ > 0.9)
     (5, True)
     """
 

@@ -159,7 +159,7 @@ def test_a_finished_trial_stands_for_the_same_parameters():
 def test_every_mixture_can_be_fitted(Estimator, given):
     rng = np.random.default_rng(0)
     rows, target = rng.normal(size=(40, 3)), rng.integers(0, 2, 40)
-    estimator = Estimator(max_iter=1, random_state=0, **given)
+    estimator = Estimator(max_iter=1, n_members=1, random_state=0, **given)
     space = space_of(None, estimator)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(1))
     for _ in range(6):
@@ -171,8 +171,8 @@ def test_every_mixture_can_be_fitted(Estimator, given):
 def test_a_pretrained_network_keeps_its_shape():
     rng = np.random.default_rng(0)
     rows, target = rng.normal(size=(40, 3)), rng.normal(size=40)
-    source = RegularizedMLPRegressor(max_iter=1).fit(rows, target)
-    estimator = RegularizedMLPRegressor(max_iter=1, pretrained=FrozenEstimator(source))
+    source = RegularizedMLPRegressor(max_iter=1, n_members=1).fit(rows, target)
+    estimator = RegularizedMLPRegressor(max_iter=1, n_members=1, pretrained=FrozenEstimator(source))
     space = space_of(None, estimator)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(1))
     for _ in range(6):

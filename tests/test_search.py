@@ -329,7 +329,7 @@ def test_several_metrics_of_a_callable_and_a_candidate_without():
 def test_a_callable_picks_the_best():
     search = search_of(refit=lambda results: int(np.argmax(results["param_C"]))).fit(X, Y)
     assert search.best_params_["C"] == max(search.cv_results_["param_C"])
-    assert search.best_estimator_.C == search.best_params_["C"]
+    assert search.best_params_["C"] == search.best_estimator_.C
     assert not hasattr(search, "best_score_")
 
 
@@ -364,7 +364,7 @@ def test_where_all_fail_or_errors_are_raised():
     search = search_of(Fussy(), {"mood": ["fail"]}, n_trials=3)
     with pytest.warns(UserWarning), pytest.raises(ValueError, match="All the 9 fits failed"):
         search.fit(X, Y)
-    with pytest.raises(ValueError, match="^a bad mood$"):
+    with pytest.raises(ValueError, match=r"^a bad mood$"):
         search.set_params(error_score="raise").fit(X, Y)
 
 
@@ -387,6 +387,28 @@ def test_no_candidate_is_begun_after_the_time():
     assert time.perf_counter() - began < 2
     assert 1 <= len(search.cv_results_["params"]) < 10
     assert len(search.set_params(timeout=0).fit(X, Y).cv_results_["params"]) == 1
+
+
+def test_a_study_goes_on_to_its_total_and_shows_all_of_it():
+    """The folds of an earlier search are in the study, and so are the parameters of a callable."""
+    storage = optuna.storages.InMemoryStorage()
+
+    def space(trial):
+        return {"C": 2 * trial.suggest_float("half", 0.1, 1)}
+
+    def of(n_trials):
+        search = search_of(distributions=space, storage=storage, study_name="one", n_trials=n_trials)
+        return search.set_params(return_train_score=True, pruner=optuna.pruners.MedianPruner(1)).fit(X, Y)
+
+    some, more, again = of(4), of(9), of(9)
+    assert [len(search.cv_results_["params"]) for search in (some, more, again)] == [4, 9, 9]
+    assert more.cv_results_["params"][:4] == some.cv_results_["params"]
+    assert len(more.study_.trials) == 9
+    for name, column in more.cv_results_.items():
+        assert_array_equal(np.asarray(column), np.asarray(again.cv_results_[name]))
+        if "rank" not in name:
+            assert_array_equal(np.asarray(column)[:4], np.asarray(some.cv_results_[name]))
+    assert_array_equal(more.predict(X), again.predict(X))
 
 
 # pruning
@@ -484,13 +506,12 @@ def test_the_cocktail_of_the_regressor():
     assert search.best_estimator_.score(X, X[:, 0]) < 1
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2])
-def test_scikit_learns_callbacks_are_told(n_jobs):
+def test_scikit_learns_callbacks_are_told_by_workers():
     """Of each epoch of each fit: two candidates on two folds, and the last fit."""
     callback = pytest.importorskip("sklearn.callback", reason="scikit-learn's callbacks came with 1.9")
     monitor = callback.ScoringMonitor(scoring="accuracy")
     estimator = RegularizedMLPClassifier(**TINY).set_callbacks(monitor)
-    search = OptunaSearchCV(estimator, {"alpha": [0.0, 0.1]}, n_trials=2, cv=2, random_state=0, n_jobs=n_jobs)
+    search = OptunaSearchCV(estimator, {"alpha": [0.0, 0.1]}, n_trials=2, cv=2, random_state=0, n_jobs=2)
     search.fit(X, Y)
     log = monitor.get_logs()
     assert log.estimator_name == "OptunaSearchCV"
