@@ -297,7 +297,9 @@ class Table:
             return format_results(self.params, self.n_splits, self._flat())
 
     def warn_of_failures(self) -> None:
-        """Warn of fits that failed, or raise where all did, in scikit-learn's sentences."""
+        """Warn of fits that failed, or raise where all did, in scikit-learn's sentences; or where none got through."""
+        if all(map(self._pruned, self.trials)):
+            raise ValueError("All candidates were pruned, so that none is the best. Take a milder pruner, or none.")
         errors = [error for trial in self.trials for error in trial.user_attrs[RECORD]["fit_error"]]
         _warn_or_raise_about_fit_failures([{"fit_error": error} for error in errors], self.error_score)
 

@@ -33,6 +33,8 @@ class Space(ABC):
     distributions: dict[str, BaseDistribution] | None = None
     #: What the first trial is to be, in Optuna's values.
     first: dict[str, Any] | None = None
+    #: What the space was made of, by which two are told apart.
+    given: Any
 
     @abstractmethod
     def params(self, trial: Trial | FrozenTrial) -> dict[str, Any]:
@@ -67,6 +69,7 @@ class Listed(Space):
     def __init__(self, given: Mapping[str, Any]) -> None:
         if not given:
             raise ValueError("param_distributions is empty: there is nothing to search. Name a parameter in it.")
+        self.given = dict(given)
         self._entries = {name: entry(name, distribution) for name, distribution in given.items()}
         self.distributions = {name: found.distribution for name, found in self._entries.items()}
 
@@ -84,11 +87,16 @@ class ByRun(Space):
         It suggests as it goes; a finished trial answers with what it was.
     first : dict, default=None
         What the first trial is to be.
+    given : object, default=None
+        What the function is made of; else it is known by its name.
     """
 
-    def __init__(self, function: Callable[[Any], dict[str, Any]], first: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, function: Callable[[Any], dict[str, Any]], first: dict[str, Any] | None = None, given: Any = None
+    ) -> None:
         self._function = function
         self.first = first
+        self.given = function if given is None else given
 
     def params(self, trial: Trial | FrozenTrial) -> dict[str, Any]:
         """What the function says."""
@@ -217,7 +225,7 @@ def cocktail(estimator: Any) -> Space:
             "something else than its default. Give a dict or a callable."
         )
     first = {prefix + name: value for name, value in _as_by_default(space, params).items()}
-    return ByRun(partial(_mix, prefix, space, params["augmentation"]), first)
+    return ByRun(partial(_mix, prefix, space, params["augmentation"]), first, [prefix, space])
 
 
 def _mix(

@@ -3,6 +3,7 @@
 import hashlib
 import pickle
 from collections.abc import Mapping, Sequence, Set
+from functools import partial
 from typing import Any
 
 import narwhals as nw
@@ -64,6 +65,8 @@ def _of_series(series: Any) -> str:
 
 def _of_object(thing: Any) -> str:
     """An estimator by its class and parameters, a function by its name, anything else by its pickle."""
+    if isinstance(thing, partial):
+        return f"partial{_text([thing.func, thing.args, thing.keywords])}"
     if hasattr(thing, "__qualname__"):
         return f"{thing.__module__}.{thing.__qualname__}"
     kind = f"{type(thing).__module__}.{type(thing).__qualname__}"

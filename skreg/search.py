@@ -301,7 +301,7 @@ class OptunaSearchCV(BaseSearchCV):
             identity = {
                 "data": fingerprint([scoring.X, scoring.y]),
                 "estimator": fingerprint(self.estimator),
-                "space": fingerprint(self.param_distributions),
+                "space": fingerprint(space.given),
                 "splits": fingerprint(scoring.splits),
                 "scoring": fingerprint([self.scoring, self.refit if isinstance(self.refit, str) else None]),
             }

@@ -1,7 +1,9 @@
 """A fingerprint: the same for the same thing, in any process, and another one for another."""
 
+import os
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,8 @@ from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
+from skreg import RegularizedMLPClassifier
+from skreg._distributions import space_of
 from skreg._fingerprint import fingerprint
 
 THINGS = {
@@ -40,6 +44,10 @@ THINGS = {
     "its bounds": {"C": stats.loguniform(1, 3)},
     "splitter": KFold(3),
     "its folds": KFold(4),
+    "partial": partial(np.log, 1),
+    "its argument": partial(np.log, 2),
+    "cocktail": space_of(None, RegularizedMLPClassifier()).given,
+    "its part": space_of(None, RegularizedMLPClassifier(alpha=0.1)).given,
     "generator": np.random.RandomState(0),
     "its state": np.random.RandomState(1),
     "text 1": "1",
@@ -61,7 +69,7 @@ def test_it_is_the_same_in_another_process():
         text=True,
         check=True,
         cwd=__file__.rpartition("/")[0],
-        env={**__import__("os").environ, "PYTHONHASHSEED": "7"},
+        env={**os.environ, "PYTHONHASHSEED": "7"},
     )
     assert done.stdout.split() == list(map(fingerprint, THINGS.values()))
 

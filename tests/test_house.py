@@ -14,7 +14,7 @@ from numpydoc.validate import validate
 from sklearn.datasets import load_iris
 
 import skreg
-from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
+from skreg import OptunaSearchCV, RegularizedMLPClassifier, RegularizedMLPRegressor
 
 PACKAGE = Path(skreg.__file__).parent
 BOTH = [RegularizedMLPClassifier, RegularizedMLPRegressor]
@@ -205,7 +205,7 @@ def common(parameters):
     return {name: value for name, value in parameters.items() if name not in OF_ONE_ESTIMATOR}
 
 
-@pytest.mark.parametrize("Estimator", BOTH)
+@pytest.mark.parametrize("Estimator", [*BOTH, OptunaSearchCV])
 def test_every_parameter_is_documented_in_the_order_of_the_signature(Estimator):
     assert list(documented(Estimator)) == list(signature(Estimator))
 
@@ -324,7 +324,7 @@ def public_things():
             thing = getattr(module, exported)
             if inspect.isclass(thing) or inspect.isfunction(thing):
                 names.append(f"skreg.{name}.{exported}")
-    for Estimator in BOTH:
+    for Estimator in [*BOTH, OptunaSearchCV]:
         for name, member in inspect.getmembers(Estimator, inspect.isfunction):
             if not name.startswith("_") and inspect.unwrap(member).__module__.startswith("skreg"):
                 names.append(f"{Estimator.__module__}.{Estimator.__name__}.{name}")
@@ -359,7 +359,7 @@ def test_an_estimator_documents_its_attributes(Estimator):
     assert said - learned <= properties
 
 
-@pytest.mark.parametrize("Estimator", BOTH)
+@pytest.mark.parametrize("Estimator", [*BOTH, OptunaSearchCV])
 def test_an_estimator_has_an_example_and_its_sources(Estimator):
     sections = NumpyDocString(inspect.getdoc(Estimator))
     assert sections["Examples"]

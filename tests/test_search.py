@@ -10,7 +10,7 @@ import optuna
 import pandas as pd
 import pytest
 import sklearn
-from joblib import parallel_config
+from joblib import parallel_backend
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 from sklearn.base import BaseEstimator, ClassifierMixin, clone, is_classifier, is_regressor
@@ -103,7 +103,7 @@ def test_random_labels_score_at_chance(cv, pruner):
 @pytest.mark.parametrize("pruner", [None, optuna.pruners.MedianPruner(2)])
 @pytest.mark.parametrize("n_jobs", [None, 2])
 def test_the_same_seed_finds_the_same_with_any_number_of_workers(pruner, n_jobs):
-    with parallel_config("threading"):
+    with parallel_backend("threading"):
         first, again = (
             search_of(Ridge(), {"alpha": stats.loguniform(1e-4, 10)}, n_trials=10, pruner=pruner, n_jobs=jobs).fit(X, Y)
             for jobs in (None, n_jobs)
@@ -430,6 +430,11 @@ def test_a_pruned_candidate_has_no_score_and_the_last_rank_without_a_warning(pru
     assert set(results["rank_test_score"][pruned]) == {results["rank_test_score"].max()}
     assert (results["mean_fit_time"] > 0).all()
     assert search.best_score_ == np.nanmax(results["mean_test_score"])
+
+
+def test_a_sentence_where_all_are_pruned():
+    with pytest.raises(ValueError, match="All candidates were pruned"):
+        search_of(pruner=optuna.pruners.ThresholdPruner(lower=2.0)).fit(X, Y)
 
 
 def test_a_pruner_is_not_asked_about_failures():
