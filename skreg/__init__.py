@@ -4,5 +4,6 @@ from . import recipes
 from ._version import __version__
 from .classifier import RegularizedMLPClassifier
 from .regressor import RegularizedMLPRegressor
+from .search import OptunaSearchCV
 
-__all__ = ["RegularizedMLPClassifier", "RegularizedMLPRegressor", "__version__", "recipes"]
+__all__ = ["OptunaSearchCV", "RegularizedMLPClassifier", "RegularizedMLPRegressor", "__version__", "recipes"]

@@ -14,7 +14,7 @@ from numpydoc.validate import validate
 from sklearn.datasets import load_iris
 
 import skreg
-from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
+from skreg import OptunaSearchCV, RegularizedMLPClassifier, RegularizedMLPRegressor
 
 PACKAGE = Path(skreg.__file__).parent
 BOTH = [RegularizedMLPClassifier, RegularizedMLPRegressor]
@@ -24,9 +24,11 @@ FLOORS = [
     ["_version"],
     ["_checks"],
     [
+        "_fingerprint",
         "_optimizers",
         "_precision",
         "_random",
+        "_studies",
         "_threads",
         "activations",
         "augmentations",
@@ -50,23 +52,26 @@ FLOORS = [
         "_plateau",
         "_rows",
         "_snapshots",
+        "_space",
         "_stopping",
         "_table",
         "_targets",
     ],
-    ["_adapters", "_augmenting", "_solvers"],
+    ["_adapters", "_augmenting", "_candidates", "_solvers"],
     ["_module"],
     ["_blueprint", "_course", "_inspection", "_parameters", "_parts", "_progress", "callbacks"],
     ["_position", "_predictor", "_trainer", "_transfer"],
     ["_net"],
     ["_base"],
-    ["_streaming"],
+    ["_distributions", "_streaming"],
     ["classifier", "regressor"],
+    ["search"],
     ["__init__"],
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 WITH_TORCH = range(FLOOR["losses"], FLOOR["classifier"] + 1)
 WITH_SKORCH = {"_net", "_progress", "callbacks"}
+WITH_OPTUNA = {"_candidates", "_distributions", "_studies", "search"}  # inside of functions
 NEVER_AT_IMPORT = {"matplotlib", "onnx", "onnxruntime", "optuna", "pandas", "polars"}
 
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
@@ -105,6 +110,8 @@ def test_a_module_imports_from_lower_floors_only(name):
 @pytest.mark.parametrize("name", MODULES)
 def test_a_module_imports_what_its_floor_may(name):
     _, outside = imports_of(name)
+    if name in WITH_OPTUNA:
+        outside -= {"optuna", *({"pandas"} if name == "search" else ())}
     assert not outside & NEVER_AT_IMPORT
     assert "torch" not in outside or FLOOR[name] in WITH_TORCH
     assert "skorch" not in outside or name in WITH_SKORCH
@@ -170,7 +177,8 @@ def test_all_names_what_is_public(name):
 
 
 def test_the_package_exports_the_estimators():
-    assert skreg.__all__ == ["RegularizedMLPClassifier", "RegularizedMLPRegressor", "__version__", "recipes"]
+    estimators = ["OptunaSearchCV", "RegularizedMLPClassifier", "RegularizedMLPRegressor"]
+    assert skreg.__all__ == [*estimators, "__version__", "recipes"]
     assert re.fullmatch(r"\d+\.\d+\.\d+((a|b|rc|\.dev)\d+)?", skreg.__version__)
     assert (PACKAGE / "py.typed").is_file()
 
@@ -197,7 +205,7 @@ def common(parameters):
     return {name: value for name, value in parameters.items() if name not in OF_ONE_ESTIMATOR}
 
 
-@pytest.mark.parametrize("Estimator", BOTH)
+@pytest.mark.parametrize("Estimator", [*BOTH, OptunaSearchCV])
 def test_every_parameter_is_documented_in_the_order_of_the_signature(Estimator):
     assert list(documented(Estimator)) == list(signature(Estimator))
 
@@ -264,7 +272,7 @@ def test_functions_are_short():
 def file_lines(name):
     """Lines of a file; of the estimators without what scikit-learn wants written out: constructor and parameters."""
     whole = len((PACKAGE / f"{name}.py").read_text(encoding="utf-8").splitlines())
-    if name not in ("classifier", "regressor"):
+    if name not in ("classifier", "regressor", "search"):
         return whole
     constructors = [function for function in functions_of(name) if function.name == "__init__"]
     documented = [node.body[0] for node in tree_of(name).body if isinstance(node, ast.ClassDef)]
@@ -316,7 +324,7 @@ def public_things():
             thing = getattr(module, exported)
             if inspect.isclass(thing) or inspect.isfunction(thing):
                 names.append(f"skreg.{name}.{exported}")
-    for Estimator in BOTH:
+    for Estimator in [*BOTH, OptunaSearchCV]:
         for name, member in inspect.getmembers(Estimator, inspect.isfunction):
             if not name.startswith("_") and inspect.unwrap(member).__module__.startswith("skreg"):
                 names.append(f"{Estimator.__module__}.{Estimator.__name__}.{name}")
@@ -351,7 +359,7 @@ def test_an_estimator_documents_its_attributes(Estimator):
     assert said - learned <= properties
 
 
-@pytest.mark.parametrize("Estimator", BOTH)
+@pytest.mark.parametrize("Estimator", [*BOTH, OptunaSearchCV])
 def test_an_estimator_has_an_example_and_its_sources(Estimator):
     sections = NumpyDocString(inspect.getdoc(Estimator))
     assert sections["Examples"]

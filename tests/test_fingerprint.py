@@ -1,0 +1,87 @@
+"""A fingerprint: the same for the same thing, in any process, and another one for another."""
+
+import os
+import subprocess
+import sys
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from scipy import sparse, stats
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import KFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from skreg import RegularizedMLPClassifier
+from skreg._distributions import space_of
+from skreg._fingerprint import fingerprint
+
+THINGS = {
+    "array": np.arange(6.0),
+    "its shape": np.arange(6.0).reshape(2, 3),
+    "its kind": np.arange(6),
+    "objects": np.array(["a", None, 1.5], dtype=object),
+    "text": np.array(["a", "b"]),
+    "frame": pd.DataFrame({"a": [1, 2], "b": ["x", None]}),
+    "its names": pd.DataFrame({"a": [1, 2], "c": ["x", None]}),
+    "its values": pd.DataFrame({"a": [1, 3], "b": ["x", None]}),
+    "categories": pd.DataFrame({"a": pd.Categorical(["x", "y"])}),
+    "series": pd.Series([1, 2], name="a"),
+    "polars": pl.DataFrame({"a": [1.5, None], "b": ["x", "y"]}),
+    "sparse": sparse.csr_array(np.eye(3)),
+    "sparser": sparse.csr_array(np.eye(4)),
+    "list": [1, 2],
+    "dict": {"a": 1, "b": (2, 3)},
+    "set": {"a", "b", "c"},
+    "estimator": LogisticRegression(),
+    "its parameter": LogisticRegression(C=2),
+    "pipeline": make_pipeline(FunctionTransformer(np.log), LogisticRegression()),
+    "its function": make_pipeline(FunctionTransformer(np.exp), LogisticRegression()),
+    "distribution": {"C": stats.loguniform(1, 2)},
+    "its bounds": {"C": stats.loguniform(1, 3)},
+    "splitter": KFold(3),
+    "its folds": KFold(4),
+    "partial": partial(np.log, 1),
+    "its argument": partial(np.log, 2),
+    "cocktail": space_of(None, RegularizedMLPClassifier()).given,
+    "its part": space_of(None, RegularizedMLPClassifier(alpha=0.1)).given,
+    "generator": np.random.RandomState(0),
+    "its state": np.random.RandomState(1),
+    "text 1": "1",
+    "number 1": 1,
+    "none": None,
+}
+
+
+def test_different_things_have_different_ones():
+    found = {name: fingerprint(thing) for name, thing in THINGS.items()}
+    assert len(set(found.values())) == len(THINGS)
+
+
+def test_it_is_the_same_in_another_process():
+    code = "import test_fingerprint as t; print(*map(t.fingerprint, t.THINGS.values()))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=__file__.rpartition("/")[0],
+        env={**os.environ, "PYTHONHASHSEED": "7"},
+    )
+    assert done.stdout.split() == list(map(fingerprint, THINGS.values()))
+
+
+@pytest.mark.parametrize("name", ["n_jobs", "verbose"])
+def test_what_changes_no_result_does_not_count(name):
+    assert fingerprint(LogisticRegression(**{name: 1})) == fingerprint(LogisticRegression())
+
+
+def test_what_cannot_be_pickled_is_known_by_its_class():
+    class Local:
+        pass
+
+    assert fingerprint(Local()) == fingerprint(Local())
+    assert fingerprint([lambda: 0]) == fingerprint([lambda: 0])

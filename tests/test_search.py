@@ -1,0 +1,531 @@
+"""The search: its laws, its manners, its table, and what becomes of failures, interrupts and pruning."""
+
+import pickle
+import sys
+import time
+import warnings
+
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+import sklearn
+from joblib import parallel_backend
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import stats
+from sklearn.base import BaseEstimator, ClassifierMixin, clone, is_classifier, is_regressor
+from sklearn.cluster import KMeans
+from sklearn.datasets import load_iris, make_classification
+from sklearn.exceptions import FitFailedWarning, NotFittedError
+from sklearn.linear_model import ElasticNet, LogisticRegression, Ridge
+from sklearn.metrics import accuracy_score, make_scorer
+from sklearn.model_selection import (
+    GridSearchCV,
+    GroupKFold,
+    KFold,
+    RandomizedSearchCV,
+    StratifiedKFold,
+    TimeSeriesSplit,
+    cross_val_predict,
+    cross_val_score,
+)
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import MaxAbsScaler, StandardScaler
+from sklearn.svm import LinearSVC
+from sklearn.tree import DecisionTreeClassifier
+from sklearn.utils import get_tags
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.validation import check_is_fitted
+
+from skreg import OptunaSearchCV, RegularizedMLPClassifier, RegularizedMLPRegressor
+
+X, Y = make_classification(60, 5, random_state=0)
+FRAME = pd.DataFrame(X, columns=list("abcde"))
+C = {"C": stats.loguniform(1e-3, 10)}
+TINY = {"hidden_layer_sizes": (4,), "max_iter": 2, "n_members": 1, "random_state": 0}
+
+
+def search_of(estimator=None, distributions=C, **params):
+    given = {"n_trials": 6, "cv": 3, "random_state": 0, **params}
+    return OptunaSearchCV(LogisticRegression() if estimator is None else estimator, distributions, **given)
+
+
+class Fussy(ClassifierMixin, BaseEstimator):
+    """Fails, interrupts or takes its time, as told; else it says the commonest label."""
+
+    def __init__(self, mood=0.0):
+        self.mood = mood
+
+    def fit(self, X, y, sample_weight=None, marks=None):
+        if self.mood == "interrupt":
+            raise KeyboardInterrupt
+        if self.mood == "slow":
+            time.sleep(0.02)
+        elif self.mood == "fail" or (self.mood == "fail later" and X[0, 0] == 0):
+            raise ValueError("a bad mood")
+        self.classes_, counts = np.unique(y, return_counts=True)
+        self.label_, self.weight_, self.marks_ = self.classes_[counts.argmax()], sample_weight, marks
+        return self
+
+    def predict(self, X):
+        return np.full(len(X), self.label_)
+
+
+# laws
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+@pytest.mark.parametrize(
+    "pruner", [lambda: None, lambda: optuna.pruners.MedianPruner(3), optuna.pruners.WilcoxonPruner]
+)
+@pytest.mark.parametrize(
+    "cv",
+    [
+        KFold(5),
+        KFold(5, shuffle=True),
+        StratifiedKFold(5, shuffle=True, random_state=0),
+        GroupKFold(5),
+        TimeSeriesSplit(5),
+    ],
+    ids=["KFold", "shuffled", "stratified", "groups", "time"],
+)
+def test_random_labels_score_at_chance(cv, pruner):
+    rng = np.random.default_rng(0)
+    rows, labels, groups = rng.normal(size=(400, 5)), rng.integers(0, 2, 400), rng.integers(0, 20, 400)
+    tree = DecisionTreeClassifier(random_state=0)
+    space = {"max_depth": stats.randint(1, 9), "min_samples_leaf": stats.randint(1, 30)}
+    search = search_of(tree, space, cv=cv, pruner=pruner(), n_trials=25, refit=False)
+
+    search.fit(rows, labels, groups=groups if isinstance(cv, GroupKFold) else None)
+
+    assert 0.4 < search.best_score_ < 0.6  # 3 standard errors of 400 labels, and the best of 25
+
+
+@pytest.mark.parametrize("pruner", [None, optuna.pruners.MedianPruner(2)])
+@pytest.mark.parametrize("n_jobs", [None, 2])
+def test_the_same_seed_finds_the_same_with_any_number_of_workers(pruner, n_jobs):
+    with parallel_backend("threading"):
+        first, again = (
+            search_of(Ridge(), {"alpha": stats.loguniform(1e-4, 10)}, n_trials=10, pruner=pruner, n_jobs=jobs).fit(X, Y)
+            for jobs in (None, n_jobs)
+        )
+    assert first.cv_results_["params"] == again.cv_results_["params"]
+    assert_array_equal(first.cv_results_["mean_test_score"], again.cv_results_["mean_test_score"])
+
+
+def test_another_seed_finds_another():
+    assert search_of().fit(X, Y).cv_results_["params"] != search_of(random_state=1).fit(X, Y).cv_results_["params"]
+
+
+def test_every_candidate_has_the_same_splits():
+    """The same candidate scores the same under a shuffled splitter without a seed."""
+    search = search_of(distributions={"C": [1.0]}, cv=KFold(3, shuffle=True)).fit(X, Y)
+    for split in range(3):
+        assert len(set(search.cv_results_[f"split{split}_test_score"])) == 1
+
+
+def test_a_candidate_scores_as_in_a_grid():
+    search = search_of(return_train_score=True, cv=4).fit(FRAME, Y)
+    grid = GridSearchCV(LogisticRegression(), {"C": [p["C"] for p in search.cv_results_["params"]]}, cv=4)
+    results = grid.set_params(return_train_score=True).fit(FRAME, Y).cv_results_
+    assert set(results) == set(search.cv_results_)
+    for name in results:
+        if "time" not in name:
+            assert_array_equal(np.asarray(results[name]), np.asarray(search.cv_results_[name]))
+
+
+def test_the_sampler_is_used_as_given():
+    """One of a grid calls for an end when it has been through, which ends the search."""
+    values = list(np.linspace(0.1, 1, 7))
+    search = search_of(distributions={"C": values}, n_trials=50, cv=5)
+    search.set_params(sampler=optuna.samplers.GridSampler({"C": values}, seed=0)).fit(X, Y)
+    tried = [params["C"] for params in search.cv_results_["params"]]
+    assert set(tried) == set(values)
+    assert len(tried) <= 8  # batches are of four
+
+
+# manners
+
+
+@parametrize_with_checks(
+    [
+        OptunaSearchCV(LinearSVC(random_state=0), C, n_trials=2, cv=2, random_state=0),
+        OptunaSearchCV(ElasticNet(), {"alpha": [0.1, 1.0]}, n_trials=2, cv=2, random_state=0),
+        OptunaSearchCV(
+            make_pipeline(MaxAbsScaler(), LinearSVC(random_state=0)),
+            {"linearsvc__C": [0.1, 1.0]},
+            n_trials=2,
+            cv=2,
+            random_state=0,
+            error_score="raise",
+        ),
+    ],
+    expected_failed_checks=lambda search: (
+        {"check_supervised_y_2d": "scikit-learn lists it for its own searches: no warning of a column of targets"}
+        if isinstance(search.estimator, ElasticNet)
+        else {}
+    ),
+)
+def test_scikit_learns_checks(estimator, check):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        check(estimator)
+
+
+def test_it_is_what_its_estimator_is():
+    assert is_classifier(search_of())
+    assert is_regressor(search_of(Ridge()))
+    assert get_tags(search_of()).input_tags.sparse
+    search = search_of().fit(FRAME, Y)
+    assert_array_equal(search.classes_, [0, 1])
+    assert search.n_features_in_ == 5
+    assert list(search.feature_names_in_) == list("abcde")
+    assert_array_equal(search.predict(FRAME), search.best_estimator_.predict(FRAME))
+    assert search.predict_proba(FRAME).shape == (60, 2)
+    assert search.score(FRAME, Y) == search.best_estimator_.score(FRAME, Y)
+    assert (search.n_splits_, search.multimetric_) == (3, False)
+    assert search.refit_time_ > 0
+    assert not hasattr(search, "transform")
+
+
+def test_in_cross_validation_and_kept():
+    search = search_of(n_trials=3)
+    assert len(cross_val_score(search, X, Y, cv=2)) == 2
+    assert cross_val_predict(search, X, Y, cv=2).shape == (60,)
+    fitted = pickle.loads(pickle.dumps(search.fit(X, Y)))
+    assert_array_equal(fitted.predict(X), search.predict(X))
+    assert len(fitted.study_.trials) == 3
+    assert not hasattr(clone(fitted), "study_")
+
+
+def test_parameters_stay_as_they_are():
+    space = dict(C)
+    search = search_of(distributions=space)
+    before = search.get_params(deep=False)
+    search.fit(X, Y)
+    assert space == C
+    assert all(search.get_params(deep=False)[name] is value for name, value in before.items())
+    assert not hasattr(search.estimator, "coef_")
+
+
+def test_a_second_fit_forgets_the_first():
+    search = search_of(n_trials=3).fit(X, Y)
+    first = search.cv_results_["params"]
+    assert search.fit(X, Y).cv_results_["params"] == first
+    assert len(search.study_.trials) == 3
+    assert not hasattr(search.set_params(refit=False).fit(X, Y), "best_estimator_")
+
+
+def test_without_a_last_fit():
+    search = search_of(refit=False).fit(X, Y)
+    assert search.best_params_ == search.cv_results_["params"][search.best_index_]
+    assert not hasattr(search, "predict")
+    check_is_fitted(search)
+    with pytest.raises(NotFittedError):
+        check_is_fitted(search_of())
+
+
+def test_without_a_target():
+    search = search_of(KMeans(n_init=1, random_state=0), {"n_clusters": stats.randint(2, 5)}).fit(X)
+    assert set(search.predict(X)) <= {0, 1, 2, 3}
+
+
+def test_optunas_table_and_verbosity(capsys):
+    frame = search_of(verbose=1).fit(X, Y).trials_dataframe()
+    assert list(frame["number"]) == list(range(6))
+    assert {"value", "params_C", "state"} <= set(frame)
+    assert "Fitting 3 folds for each of 6 candidates" in capsys.readouterr().out
+    search_of().fit(X, Y)
+    told = capsys.readouterr()
+    assert told.out == told.err == ""
+
+
+def test_a_sentence_where_optuna_is_not_installed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(ImportError, match=r"pip install 'skreg\[search\]'"):
+        search_of().fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    ("params", "says"),
+    [
+        ({"n_trials": 0}, "'n_trials' parameter of OptunaSearchCV must be an int in the range"),
+        ({"timeout": -1}, "'timeout' parameter"),
+        ({"pruner": "median"}, "'pruner' parameter"),
+        ({"sampler": "tpe"}, "'sampler' parameter"),
+        ({"param_distributions": [C]}, "'param_distributions' parameter"),
+        ({"param_distributions": {}}, "nothing to search"),
+        ({"param_distributions": {"C": []}}, "'C' in param_distributions is empty"),
+        ({"param_distributions": {"C": stats.uniform(0, -1)}}, "one valid distribution"),
+        ({"param_distributions": None}, "For LogisticRegression give a dict or a callable"),
+        ({"scoring": ["accuracy", "roc_auc"]}, "one of 'accuracy', 'roc_auc'. True was passed"),
+        ({"scoring": ["accuracy", "roc_auc"], "refit": lambda results: 0}, "names the metric that the search"),
+        ({"scoring": ["accuracy", "roc_auc"], "refit": False}, "names the metric that the search"),
+        ({"cv": []}, "Was the CV iterator empty"),
+    ],
+)
+def test_what_it_refuses(params, says):
+    with pytest.raises(ValueError, match=says):
+        search_of().set_params(**params).fit(X, Y)
+
+
+@pytest.mark.parametrize("given", [1.0, "abc", object()])
+def test_what_is_no_distribution(given):
+    with pytest.raises(TypeError, match="What 'C' may be in param_distributions must be"):
+        search_of(distributions={"C": given}).fit(X, Y)
+
+
+# routing
+
+
+def test_weights_and_groups_go_where_they_belong():
+    weight, groups = np.arange(60.0), np.repeat(np.arange(6), 10)
+    search = search_of(Fussy(), {"mood": [0.0, 1.0]}, cv=GroupKFold(3), n_trials=2)
+    search.fit(X, Y, groups=groups, marks=groups, sample_weight=weight)
+    assert_array_equal(search.best_estimator_.weight_, weight)
+    assert_array_equal(search.best_estimator_.marks_, groups)
+
+
+def test_metadata_routing():
+    weight, groups = np.linspace(1, 2, 60), np.repeat(np.arange(6), 10)
+    with sklearn.config_context(enable_metadata_routing=True):
+        scorer = make_scorer(accuracy_score).set_score_request(sample_weight=True)
+        estimator = LogisticRegression().set_fit_request(sample_weight=True)
+        search = search_of(estimator, cv=GroupKFold(3), scoring=scorer)
+        search.fit(X, Y, sample_weight=weight, groups=groups)
+        scores = cross_val_score(search, X, Y, cv=2, params={"sample_weight": weight, "groups": groups})
+        grid = GridSearchCV(estimator, {"C": [search.best_params_["C"]]}, cv=GroupKFold(3), scoring=scorer)
+        grid.fit(X, Y, sample_weight=weight, groups=groups)
+    assert np.isfinite(scores).all()
+    assert_allclose(search.best_score_, grid.best_score_)
+
+
+# metrics
+
+
+def test_several_metrics():
+    search = search_of(scoring=["accuracy", "neg_log_loss"], refit="neg_log_loss", return_train_score=True).fit(X, Y)
+    assert search.multimetric_
+    assert search.best_index_ == search.cv_results_["mean_test_neg_log_loss"].argmax()
+    assert search.best_score_ == search.study_.best_value
+    assert {"rank_test_accuracy", "std_train_neg_log_loss", "split2_test_accuracy"} <= set(search.cv_results_)
+    assert set(search.scorer_) == {"accuracy", "neg_log_loss"}
+    assert search.score(X, Y) == pytest.approx(search.scorer_["neg_log_loss"](search.best_estimator_, X, Y))
+
+
+def test_several_metrics_of_a_callable_and_a_candidate_without():
+    def scores(estimator, X, y):
+        return {"right": estimator.score(X, y), "wrong": 1 - estimator.score(X, y)}
+
+    search = search_of(Fussy(), {"mood": ["fail", 1.0, 2.0]}, scoring=scores, refit="right", n_trials=10)
+    with pytest.warns(FitFailedWarning), pytest.warns(UserWarning, match="non-finite"):
+        search.fit(X, Y)
+    assert search.multimetric_
+    failed = np.array([params["mood"] == "fail" for params in search.cv_results_["params"]])
+    assert_array_equal(np.isnan(search.cv_results_["mean_test_wrong"]), failed)
+    with pytest.raises(ValueError, match="one of 'right', 'wrong'"):
+        search.set_params(refit=True).fit(X, Y)
+
+
+def test_a_callable_picks_the_best():
+    search = search_of(refit=lambda results: int(np.argmax(results["param_C"]))).fit(X, Y)
+    assert search.best_params_["C"] == max(search.cv_results_["param_C"])
+    assert search.best_params_["C"] == search.best_estimator_.C
+    assert not hasattr(search, "best_score_")
+
+
+# failures, interrupts, time
+
+
+def test_a_candidate_that_fails_counts_and_is_the_last():
+    search = search_of(Fussy(), {"mood": ["fail", 1.0, "fail later"]}, n_trials=12)
+    rows = np.vstack([np.zeros((1, 5)), X[1:]])
+    with pytest.warns(FitFailedWarning, match="a bad mood"), pytest.warns(UserWarning, match="non-finite"):
+        search.fit(rows, Y)
+    results = search.cv_results_
+    assert len(results["params"]) == len(search.study_.trials) == 12
+    failed = np.array([params["mood"] != 1.0 for params in results["params"]])
+    assert 0 < failed.sum() < 12
+    assert_array_equal(np.isnan(results["mean_test_score"]), failed)
+    assert set(results["rank_test_score"][failed]) == {results["rank_test_score"].max()}
+    assert search.best_params_ == {"mood": 1.0}
+    later = [p["mood"] == "fail later" for p in results["params"]]
+    assert np.isfinite(results["split0_test_score"][later]).all()
+
+
+def test_the_score_of_a_failure_may_be_a_number():
+    search = search_of(Fussy(), {"mood": ["fail", 1.0]}, error_score=-1.0)
+    with pytest.warns(FitFailedWarning):
+        search.fit(X, Y)
+    assert search.cv_results_["mean_test_score"].min() == -1
+    assert {trial.state.name for trial in search.study_.trials} == {"COMPLETE"}
+
+
+def test_where_all_fail_or_errors_are_raised():
+    search = search_of(Fussy(), {"mood": ["fail"]}, n_trials=3)
+    with pytest.warns(UserWarning), pytest.raises(ValueError, match="All the 9 fits failed"):
+        search.fit(X, Y)
+    with pytest.raises(ValueError, match=r"^a bad mood$"):
+        search.set_params(error_score="raise").fit(X, Y)
+
+
+def test_an_interrupt_is_passed_on_and_keeps_what_is_there():
+    search = search_of(Fussy(), lambda trial: {"mood": "interrupt" if trial.number == 2 else trial.number}, n_trials=5)
+    with pytest.raises(KeyboardInterrupt):
+        search.fit(X, Y)
+    assert search.cv_results_["params"] == [{"mood": 0}, {"mood": 1}]
+    assert search.best_params_ == {"mood": 0}
+    assert search.best_score_ == search.study_.best_value
+    assert "RUNNING" not in {trial.state.name for trial in search.study_.trials}
+    with pytest.raises(NotFittedError):
+        search.predict(X)
+
+
+def test_no_candidate_is_begun_after_the_time():
+    search = search_of(Fussy(), {"mood": ["slow"]}, n_trials=1000, timeout=0.3)
+    began = time.perf_counter()
+    search.fit(X, Y)
+    assert time.perf_counter() - began < 2
+    assert 1 <= len(search.cv_results_["params"]) < 10
+    assert len(search.set_params(timeout=0).fit(X, Y).cv_results_["params"]) == 1
+
+
+def test_a_study_goes_on_to_its_total_and_shows_all_of_it():
+    """The folds of an earlier search are in the study, and so are the parameters of a callable."""
+    storage = optuna.storages.InMemoryStorage()
+
+    def space(trial):
+        return {"C": 2 * trial.suggest_float("half", 0.1, 1)}
+
+    def of(n_trials):
+        search = search_of(distributions=space, storage=storage, study_name="one", n_trials=n_trials)
+        return search.set_params(return_train_score=True, pruner=optuna.pruners.MedianPruner(1)).fit(X, Y)
+
+    some, more, again = of(4), of(9), of(9)
+    assert [len(search.cv_results_["params"]) for search in (some, more, again)] == [4, 9, 9]
+    assert more.cv_results_["params"][:4] == some.cv_results_["params"]
+    assert len(more.study_.trials) == 9
+    for name, column in more.cv_results_.items():
+        assert_array_equal(np.asarray(column), np.asarray(again.cv_results_[name]))
+        if "rank" not in name:
+            assert_array_equal(np.asarray(column)[:4], np.asarray(some.cv_results_[name]))
+    assert_array_equal(more.predict(X), again.predict(X))
+
+
+# pruning
+
+
+@pytest.mark.parametrize("pruner", [optuna.pruners.MedianPruner(2), optuna.pruners.HyperbandPruner(1, 3)])
+def test_a_pruned_candidate_has_no_score_and_the_last_rank_without_a_warning(pruner):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        search = search_of(distributions={"C": stats.loguniform(1e-6, 10)}, pruner=pruner, n_trials=24)
+        search.set_params(return_train_score=True).fit(X, Y)
+    pruned = np.array([trial.state.name == "PRUNED" for trial in search.study_.trials])
+    results = search.cv_results_
+    assert 0 < pruned.sum() < 24
+    assert len(results["params"]) == 24
+    for name in ("mean_test_score", "split0_test_score", "mean_train_score"):
+        assert_array_equal(np.isnan(results[name]), pruned)
+    assert set(results["rank_test_score"][pruned]) == {results["rank_test_score"].max()}
+    assert (results["mean_fit_time"] > 0).all()
+    assert search.best_score_ == np.nanmax(results["mean_test_score"])
+
+
+def test_a_sentence_where_all_are_pruned():
+    with pytest.raises(ValueError, match="All candidates were pruned"):
+        search_of(pruner=optuna.pruners.ThresholdPruner(lower=2.0)).fit(X, Y)
+
+
+def test_a_pruner_is_not_asked_about_failures():
+    search = search_of(Fussy(), {"mood": ["fail", 1.0]}, pruner=optuna.pruners.MedianPruner(1), n_trials=10)
+    with pytest.warns(FitFailedWarning), pytest.warns(UserWarning):
+        search.fit(X, Y)
+    failed = [params["mood"] == "fail" for params in search.cv_results_["params"]]
+    assert [trial.state.name == "FAIL" for trial in search.study_.trials] == failed
+
+
+# spaces
+
+
+def test_a_dictionary_of_a_randomized_search_works_unchanged():
+    given = {
+        "mlp__alpha": stats.loguniform(1e-6, 1e-2),
+        "mlp__dropout": stats.uniform(0, 0.5),
+        "mlp__hidden_layer_sizes": [(4,), (4, 4)],
+        "mlp__weight_decay": np.logspace(-4, -1, 5),
+        "mlp__max_iter": stats.randint(1, 3),
+        "scale__with_mean": [True, False],
+    }
+    pipeline = Pipeline([("scale", StandardScaler()), ("mlp", RegularizedMLPClassifier(**TINY))])
+    RandomizedSearchCV(pipeline, given, n_iter=2, cv=2, random_state=0).fit(X, Y)
+    search = OptunaSearchCV(pipeline, given, n_trials=4, cv=2, random_state=0).fit(FRAME, Y)
+    assert set(search.best_params_) == set(given)
+    assert search.best_estimator_["mlp"].hidden_layer_sizes in [(4,), (4, 4)]
+    assert all(params["mlp__max_iter"] in (1, 2) for params in search.cv_results_["params"])
+    assert search.cv_results_["param_mlp__alpha"].dtype == float
+    assert isinstance(search.cv_results_["param_mlp__alpha"], np.ma.MaskedArray)
+
+
+def test_a_callable_suggests_as_it_goes():
+    def space(trial):
+        if trial.suggest_categorical("kind", ["ridge", "plain"]) == "ridge":
+            return {"alpha": trial.suggest_float("alpha", 1e-3, 1, log=True)}
+        return {"alpha": 0.0, "positive": True}
+
+    search = search_of(Ridge(), space, n_trials=8).fit(X, Y)
+    plain = np.array([params["alpha"] == 0 for params in search.cv_results_["params"]])
+    assert 0 < plain.sum() < 8
+    assert_array_equal(search.cv_results_["param_positive"].mask, ~plain)
+    with pytest.raises(TypeError, match="must return a dict"):
+        search_of(distributions=lambda trial: 1.0).fit(X, Y)
+
+
+def test_estimators_as_values_are_left_alone():
+    steps = [DecisionTreeClassifier(max_depth=1), LogisticRegression()]
+    search = search_of(Pipeline([("last", Ridge())]), {"last": steps}, scoring="accuracy", n_trials=6).fit(X, Y)
+    assert search.best_params_["last"] in steps
+    assert search.best_estimator_["last"] is not search.best_params_["last"]
+    assert not any(hasattr(step, "classes_") for step in steps)
+
+
+def test_the_cocktail_begins_with_the_defaults():
+    iris = load_iris()
+    network = RegularizedMLPClassifier(max_iter=2, n_members=1, random_state=0, hidden_layer_sizes=(4,), dropout=0.3)
+    search = OptunaSearchCV(make_pipeline(StandardScaler(), network), n_trials=4, cv=2, random_state=0)
+    search.fit(iris.data, iris.target)
+    first, *others = search.cv_results_["params"]
+    defaults = RegularizedMLPClassifier().get_params()
+    assert first
+    for name, value in first.items():
+        assert defaults[name.removeprefix("regularizedmlpclassifier__")] == value
+    for name in ("hidden_layer_sizes", "dropout", "max_iter", "n_members"):
+        assert f"regularizedmlpclassifier__{name}" not in first
+    assert all(params != first for params in others)
+    assert search.best_estimator_[-1].dropout == 0.3
+
+
+def test_the_cocktail_of_the_regressor():
+    search = OptunaSearchCV(RegularizedMLPRegressor(**TINY), n_trials=3, cv=2, random_state=0).fit(X, X[:, 0])
+    assert "label_smoothing" not in search.best_params_
+    assert search.best_estimator_.score(X, X[:, 0]) < 1
+
+
+def test_scikit_learns_callbacks_are_told_by_workers():
+    """Of each epoch of each fit: two candidates on two folds, and the last fit."""
+    callback = pytest.importorskip("sklearn.callback", reason="scikit-learn's callbacks came with 1.9")
+    monitor = callback.ScoringMonitor(scoring="accuracy")
+    estimator = RegularizedMLPClassifier(**TINY).set_callbacks(monitor)
+    search = OptunaSearchCV(estimator, {"alpha": [0.0, 0.1]}, n_trials=2, cv=2, random_state=0, n_jobs=2)
+    search.fit(X, Y)
+    log = monitor.get_logs()
+    assert log.estimator_name == "OptunaSearchCV"
+    assert sum(entry["task_name"] == "epoch" for entry in log.data) == (2 * 2 + 1) * TINY["max_iter"]
+    assert search.storage is search.sampler is search.pruner is None
+
+
+def test_the_progress_bar_of_scikit_learn(capsys):
+    callback = pytest.importorskip("sklearn.callback", reason="scikit-learn's callbacks came with 1.9")
+    search_of(n_trials=2).set_callbacks(callback.ProgressBar(max_propagation_depth=None)).fit(X, Y)
+    assert "OptunaSearchCV" in capsys.readouterr().out
