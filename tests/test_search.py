@@ -149,7 +149,13 @@ def test_the_sampler_is_used_as_given():
 
 @parametrize_with_checks(
     [
-        OptunaSearchCV(LinearSVC(random_state=0), C, n_trials=2, cv=2, random_state=0),
+        OptunaSearchCV(
+            LinearSVC(random_state=0),
+            {"C": optuna.distributions.FloatDistribution(0.1, 10.0, log=True)},
+            n_trials=2,
+            cv=2,
+            random_state=0,
+        ),
         OptunaSearchCV(ElasticNet(), {"alpha": [0.1, 1.0]}, n_trials=2, cv=2, random_state=0),
         OptunaSearchCV(
             make_pipeline(MaxAbsScaler(), LinearSVC(random_state=0)),
