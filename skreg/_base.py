@@ -210,7 +210,7 @@ class RegularizedMLP(CallbackSupportMixin, Inspection, BaseEstimator, ABC):
         self, blueprint: Blueprint, course: Course, source: Source | None, split: Split, hooks: list[Any]
     ) -> Net:
         """The net, its weights drawn or the source's, or in a warm start those of the last fit."""
-        seeds = member_seeds(self.seed_, self.n_members)
+        seeds = member_seeds(self.seed_, self.n_members, 0 if source is None else source.generation)
         sizes = [len(levels) for levels in self.encoder_.levels_]
         embedded = [j for j, size in enumerate(sizes) if size > ONE_HOT_MAX]
         inputs, target_statistics = self._statistics(split, sizes, embedded, blueprint.n_bins, source)
@@ -280,6 +280,7 @@ class RegularizedMLP(CallbackSupportMixin, Inspection, BaseEstimator, ABC):
             if bool(net.stopping_.best_epoch.all()):
                 self.__dict__.update(self._fitted(net))
         judge(net.stopping_, self._against_divergence)
+        self._warn_if_no_column_is_left()
 
     @property
     def _against_divergence(self) -> str:

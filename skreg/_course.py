@@ -97,6 +97,11 @@ class Course:
                 f"swa_start={estimator.swa_start!r} and ema_decay={estimator.ema_decay!r} exclude each other: one "
                 "average of the weights predicts. Leave swa_start=None or ema_decay=0.0."
             )
+        if estimator.learning_rate_init * estimator.weight_decay > 1:
+            raise ValueError(
+                f"weight_decay={estimator.weight_decay!r} times learning_rate_init={estimator.learning_rate_init!r} is "
+                "above 1: each step would turn the weights' signs. Lower one of them."
+            )
         if estimator.feature_alpha and estimator.freeze_layers:
             raise ValueError(
                 f"feature_alpha={estimator.feature_alpha!r} selects columns by the first layer, which "
@@ -302,21 +307,24 @@ class _Bounded:
 
     def __call__(self, progress: float) -> float:
         factor = self.schedule(progress)
-        if not 0 <= factor <= self.largest:
+        if not (isinstance(factor, Real) and isfinite(factor) and 0 <= float(factor) <= self.largest):
             raise ValueError(
-                f"The callable given as {self.name!r} must give factors in the range [0.0, {self.largest}]. "
+                f"The callable given as {self.name!r} must give finite factors in the range [0.0, {self.largest}]. "
                 f"It gave {factor!r} at {progress:.3g}."
             )
-        return factor
+        return float(factor)
 
 
 def _schedule(estimator: Any, name: str, largest: float = inf) -> Callable[[float], float]:
     schedule = getattr(estimator, name)
     if isinstance(schedule, str):
         return schedules.constant if schedule == ADAPTIVE else getattr(schedules, schedule)
-    factors = [schedule(progress) for progress in (0.0, 0.5, 1.0)]
+    try:
+        factors = [schedule(progress) for progress in (0.0, 0.5, 1.0)]
+    except Exception as error:
+        raise ValueError(f"The callable given as {name!r} failed on a progress in [0, 1]: {error}") from error
     if not all(isinstance(f, Real) and isfinite(f) and 0 <= float(f) <= largest for f in factors):
         reach = "of at least 0" if largest == inf else f"in [0, {largest:g}]"
         must = f"a name, or a callable from a progress in [0, 1] to a finite factor {reach}"
         raise ValueError(f"{refuse(estimator, name, must, schedule)} It gives {factors} at 0, 0.5 and 1.")
-    return schedule if largest == inf else _Bounded(name, schedule, largest)
+    return _Bounded(name, schedule, largest)

@@ -1,8 +1,10 @@
 """An inspection is what a fitted estimator shows of its network: weights, biases, importances."""
 
+import warnings
 from typing import Any
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 
 
 class Inspection:
@@ -16,6 +18,8 @@ class Inspection:
         Knows which columns became numbers, and which categories.
     n_features_in_, n_members, n_adapters : int
         Columns of the table, members, and networks of each.
+    feature_alpha : float
+        Strength of the group lasso over the columns.
     """
 
     net_: Any
@@ -23,6 +27,17 @@ class Inspection:
     n_features_in_: int
     n_members: int
     n_adapters: int
+    feature_alpha: float
+
+    def _warn_if_no_column_is_left(self) -> None:
+        """Say it where ``feature_alpha`` has let go of all columns, and every prediction is the same."""
+        if self.feature_alpha and not self.feature_importances_.any():
+            warnings.warn(
+                f"feature_alpha={self.feature_alpha!r} has let go of every column, so that all rows are predicted "
+                "alike. Lower it.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
 
     @property
     def coefs_(self) -> list[np.ndarray]:

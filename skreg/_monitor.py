@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 REMEDY = (
-    "They may lack a class: use monitor='loss', a scorer that fits the task, or more validation rows "
-    "(validation_fraction=, X_val=)."
+    "Either the scorer does not suit the target (of more than two classes, or of text labels, it wants another one, as "
+    "'f1_macro' or 'roc_auc_ovr'), or these rows lack a class (validation_fraction=, X_val=). monitor='loss' suits all."
 )
 
 
@@ -79,7 +79,9 @@ class ScorerMonitor:
         try:
             score = self._scorer(self._view(member, raw[member, : len(y)], X), X, y, **metadata)
         except ValueError as error:
-            raise ValueError(f"The monitor failed on a member's {len(y)} validation rows: {error} {REMEDY}") from error
+            raise ValueError(
+                f"The monitor failed on a member's {len(y)} validation rows: {str(error).rstrip('.')}. {REMEDY}"
+            ) from error
         if not isinstance(score, (float, int, np.number)):
             raise TypeError(f"The monitor must return a number. {self._scorer!r} returned {score!r} instead.")
         if np.isnan(score):

@@ -12,9 +12,14 @@ from torch import Tensor
 POOL_SIZE = 1 << 20
 
 
-def member_seeds(seed: int, n_members: int) -> list[tuple[int, int]]:
-    """Two seeds for each member, one for its weights and one for its stream; more members change none of them."""
-    words = np.random.SeedSequence(seed).generate_state(2 * n_members, np.uint64) >> np.uint64(1)
+def member_seeds(seed: int, n_members: int, generation: int = 0) -> list[tuple[int, int]]:
+    """Two seeds for each member, one for its weights and one for its stream; more members change none of them.
+
+    A network that starts from another one is of a later ``generation``. Drawn from the same seed as in the first, its
+    new head would be the one that the copied layers were trained against.
+    """
+    source = np.random.SeedSequence(seed, spawn_key=(generation,) if generation else ())
+    words = source.generate_state(2 * n_members, np.uint64) >> np.uint64(1)
     return [(int(a), int(b)) for a, b in words.reshape(n_members, 2)]
 
 

@@ -57,6 +57,7 @@ class StreamingMLP(RegularizedMLP):
         if bool(net.stopping_.best_epoch.all()):
             self.__dict__.update(self._fitted(net))
         judge(net.stopping_, self._against_divergence)
+        self._warn_if_no_column_is_left()
 
 
 def takes_parts(estimator: Any) -> bool:

@@ -56,6 +56,10 @@ class ClassTarget:
             return self
         self.classes_ = np.unique(y if classes is None else classes)
         n_classes = len(self.classes_)
+        if classes is not None and n_classes < 2:
+            raise ValueError(
+                f"`classes={self.classes_.tolist()!r}` names one class. Name all that the stream will have."
+            )
         if n_classes < 2:
             raise ValueError(
                 "Classifier can't train when only one class is present: every row has the class "
@@ -83,11 +87,16 @@ class ClassTarget:
             return y
         if y.ndim != 1:
             raise ValueError(f"y has shape {y.shape}; the estimator was fitted with one class a row.")
-        codes = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
+        try:
+            codes = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
+        except TypeError as error:  # numbers and text have no order
+            known = listed(self.classes_.tolist())
+            raise ValueError(f"y holds {y.tolist()[0]!r}, and the classes are {known}, of another type.") from error
         if (unknown := np.unique(y[self.classes_[codes] != y])).size:
             raise ValueError(
                 "y contains classes that the training rows do not have: "
-                f"{listed(unknown.tolist())}. Of a stream, `classes` names all of them at the first call."
+                f"{listed(unknown.tolist())}. Classes are known from the training rows, or from `classes` "
+                "in the first call of partial_fit."
             )
         return codes if self.kind_ == "multiclass" else codes[:, None].astype(np.float64)
 

@@ -71,6 +71,14 @@ class Source:
             )
         return cls(fitted, n_layers, hidden == widths, frozen)
 
+    @property
+    def generation(self) -> int:
+        """How many networks one after the other the layers have been trained in."""
+        fitted, count = self.fitted, 1
+        while fitted.pretrained is not None:
+            fitted, count = fitted.pretrained.estimator, count + 1
+        return count
+
     def gives_head(self, target_encoder: Any) -> bool:
         """Whether the head is copied: it says what the encoded target says, after the same layers."""
         known = self.fitted.target_encoder_

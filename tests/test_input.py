@@ -261,7 +261,7 @@ BAD_DATA = {
     "warm start at another width": (
         lambda Estimator: Estimator(**SMALL, warm_start=True).fit(X, Y).set_params(hidden_layer_sizes=(9,)).fit(X, Y),
         ValueError,
-        "warm_start=True cannot continue: the network has another shape",
+        "Training cannot continue: the network has another shape",
     ),
     "warm start with other columns": (
         lambda Estimator: Estimator(**SMALL, warm_start=True).fit(X, Y).fit(X[:, :3], Y),

@@ -145,7 +145,7 @@ def test_every_schedule_is_one_of_dropout_and_decay(parameter, name):
 def test_dropout_is_not_raised():
     with pytest.raises(ValueError, match=r"'dropout_schedule' .* to a finite factor in \[0, 1\].* It gives \[1.0, 1.5"):
         fitted("cosine", dropout_schedule=lambda progress: 1 + progress)
-    with pytest.raises(ValueError, match=r"must give factors in the range \[0.0, 1.0\]. It gave 1.1 at"):
+    with pytest.raises(ValueError, match=r"must give finite factors in the range \[0.0, 1.0\]. It gave 1.1 at"):
         fitted("cosine", dropout_schedule=lambda progress: 1.1 if 0.1 < progress < 0.4 else 1.0)
 
 

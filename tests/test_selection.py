@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_selection import RFE, SelectFromModel
 from sklearn.linear_model import MultiTaskLasso
 from sklearn.pipeline import make_pipeline
@@ -230,3 +231,11 @@ def test_recursive_elimination(Estimator):
     y = target(Estimator, 3 * X[:, 1] - 3 * X[:, 3])
     settings = {**QUICK, "max_iter": 40, "feature_alpha": 0.05}
     assert RFE(Estimator(**settings), n_features_to_select=2).fit(X, y).support_.tolist() == [0, 1, 0, 1, 0]
+
+
+def test_a_strength_that_lets_go_of_all_columns_is_said():
+    X = np.random.RandomState(0).randn(100, 3)
+    with pytest.warns(ConvergenceWarning, match="let go of every column"):
+        fitted = RegularizedMLPRegressor(feature_alpha=10.0, max_iter=20, random_state=0).fit(X, X[:, 0])
+    assert not fitted.feature_importances_.any()
+    assert np.ptp(fitted.predict(X)) < 1e-6

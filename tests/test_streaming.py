@@ -296,7 +296,7 @@ def test_parameters_may_change_on_the_way():
 
 
 def test_divergence_is_said_and_the_last_good_weights_stay():
-    estimator = RegularizedMLPRegressor(**SMALL, solver="sgd", precision="float32")
+    estimator = RegularizedMLPRegressor(**SMALL, solver="sgd", weight_decay=0.0, precision="float32")
     with pytest.raises(ValueError, match="diverged in its first epoch"):
         clone(estimator).set_params(learning_rate_init=1e30).partial_fit(X, Y)
     estimator.partial_fit(X, Y).partial_fit(X, Y)
@@ -375,3 +375,10 @@ def test_what_needs_all_rows_has_no_partial_fit(Estimator, settings, reason):
     with pytest.raises(AttributeError, match="has no attribute 'partial_fit'") as caught:
         Estimator(**settings).partial_fit(None, None)
     assert reason in str(caught.value.__cause__)
+
+
+def test_classes_of_another_type_or_too_few_are_refused():
+    with pytest.raises(ValueError, match="names one class"):
+        RegularizedMLPClassifier().partial_fit([[0.0], [1.0]], ["a", "b"], classes=["a"])
+    with pytest.raises(ValueError, match=r"y (holds|contains)"):
+        RegularizedMLPClassifier().partial_fit([[0.0], [1.0]], np.array(["0", "1"], dtype=object), classes=[0, 1])

@@ -488,3 +488,25 @@ def test_fine_tuning_beats_training_from_nothing():
     assert (tuned > nothing + 0.2).all()
     assert (frozen > nothing + 0.2).all()
     assert tuned.mean() > same_rate.mean() > nothing.mean()
+
+
+SMALL_NET = {"hidden_layer_sizes": (32,), "n_members": 2, "max_iter": 3, "weight_decay": 0.0, "random_state": 0}
+X_SEED = np.random.RandomState(0).randn(200, 3)
+Y_SEED = X_SEED[:, 0] * X_SEED[:, 1]
+
+
+def test_a_new_head_is_not_the_one_that_the_source_began_with():
+    """With the same seed it would be, and the copied layers were trained against it."""
+    source = RegularizedMLPRegressor(**SMALL_NET).fit(X_SEED, Y_SEED)
+    labels = np.where(np.median(Y_SEED) < Y_SEED, "high", "low")
+
+    def first_head(estimator, y):
+        fitted = estimator.set_params(max_iter=1, learning_rate_init=1e-9).fit(X_SEED, y)
+        return fitted.net_.module_.head.weight.detach().double().numpy()
+
+    initial = first_head(RegularizedMLPRegressor(**SMALL_NET), Y_SEED)
+    tuned = RegularizedMLPClassifier(**SMALL_NET, pretrained=FrozenEstimator(source))
+    second = first_head(tuned, labels)
+    third = first_head(RegularizedMLPRegressor(**SMALL_NET, pretrained=FrozenEstimator(tuned)), Y_SEED)
+    for one, other in ((initial, second), (second, third), (initial, third)):
+        assert np.abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 0.5
