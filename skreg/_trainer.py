@@ -57,7 +57,6 @@ class Trainer:
             course.clip_norm,
             course.group_penalties(module),
         )
-        self._ones = torch.ones(module.n_members, dtype=module.inputs.dtype, device=module.head.weight.device)
         self._noise = self._make_noise()
         self._augmenter = Augmenter.of(course.augmentation, batches, module.inputs, streams)
 
@@ -82,7 +81,7 @@ class Trainer:
             Hears of each batch.
         """
         module, course, batches, n_steps = self._module, self._course, self._batches, self._batches.n_steps
-        total = torch.zeros_like(self._ones)
+        total = torch.zeros(module.n_members, dtype=module.inputs.dtype, device=module.head.weight.device)
         orders = self._streams.permutations(batches.rows.lengths)
         for source in (self._noise, self._augmenter):
             if source is not None:
@@ -112,7 +111,7 @@ class Trainer:
             solver.zero_grad()
             raw = module(batch.inputs, batch.levels, batch.weight, self._noise, mix and mix.blend)
             loss = criterion(raw, batch.target, batch.weight) if mix is None else mix.loss(criterion, raw)
-            loss.backward(self._ones)
+            loss.sum().backward()  # with gradients given for each member torch would import its compiler
             if tell is not None:
                 tell("on_grad_computed", named_parameters=list(module.named_parameters()), batch=batch)
             seen.append(raw)

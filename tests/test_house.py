@@ -143,6 +143,12 @@ def test_the_package_works_where_no_extra_is_installed():
     assert "skreg" in modules_after(f"{absent}import skreg; {fit}")
 
 
+def test_a_fit_loads_no_compiler():
+    """Which takes half a second of every process, and leaves a filter of warnings behind."""
+    fit = "skreg.RegularizedMLPClassifier(max_iter=2).fit([[0.0], [1.0]], ['no', 'yes'])"
+    assert not modules_after(f"import skreg; {fit}") & {"sympy", "torch._dynamo"}
+
+
 # exported names
 
 

@@ -307,7 +307,7 @@ def test_a_fit_leaves_no_trace(estimator, y, n_threads):
         ({"callbacks": [Failure()]}, RuntimeError),
         ({"dropout": 1.5}, ValueError),
         ({"monitor": lambda estimator, X, y: "text", "early_stopping": True}, TypeError),
-        ({"solver": "sgd", "learning_rate_init": 1e20, "numeric_scaling": "standard"}, ValueError),
+        ({"solver": "sgd", "learning_rate_init": 1e20, "weight_decay": 0.0, "numeric_scaling": "standard"}, ValueError),
     ],
 )
 def test_a_fit_that_raises_leaves_no_trace(settings, error):
@@ -592,7 +592,9 @@ def explodes(progress):
 
 @pytest.mark.parametrize("early_stopping", [True, False])
 def test_a_diverging_fit_that_never_was_good_raises_with_advice(early_stopping):
-    net = RegularizedMLPRegressor(**SMALL, solver="sgd", learning_rate_init=1e20, numeric_scaling="standard")
+    net = RegularizedMLPRegressor(
+        **SMALL, solver="sgd", weight_decay=0.0, learning_rate_init=1e20, numeric_scaling="standard"
+    )
     with pytest.raises(ValueError, match=r"diverged.*Lower learning_rate_init"):
         net.set_params(early_stopping=early_stopping).fit(X, Y)
 
@@ -631,7 +633,9 @@ def test_a_fit_that_diverges_in_full_batches_predicts_finite_numbers(estimator, 
 
 
 def test_a_failed_fit_leaves_nothing_that_predicts_nonsense():
-    net = RegularizedMLPRegressor(**SMALL, solver="sgd", learning_rate_init=1e20, numeric_scaling="standard")
+    net = RegularizedMLPRegressor(
+        **SMALL, solver="sgd", weight_decay=0.0, learning_rate_init=1e20, numeric_scaling="standard"
+    )
     with pytest.raises(ValueError, match="diverged"):
         net.fit(X, Y)
     with pytest.raises(ValueError, match=r"not fitted|not finite"):
@@ -642,7 +646,7 @@ def test_a_failed_fit_does_not_spoil_the_next_warm_start():
     net = RegularizedMLPRegressor(**SMALL, warm_start=True).fit(X, Y)
     rate = net.learning_rate_init
     with pytest.raises(ValueError, match="diverged"):
-        net.set_params(solver="sgd", learning_rate_init=1e20, clip_norm=None).fit(1e3 * X, Y)
+        net.set_params(solver="sgd", weight_decay=0.0, learning_rate_init=1e20, clip_norm=None).fit(1e3 * X, Y)
     net.set_params(solver="adamw", learning_rate_init=rate).fit(X, Y)
     assert np.isfinite(net.predict(X)).all()
 
