@@ -20,7 +20,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from optuna.distributions import FloatDistribution
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
 
+from skreg import OptunaSearchCV
 from skreg._ledger import COUNTS, OWNER, RETRY_OF
 from skreg._studies import StudyRun
 
@@ -50,17 +53,35 @@ def evaluate(run, trial, seconds):
     run.tell(trial, trial.params["x"], state=state, attrs={"by": os.getpid()})
 
 
+class Slow(LogisticRegression):
+    """Leaves time for a kill in the middle of a candidate."""
+
+    def fit(self, X, y):
+        time.sleep(0.02)
+        return super().fit(X, y)
+
+
+def search(storage, total):
+    """A whole search, by the public estimator."""
+    X, y = load_iris(return_X_y=True)
+    found = OptunaSearchCV(
+        Slow(max_iter=1000), {"C": FloatDistribution(0.01, 100, log=True)}, n_trials=total, cv=3, random_state=0
+    )
+    return found.set_params(storage=storage, study_name=NAME).fit(X, y)
+
+
 class Workers:
     """Processes that share a study; a new one begins in a few milliseconds, for the modules are there already."""
 
-    def __init__(self, *arguments):
+    def __init__(self, *arguments, target=work):
+        self._target = target
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["optuna", "kill_studies", "skreg._storages"])
         self._arguments = arguments
         self.alive = []
 
     def start(self):
-        process = self._context.Process(target=work, args=self._arguments)
+        process = self._context.Process(target=self._target, args=self._arguments)
         process.start()
         self.alive.append(process)
 
@@ -198,7 +219,7 @@ def main():
             if storages[kind] is None:
                 sys.exit("No PostgreSQL server can be started here.")
             began = time.monotonic()
-            killed = survive(storages[kind], options.moments, total, options.seed)
+            killed = survive(storages[kind], options.moments, total, options.seed, at_once=2)
             print(kind, {"killed": killed, "scored": total, **check(storages[kind], total)}, end=" ")
             print(f"{time.monotonic() - began:.1f} s", flush=True)
 
