@@ -66,9 +66,11 @@ class OptunaSearchCV(BaseSearchCV):
         What gives candidates up before they have been on all folds. It is told the mean score over the folds so far,
         Wilcoxon's the score of each fold. None gives up none.
     storage : str, path, storage or None, default=None
-        Where the study is kept; None is in memory, for this fit only.
+        Where the study is kept; None is in memory, for this fit only. The path or URL of an SQLite file, a PostgreSQL
+        URL, the path of a journal that ends in .journal or .log, or a storage of Optuna's. A search that is started
+        again goes on to ``n_trials``, and several processes share one.
     study_name : str or None, default=None
-        Its name there.
+        Its name there; None is one made from data, estimator, space, splits and scoring.
     n_jobs : int or None, default=None
         Workers of joblib. Candidates are chosen in batches of about 20 fits, with any number of workers, which
         therefore does not change what is found.

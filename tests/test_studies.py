@@ -1,0 +1,302 @@
+"""Processes share a study, and are killed; ``kill_studies.py`` does so for longer."""
+
+import contextlib
+import copy
+import os
+import pickle
+import threading
+import time
+
+import optuna
+import pytest
+from kill_studies import FIRST, NAME, SPACE, Workers, any_postgresql, check, open_run, search, survive, work
+from optuna.distributions import FloatDistribution
+
+from skreg import _joining
+from skreg._ledger import OWNER, RETRY_OF
+from skreg._owners import close_run, owner_of
+from skreg._storages import open_storage
+from skreg._studies import StudyRun
+
+
+@pytest.fixture(scope="module")
+def server():
+    with any_postgresql() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "journal", "postgresql"])
+def storage(request, tmp_path):
+    """A storage that outlives a process; the server's study is removed first."""
+    if request.param != "postgresql":
+        return str(tmp_path / {"sqlite": "study.db", "journal": "study.journal"}[request.param])
+    url = request.getfixturevalue("server")
+    if url is None:
+        pytest.skip("no PostgreSQL server can be started here")
+    with contextlib.suppress(KeyError):
+        optuna.delete_study(study_name=NAME, storage=open_storage(url))
+    return url
+
+
+def finish(run, total, n=1):
+    while not run.wait(total, timeout=5):
+        for trial in run.ask(n, total, SPACE):
+            run.tell(trial, trial.params["x"])
+
+
+def abandon(run):
+    """What a kill leaves, seen from another run of the same process."""
+    close_run(run._run)
+
+
+# kills
+
+
+def test_two_processes_share_a_study_and_survive_kills(storage):
+    assert survive(storage, moments=4, total=40, seed=0, at_once=2) >= 3
+    check(storage, 40)
+
+
+def test_many_processes_begin_at_once_and_notice_the_same_dead(storage):
+    """They make the tables, the study and the first trial, and none of it twice."""
+    gone = {**owner_of("gone"), "started": "long ago"}
+    with open_run(storage) as dead:
+        dead.enqueue(FIRST)
+        claimed = dead.ask(6, 12, SPACE)
+        for trial in claimed:
+            dead.study._storage.set_trial_system_attr(trial._trial_id, OWNER, gone)
+        dead._claimed = {}
+    workers = Workers(storage, 12, 0.01)
+    for _ in range(5):
+        workers.start()
+    assert workers.join() == [0] * 5
+    check(storage, 12)
+    with open_run(storage) as run:
+        params = [trial.params for trial in run.finished()]
+        assert sum(RETRY_OF in trial.system_attrs for trial in run.finished()) == 6
+    assert all(params.count(trial.params) == 1 for trial in claimed)
+
+
+def test_a_search_that_was_killed_goes_on_to_its_total(tmp_path):
+    """Its table has every candidate once, and a search that is over begins nothing anew."""
+    storage, n_killed = str(tmp_path / "study.db"), 0
+    workers = Workers(storage, 16, target=search)
+    for delay in (0.5, 0.9, 0.7):
+        workers.start()
+        workers.alive[0].join(delay)
+        n_killed += workers.alive[0].exitcode is None
+        workers.kill(workers.alive[0])
+    found = search(storage, 16)
+    assert n_killed >= 2
+    assert len({params["C"] for params in found.cv_results_["params"]}) == 16
+    assert not {trial.state.name for trial in found.study_.trials} & {"RUNNING", "WAITING"}
+    n_trials = len(found.study_.trials)
+    again = search(storage, 16)
+    assert again.best_params_ == found.best_params_
+    assert len(again.study_.trials) == n_trials
+
+
+# one process
+
+
+def test_the_total_is_the_studys():
+    run = open_run(None)
+    first = run.ask(3, 5, SPACE)
+    assert [trial.number for trial in first] == [0, 1, 2]
+    assert [trial.number for trial in run.ask(9, 5, SPACE)] == [3, 4]
+    assert run.ask(1, 5, SPACE) == []
+    assert not run.wait(5, timeout=0)
+    for trial in run._claimed.copy().values():
+        run.tell(trial, trial.params["x"], attrs={"scores": [1, 2]})
+    assert run.wait(5)
+    assert [trial.user_attrs["scores"] for trial in run.finished()] == [[1, 2]] * 5
+    finish(run, 7)
+    assert [trial.number for trial in run.finished()] == list(range(7))
+
+
+def test_what_a_study_suggests_depends_on_seed_and_number_alone(tmp_path):
+    """Neither on how often the process began anew, nor does it repeat itself; the same without a storage."""
+
+    def params(storage, pieces, seed=0):
+        for total in pieces:
+            with open_run(storage, seed) as run:
+                finish(run, total)
+        return [trial.params for trial in run.finished()]
+
+    whole = params(None, [15])
+    assert params(f"{tmp_path}/study.db", [4, 11, 15]) == whole == params(f"{tmp_path}/study.log", [15])
+    assert len({tuple(p.values()) for p in whole}) == 15
+    assert params(None, [15], seed=1)[0] != whole[0]
+
+
+def test_a_users_sampler_is_left_alone():
+    sampler = optuna.samplers.GridSampler({"x": [0.0, 0.5, 1.0]}, seed=0)
+    run = StudyRun.open(None, None, sampler=sampler, seed=0, fingerprint={})
+    while not run.wait(10):
+        for trial in run.ask(1, 10, {"x": FloatDistribution(0, 1)}):
+            assert trial.study.sampler is sampler
+            run.tell(trial, 0.0)
+    assert sorted(trial.params["x"] for trial in run.finished()) == [0.0, 0.5, 1.0]
+
+
+def test_how_trials_end():
+    run = open_run(None)
+    trials = run.ask(4, 4, SPACE)
+    run.report(trials[0], 0, 0.5)
+    assert not run.should_prune(trials[0])
+    assert run.tell(trials[0], state="pruned")
+    assert run.tell(trials[1], state="failed", attrs={"why": "it diverged"})
+    assert run.tell(trials[2], float("nan"))
+    assert run.tell(trials[3], 1.0)
+    assert [trial.state.name for trial in run.finished()] == ["PRUNED", "FAIL", "FAIL", "COMPLETE"]
+    assert run.wait(4)
+
+
+def test_what_is_enqueued_comes_first_and_once():
+    memory = optuna.storages.InMemoryStorage()
+    runs = [open_run(memory), open_run(memory)]
+    for run in runs:
+        run.enqueue({"x": 0.5})
+        run.enqueue({"x": 0.75, "y": 0.0})
+    numbers = [trial.number for run in runs for trial in run.ask(3, 9, SPACE)]
+    assert numbers == list(range(6))
+    params = [trial.params for trial in runs[0].study.trials]
+    assert [p["x"] for p in params[:2]] == [0.5, 0.75]
+    assert not {0.5, 0.75} & {p["x"] for p in params[2:]}
+    late = open_run(memory)
+    late.enqueue({"x": 0.25})
+    assert late.ask(1, 9, SPACE)[0].params["x"] != 0.25, "the study has trials"
+
+
+def test_a_trial_that_the_user_enqueued_is_taken():
+    memory = optuna.storages.InMemoryStorage()
+    run = open_run(memory)
+    run.study.enqueue_trial({"x": 0.125})
+    finish(run, 3)
+    assert [trial.params["x"] for trial in run.finished()].count(0.125) == 1
+    assert len(run.finished()) == 3
+
+
+def test_close_gives_back_what_was_not_told():
+    memory = optuna.storages.InMemoryStorage()
+    with open_run(memory) as run:
+        lost = [trial.params for trial in run.ask(3, 4, SPACE)]
+    assert {trial.state.name for trial in run.study.trials} == {"FAIL"}
+    with open_run(memory) as other:
+        again = other.ask(9, 4, SPACE)
+        assert [trial.params for trial in again[:3]] == lost
+        assert len(again) == 4
+
+
+def test_a_run_that_was_dropped_is_dead_and_one_that_comes_back_is_not_heard(storage):
+    run = open_run(storage)
+    (trial,) = run.ask(1, 2, SPACE)
+    abandon(run)
+    with open_run(storage) as other:
+        finish(other, 2)
+        assert not run.tell(trial, 0.0), "the other has taken it over"
+        run.report(trial, 3, 0.0)
+        assert len(other.finished()) == 2
+        assert other.finished()[0].params == trial.params
+        assert other.wait(2)
+    run.close()
+
+
+def test_a_failure_that_was_half_told_counts():
+    memory = optuna.storages.InMemoryStorage()
+    run, other = open_run(memory), open_run(memory)
+    (trial,) = run.ask(1, 1, SPACE)
+    trial.set_user_attr("skreg:counts", True)
+    abandon(run)
+    assert other.ask(1, 1, SPACE) == []
+    assert [trial.number for trial in other.finished()] == [0]
+
+
+def test_a_smaller_total_leaves_no_trial_running():
+    memory = optuna.storages.InMemoryStorage()
+    run, other = open_run(memory), open_run(memory)
+    run.tell(run.ask(4, 4, SPACE)[0], 0.0)
+    abandon(run)
+    assert other.wait(1)
+    assert other.ask(1, 1, SPACE) == []
+    assert {trial.state.name for trial in other.study.trials} == {"COMPLETE", "FAIL"}
+
+
+def test_wait_ends_when_others_have_told():
+    memory = optuna.storages.InMemoryStorage()
+    run, other = open_run(memory), open_run(memory)
+    (trial,) = run.ask(1, 1, SPACE)
+    began = time.monotonic()
+    assert not other.wait(1, timeout=0.1)
+    assert time.monotonic() - began >= 0.1
+    threading.Timer(0.1, run.tell, (trial, 1.0)).start()
+    assert other.wait(1, timeout=10)
+
+
+def test_another_search_is_refused_and_says_what_differs(storage):
+    def opened(direction="maximize", **fingerprint):
+        return StudyRun.open(storage, NAME, direction=direction, seed=0, fingerprint=fingerprint)
+
+    opened(data="a", space="b").close()
+    opened(data="a", space="b").close()
+    with pytest.raises(ValueError, match=r"study 'killed' belongs to another search, with other data: its trials"):
+        opened(data="other", space="b")
+    with pytest.raises(ValueError, match=r"with other space and direction: .* Give another study_name"):
+        opened(direction="minimize", data="a", space="c")
+
+
+def test_a_study_that_no_search_made_is_refused_if_it_has_trials(tmp_path, monkeypatch):
+    monkeypatch.setattr(_joining, "JOIN_SECONDS", 0.01)
+    url = f"sqlite:///{tmp_path}/study.db"
+    study = optuna.create_study(storage=url, study_name=NAME, direction="minimize")
+    open_run(url).close()
+    other = optuna.create_study(storage=url, study_name="other")
+    other.optimize(lambda trial: 0.0, 1)
+    with pytest.raises(ValueError, match=r"'other' has trials that no search has made\. Give another study_name"):
+        StudyRun.open(url, "other", direction="minimize", seed=0, fingerprint={})
+    assert study.trials == []
+
+
+def test_without_a_name_the_same_search_finds_its_study(tmp_path):
+    def name(data):
+        with StudyRun.open(tmp_path / "study.db", None, seed=0, fingerprint={"data": data}) as run:
+            return run.study.study_name
+
+    assert name("a") == name("a") != name("b")
+
+
+def test_a_study_can_be_pickled_and_copied(tmp_path):
+    for storage in (None, f"{tmp_path}/study.db", f"{tmp_path}/study.log"):
+        with open_run(storage) as run:
+            finish(run, 2)
+        for other in (pickle.loads(pickle.dumps(run.study)), copy.deepcopy(run.study)):
+            assert [trial.params for trial in other.trials] == [trial.params for trial in run.study.trials]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_child_has_no_part_in_the_run(tmp_path):
+    """It may not use it, ends nothing of it when it ends, and opens its own."""
+    run = open_run(f"{tmp_path}/study.db")
+    (trial,) = run.ask(1, 3, SPACE)
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            run.ask(1, 3, SPACE)
+        except RuntimeError:
+            run.close()
+            with open_run(f"{tmp_path}/study.db") as own:
+                (other,) = own.ask(1, 3, SPACE)
+                own.tell(other, 0.5)
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0
+    assert run.tell(trial, 0.25)
+    assert [trial.value for trial in run.finished()] == [0.25, 0.5]
+    run.close()
+
+
+def test_a_worker_finishes_a_study_alone(storage):
+    work(storage, 5, 0.0)
+    check(storage, 5)
