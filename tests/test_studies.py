@@ -188,6 +188,38 @@ def test_close_gives_back_what_was_not_told():
         assert len(again) == 4
 
 
+def hurried(run, other, total):
+    """Lets another run ask between what a run has read and the trial that it makes."""
+    create, asked = run._create, []
+
+    def late(marks):
+        if not asked:
+            asked.append(None)
+            asked.extend(other.ask(9, total, SPACE))
+        return create(marks)
+
+    run._create = late
+    return asked
+
+
+@pytest.mark.parametrize("n_lost", [0, 2])
+def test_two_that_reach_for_the_same_place_do_not_both_get_it(n_lost):
+    """Neither for a new trial nor for one whose owner is dead; and the one that came late leaves nothing running."""
+    memory = optuna.storages.InMemoryStorage()
+    dead, slow, fast = (open_run(memory) for _ in range(3))
+    lost = dead.ask(n_lost, 3, SPACE)
+    abandon(dead)
+    asked = hurried(slow, fast, 3)
+    assert slow.ask(3, 3, SPACE) == []
+    assert [trial.params for trial in asked[1 : 1 + n_lost]] == [trial.params for trial in lost]
+    assert len(asked) == 1 + 3
+    assert sum(trial.state.name == "RUNNING" for trial in slow.study.trials) == 3
+    for trial in asked[1:]:
+        assert fast.tell(trial, trial.params["x"])
+    assert slow.wait(3, timeout=0)
+    assert len(slow.finished()) == len(fast.finished()) == 3
+
+
 def test_a_run_that_was_dropped_is_dead_and_one_that_comes_back_is_not_heard(storage):
     run = open_run(storage)
     (trial,) = run.ask(1, 2, SPACE)
