@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 REMEDY = (
-    "Either the scorer does not suit the target (of more than two classes, or of text labels, it wants another one, as "
-    "'f1_macro' or 'roc_auc_ovr'), or these rows lack a class (validation_fraction=, X_val=). monitor='loss' suits all."
+    "Either the scorer does not suit the target (more than two classes, or labels that are text, want one such as "
+    "'f1_macro' or 'roc_auc_ovr'), or these rows lack a class: use monitor='loss', another scorer, or more validation "
+    "rows (validation_fraction=, X_val=)."
 )
 
 
