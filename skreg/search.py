@@ -21,7 +21,7 @@ from ._studies import StudyRun
 
 if TYPE_CHECKING:
     import optuna
-    import pandas  # type: ignore[import-untyped]
+    import pandas  # type: ignore[import-untyped]  # pandas ships no types
 
 __all__ = ["OptunaSearchCV"]
 
