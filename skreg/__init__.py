@@ -3,7 +3,15 @@
 from . import recipes
 from ._version import __version__
 from .classifier import RegularizedMLPClassifier
+from .diagnostics import diagnose
 from .regressor import RegularizedMLPRegressor
 from .search import OptunaSearchCV
 
-__all__ = ["OptunaSearchCV", "RegularizedMLPClassifier", "RegularizedMLPRegressor", "__version__", "recipes"]
+__all__ = [
+    "OptunaSearchCV",
+    "RegularizedMLPClassifier",
+    "RegularizedMLPRegressor",
+    "__version__",
+    "diagnose",
+    "recipes",
+]

@@ -45,6 +45,7 @@ FLOORS = [
     ["_joining"],
     [
         "_averaging",
+        "_comparison",
         "_encoding",
         "_folds",
         "_inputs",
@@ -68,8 +69,12 @@ FLOORS = [
     ["_net"],
     ["_base"],
     ["_distributions", "_probe", "_streaming"],
+    ["_case"],
+    ["_signs"],
+    ["_evidence_of_data", "_evidence_of_layers", "_evidence_of_training"],
+    ["_illnesses"],
     ["classifier", "regressor"],
-    ["search"],
+    ["diagnostics", "search"],
     ["__init__"],
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
@@ -190,7 +195,7 @@ def test_all_names_what_is_public(name):
 
 def test_the_package_exports_the_estimators():
     estimators = ["OptunaSearchCV", "RegularizedMLPClassifier", "RegularizedMLPRegressor"]
-    assert skreg.__all__ == [*estimators, "__version__", "recipes"]
+    assert skreg.__all__ == [*estimators, "__version__", "diagnose", "recipes"]
     assert re.fullmatch(r"\d+\.\d+\.\d+((a|b|rc|\.dev)\d+)?", skreg.__version__)
     assert (PACKAGE / "py.typed").is_file()
 
