@@ -252,10 +252,10 @@ def noisy_labels(patient: Patient, rng: np.random.RandomState) -> Patient:
 
 
 def unbalanced_classes(patient: Patient, rng: np.random.RandomState) -> Patient:
-    """Of the last class one row in twelve is left, and noise hides it."""
+    """Of the last class one row in twenty is left, and noise hides it."""
 
     def change(X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        kept = (y != y.max()) | (rng.rand(len(y)) < 1 / 12)
+        kept = (y != y.max()) | (rng.rand(len(y)) < 1 / 20)
         return X[kept] + 0.7 * X.std(0) * rng.randn(kept.sum(), X.shape[1]), y[kept]
 
     parts = [change(*part) for part in ((patient.X, patient.y), (patient.X_val, patient.y_val))]

@@ -66,12 +66,15 @@ class Columns:
         Numbers and codes, NaN where a value is missing.
     rows : int ndarray of shape (rows,)
         Which rows.
+    places : int ndarray of shape (n_columns,)
+        Where each stands among the encoded columns, numbers first.
     """
 
     names: list[str]
     numeric: np.ndarray
     values: np.ndarray
     rows: np.ndarray
+    places: np.ndarray
 
     @property
     def filled(self) -> np.ndarray:
@@ -111,6 +114,7 @@ class Case:
         self.training: Training = training_of(estimator)
         self.part = _part(estimator, X, y)
         self.own = None if X_val is None else _part(estimator, X_val, y_val)
+        self._refuse_other_rows()
         self._split_rows()
 
     @property
@@ -122,6 +126,15 @@ class Case:
     def parameters(self) -> dict[str, Any]:
         """The estimator's parameters."""
         return self.estimator.get_params(deep=False)
+
+    def _refuse_other_rows(self) -> None:
+        """Refuse an X that cannot be that of the fit, where that is known."""
+        known = getattr(self.estimator, "oof_prediction_", None)
+        if known is not None and len(known) != len(self.part):
+            raise ValueError(
+                f"X has {len(self.part)} rows, and the estimator was fitted on {len(known)}: X and y must be those of "
+                "the fit. Give other rows as X_val and y_val."
+            )
 
     def _split_rows(self) -> None:
         """Tell again who was trained on which rows, and watched on which."""
@@ -231,7 +244,7 @@ class Case:
         dense = numbers.toarray() if sparse.issparse(numbers) else numbers
         names = getattr(self.estimator, "feature_names_in_", None)
         known = [f"column {j}" if names is None else str(names[j]) for j in places[chosen]]
-        return Columns(known, chosen < n_numbers, np.hstack([dense, codes]).astype(np.float64), rows)
+        return Columns(known, chosen < n_numbers, np.hstack([dense, codes]).astype(np.float64), rows, chosen)
 
     @cached_property
     def judged(self) -> Seen:

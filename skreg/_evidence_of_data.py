@@ -1,6 +1,5 @@
 """Evidence of the data: columns, classes, labels, and the rows that were held out."""
 
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,17 +9,18 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_predict
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from ._case import MOST_JUDGED, Case, Columns
+from ._case import MOST_JUDGED, Case
 from ._checks import listed
-from ._signs import Sign, beyond, error_of_mean
+from ._signs import Sign, beyond, error_of_mean, shortfall
 
 RATIO, LARGE = 30.0, 30.0
 DECADE = 0.15
 GIVEN_AWAY, AHEAD = 0.9, 0.3
-RARE, RECALL = 0.1, 0.5
-UNSURE = 0.15
-APART, CLASSES_APART = 0.6, 0.1
+RARE, RECALL = 0.1, 0.75
+UNSURE, FEW, LITTLE_LEFT = 0.4, 40, 0.05
+APART, FEWEST = 0.6, 10
 SURE, WRONG, BETTER = 0.25, 0.05, 0.4
+MUCH = 0.3
 FAR, OUTLYING = 5.0, 0.01
 
 
@@ -65,44 +65,32 @@ def _correlation(values: np.ndarray, i: int, j: int) -> float:
 
 
 def shifted_validation(case: Case) -> Sign | None:
-    """A classifier tells the validation rows from the training rows, or their targets differ."""
+    """A classifier tells the validation rows from the training rows, by their columns and targets."""
     if case.own_columns is None or case.own is None:
         return None
-    area, error = _told_apart(case.columns, case.own_columns)
-    certainty, evidence = (
-        beyond(area, APART, error),
-        f"the area under its ROC curve is {area:.2f} +- {1.96 * error:.2f}",
-    )
-    if case.classifies:
-        apart, of_apart = _classes_apart(case)
-        certainty = max(certainty, beyond(apart, CLASSES_APART, of_apart))
-        evidence += f", and {apart:.0%} of the rows would have to change their class"
-    return Sign(certainty, f"randomised trees tell X_val from X: {evidence}")
-
-
-def _told_apart(columns: Columns, own: Columns) -> tuple[float, float]:
-    """Area under the ROC curve of trees that tell two tables apart on rows not learned from, and its error."""
-    most = MOST_JUDGED
-    X = np.vstack([columns.filled[:most], own.filled[:most]])
-    theirs = np.repeat([0, 1], [min(len(columns.values), most), min(len(own.values), most)])
-    few = int(np.bincount(theirs).min())
-    if few < 10:
-        return 0.5, 0.5
+    few = min(len(case.part), len(case.own), MOST_JUDGED)
+    if few < FEWEST:
+        return None
+    tables = [
+        np.column_stack([columns.values, part.target.reshape(len(part), -1)[columns.rows]])[:MOST_JUDGED]
+        for columns, part in ((case.columns, case.part), (case.own_columns, case.own))
+    ]
+    theirs = np.repeat([0, 1], [len(table) for table in tables])
     trees = ExtraTreesClassifier(60, min_samples_leaf=5, class_weight="balanced", random_state=0)
-    share = cross_val_predict(trees, X, theirs, cv=3, method="predict_proba")[:, 1]
+    share = cross_val_predict(trees, np.vstack(tables), theirs, cv=3, method="predict_proba")[:, 1]
     area = float(roc_auc_score(theirs, share))
-    spread = area * (1 - area) + (few - 1) * (area / (2 - area) + 2 * area**2 / (1 + area) - 2 * area**2)
-    return area, float(np.sqrt(max(spread, 1e-12) / few / (len(theirs) - few)))  # Hanley & McNeil 1982
-
-
-def _classes_apart(case: Case) -> tuple[float, float]:
-    """Half the sum of the differences of the classes' shares, and its standard error."""
-    assert case.own is not None
-    shares = [np.array([(part.y == each).mean() for each in case.estimator.classes_]) for part in (case.part, case.own)]
-    noise = sum(
-        np.sqrt(share * (1 - share) / len(part)) for share, part in zip(shares, (case.part, case.own), strict=True)
+    error = _error_of_area(area, *np.bincount(theirs))
+    evidence = (
+        f"randomised trees tell the rows of X_val from those of X: the area under their ROC curve is {area:.2f} (95 % "
+        f"interval {area - 1.96 * error:.2f} to {area + 1.96 * error:.2f}), and would be 0.5 if they were alike"
     )
-    return float(np.abs(shares[0] - shares[1]).sum() / 2), float(np.linalg.norm(noise) / 2 + 1e-9)
+    return Sign(beyond(area, APART, error), evidence)
+
+
+def _error_of_area(area: float, n: int, m: int) -> float:
+    """Standard error of an area under the ROC curve [Hanley & McNeil 1982]."""
+    one, other = area / (2 - area) - area**2, 2 * area**2 / (1 + area) - area**2
+    return float(np.sqrt(max((area * (1 - area) + (n - 1) * one + (m - 1) * other) / (n * m), 0.0)))
 
 
 def unscaled_columns(case: Case) -> Sign | None:
@@ -121,41 +109,29 @@ def unscaled_columns(case: Case) -> Sign | None:
 
 def duplicated_columns(case: Case) -> Sign | None:
     """Columns hold the same in every row."""
-    columns, twins = case.columns, []
-    values = np.nan_to_num(columns.values, nan=np.inf)
-    order = np.lexsort(values[: min(len(values), 50)])
-    for i, j in pairwise(order):
-        if np.array_equal(values[:, i], values[:, j]) and len(np.unique(values[:, i])) > 1:
-            twins.append(max(i, j))
+    columns, first, twins = case.columns, set(), []
+    for name, column in zip(columns.names, columns.values.T, strict=True):
+        content = (column + 0.0).tobytes()  # of -0.0 and 0.0 the same
+        if content in first and len(np.unique(column)) > 1:
+            twins.append(name)
+        first.add(content)
     if not twins:
         return None
-    names = tuple(columns.names[j] for j in sorted(twins))
-    return Sign(1.0, f"{listed(names)} repeat other columns in {_rows_looked_at(case)}", {}, names)
+    return Sign(1.0, f"{listed(twins)} repeat other columns in {_rows_looked_at(case)}", {}, tuple(twins))
 
 
 def constant_columns(case: Case) -> Sign | None:
     """Columns hold the same value in every row."""
-    columns = case.columns
-    constant = [j for j, column in enumerate(columns.values.T) if len(np.unique(column)) == 1]
-    table, encoder = case.part.table, case.estimator.encoder_
-    places = {name: j for j, name in enumerate(_all_names(case))}
-    position = {j: p for p, j in enumerate([*encoder.numeric_, *encoder.categorical_])}
-    names = []
-    for j in constant:
-        p = position[places[columns.names[j]]]
-        n_numbers = len(encoder.numeric_)
-        whole: Any = table.numbers[:, [p]] if p < n_numbers else table.levels[:, [p - n_numbers]]
-        if len(np.unique(whole.toarray() if sparse.issparse(whole) else whole)) == 1:
-            names.append(columns.names[j])
+    columns, table, names = case.columns, case.part.table, []
+    n_numbers = table.numbers.shape[1]
+    for name, place, some in zip(columns.names, columns.places, columns.values.T, strict=True):
+        if len(np.unique(some)) == 1:  # then it is worth while to look at all rows
+            whole: Any = table.numbers[:, [place]] if place < n_numbers else table.levels[:, [place - n_numbers]]
+            if len(np.unique(whole.toarray() if sparse.issparse(whole) else whole)) == 1:
+                names.append(name)
     if not names:
         return None
     return Sign(1.0, f"{listed(names)} hold the same in all {len(case.part)} rows", {}, tuple(names))
-
-
-def _all_names(case: Case) -> list[str]:
-    names = getattr(case.estimator, "feature_names_in_", None)
-    n = case.estimator.n_features_in_
-    return [f"column {j}" for j in range(n)] if names is None else list(map(str, names))
 
 
 def _rows_looked_at(case: Case) -> str:
@@ -170,18 +146,22 @@ def unbalanced_classes(case: Case) -> Sign | None:
     seen = case.train if case.held is None else case.held
     part = case.part if case.held is None else case.held_part
     y, said = part.y[seen.rows], case.estimator.classes_[seen.decoded.argmax(1)]
-    found: list[tuple[float, str]] = []
-    for label in case.estimator.classes_:
-        share, of_class = float((case.part.y == label).mean()), y == label
-        n = int(of_class.sum())
-        recall = float((said[of_class] == label).mean()) if n else 0.0
-        few = beyond(-np.log10(max(share, 1e-9)), -np.log10(RARE * 2 / len(case.estimator.classes_)), 0.05)
-        missed = 1 - beyond(recall, RECALL, np.sqrt((recall * (1 - recall) + 1 / (n + 4)) / (n + 4)))
-        found.append(
-            (min(few, missed), f"class {label!r} has {share:.1%} of the rows, and {recall:.0%} of these are found")
-        )
-    certainty, evidence = max(found)
-    return Sign(certainty, evidence, {"class_weight": "balanced"})
+    n_classes = len(case.estimator.classes_)
+    shares = np.array([(case.part.y == label).mean() for label in case.estimator.classes_])
+    of_class = np.array([(y == label).sum() for label in case.estimator.classes_])
+    recall = np.array(
+        [(said[y == label] == label).mean() if (y == label).any() else 0.0 for label in case.estimator.classes_]
+    )
+    rare = int(shares.argmin())
+    others = float(np.delete(recall, rare).mean())
+    few = beyond(-np.log10(max(shares[rare], 1e-9)), -np.log10(2 * RARE / n_classes), 0.05)
+    error = np.sqrt((recall[rare] * (1 - recall[rare]) + 1 / (of_class[rare] + 4)) / (of_class[rare] + 4))
+    missed = beyond(float(RECALL * others - recall[rare]), 0.0, float(error))
+    evidence = (
+        f"class {case.estimator.classes_.tolist()[rare]!r} has {shares[rare]:.1%} of the rows; of its rows "
+        f"{recall[rare]:.0%} are found, and {others:.0%} of the others' on average"
+    )
+    return Sign(min(few, missed), evidence, {"class_weight": "balanced"})
 
 
 def few_validation_rows(case: Case) -> Sign | None:
@@ -189,15 +169,16 @@ def few_validation_rows(case: Case) -> Sign | None:
     parameters, held = case.parameters, case.held
     remedy: dict[str, Any] = {
         "early_stopping": True,
-        "validation_fraction": 0.25,
-        "n_members": max(4, parameters["n_members"]),
+        "validation_fraction": 0.125,
+        "n_members": max(8, parameters["n_members"]),
     }
     if held is None:
         return Sign(0.9, "no rows were held out: give X_val and y_val, or fit with early stopping", remedy)
     error = 1.96 * error_of_mean(held.loss)
-    ratio = error / max(float(held.baseline.mean()), 1e-12)
+    ratio = error / max(float(held.loss.mean()), LITTLE_LEFT * float(held.baseline.mean()), 1e-12)
+    certainty = max(beyond(ratio, UNSURE, 0.15 * UNSURE), beyond(-np.log10(len(held)), -np.log10(FEW), DECADE))
     evidence = f"on {len(held)} rows the loss is {held.loss.mean():.3g} +- {error:.3g}"
-    return Sign(beyond(ratio, UNSURE, 0.25 * UNSURE), evidence, remedy if case.own is None else {})
+    return Sign(certainty, evidence, remedy if case.own is None else {})
 
 
 def noisy_labels(case: Case) -> Sign | None:
@@ -220,7 +201,7 @@ def _wrong_classes(case: Case, seen: Any, part: Any) -> Sign | None:
     if overall > BETTER * 2 * guess:  # too little is learned to tell chance from mistakes
         return None
     error = np.sqrt((rate * (1 - rate) + 1 / top.sum()) / top.sum())
-    certainty = beyond(rate, WRONG, error)
+    certainty = min(beyond(rate, WRONG, error), 1 - shortfall(case, MUCH))
     evidence = (
         f"of the {int(top.sum())} rows about which the network is surest {rate:.0%} are labelled otherwise, and "
         f"{overall:.0%} of all"
@@ -236,11 +217,11 @@ def _far_numbers(case: Case, seen: Any, part: Any) -> Sign | None:
     residual = (y - seen.decoded).reshape(len(y), -1)
     middle = np.median(residual, axis=0)
     spread = 1.4826 * np.median(np.abs(residual - middle), axis=0)
-    far = (np.abs(residual - middle) > FAR * np.maximum(spread, 1e-300)).any(1)
+    far = (np.abs(residual - middle) > FAR * np.maximum(spread, 1e-6 * np.abs(y).max() + 1e-300)).any(1)
     rate = float(far.mean())
     error = np.sqrt((rate * (1 - rate) + 1 / len(far)) / len(far))
     evidence = f"{rate:.1%} of the targets lie more than {FAR:g} times the usual spread from what is predicted"
-    return Sign(beyond(rate, OUTLYING, error), evidence, {"loss": "huber"})
+    return Sign(min(beyond(rate, OUTLYING, error), 1 - shortfall(case, MUCH)), evidence, {"loss": "huber"})
 
 
 def _averaging(case: Case) -> dict[str, Any]:

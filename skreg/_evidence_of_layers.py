@@ -32,7 +32,7 @@ def collapsing_init(case: Case) -> Sign | None:
         f"with init={case.parameters['init']!r} the standard deviation of the activations over the rows was "
         f"{_by_layer(spreads)} in the hidden layers before the training; {in_words(case)}"
     )
-    return Sign(harmful(case, certainty), evidence, {"init": "auto"})
+    return Sign(certainty, evidence, {"init": "auto"})
 
 
 def vanishing_gradients(case: Case) -> Sign | None:
@@ -45,7 +45,7 @@ def vanishing_gradients(case: Case) -> Sign | None:
     remedy: dict[str, Any] = {"init": "auto", "activation": "silu"}
     if len(found) > 8:
         remedy["residual"] = True
-    return Sign(harmful(case, certainty), _of_gradients(found, case), remedy)
+    return Sign(certainty, _of_gradients(found, case), remedy)
 
 
 def exploding_gradients(case: Case) -> Sign | None:
@@ -57,7 +57,7 @@ def exploding_gradients(case: Case) -> Sign | None:
     grown = max(found[0] / max(found[-1], 1e-30), spreads[-1] / max(spreads[0], 1e-30))
     certainty = beyond(np.log10(max(grown, 1e-30)), np.log10(EXPLODED), DECADE)
     remedy = {"layer_norm": True, "batch_norm": False, "clip_norm": 1.0, "init": "auto"}
-    return Sign(harmful(case, certainty), _of_gradients(found, case), remedy)
+    return Sign(certainty, _of_gradients(found, case), remedy)
 
 
 def dead_units(case: Case) -> Sign | None:
@@ -71,7 +71,7 @@ def dead_units(case: Case) -> Sign | None:
     if rate > 0.02:
         remedy["learning_rate_init"] = rate / 10
     evidence = f"the share of units that pass no gradient on for any row is {_by_layer(shares)} in the hidden layers"
-    return Sign(harmful(case, certainty), f"{evidence}; {in_words(case)}", remedy)
+    return Sign(certainty, f"{evidence}; {in_words(case)}", remedy)
 
 
 def saturated_units(case: Case) -> Sign | None:
@@ -84,25 +84,36 @@ def saturated_units(case: Case) -> Sign | None:
     if case.parameters["numeric_scaling"] is None:
         remedy["numeric_scaling"] = "robust"
     evidence = f"the share of rows for which a unit is at the flat ends of its activation is {_by_layer(shares)}"
-    return Sign(harmful(case, certainty), f"{evidence} in the hidden layers; {in_words(case)}", remedy)
+    return Sign(certainty, f"{evidence} in the hidden layers; {in_words(case)}", remedy)
 
 
 def over_regularised(case: Case) -> Sign | None:
-    """A layer's weights are next to nothing, and a penalty or decay is strong."""
+    """A layer's weights are next to nothing, or a penalty pulls at them harder than the loss does."""
     parameters = case.parameters
     strong = {name: parameters[name] for name, usual in USUAL.items() if np.max(parameters[name]) > usual}
     if not strong or case.initial is None:
         return None
-    ratios = [
-        _size(now) / max(_size(first), 1e-30) for first, now in zip(case.initial.layers, case.now.layers, strict=True)
-    ]
-    certainty = beyond(-np.log10(max(min(ratios), 1e-30)), -np.log10(SHRUNK), DECADE)
+    layers = list(zip(case.initial.layers, case.now.layers, strict=True))
+    ratios = [_size(now.weight) / max(_size(first.weight), 1e-30) for first, now in layers]
+    pull = max(_pull(first, parameters) for first, _ in layers)
+    certainty = max(
+        beyond(-np.log10(max(min(ratios), 1e-30)), -np.log10(SHRUNK), DECADE), beyond(np.log10(pull), 0, DECADE)
+    )
     given = ", ".join(f"{name}={value!r}" for name, value in strong.items())
     evidence = (
-        f"with {given} the weights have {_by_layer(ratios)} times the size that they were drawn with, layer by layer; "
-        f"{in_words(case)}"
+        f"with {given} the weights have {_by_layer(ratios)} times the size that they were drawn with, layer by layer, "
+        f"and at the start were pulled towards 0 {pull:.2g} times as hard as the loss pulled at them; {in_words(case)}"
     )
     return Sign(harmful(case, certainty), evidence, {name: MILD[name] for name in strong})
+
+
+def _pull(layer: Layer, parameters: dict[str, Any]) -> float:
+    """How hard penalties pull at a layer's weights, compared with the loss, and decay with a step of the solver."""
+    loss = max(_size(layer.weight_gradient), 1e-12)
+    ratio, alpha = parameters["l1_ratio"], np.max(parameters["alpha"])
+    penalty = alpha * (ratio + (1 - ratio) * _size(layer.weight)) + parameters["feature_alpha"]
+    decay = parameters["weight_decay"] * _size(layer.weight)
+    return float(max(penalty / loss, decay / (loss if parameters["solver"] == "sgd" else 1.0), 1e-30))
 
 
 def _hidden(record: Probe) -> list[Layer]:
@@ -114,14 +125,15 @@ def _spread(layer: Layer) -> float:
     return float(np.sqrt(np.square(layer.after.astype(np.float64).std(1)).mean()))
 
 
-def _size(layer: Layer) -> float:
-    return float(np.sqrt(np.square(layer.weight.astype(np.float64)).mean()))
+def _size(values: np.ndarray | None) -> float:
+    """Root mean square."""
+    return 0.0 if values is None else float(np.sqrt(np.square(values.astype(np.float64)).mean()))
 
 
 def _gradients(case: Case) -> list[float] | None:
     """Root mean square of the gradients of each hidden layer before the training; of two layers on."""
     record = case.now if case.initial is None else case.initial
-    found = [float(np.sqrt(np.square(np.asarray(layer.gradient, np.float64)).mean())) for layer in _hidden(record)]
+    found = [_size(layer.gradient) for layer in _hidden(record)]
     return found if len(found) > 1 else None
 
 

@@ -1,22 +1,26 @@
 """Evidence of the training: curves of loss, score and rate, and how far the weights moved."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ._case import Case
-from ._signs import Sign, beyond, harmful, in_words, learned, lost, shortfall
+from ._signs import Sign, beyond, error_of_mean, harmful, in_words, learned, lost, shortfall
 
 LOST, LOST_WATCHED = 0.3, 0.5
 """Share of what was learned that does not hold for other rows: without early stopping, and with it."""
 
-STILL_FALLING = 0.05
+STILL_FALLING, STILL_LEFT, LITTLE_LEFT = 0.05, 0.15, 0.05
+LINE = 0.05
+"""Share of what a plain model learns that an underfitted network misses."""
+
 SHORT_PATIENCE = 5
 MOVED = 0.15
 RATES = {"sgd": 0.05, "rmsprop": 0.001, "muon": 0.01}
 USUAL_RATE = 0.005
-FEW_EPOCHS = 100
-BLOWN_UP, ROUGH = 1.15, 0.06
+FEW_EPOCHS, FEW_STEPS = 100, 50
+BLOWN_UP, ROUGH = 1.15, 0.03
 
 
 def overfitting(case: Case) -> Sign | None:
@@ -71,8 +75,11 @@ def _watched_loss(case: Case) -> np.ndarray | None:
 def underfitting(case: Case) -> Sign | None:
     """Plain models learn more of the same rows, and the network has not learned its own by heart."""
     share, error = lost(case)
-    certainty = min(shortfall(case), 1 - beyond(share, LOST_WATCHED, error))
-    parameters = case.parameters
+    certainty = min(shortfall(case, LINE), 1 - beyond(share, LOST_WATCHED, error))
+    found, parameters = case.comparison, case.parameters
+    if found is not None and parameters["loss"] in ("log_loss", "squared_error"):
+        of_train = np.hypot(error_of_mean(case.train.loss), error_of_mean(found.plain))
+        certainty = min(certainty, beyond(float(case.train.loss.mean() - found.plain.mean()), 0.0, float(of_train)))
     remedy: dict[str, Any] = {"hidden_layer_sizes": (128, 128)}
     if parameters["activation"] == "identity":
         remedy["activation"] = "silu"
@@ -83,17 +90,39 @@ def underfitting(case: Case) -> Sign | None:
     return Sign(certainty, in_words(case), remedy)
 
 
-def _late_fall(case: Case, curve: np.ndarray) -> tuple[float, float]:
-    """Share of the whole fall of a curve in the last third of what the learning rates add up to, and its error."""
-    walked = np.cumsum(case.training.rate)
+@dataclass(frozen=True)
+class _LateFall:
+    """How much of a curve's fall came late: in the last third of what the learning rates add up to.
+
+    Attributes
+    ----------
+    share, error : float
+        Share of the whole fall, and its error.
+    certainty : float
+        That it is more than a little: of the whole fall, or of what is left at the end.
+    """
+
+    share: float
+    error: float
+    certainty: float
+
+
+def _late_fall(case: Case, curve: np.ndarray) -> _LateFall:
     start = float(case.train.baseline.mean()) if not case.training.greater_is_better else float(curve[0])
-    whole = max(start, float(curve[0])) - float(curve.min())
-    if len(curve) < 2 or whole <= 0:
-        return 0.0, 1.0
-    before = float(np.interp(2 / 3 * walked[-1], walked, curve))
+    curve = np.concatenate([[max(start, float(curve[0]))], curve])
+    walked = np.concatenate([[0.0], np.cumsum(case.training.rate)])
+    whole = curve[0] - float(curve.min())
+    left = max(abs(float(curve[-1])), LITTLE_LEFT * abs(whole), 1e-12)
+    if whole <= 0:
+        return _LateFall(0.0, 1.0, 0.0)
+    fall = float(np.interp(2 / 3 * walked[-1], walked, curve)) - float(curve[-1])
     late = np.diff(curve[walked >= 2 / 3 * walked[-1]])
-    noise = float(np.std(late)) if len(late) > 2 else 0.1 * abs(before - curve[-1])
-    return (before - float(curve[-1])) / whole, noise / whole
+    noise = float(np.std(late)) if len(late) > 2 else 0.1 * abs(fall)
+    of_whole, of_left = (
+        beyond(fall / whole, STILL_FALLING, noise / whole),
+        beyond(fall / left, STILL_LEFT, noise / left),
+    )
+    return _LateFall(fall / whole, noise / whole, max(of_whole, of_left))
 
 
 def stopped_too_early(case: Case) -> Sign | None:
@@ -101,14 +130,14 @@ def stopped_too_early(case: Case) -> Sign | None:
     training = case.training
     if training.patience is None or not training.stopped.all() or training.patience > SHORT_PATIENCE:
         return None
-    fall, error = _late_fall(case, training.train_loss)
+    fall = _late_fall(case, training.train_loss)
     share, of_share = lost(case)
-    certainty = min(beyond(fall, STILL_FALLING, error), 1 - beyond(share, LOST_WATCHED, of_share))
+    certainty = min(fall.certainty, 1 - beyond(share, LOST_WATCHED, of_share))
     evidence = (
         f"training stopped after {len(training.epoch)} of {training.max_iter} epochs, {training.patience} epoch(s) "
-        f"without a gain; of all that the training loss fell, {fall:.0%} fell in the last third; {in_words(case)}"
+        f"without a gain; of all that the training loss fell, {fall.share:.0%} fell in the last third; {in_words(case)}"
     )
-    return Sign(harmful(case, certainty), evidence, {"patience": 20})
+    return Sign(certainty, evidence, {"patience": 20})
 
 
 def still_improving(case: Case) -> Sign | None:
@@ -116,16 +145,16 @@ def still_improving(case: Case) -> Sign | None:
     training, curve = case.training, _watched_loss(case)
     if training.stopped.any() or training.diverged.any() or len(training.epoch) < training.max_iter:
         return None
-    if curve is not None and training.best_epoch.mean() < 0.9 * training.epoch[-1]:
+    if curve is not None and training.best_epoch.mean() < 0.9 * training.epoch[-1] - 0.5:
         return None
-    fall, error = _late_fall(case, training.train_loss if curve is None else curve)
+    fall = _late_fall(case, training.train_loss if curve is None else curve)
     share, of_share = lost(case)
-    certainty = min(beyond(fall, STILL_FALLING, error), 1 - beyond(share, LOST, of_share))
+    certainty = min(fall.certainty, 1 - beyond(share, LOST if curve is None else LOST_WATCHED, of_share))
     evidence = (
         f"of all that the {'training' if curve is None else 'validation'} curve gained in {len(training.epoch)} epochs "
-        f"{fall:.0%} came in the last third; {in_words(case)}"
+        f"{fall.share:.0%} came in the last third; {in_words(case)}"
     )
-    return Sign(harmful(case, certainty), evidence, {"max_iter": max(FEW_EPOCHS, 4 * training.max_iter)})
+    return Sign(certainty, evidence, {"max_iter": max(FEW_EPOCHS, 4 * training.max_iter)})
 
 
 def rate_too_low(case: Case) -> Sign | None:
@@ -136,12 +165,15 @@ def rate_too_low(case: Case) -> Sign | None:
         np.sqrt(np.square(now.weight - first.weight).mean() / max(np.square(first.weight).mean(), 1e-30))
         for first, now in zip(case.initial.layers, case.now.layers, strict=True)
     ]
-    certainty = beyond(-np.log10(max(np.max(moved), 1e-12)), -np.log10(MOVED), 0.15)
+    net, n_epochs = case.estimator.net_, len(case.training.epoch)
+    n_steps = n_epochs * -(-len(case.part) // net.batch_size)
+    little = beyond(-np.log10(max(np.max(moved), 1e-12)), -np.log10(MOVED), 0.15)
+    certainty = min(little, beyond(np.log10(n_steps), np.log10(FEW_STEPS), 0.15))
     now = case.parameters["learning_rate_init"]
     remedy = {"learning_rate_init": max(_usual_rate(case), min(10 * now, 1.0))}
     evidence = (
-        f"in {len(case.training.epoch)} epochs no layer's weights moved by more than {np.max(moved):.1%} of their size "
-        f"at a learning rate of {now:g}; {in_words(case)}"
+        f"in {n_epochs} epochs, {n_steps} steps, no layer's weights moved by more than {np.max(moved):.1%} of their size at "
+        f" a learning rate of {now:g}; {in_words(case)}"
     )
     return Sign(harmful(case, certainty), evidence, remedy)
 
@@ -162,13 +194,14 @@ def rate_too_high(case: Case) -> Sign | None:
     losses, constant = training.train_loss, float(case.train.baseline.mean())
     if len(losses) < 3 or constant <= 0:
         return None
-    highest = float(losses[1:].max() / constant)
+    begun = constant if case.initial is None or case.initial.loss is None else float(case.initial.loss.mean())
+    highest = float(losses.max() / max(constant, begun))
     fast = training.rate[1:] >= 0.5 * training.rate.max()
     steps = np.diff(losses)[fast] if fast.any() else np.diff(losses)
-    rough = float(np.maximum(steps, 0).mean() / max(constant - losses.min(), 0.1 * constant))
-    certainty = max(beyond(np.log(highest), np.log(BLOWN_UP), 0.1), beyond(rough, ROUGH, 0.02))
+    rough = float(np.maximum(steps, 0).mean() / constant)
+    certainty = max(beyond(np.log(highest), np.log(BLOWN_UP), 0.1), beyond(rough, ROUGH, 0.01))
     evidence = (
-        f"after the first epoch the training loss reached {highest:.3g} times that of a constant, and rose by "
-        f"{rough:.1%} of its range in an epoch on average, at a rate of {now:g}; {in_words(case)}"
+        f"the training loss reached {highest:.3g} times what it was at the start, and rose by {rough:.1%} of that of a "
+        f"constant in an epoch on average, at a rate of {now:g}; {in_words(case)}"
     )
     return Sign(harmful(case, certainty), evidence, remedy)

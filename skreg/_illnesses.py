@@ -45,6 +45,12 @@ ILLNESSES = (
         "Lopez-Paz & Oquab 2017; Rabanser et al. 2019",
     ),
     Illness("unscaled columns", data.unscaled_columns, "Let the numbers be scaled.", "LeCun et al. 1998"),
+    Illness(
+        "exploding gradients",
+        layers.exploding_gradients,
+        "Normalise the layers.",
+        "Bengio et al. 1994; Pascanu et al. 2013",
+    ),
     Illness("learning rate too high", training.rate_too_high, "Lower the learning rate.", "Smith 2017"),
     Illness("over-regularised", layers.over_regularised, "Weaken the penalties.", "Hastie et al. 2009, section 3.4"),
     Illness(
@@ -52,12 +58,6 @@ ILLNESSES = (
         layers.collapsing_init,
         "Let the initial weights suit the activation.",
         "Glorot & Bengio 2010; He et al. 2015",
-    ),
-    Illness(
-        "exploding gradients",
-        layers.exploding_gradients,
-        "Normalise the layers.",
-        "Bengio et al. 1994; Pascanu et al. 2013",
     ),
     Illness(
         "saturated units", layers.saturated_units, "Take an activation that does not saturate.", "LeCun et al. 1998"

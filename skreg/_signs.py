@@ -13,6 +13,8 @@ DOUBT = 0.6
 """Certainty that an oddity keeps which does the predictions no harm that could be told."""
 
 MISSED = 0.1
+LITTLE = 0.1
+"""Share of the baseline below which what was learned is no scale to measure by."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def lost(case: Case) -> tuple[float, float]:
         return 0.0, 1.0
     gap = case.held.loss.mean() - case.train.loss.mean()
     error = np.hypot(error_of_mean(case.held.loss), error_of_mean(case.train.loss))
-    scale = max(learned(case), 1e-3 * abs(case.train.baseline.mean()), 1e-12)
+    scale = max(learned(case), LITTLE * abs(case.train.baseline.mean()), 1e-12)
     return float(gap / scale), float(error / scale)
 
 

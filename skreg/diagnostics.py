@@ -1,12 +1,15 @@
 """A diagnosis says what is wrong with a fitted network, how surely, by which evidence, and what helps."""
 
+import copy
 import html
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from ._blueprint import Blueprint
 from ._case import Case
+from ._course import Course
 from ._illnesses import ILLNESSES, Illness
 
 __all__ = ["Diagnosis", "Finding", "diagnose"]
@@ -189,7 +192,28 @@ def _finding(illness: Illness, case: Case) -> Finding | None:
     sign = illness.check(case)
     if sign is None:
         return None
-    return Finding(illness.name, float(sign.certainty), sign.evidence, sign.remedy, illness.advice, sign.columns)
+    remedy = _accepted(case.estimator, sign.remedy)
+    return Finding(illness.name, float(sign.certainty), sign.evidence, remedy, illness.advice, sign.columns)
+
+
+def _accepted(estimator: Any, remedy: dict[str, Any]) -> dict[str, Any]:
+    """What of a remedy changes something, and goes together with the other parameters; a new network starts afresh."""
+    kept: dict[str, Any] = {}
+    for name, value in remedy.items():
+        if name in estimator.get_params(deep=False) and not _same(getattr(estimator, name), value):
+            changed = copy.copy(estimator)
+            vars(changed).update(kept | {name: value})
+            try:
+                Course.of(changed)
+                Blueprint.of(changed)
+            except ValueError:
+                continue
+            kept[name] = value
+    return kept | ({"warm_start": False} if kept and estimator.warm_start else {})
+
+
+def _same(one: Any, other: Any) -> bool:
+    return type(one) is type(other) and one == other
 
 
 def _patient(case: Case) -> str:
