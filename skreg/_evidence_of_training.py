@@ -172,8 +172,8 @@ def rate_too_low(case: Case) -> Sign | None:
     now = case.parameters["learning_rate_init"]
     remedy = {"learning_rate_init": max(_usual_rate(case), min(10 * now, 1.0))}
     evidence = (
-        f"in {n_epochs} epochs, {n_steps} steps, no layer's weights moved by more than {np.max(moved):.1%} of their size at "
-        f" a learning rate of {now:g}; {in_words(case)}"
+        f"in {n_epochs} epochs of {n_steps // n_epochs} steps the weights of no layer moved by more than "
+        f"{np.max(moved):.1%} of their size, at a learning rate of {now:g}; {in_words(case)}"
     )
     return Sign(harmful(case, certainty), evidence, remedy)
 

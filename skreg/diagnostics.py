@@ -11,6 +11,7 @@ from ._blueprint import Blueprint
 from ._case import Case
 from ._course import Course
 from ._illnesses import ILLNESSES, Illness
+from ._transfer import Source
 
 __all__ = ["Diagnosis", "Finding", "diagnose"]
 
@@ -205,7 +206,7 @@ def _accepted(estimator: Any, remedy: dict[str, Any]) -> dict[str, Any]:
             vars(changed).update(kept | {name: value})
             try:
                 Course.of(changed)
-                Blueprint.of(changed)
+                Source.of(changed, Blueprint.of(changed))
             except ValueError:
                 continue
             kept[name] = value
