@@ -17,7 +17,7 @@ RATIO, LARGE = 30.0, 30.0
 DECADE = 0.15
 GIVEN_AWAY, AHEAD = 0.9, 0.3
 RARE, RECALL = 0.1, 0.75
-UNSURE, FEW, LITTLE_LEFT = 0.4, 40, 0.05
+UNSURE, FEW, LITTLE_LEFT = 0.4, 40, 0.2
 APART, FEWEST = 0.6, 10
 SURE, WRONG, BETTER = 0.25, 0.05, 0.4
 MUCH = 0.3
@@ -221,7 +221,7 @@ def _far_numbers(case: Case, seen: Any, part: Any) -> Sign | None:
     rate = float(far.mean())
     error = np.sqrt((rate * (1 - rate) + 1 / len(far)) / len(far))
     evidence = f"{rate:.1%} of the targets lie more than {FAR:g} times the usual spread from what is predicted"
-    return Sign(min(beyond(rate, OUTLYING, error), 1 - shortfall(case, MUCH)), evidence, {"loss": "huber"})
+    return Sign(beyond(rate, OUTLYING, error), evidence, {"loss": "huber"})
 
 
 def _averaging(case: Case) -> dict[str, Any]:

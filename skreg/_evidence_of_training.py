@@ -11,16 +11,16 @@ from ._signs import Sign, beyond, error_of_mean, harmful, in_words, learned, los
 LOST, LOST_WATCHED = 0.3, 0.5
 """Share of what was learned that does not hold for other rows: without early stopping, and with it."""
 
-STILL_FALLING, STILL_LEFT, LITTLE_LEFT = 0.05, 0.15, 0.05
+STILL_FALLING, STILL_LEFT, LITTLE_LEFT = 0.05, 0.25, 0.05
 LINE = 0.05
 """Share of what a plain model learns that an underfitted network misses."""
 
-SHORT_PATIENCE = 5
+SHORT_PATIENCE, USUAL_PATIENCE, PACED = 5, 20, 5
 MOVED = 0.15
 RATES = {"sgd": 0.05, "rmsprop": 0.001, "muon": 0.01}
 USUAL_RATE = 0.005
 FEW_EPOCHS, FEW_STEPS = 100, 50
-BLOWN_UP, ROUGH = 1.15, 0.03
+BLOWN_UP, ROUGH = 1.5, 0.03
 
 
 def overfitting(case: Case) -> Sign | None:
@@ -39,7 +39,9 @@ def overfitting(case: Case) -> Sign | None:
     )
     if watched:  # the weights are those of the best epoch already
         return Sign(min(certainty, 0.75), evidence, _stronger(case.parameters))
-    return Sign(certainty, evidence, {"early_stopping": True, "patience": max(20, case.parameters["patience"])})
+    return Sign(
+        certainty, evidence, {"early_stopping": True, "patience": max(USUAL_PATIENCE, case.parameters["patience"])}
+    )
 
 
 def _after_the_best(case: Case) -> str:
@@ -132,12 +134,16 @@ def stopped_too_early(case: Case) -> Sign | None:
         return None
     fall = _late_fall(case, training.train_loss)
     share, of_share = lost(case)
-    certainty = min(fall.certainty, 1 - beyond(share, LOST_WATCHED, of_share))
+    steps = np.diff(training.train_loss[-PACED:]) / max(abs(float(training.train_loss[-1])), 1e-12)
+    pace = (
+        beyond(-USUAL_PATIENCE * steps.mean(), STILL_LEFT, USUAL_PATIENCE * error_of_mean(steps)) if len(steps) else 1.0
+    )
+    certainty = min(max(fall.certainty, pace), 1 - beyond(share, LOST_WATCHED, of_share))
     evidence = (
         f"training stopped after {len(training.epoch)} of {training.max_iter} epochs, {training.patience} epoch(s) "
         f"without a gain; of all that the training loss fell, {fall.share:.0%} fell in the last third; {in_words(case)}"
     )
-    return Sign(certainty, evidence, {"patience": 20})
+    return Sign(certainty, evidence, {"patience": USUAL_PATIENCE})
 
 
 def still_improving(case: Case) -> Sign | None:
@@ -150,9 +156,10 @@ def still_improving(case: Case) -> Sign | None:
     fall = _late_fall(case, training.train_loss if curve is None else curve)
     share, of_share = lost(case)
     certainty = min(fall.certainty, 1 - beyond(share, LOST if curve is None else LOST_WATCHED, of_share))
+    name = "training" if curve is None else "validation"
     evidence = (
-        f"of all that the {'training' if curve is None else 'validation'} curve gained in {len(training.epoch)} epochs "
-        f"{fall.share:.0%} came in the last third; {in_words(case)}"
+        f"of all that the {name} curve gained in {len(training.epoch)} epochs, {fall.share:.0%} came in the last "
+        f"third; {in_words(case)}"
     )
     return Sign(certainty, evidence, {"max_iter": max(FEW_EPOCHS, 4 * training.max_iter)})
 

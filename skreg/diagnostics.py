@@ -95,9 +95,9 @@ class Diagnosis:
         return any(finding.name == name for finding in self.findings)
 
     def __str__(self) -> str:
-        if not self.findings:
-            return f"{self.patient}\n\nNothing was found to be wrong."
         lines = [textwrap.fill(self.patient, _WIDTH), ""]
+        if not self.findings:
+            lines.append("Nothing was found to be wrong.")
         for number, finding in enumerate(self.findings[:_MOST_SHOWN], start=1):
             lines += [
                 f"{number}. {finding.name.capitalize()} ({_in_words(finding.certainty)}, {finding.certainty:.0%})"
