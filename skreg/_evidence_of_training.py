@@ -17,6 +17,7 @@ LINE = 0.05
 
 SHORT_PATIENCE, USUAL_PATIENCE, PACED = 5, 20, 5
 MOVED = 0.15
+USUAL_WIDTHS = 128, 128
 RATES = {"sgd": 0.05, "rmsprop": 0.001, "muon": 0.01}
 USUAL_RATE = 0.005
 FEW_EPOCHS, FEW_STEPS = 100, 50
@@ -82,7 +83,7 @@ def underfitting(case: Case) -> Sign | None:
     if found is not None and parameters["loss"] in ("log_loss", "squared_error"):
         of_train = np.hypot(error_of_mean(case.train.loss), error_of_mean(found.plain))
         certainty = min(certainty, beyond(float(case.train.loss.mean() - found.plain.mean()), 0.0, float(of_train)))
-    remedy: dict[str, Any] = {"hidden_layer_sizes": (128, 128)}
+    remedy: dict[str, Any] = {"hidden_layer_sizes": _wider(case)}
     if parameters["activation"] == "identity":
         remedy["activation"] = "silu"
     if np.max(parameters["dropout"], initial=0) > 0.3:
@@ -92,20 +93,25 @@ def underfitting(case: Case) -> Sign | None:
     return Sign(certainty, in_words(case), remedy)
 
 
+def _wider(case: Case) -> tuple[int, ...]:
+    """Widths of a larger network: two usual layers, or twice those that are there."""
+    widths = tuple(linear.weight.shape[2] for linear in case.estimator.net_.module_.linears[:-1])
+    return USUAL_WIDTHS if sum(widths) < sum(USUAL_WIDTHS) else tuple(2 * width for width in widths)
+
+
 @dataclass(frozen=True)
 class _LateFall:
     """How much of a curve's fall came late: in the last third of what the learning rates add up to.
 
     Attributes
     ----------
-    share, error : float
-        Share of the whole fall, and its error.
+    share : float
+        Share of the whole fall.
     certainty : float
         That it is more than a little: of the whole fall, or of what is left at the end.
     """
 
     share: float
-    error: float
     certainty: float
 
 
@@ -116,15 +122,12 @@ def _late_fall(case: Case, curve: np.ndarray) -> _LateFall:
     whole = curve[0] - float(curve.min())
     left = max(abs(float(curve[-1])), LITTLE_LEFT * abs(whole), 1e-12)
     if whole <= 0:
-        return _LateFall(0.0, 1.0, 0.0)
+        return _LateFall(0.0, 0.0)
     fall = float(np.interp(2 / 3 * walked[-1], walked, curve)) - float(curve[-1])
     late = np.diff(curve[walked >= 2 / 3 * walked[-1]])
     noise = float(np.std(late)) if len(late) > 2 else 0.1 * abs(fall)
-    of_whole, of_left = (
-        beyond(fall / whole, STILL_FALLING, noise / whole),
-        beyond(fall / left, STILL_LEFT, noise / left),
-    )
-    return _LateFall(fall / whole, noise / whole, max(of_whole, of_left))
+    of_whole = beyond(fall / whole, STILL_FALLING, noise / whole)
+    return _LateFall(fall / whole, max(of_whole, beyond(fall / left, STILL_LEFT, noise / left)))
 
 
 def stopped_too_early(case: Case) -> Sign | None:
@@ -135,9 +138,8 @@ def stopped_too_early(case: Case) -> Sign | None:
     fall = _late_fall(case, training.train_loss)
     share, of_share = lost(case)
     steps = np.diff(training.train_loss[-PACED:]) / max(abs(float(training.train_loss[-1])), 1e-12)
-    pace = (
-        beyond(-USUAL_PATIENCE * steps.mean(), STILL_LEFT, USUAL_PATIENCE * error_of_mean(steps)) if len(steps) else 1.0
-    )
+    ahead = -USUAL_PATIENCE * float(steps.mean()) if len(steps) else np.inf
+    pace = beyond(ahead, STILL_LEFT, USUAL_PATIENCE * error_of_mean(steps))
     certainty = min(max(fall.certainty, pace), 1 - beyond(share, LOST_WATCHED, of_share))
     evidence = (
         f"training stopped after {len(training.epoch)} of {training.max_iter} epochs, {training.patience} epoch(s) "
@@ -190,7 +192,7 @@ def _usual_rate(case: Case) -> float:
 
 
 def rate_too_high(case: Case) -> Sign | None:
-    """The loss is not finite, climbs above that of a constant, or jumps up and down."""
+    """The loss is not finite, climbs above what it was at the start, or jumps up and down."""
     training, now = case.training, case.parameters["learning_rate_init"]
     remedy = {"learning_rate_init": min(now / 10, _usual_rate(case))}
     if training.diverged.any():

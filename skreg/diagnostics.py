@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from ._base import RegularizedMLP
 from ._blueprint import Blueprint
 from ._case import Case
 from ._course import Course
@@ -158,6 +159,8 @@ def diagnose(estimator: Any, X: Any, y: Any, X_val: Any = None, y_val: Any = Non
 
     Raises
     ------
+    TypeError
+        If the estimator is another one.
     ValueError
         If one of X_val and y_val is given alone, or the columns are not those of the fit.
     NotFittedError
@@ -180,6 +183,11 @@ def diagnose(estimator: Any, X: Any, y: Any, X_val: Any = None, y_val: Any = Non
     >>> "still improving" in diagnose(better, X, y)
     False
     """
+    if not isinstance(estimator, RegularizedMLP):
+        raise TypeError(
+            "diagnose looks at a RegularizedMLPClassifier or RegularizedMLPRegressor. Got "
+            f"{type(estimator).__name__} instead: of a Pipeline or search give the fitted network, and X as it saw it."
+        )
     case = Case(estimator, X, y, X_val, y_val)
     found = []
     for rank, illness in enumerate(ILLNESSES):

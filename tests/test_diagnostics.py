@@ -16,6 +16,7 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import make_pipeline
 
 import skreg
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor, diagnose
@@ -179,6 +180,8 @@ def test_what_cannot_be_diagnosed_is_refused():
         diagnose(fitted, X, Y, X)
     with pytest.raises(ValueError, match="features"):
         diagnose(fitted, X[:, :3], Y)
+    with pytest.raises(TypeError, match="Got Pipeline instead: of a Pipeline or search give the fitted network"):
+        diagnose(make_pipeline(fitted), X, Y)
     with pytest.raises(NotFittedError):
         diagnose(RegularizedMLPRegressor(), X, Y)
 
