@@ -11,7 +11,7 @@ from ._signs import Sign, beyond, error_of_mean, harmful, in_words, learned, los
 LOST, LOST_WATCHED = 0.3, 0.5
 """Share of what was learned that does not hold for other rows: without early stopping, and with it."""
 
-STILL_FALLING, STILL_LEFT, LITTLE_LEFT = 0.05, 0.25, 0.05
+STILL_FALLING, STILL_LEFT, LITTLE_LEFT = 0.05, 0.3, 0.05
 LINE = 0.05
 """Share of what a plain model learns that an underfitted network misses."""
 

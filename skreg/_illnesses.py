@@ -41,7 +41,7 @@ ILLNESSES = (
     Illness(
         "validation drawn differently",
         data.shifted_validation,
-        "Draw validation rows from the same table at random, or by the time or group that new rows will differ in.",
+        "Fit without X_val, or draw it as the rows to be predicted will be.",
         "Lopez-Paz & Oquab 2017; Rabanser et al. 2019",
     ),
     Illness("unscaled columns", data.unscaled_columns, "Let the numbers be scaled.", "LeCun et al. 1998"),
