@@ -7,8 +7,8 @@
 least one half. *first*: it is the first finding. *helps*: the first finding's remedy is set, columns that it names are
 dropped, validation rows drawn differently are left out, and the network is fitted again; this is the share of the fits
 whose test score is better then. The score is the log loss, or R2, on 2,000 rows that neither fit has seen; where
-classes are out of balance their log losses count alike. *before*, *after*: its medians, of classes | of numbers. Columns that
-are constant or repeat others cost the network nothing, and have no such figures.
+classes are out of balance their log losses count alike. *before*, *after*: its medians, of classes | of numbers.
+Columns that are constant or repeat others cost the network nothing, and have no such figures.
 
 The healthy networks are those of the same tables, and of tables whose size, columns and noise each seed draws anew.
 The lines of the checks were drawn by the seeds 0 to 4; by default others are looked at. ``--large`` only measures how
