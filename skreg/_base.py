@@ -410,11 +410,19 @@ class RegularizedMLP(CallbackSupportMixin, Inspection, BaseEstimator, ABC):
             split = self._split(self._check_rows(X, y, sample_weight, None, False), None)
             train, valid, known = split.train_rows(), split.watched_rows(), None
         else:
-            learned = {name for name in vars(like.estimator) if name not in self.get_params(deep=False)}
-            self.__dict__.update({name: vars(like.estimator)[name] for name in learned})
+            given = self.get_params(deep=False)
+            self.__dict__.update({name: what for name, what in vars(like.estimator).items() if name not in given})
             split, train, valid, known = like.split, like.train, like.valid, like.net.module_
         net = self._make_net(blueprint, course, None, split, [], known)
         return Entry(self, split, net, train, valid, self._make_monitor(net, split))
+
+    def _rows(self, X: Any, net: Net) -> Rows:
+        """Rows to predict, all of them for each member of ``net``, before this estimator is fitted."""
+        table = self.encoder_.transform(validate_data(self, check_table(X), reset=False, skip_check_array=True))
+        everyone = [np.arange(len(table))] * net.module_.n_members
+        target = np.zeros((len(table), self.target_encoder_.n_raw_))
+        inputs, device = net.module_.inputs, torch.device(net.device)
+        return Rows(table.numbers, table.levels, target, everyone, None, inputs.dtype, device)
 
     def _leave(self, entry: "Entry") -> None:
         """Do all of a fit that comes after training."""

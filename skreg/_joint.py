@@ -10,7 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
+import numpy as np
 import torch
+from skorch.history import History
 from torch import Tensor
 
 from ._joint_course import joint_course
@@ -47,12 +49,16 @@ class Entrant:
         Their score there.
     test : Rows or None
         On which the raw output of the weights that would be kept is followed.
+    n_threads : int or None
+        Of torch.
     raw : list of Tensor of shape (rows, outputs), or None for a member without good weights
         That raw output, of each member.
     seconds : float
         Its share of the time.
     over : bool
-        Whether its training has ended.
+        Whether its training has ended; set from outside, it is given up, and its net stays as it is.
+    fresh : bool
+        Whether ``raw`` has changed; to be put back by who looks.
     """
 
     net: Net
@@ -60,9 +66,11 @@ class Entrant:
     valid: Rows | None
     monitor: Monitor | None
     test: Rows | None = None
+    n_threads: int | None = 1
     raw: list[Tensor | None] = field(default_factory=list)
     seconds: float = 0.0
     over: bool = False
+    fresh: bool = False
     epochs: list[Epoch] = field(default_factory=list)
 
     def key(self) -> tuple[Any, ...]:
@@ -80,9 +88,12 @@ class JointNet(Net):
     ----------
     entrants : list of Entrant
         Whose members these are, also those that have left.
+    n_threads : int or None
+        Of torch, as every one of them would have.
     """
 
     entrants: list[Entrant]
+    n_threads: int | None
     _owner: Tensor
     _slot: Tensor
 
@@ -107,7 +118,7 @@ class JointNet(Net):
             verbose=0,
         ).initialize()
         joint.streams_ = Streams.of([generator for net in nets for generator in net.streams_.generators])
-        joint.entrants = list(entrants)
+        joint.entrants, joint.n_threads = list(entrants), entrants[0].n_threads
         joint._owner = torch.arange(len(nets)).repeat_interleave(torch.tensor(counts))
         joint._slot = torch.cat([torch.arange(count) for count in counts])
         for entrant in entrants:
@@ -151,6 +162,9 @@ class JointNet(Net):
 
     def train_epoch(self) -> None:
         """Train the members that still do for an epoch; nets of which none does any more are over."""
+        self._thin()
+        if self.done:
+            return
         began = time.perf_counter()
         training = torch.bincount(self._owner[self.stopping_.active], minlength=len(self.entrants))
         ended = next(self._epochs, None) is None or self.epoch_ == self.max_epochs
@@ -159,23 +173,20 @@ class JointNet(Net):
         seconds, shares = time.perf_counter() - began, (training / max(1, int(training.sum()))).tolist()
         for entrant, share in zip(self.entrants, shares, strict=True):
             entrant.seconds += share * seconds
-        active = self.stopping_.active & (not ended)
-        self._hand_over(~active)
-        if bool(active.any()) and active.double().mean() < CROWDED:
-            self._keep(active.nonzero()[:, 0])
+        self._hand_over(~self.stopping_.active | ended)
 
     @property
     def done(self) -> bool:
         """Whether nobody trains any more."""
         return all(entrant.over for entrant in self.entrants)
 
-    def give_up(self, entrants: Sequence[Entrant]) -> None:
-        """Train some no further, and leave their nets as they are."""
-        lost = {id(entrant) for entrant in entrants}
-        for number, entrant in enumerate(self.entrants):
-            if id(entrant) in lost:
-                entrant.over = True
-                self.stopping_.active[self._owner == number] = False
+    def _thin(self) -> None:
+        """Let those leave who train no further, once they are many."""
+        over = torch.tensor([entrant.over for entrant in self.entrants])
+        active = self.stopping_.active
+        active &= ~over[self._owner]
+        if bool(active.any()) and active.double().mean() < CROWDED:
+            self._keep(active.nonzero()[:, 0])
 
     def end(self) -> None:
         """End the training of all where it stands."""
@@ -204,7 +215,7 @@ class JointNet(Net):
         raw, _, _ = self._raw_of(Blocks(self._test, self.module_.prepare, PREDICT_ROWS))
         for member in gained.nonzero()[:, 0].tolist():
             entrant = self.entrants[int(self._owner[member])]
-            entrant.raw[int(self._slot[member])] = raw[member, : self._test.lengths[member]]
+            entrant.raw[int(self._slot[member])], entrant.fresh = raw[member, : self._test.lengths[member]], True
 
     # leaving
 
@@ -233,11 +244,8 @@ class JointNet(Net):
         net = entrant.net
         net.watched_ = None if entrant.monitor is None else entrant.monitor.name
         net.stopping_.active &= ~net.stopping_.diverged
-        for epoch in entrant.epochs:
-            net.epoch_ += 1
-            net.history.new_epoch()
-            net.history.record("epoch", net.epoch_)
-            net._write(epoch.loss, epoch.score, entrant.monitor, epoch.rate)
+        net.epoch_ = len(entrant.epochs)
+        net.history = History(_table_of(entrant.epochs, entrant.monitor))
 
     def _keep(self, members: Tensor) -> None:
         """Let all but ``members`` leave the tensors."""
@@ -264,6 +272,23 @@ class JointNet(Net):
 def _of(tensors: list[Tensor], members: Tensor) -> list[Tensor]:
     """What ``members`` have of tensors with the members on axis 0; a count is everybody's."""
     return [tensor[members.to(tensor.device)] if tensor.dim() else tensor for tensor in tensors]
+
+
+def _table_of(epochs: list[Epoch], monitor: Monitor | None) -> list[dict[str, Any]]:
+    """Rows of a history as ``Net`` writes them, means over the members."""
+    columns: dict[str, tuple[list[float], Any]] = {
+        "train_loss": ([epoch.loss.mean().item() for epoch in epochs], np.minimum)
+    }
+    if monitor is not None:
+        scores = [(monitor.sign * epoch.score).mean().item() for epoch in epochs if epoch.score is not None]
+        columns[monitor.name] = scores, np.maximum if monitor.sign > 0 else np.minimum
+    rows: list[dict[str, Any]] = [{"batches": [], "epoch": number} for number in range(1, len(epochs) + 1)]
+    for name, (values, better) in columns.items():
+        for row, value, best in zip(rows, values, better.accumulate(values).tolist(), strict=True):
+            row.update({name: value, f"{name}_best": value == best})
+    for row, epoch in zip(rows, epochs, strict=True):
+        row["lr"] = epoch.rate.mean().item()
+    return rows
 
 
 class JointMonitor:
