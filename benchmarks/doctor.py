@@ -271,7 +271,7 @@ def few_validation_rows(patient: Patient, rng: np.random.RandomState) -> Patient
 
 
 def noisy_labels(patient: Patient, rng: np.random.RandomState) -> Patient:
-    """Wrong labels, or targets far off, in a fifth of the rows to train on; the test rows are clean."""
+    """Wrong labels in a fifth of all rows; or targets far off, which the test rows are without."""
 
     def change(y: np.ndarray) -> np.ndarray:
         wrong = rng.rand(len(y)) < 0.2
@@ -279,7 +279,8 @@ def noisy_labels(patient: Patient, rng: np.random.RandomState) -> Patient:
             return y + np.where(wrong, 8 * y.std() * rng.randn(len(y)), 0.0)
         return np.where(wrong, (y + rng.randint(1, y.max() + 1, size=len(y))) % (y.max() + 1), y)
 
-    return replace(patient, y=change(patient.y), y_val=change(patient.y_val))
+    y, y_val = change(patient.y), change(patient.y_val)
+    return replace(patient, y=y, y_val=y_val, y_test=change(patient.y_test) if y.dtype.kind == "i" else patient.y_test)
 
 
 def unbalanced_classes(patient: Patient, rng: np.random.RandomState) -> Patient:
