@@ -41,6 +41,7 @@ FLOORS = [
         "penalties",
         "recipes",
         "schedules",
+        "uncertainty",
     ],
     ["_joining"],
     [
@@ -53,6 +54,7 @@ FLOORS = [
         "_monitor",
         "_muon",
         "_plateau",
+        "_residuals",
         "_rows",
         "_snapshots",
         "_space",
@@ -68,6 +70,7 @@ FLOORS = [
     ["_net"],
     ["_base"],
     ["_distributions", "_streaming"],
+    ["_sampling"],
     ["classifier", "regressor"],
     ["search"],
     ["__init__"],
