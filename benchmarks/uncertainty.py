@@ -6,12 +6,12 @@
 scikit-learn's bundled tables and its generators; half of the rows train and half test. Each seed draws other rows and
 other weights, and the tables show means over the seeds. Everything else is the estimators' defaults.
 
-Classes: accuracy, log loss, and expected calibration error: the mean distance of the highest probability from the share
-of right labels, over ten bins of as many rows. "plain" is what ``predict_proba`` says, "drawn" the mean of 100 samples
-thinned by dropout. Numbers: the share of test rows inside the intervals of 0.8, 0.9 and 0.95, the mean width in standard
-deviations of the target, and the root mean square of the error over ``return_std``, which is 1 where that is right.
-Refusals: the error of the rows that are left when the 10, 20 and 50 % that are most uncertain are refused, by the total
-uncertainty, and by the epistemic one alone.
+Classes: accuracy, log loss, and expected calibration error (ECE): the mean distance of the highest probability from the
+share of right labels, over ten bins of as many rows. "plain" is what ``predict_proba`` says, "drawn" the mean of 100
+samples thinned by dropout. Numbers: the root mean squared error in standard deviations of the target, plain and drawn;
+the share of test rows inside intervals of 0.8, 0.9 and 0.95, and their mean width in those deviations; the root mean
+square of the error over ``return_std``, which is 1 where that is right. Refusals: the error of the rows that are left
+when the 10, 20 and 50 % that are most uncertain are refused, by the total uncertainty, and by the epistemic one.
 """
 
 import argparse
