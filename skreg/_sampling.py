@@ -61,8 +61,8 @@ class SamplingMLP(StreamingMLP):
 
         Parameters
         ----------
-        X, n_samples, random_state, dropout
-            As in ``sample_predictions``.
+        X, n_samples, random_state, dropout : as in ``sample_predictions``
+            What is asked, how often, and of which networks.
 
         Returns
         -------
