@@ -4,10 +4,10 @@
     python benchmarks/search.py [--workers 2] [--repeats 3] [--cases small medium large]
 
 All evaluate the same random candidates (learning rate and L2 strength) on the same folds for the same epochs: relu,
-Adam, the same batch size, no dropout, no early stopping, no last fit. The worker processes of joblib are started before the
+Adam, the same batch size, no dropout, no early stopping, no last fit. joblib's worker processes are started before the
 clock is. The runs are taken in turns; the table shows medians over the turns of the seconds and of the ratio to
-candidates side by side of the same turn. With pruning the candidates are those of the same sampler, and so is the best
-score unless it was given up.
+candidates side by side of the same turn. With pruning the candidates are the same, so the best score is, unless the
+best was given up.
 """
 
 import argparse
