@@ -7,7 +7,7 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from sklearn.base import _fit_context, clone, is_classifier
+from sklearn.base import _fit_context, clone, is_classifier, is_regressor
 from sklearn.model_selection import check_cv
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.utils import check_random_state, indexable
@@ -16,6 +16,7 @@ from sklearn.utils.validation import _check_method_params, check_is_fitted
 
 from ._candidates import RECORD, Candidate, Scoring, SearchProgress, Table
 from ._distributions import Space, space_of
+from ._ensembling import Choice, Contender, Keeper, best_of, fold_estimators
 from ._fingerprint import fingerprint
 from ._studies import StudyRun
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     import pandas  # type: ignore[import-untyped]  # pandas ships no types
 
 __all__ = ["OptunaSearchCV"]
+
+_ENSEMBLE = "ensemble"
 
 _FITS_AT_ONCE = 20
 _POLL_SECONDS = 1.0
@@ -59,7 +62,9 @@ class OptunaSearchCV(BaseSearchCV):
         splitter without a seed.
     refit : bool, str or callable, default=True
         Whether the best candidate is fitted on all rows, or the name of the metric by which it is the best. A callable
-        takes ``cv_results_`` and returns the index of the best; for a single metric.
+        takes ``cv_results_`` and returns the index of the best; for a single metric. "ensemble" fits nothing on all
+        rows: the estimators that the best 25 candidates have of the folds vote, weighted by a greedy choice on rows
+        that they have not seen [4]_; for a single metric.
     sampler : optuna.samplers.BaseSampler or None, default=None
         What chooses candidates, used as it is. None is Optuna's TPE, seeded by ``random_state``.
     pruner : optuna.pruners.BasePruner or None, default=None
@@ -92,19 +97,25 @@ class OptunaSearchCV(BaseSearchCV):
     study_ : optuna.Study
         The study.
     best_estimator_ : estimator
-        The best candidate, fitted on all rows. Only with ``refit``.
+        The best candidate, fitted on all rows. Only with ``refit``; with ``refit="ensemble"`` the ensemble, a
+        :class:`WeightedVotingClassifier` or :class:`WeightedVotingRegressor`.
     best_params_ : dict
-        Its parameters.
+        The parameters of the best candidate, also with an ensemble.
     best_score_ : float
         Its mean score over the folds; not with a callable ``refit``.
     best_index_ : int
         Its row in ``cv_results_``.
+    ensemble_score_ : float
+        The ensemble's counterpart of ``best_score_``: the mean over the folds of what each scores under weights that
+        were chosen on the others. Only with ``refit="ensemble"``; nan for a single split.
+    ensemble_weights_ : ndarray of shape (n_candidates,)
+        How much each row of ``cv_results_`` counts in the ensemble; they sum to 1. Only with ``refit="ensemble"``.
     scorer_ : callable or dict
         What scores.
     n_splits_ : int
         Folds.
     refit_time_ : float
-        Seconds of the last fit.
+        Seconds of the last fit, or of the making of the ensemble.
     multimetric_ : bool
         Whether there are several metrics.
     classes_ : ndarray of shape (n_classes,)
@@ -129,6 +140,7 @@ class OptunaSearchCV(BaseSearchCV):
     .. [1] Akiba et al. 2019, "Optuna: a next-generation hyperparameter optimization framework".
     .. [2] Bergstra et al. 2011, "Algorithms for hyper-parameter optimization" (TPE).
     .. [3] Kadra et al. 2021, "Well-tuned simple nets excel on tabular datasets" (the cocktail).
+    .. [4] Caruana et al. 2004, "Ensemble selection from libraries of models".
 
     Examples
     --------
@@ -239,13 +251,18 @@ class OptunaSearchCV(BaseSearchCV):
             "score_params": routed.scorer.score,
             **{name: getattr(self, name) for name in ("return_train_score", "error_score", "verbose")},
             "return_times": True,
+            "return_estimator": self._keeps_estimators(),
         }
         estimator = clone(self.estimator)
         scoring = Scoring(estimator, X, y, splits, settings, self._objective, self.n_jobs, progress)
+        scoring.keeper = Keeper() if self._keeps_estimators() else None
         with self._open(scoring, space) as run:
-            self._search(run, space, scoring)
+            table = self._search(run, space, scoring)
         progress.searched()
-        self._refit(estimator, X, y, routed.estimator.fit, progress)
+        if scoring.keeper is None:
+            self._refit(estimator, X, y, routed.estimator.fit, progress)
+        else:
+            self._ensemble(table, scoring)
         self.scorer_ = getattr(scorers, "_scorers", scorers)
         progress.close()
         return self
@@ -282,6 +299,8 @@ class OptunaSearchCV(BaseSearchCV):
 
     def _check_refit_for_multimetric(self, scores: Iterable[str]) -> None:
         """Of several metrics one is maximised, and ``refit`` has to name it."""
+        if isinstance(self.refit, str) and self.refit == _ENSEMBLE:
+            raise ValueError("refit='ensemble' is for a single metric, by which the ensemble is chosen. Give one scoring.")
         if not (isinstance(self.refit, str) and self.refit in scores):
             names = ", ".join(map(repr, scores))
             raise ValueError(
@@ -298,14 +317,14 @@ class OptunaSearchCV(BaseSearchCV):
 
     def _open(self, scoring: Scoring, space: Space) -> StudyRun:
         """Create the study, or join it."""
-        identity = {}
+        identity, metric = {}, self.refit if isinstance(self.refit, str) else None
         if self.storage is not None:
             identity = {
                 "data": fingerprint([scoring.X, scoring.y]),
                 "estimator": fingerprint(self.estimator),
                 "space": fingerprint(space.given),
                 "splits": fingerprint(scoring.splits),
-                "scoring": fingerprint([self.scoring, self.refit if isinstance(self.refit, str) else None]),
+                "scoring": fingerprint([self.scoring, None if metric == _ENSEMBLE else metric]),
             }
         run = StudyRun.open(
             self.storage,
@@ -321,7 +340,7 @@ class OptunaSearchCV(BaseSearchCV):
             run.enqueue(space.first)
         return run
 
-    def _search(self, run: StudyRun, space: Space, scoring: Scoring) -> None:
+    def _search(self, run: StudyRun, space: Space, scoring: Scoring) -> Table:
         """Ask, score and tell until the study has its trials; an interrupt keeps those that it has."""
         known: dict[int, dict[str, Any]] = {}
         if self.verbose > 0:
@@ -332,7 +351,9 @@ class OptunaSearchCV(BaseSearchCV):
             if self._recorded(run):
                 self._conclude(run, space, known)
             raise
-        self._conclude(run, space, known).warn_of_failures()
+        table = self._conclude(run, space, known)
+        table.warn_of_failures()
+        return table
 
     def _spend(self, run: StudyRun, space: Space, scoring: Scoring, known: dict[int, dict[str, Any]]) -> None:
         """Batch after batch, as many candidates as make about ``_FITS_AT_ONCE`` fits."""
@@ -385,6 +406,34 @@ class OptunaSearchCV(BaseSearchCV):
         self.best_estimator_ = best
         if hasattr(best, "feature_names_in_"):
             self.feature_names_in_ = best.feature_names_in_
+
+    def _keeps_estimators(self) -> bool:
+        """Whether the best candidates make an ensemble; it needs predictions of which a mean has a meaning."""
+        if not isinstance(self.refit, str) or self.refit != _ENSEMBLE:
+            return False
+        if not (is_classifier(self.estimator) or is_regressor(self.estimator)):
+            raise ValueError(
+                f"refit='ensemble' averages what classifiers or regressors predict, and {type(self.estimator).__name__} "
+                "is neither. Take refit=True."
+            )
+        return True
+
+    def _ensemble(self, table: Table, scoring: Scoring) -> None:
+        """Let the best candidates vote, by their estimators of the folds."""
+        params = dict(zip([trial.number for trial in table.trials], table.params, strict=True))
+        fitted = [Contender(trial.number, params[trial.number], trial.value) for trial in table.fitted()]
+        if not fitted:
+            raise ValueError("No candidate was fitted on all folds, so that none can be in the ensemble.")
+        with scoring.progress.refitting(None):
+            began = time.time()
+            best = best_of(fitted)
+            choice = Choice(best, fold_estimators(best, scoring.keeper, scoring), scoring)
+            self.best_estimator_, self.ensemble_score_ = choice.voting(), choice.score
+            self.refit_time_ = time.time() - began
+        shares = dict(zip([one.number for one in best], choice.shares, strict=True))
+        self.ensemble_weights_ = np.array([shares.get(trial.number, 0.0) for trial in table.trials])
+        if hasattr(self.best_estimator_, "feature_names_in_"):
+            self.feature_names_in_ = self.best_estimator_.feature_names_in_
 
     @property
     def n_features_in_(self) -> int:
