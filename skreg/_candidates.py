@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from optuna import Trial
     from optuna.trial import FrozenTrial
 
-    from ._ensembling import Keeper
     from ._studies import StudyRun
 
 RECORD = "folds"
@@ -93,7 +92,7 @@ class Scoring:
     objective: Callable[[Any], float]
     n_jobs: int | None
     progress: SearchProgress
-    keeper: Keeper | None = None
+    keeper: Any = None
 
     def fit(self, candidates: Sequence[Candidate], folds: Sequence[int], parallel: Any) -> None:
         """Fit candidates on some folds, each on all of them in order."""
@@ -306,10 +305,12 @@ class Table:
                 warnings.filterwarnings("ignore", "One or more of the (test|train) scores are non-finite")
             return format_results(self.params, self.n_splits, self._flat())
 
-    def fitted(self) -> list[FrozenTrial]:
-        """Trials with a score that were fitted on all folds."""
-        complete = [trial for trial in self.trials if trial.state.name == "COMPLETE"]
-        return [trial for trial in complete if not any(trial.user_attrs[RECORD]["fit_error"])]
+    def fitted(self) -> list[tuple[FrozenTrial, dict[str, Any], float]]:
+        """Trials that were fitted on all folds, their parameters and scores."""
+        pairs = zip(self.trials, self.params, strict=True)
+        complete = [(trial, params, trial.value) for trial, params in pairs if trial.state.name == "COMPLETE"]
+        whole = [one for one in complete if not any(one[0].user_attrs[RECORD]["fit_error"])]
+        return [(trial, params, value) for trial, params, value in whole if value is not None]
 
     def warn_of_failures(self) -> None:
         """Warn of fits that failed, or raise where all did, in scikit-learn's sentences; or where none got through."""

@@ -90,9 +90,9 @@ def best_of(contenders: Sequence[Contender], most: int = KEPT) -> list[Contender
     return sorted(contenders, key=lambda one: (-one.score, one.number))[:most]
 
 
-def fold_estimators(contenders: Sequence[Contender], keeper: Keeper, scoring: Scoring) -> list[list[Any]]:
+def fold_estimators(contenders: Sequence[Contender], scoring: Scoring) -> list[list[Any]]:
     """The estimators ``(candidates, folds)``; those of other processes, or of an earlier run, are fitted again."""
-    known = {one.number: keeper.get(one.number) for one in contenders}
+    known = {one.number: scoring.keeper.get(one.number) for one in contenders}
     jobs = list(product([one for one in contenders if known[one.number] is None], range(len(scoring.splits))))
     settings = {**scoring.settings, "return_estimator": True, "return_train_score": False, "error_score": "raise"}
     done = Parallel(n_jobs=scoring.n_jobs)(
@@ -144,8 +144,8 @@ def _given(known: Any, mean: np.ndarray, asked: Any) -> np.ndarray:
     """The mean of rows that are known."""
     if asked is not known:
         raise ValueError(
-            "scoring asks for predictions of other rows than it is given, and refit='ensemble' has those of each fold's "
-            "rows only. Take another scoring, or refit=True."
+            "scoring asks for predictions of other rows than it is given, and refit='ensemble' has those of each "
+            "fold's rows only. Take another scoring, or refit=True."
         )
     return mean
 
@@ -224,7 +224,7 @@ class Choice:
 
     def _vote(self, shares: np.ndarray) -> BaseVoting:
         kind = WeightedVotingClassifier if is_classifier(self._estimators[0][0]) else WeightedVotingRegressor
-        entered = [(c, fold) for c in np.flatnonzero(shares) for fold in range(len(self._rows))]
+        entered = [(c, fold) for c in np.flatnonzero(shares).tolist() for fold in range(len(self._rows))]
         names = [f"trial{self._contenders[c].number}_fold{fold}" for c, fold in entered]
         fitted = [self._estimators[c][fold] for c, fold in entered]
         weights = [float(shares[c]) / len(self._rows) for c, _ in entered]

@@ -300,7 +300,9 @@ class OptunaSearchCV(BaseSearchCV):
     def _check_refit_for_multimetric(self, scores: Iterable[str]) -> None:
         """Of several metrics one is maximised, and ``refit`` has to name it."""
         if isinstance(self.refit, str) and self.refit == _ENSEMBLE:
-            raise ValueError("refit='ensemble' is for a single metric, by which the ensemble is chosen. Give one scoring.")
+            raise ValueError(
+                "refit='ensemble' is for a single metric, by which the ensemble is chosen. Give one scoring."
+            )
         if not (isinstance(self.refit, str) and self.refit in scores):
             names = ", ".join(map(repr, scores))
             raise ValueError(
@@ -413,21 +415,20 @@ class OptunaSearchCV(BaseSearchCV):
             return False
         if not (is_classifier(self.estimator) or is_regressor(self.estimator)):
             raise ValueError(
-                f"refit='ensemble' averages what classifiers or regressors predict, and {type(self.estimator).__name__} "
-                "is neither. Take refit=True."
+                "refit='ensemble' averages what classifiers or regressors predict, and "
+                f"{type(self.estimator).__name__} is neither. Take refit=True."
             )
         return True
 
     def _ensemble(self, table: Table, scoring: Scoring) -> None:
         """Let the best candidates vote, by their estimators of the folds."""
-        params = dict(zip([trial.number for trial in table.trials], table.params, strict=True))
-        fitted = [Contender(trial.number, params[trial.number], trial.value) for trial in table.fitted()]
+        fitted = [Contender(trial.number, params, value) for trial, params, value in table.fitted()]
         if not fitted:
             raise ValueError("No candidate was fitted on all folds, so that none can be in the ensemble.")
         with scoring.progress.refitting(None):
             began = time.time()
             best = best_of(fitted)
-            choice = Choice(best, fold_estimators(best, scoring.keeper, scoring), scoring)
+            choice = Choice(best, fold_estimators(best, scoring), scoring)
             self.best_estimator_, self.ensemble_score_ = choice.voting(), choice.score
             self.refit_time_ = time.time() - began
         shares = dict(zip([one.number for one in best], choice.shares, strict=True))

@@ -123,7 +123,9 @@ class BaseVoting(_BaseHeterogeneousEnsemble):
     def _validate_estimators(self) -> tuple[Sequence[str], Sequence[Any]]:
         names, estimators = super()._validate_estimators()
         if any(isinstance(estimator, str) for estimator in estimators):
-            raise ValueError(f"{type(self).__name__} has no 'drop': give an estimator that is not to vote a weight of 0.")
+            raise ValueError(
+                f"{type(self).__name__} has no 'drop': give an estimator that is not to vote a weight of 0."
+            )
         self._shares_of_votes(len(estimators))
         return names, estimators
 
@@ -132,10 +134,15 @@ class BaseVoting(_BaseHeterogeneousEnsemble):
         if self.weights is None:
             return np.full(n_estimators, 1 / n_estimators)
         weights = np.asarray(self.weights, dtype=np.float64)
-        if weights.shape != (n_estimators,) or not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
+        if (
+            weights.shape != (n_estimators,)
+            or not np.isfinite(weights).all()
+            or (weights < 0).any()
+            or not weights.any()
+        ):
             raise ValueError(
-                f"The 'weights' parameter of {type(self).__name__} must be a finite number of at least 0 for each of its "
-                f"{n_estimators} estimators, and not 0 for all. Got {self.weights!r} instead."
+                f"The 'weights' parameter of {type(self).__name__} must be a finite number of at least 0 for each of "
+                f"its {n_estimators} estimators, and not 0 for all. Got {self.weights!r} instead."
             )
         return weights / weights.sum()
 
@@ -156,7 +163,7 @@ class BaseVoting(_BaseHeterogeneousEnsemble):
         check_is_fitted(self)
         shares = self._shares_of_votes(len(self.estimators_))
         asked = [(share, estimator) for share, estimator in zip(shares, self.estimators_, strict=True) if share > 0]
-        return sum(share * self._votes(estimator, X) for share, estimator in asked)  # type: ignore[return-value]
+        return sum(share * self._votes(estimator, X) for share, estimator in asked)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """What the estimators' own ``score`` says of the mean: accuracy or R2, with most.
@@ -180,9 +187,15 @@ class BaseVoting(_BaseHeterogeneousEnsemble):
         TypeError
             Where that method scores something else than what its ``predict`` returns.
         """
-        prediction, asked = self.predict(X), []
+        prediction, asked = self.predict(X), False
+
+        def predict(rows: Any) -> np.ndarray:
+            nonlocal asked
+            asked = True
+            return prediction
+
         stand_in = copy(_last(self.estimators_[0]))
-        stand_in.predict = lambda rows: asked.append(rows) or prediction
+        stand_in.predict = predict
         score = stand_in.score(X, y, **({} if sample_weight is None else {"sample_weight": sample_weight}))
         if not asked:
             raise TypeError(
@@ -318,6 +331,7 @@ class WeightedVotingClassifier(ClassifierMixin, BaseVoting):
     def _adopt(self, estimators: list[Any], y: Any = None) -> None:
         super()._adopt(estimators, y)
         known = [estimator.classes_ for estimator in estimators]
+        self.classes_: Any
         if isinstance(known[0], list):
             self.classes_ = [np.unique(np.concatenate(classes)) for classes in zip(*known, strict=True)]
         else:
@@ -329,7 +343,7 @@ class WeightedVotingClassifier(ClassifierMixin, BaseVoting):
         """Probabilities or marks for all classes, those of several outputs side by side: ``(rows, classes)``."""
         said = estimator.predict_proba(X) if self._soft else np.asarray(estimator.predict(X))
         if isinstance(self.classes_, list):
-            columns = said if self._soft else list(said.T)
+            columns: list[np.ndarray] = said if self._soft else list(said.T)
             pairs = zip(self.classes_, estimator.classes_, columns, strict=True)
             return np.hstack([self._aligned(*pair) for pair in pairs])
         if not self._soft and said.ndim == 2:
