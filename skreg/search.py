@@ -1,7 +1,7 @@
 """The search for parameters."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Self
@@ -43,9 +43,10 @@ class OptunaSearchCV(BaseSearchCV):
     ----------
     estimator : estimator
         What is fitted; it needs a ``score`` method or ``scoring``.
-    param_distributions : dict, callable or None, default=None
+    param_distributions : dict, list of dict, callable or None, default=None
         From the names of parameters, ``"mlp__alpha"`` in a Pipeline, to what they may be: an Optuna distribution, a
-        frozen SciPy distribution, any object with an ``rvs`` method, or a list. Or a callable ``trial -> dict`` that
+        frozen SciPy distribution, any object with an ``rvs`` method, or a list. Of several dicts, a trial first chooses
+        one. Or a callable ``trial -> dict`` that
         suggests as it goes, as Optuna's users write it. None is the ready space of this package's estimators, alone or
         last in a Pipeline: which cures to use, and how strong. Parameters that are set to something else than their
         default stay as they are, and the first trial is the defaults.
@@ -160,7 +161,7 @@ class OptunaSearchCV(BaseSearchCV):
 
     _parameter_constraints = {
         "estimator": [HasMethods(["fit"])],
-        "param_distributions": [dict, Mapping, callable, None],
+        "param_distributions": [dict, Mapping, list, tuple, callable, None],
         "n_trials": [Interval(Integral, 1, None, closed="left")],
         "timeout": [Interval(Real, 0, None, closed="left"), None],
         **{name: BaseSearchCV._parameter_constraints[name] for name in ("scoring", "cv", "refit", "n_jobs", "verbose")},
@@ -176,7 +177,7 @@ class OptunaSearchCV(BaseSearchCV):
     def __init__(
         self,
         estimator: Any,
-        param_distributions: Mapping[str, Any] | Callable[[Any], dict[str, Any]] | None = None,
+        param_distributions: Mapping[str, Any] | Sequence[Mapping[str, Any]] | Callable[[Any], dict] | None = None,
         *,
         n_trials: int = 50,
         timeout: float | None = None,

@@ -341,7 +341,7 @@ class WeightedVotingClassifier(ClassifierMixin, BaseVoting):
 
     def _votes(self, estimator: Any, X: Any) -> np.ndarray:
         """Probabilities or marks for all classes, those of several outputs side by side: ``(rows, classes)``."""
-        said = estimator.predict_proba(X) if self._soft else np.asarray(estimator.predict(X))
+        said: Any = estimator.predict_proba(X) if self._soft else np.asarray(estimator.predict(X))
         if isinstance(self.classes_, list):
             columns: list[np.ndarray] = said if self._soft else list(said.T)
             pairs = zip(self.classes_, estimator.classes_, columns, strict=True)
