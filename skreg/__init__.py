@@ -5,5 +5,14 @@ from ._version import __version__
 from .classifier import RegularizedMLPClassifier
 from .regressor import RegularizedMLPRegressor
 from .search import OptunaSearchCV
+from .voting import WeightedVotingClassifier, WeightedVotingRegressor
 
-__all__ = ["OptunaSearchCV", "RegularizedMLPClassifier", "RegularizedMLPRegressor", "__version__", "recipes"]
+__all__ = [
+    "OptunaSearchCV",
+    "RegularizedMLPClassifier",
+    "RegularizedMLPRegressor",
+    "WeightedVotingClassifier",
+    "WeightedVotingRegressor",
+    "__version__",
+    "recipes",
+]
