@@ -3,6 +3,7 @@
 from . import recipes
 from ._version import __version__
 from .classifier import RegularizedMLPClassifier
+from .diagnostics import diagnose
 from .regressor import RegularizedMLPRegressor
 from .search import OptunaSearchCV
 from .voting import WeightedVotingClassifier, WeightedVotingRegressor
@@ -14,5 +15,6 @@ __all__ = [
     "WeightedVotingClassifier",
     "WeightedVotingRegressor",
     "__version__",
+    "diagnose",
     "recipes",
 ]

@@ -56,6 +56,7 @@ FLOORS = [
     ["_joining"],
     [
         "_averaging",
+        "_comparison",
         "_encoding",
         "_folds",
         "_inputs",
@@ -79,12 +80,14 @@ FLOORS = [
     ["_calibration", "_joint_course", "_position", "_predictor", "_trainer", "_transfer"],
     ["_net"],
     ["_base", "_joint"],
-    ["_distributions", "_entry", "_streaming"],
-    ["_lanes"],
-    ["_race"],
+    ["_distributions", "_entry", "_probe", "_streaming"],
+    ["_case", "_lanes"],
+    ["_race", "_signs"],
+    ["_evidence_of_data", "_evidence_of_layers", "_evidence_of_training"],
+    ["_illnesses"],
     ["_sampling"],
     ["classifier", "regressor"],
-    ["search"],
+    ["diagnostics", "search"],
     ["__init__"],
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
@@ -93,6 +96,7 @@ WITH_SKORCH = {"_joint", "_net", "_progress", "callbacks"}
 WITH_OPTUNA = {
     *("_candidates", "_distributions", "_joining", "_ledger", "_storages", "_studies", "search"),
 }  # inside of functions; `_storages` is imported there
+WITH_PANDAS = {"diagnostics": {"pandas"}}  # inside of a method
 NEVER_AT_IMPORT = {"matplotlib", "onnx", "onnxruntime", "optuna", "pandas", "polars"}
 
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
@@ -133,6 +137,7 @@ def test_a_module_imports_what_its_floor_may(name):
     _, outside = imports_of(name)
     if name in WITH_OPTUNA:
         outside -= {"optuna", *({"search": {"pandas"}, "_storages": {"sqlalchemy"}}.get(name, ()))}
+    outside -= WITH_PANDAS.get(name, set())
     assert not outside & NEVER_AT_IMPORT
     assert "torch" not in outside or FLOOR[name] in WITH_TORCH
     assert "skorch" not in outside or name in WITH_SKORCH
@@ -206,7 +211,7 @@ def test_all_names_what_is_public(name):
 def test_the_package_exports_the_estimators():
     votes = ["WeightedVotingClassifier", "WeightedVotingRegressor"]
     estimators = ["OptunaSearchCV", "RegularizedMLPClassifier", "RegularizedMLPRegressor", *votes]
-    assert skreg.__all__ == [*estimators, "__version__", "recipes"]
+    assert skreg.__all__ == [*estimators, "__version__", "diagnose", "recipes"]
     assert re.fullmatch(r"\d+\.\d+\.\d+((a|b|rc|\.dev)\d+)?", skreg.__version__)
     assert (PACKAGE / "py.typed").is_file()
 
