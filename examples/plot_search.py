@@ -9,7 +9,7 @@ from pathlib import Path
 
 import optuna
 import pandas as pd
-from sklearn.datasets import load_breast_cancer
+from sklearn.datasets import make_classification
 from sklearn.metrics import log_loss
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline
@@ -27,7 +27,8 @@ PICTURES = {
 def main() -> None:
     """Search, print the table of candidates, and draw the study."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    X, y = load_breast_cancer(return_X_y=True, as_frame=True)
+    X, y = make_classification(900, 12, n_informative=6, flip_y=0.1, class_sep=0.8, random_state=0)
+    X = pd.DataFrame(X).add_prefix("number_")
     X, X_test, y, y_test = train_test_split(X, y, test_size=0.3, stratify=y, random_state=0)
 
     # What is set stays as it is; without distributions the search tries which cures to use, and how strong.
@@ -35,7 +36,7 @@ def main() -> None:
     scale = QuantileTransformer(n_quantiles=100, output_distribution="normal")
     pipeline = Pipeline([("scale", scale), ("mlp", network)])
     search = OptunaSearchCV(
-        pipeline, n_trials=20, cv=3, scoring="neg_log_loss", refit="ensemble", random_state=0, error_score="raise"
+        pipeline, n_trials=12, cv=3, scoring="neg_log_loss", refit="ensemble", random_state=0, error_score="raise"
     ).fit(X, y)
 
     table = pd.DataFrame(search.cv_results_).assign(weight=search.ensemble_weights_)

@@ -284,7 +284,7 @@ class WeightedVotingClassifier(ClassifierMixin, BaseVoting):
     >>> bayes, logistic = GaussianNB().fit(X, y), LogisticRegression(C=1e-3).fit(X[:100], y[:100])  # without a class
     >>> voting = WeightedVotingClassifier.from_fitted([("nb", bayes), ("lr", logistic)], weights=[3, 1])
     >>> voting.predict_proba(X[-1:]).round(2)
-    array([[0.  , 0.25, 0.75]])
+    array([[0.01, 0.24, 0.75]])
     """
 
     score = BaseVoting.score  # before that of the mixin
