@@ -67,7 +67,7 @@ FLOORS = [
     ["_position", "_predictor", "_trainer", "_transfer"],
     ["_net"],
     ["_base"],
-    ["_distributions", "_streaming"],
+    ["_distributions", "_probe", "_streaming"],
     ["classifier", "regressor"],
     ["search"],
     ["__init__"],
