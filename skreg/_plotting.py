@@ -23,7 +23,7 @@ NARROW = 2.6
 
 
 def pyplot() -> Any:
-    """matplotlib's pyplot; where there is none the sentence says what to install."""
+    """What matplotlib draws with; where there is none the sentence says what to install."""
     try:
         import matplotlib.pyplot
     except ImportError as error:
@@ -129,19 +129,20 @@ def plain(value: float, _: Any = None) -> str:
     return f"{value:g}"
 
 
-def legend_above(axes: Sequence[Any], n_columns: int = 2) -> None:
+def legend_above(axes: Any, n_columns: int = 2) -> None:
     """One legend for all of some Axes, over the first, where it hides nothing."""
     found = [ax.get_legend_handles_labels() for ax in axes]
     named = {label: handle for handles, labels in found for handle, label in zip(handles, labels, strict=True)}
     axes[0].legend(
         list(named.values()),
         list(named),
-        loc="lower center",
-        bbox_to_anchor=(0.5, 1.0),
+        loc="lower right",
+        bbox_to_anchor=(1.0, 1.0),
         ncols=n_columns,
         fontsize="small",
         frameon=False,
-        columnspacing=1.2,
-        handlelength=1.8,
+        columnspacing=1.0,
+        handlelength=1.6,
+        handletextpad=0.5,
         borderpad=0.2,
     )

@@ -1,4 +1,4 @@
-"""A training curve is what a network's losses did from epoch to epoch; and how it is drawn, after a fit or during one."""
+"""A training curve is what a network's losses did from epoch to epoch; it is drawn after a fit, or during one."""
 
 import sys
 from time import monotonic
@@ -169,7 +169,7 @@ class TrainingCurveDisplay:
         if self.best_epoch is not None:
             ax.axvline(self.best_epoch, color=GREY, ls=":", label=f"best epoch, {self.best_epoch}")
         if self.best_epochs is not None and np.size(self.best_epochs) > 1:
-            foot, label = np.full(np.size(self.best_epochs), 0.03), "of each member"
+            foot, label = np.full(np.size(self.best_epochs), 0.03), "each member's"
             ax.plot(self.best_epochs, foot, "^", ms=4, color=GREY, transform=ax.get_xaxis_transform(), label=label)
 
 
@@ -246,6 +246,9 @@ class LiveTrainingCurve(Callback):
     True
     """
 
+    display_: TrainingCurveDisplay
+    _handle: Any
+
     def __init__(self, seconds: float = 1.0) -> None:
         self.seconds = seconds
 
@@ -290,7 +293,7 @@ class LiveTrainingCurve(Callback):
 
     def _forget(self) -> None:
         self.__dict__.pop("display_", None)
-        self._handle: Any = None
+        self._handle = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {"seconds": self.seconds}

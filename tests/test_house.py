@@ -68,8 +68,10 @@ FLOORS = [
     ["_net"],
     ["_base"],
     ["_distributions", "_probe", "_streaming"],
-    ["classifier", "regressor"],
-    ["search"],
+    ["_plotting", "_reliability", "classifier", "regressor"],
+    ["_paths", "_violins"],
+    ["_feature_plot", "_layer_plots", "_path_plot", "_reliability_plot", "_training_plot", "search"],
+    ["plots"],
     ["__init__"],
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
@@ -78,6 +80,7 @@ WITH_SKORCH = {"_net", "_progress", "callbacks"}
 WITH_OPTUNA = {
     *("_candidates", "_distributions", "_joining", "_ledger", "_storages", "_studies", "search"),
 }  # inside of functions; `_storages` is imported there
+WITH_MATPLOTLIB = {"_plotting"}  # inside of a function
 NEVER_AT_IMPORT = {"matplotlib", "onnx", "onnxruntime", "optuna", "pandas", "polars"}
 
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
@@ -118,6 +121,8 @@ def test_a_module_imports_what_its_floor_may(name):
     _, outside = imports_of(name)
     if name in WITH_OPTUNA:
         outside -= {"optuna", *({"search": {"pandas"}, "_storages": {"sqlalchemy"}}.get(name, ()))}
+    if name in WITH_MATPLOTLIB:
+        outside -= {"matplotlib"}
     assert not outside & NEVER_AT_IMPORT
     assert "torch" not in outside or FLOOR[name] in WITH_TORCH
     assert "skorch" not in outside or name in WITH_SKORCH
@@ -170,6 +175,12 @@ def defined_in(name):
     return {found for found in names if not found.startswith("_")}
 
 
+def exported_from_private(name):
+    """Public names that a module takes from the package's private ones."""
+    taken = [node for node in tree_of(name).body if isinstance(node, ast.ImportFrom) and node.level]
+    return {alias.name for node in taken if (node.module or "").startswith("_") for alias in node.names}
+
+
 def registered_or_abstract(module, name):
     """Bases, classes of registered instances and defaults: needed to write an entry, and no entry themselves."""
     thing = getattr(module, name)
@@ -184,13 +195,13 @@ def test_all_names_what_is_public(name):
     module = importlib.import_module(f"skreg.{name}")
     exported = set(module.__all__)
     assert list(module.__all__) == sorted(module.__all__)
-    assert exported <= defined_in(name)
+    assert exported <= defined_in(name) | exported_from_private(name)
     assert {extra for extra in defined_in(name) - exported if not registered_or_abstract(module, extra)} == set()
 
 
 def test_the_package_exports_the_estimators():
     estimators = ["OptunaSearchCV", "RegularizedMLPClassifier", "RegularizedMLPRegressor"]
-    assert skreg.__all__ == [*estimators, "__version__", "recipes"]
+    assert skreg.__all__ == [*estimators, "__version__", "plots", "recipes"]
     assert re.fullmatch(r"\d+\.\d+\.\d+((a|b|rc|\.dev)\d+)?", skreg.__version__)
     assert (PACKAGE / "py.typed").is_file()
 
@@ -336,6 +347,9 @@ def public_things():
             thing = getattr(module, exported)
             if inspect.isclass(thing) or inspect.isfunction(thing):
                 names.append(f"skreg.{name}.{exported}")
+    displays = [getattr(skreg.plots, name) for name in skreg.plots.__all__ if name.endswith("Display")]
+    for Display in displays:
+        names += [f"skreg.plots.{Display.__name__}.{name}" for name in ("from_estimator", "plot")]
     for Estimator in [*BOTH, OptunaSearchCV]:
         for name, member in inspect.getmembers(Estimator, inspect.isfunction):
             if not name.startswith("_") and inspect.unwrap(member).__module__.startswith("skreg"):

@@ -1,0 +1,100 @@
+"""A regularisation path is what scores and columns do while one parameter goes through a range."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone, is_classifier
+from sklearn.model_selection import check_cv, cross_validate
+
+from ._plotting import column_names, fitted_network
+
+
+@dataclass(frozen=True)
+class RegularizationPath:
+    """What cross-validation says of each value of a parameter.
+
+    Attributes
+    ----------
+    param_name : str
+        The parameter.
+    param_range : ndarray of shape (n_values,)
+        Its values.
+    train_scores, test_scores : ndarray of shape (n_values, n_folds)
+        Scores on the rows of training, and on those left out; greater is better.
+    feature_norms : ndarray of shape (n_values, n_folds, n_features)
+        Norm of each column's weights in the first layer, the members' mean; exactly 0 if none is left.
+    feature_names : ndarray of shape (n_features,)
+        Names of the columns.
+    """
+
+    param_name: str
+    param_range: np.ndarray
+    train_scores: np.ndarray
+    test_scores: np.ndarray
+    feature_norms: np.ndarray
+    feature_names: np.ndarray
+
+
+def regularization_path(
+    estimator: Any,
+    X: Any,
+    y: Any,
+    *,
+    param_name: str,
+    param_range: Sequence[float],
+    cv: Any = None,
+    scoring: Any = None,
+    n_jobs: int | None = None,
+) -> RegularizationPath:
+    """Cross-validate an estimator with each value of a parameter, on the same folds.
+
+    Parameters
+    ----------
+    estimator : estimator
+        One of skreg's, or a ``Pipeline`` that ends with one; it is cloned.
+    X, y : array-like
+        The table and its target.
+    param_name : str
+        A parameter whose values are numbers, ``"mlp__alpha"`` of a pipeline's step.
+    param_range : sequence of float
+        Its values.
+    cv, scoring, n_jobs
+        As in ``cross_validate``.
+
+    Returns
+    -------
+    RegularizationPath
+        The record.
+    """
+    folds = check_cv(cv, y, classifier=is_classifier(estimator))
+    splits = list(folds.split(X, y))
+    done = [
+        cross_validate(
+            clone(estimator).set_params(**{param_name: value}),
+            X,
+            y,
+            cv=splits,
+            scoring=scoring,
+            n_jobs=n_jobs,
+            return_train_score=True,
+            return_estimator=True,
+            error_score="raise",
+        )
+        for value in param_range
+    ]
+    fitted = [[fitted_network(each)[0] for each in of_value["estimator"]] for of_value in done]
+    if len({network.n_features_in_ for of_value in fitted for network in of_value}) > 1:
+        raise ValueError(
+            "The steps before the network give it other columns in some folds than in others, so that no column has a "
+            "path: leave categories to the network, or name all of them to the encoder."
+        )
+    return RegularizationPath(
+        param_name,
+        np.asarray(param_range, dtype=float),
+        np.array([of_value["train_score"] for of_value in done]),
+        np.array([of_value["test_score"] for of_value in done]),
+        np.array([[network._feature_norms() for network in of_value] for of_value in fitted]),
+        column_names(fitted[0][0]),
+    )
