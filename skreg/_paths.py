@@ -1,11 +1,13 @@
 """A regularisation path is what scores and columns do while one parameter goes through a range."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from sklearn.base import clone, is_classifier
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import check_cv, cross_validate
 
 from ._plotting import column_names, fitted_network
@@ -69,21 +71,15 @@ def regularization_path(
         The record.
     """
     folds = check_cv(cv, y, classifier=is_classifier(estimator))
-    splits = list(folds.split(X, y))
-    done = [
-        cross_validate(
-            clone(estimator).set_params(**{param_name: value}),
-            X,
-            y,
-            cv=splits,
-            scoring=scoring,
-            n_jobs=n_jobs,
-            return_train_score=True,
-            return_estimator=True,
-            error_score="raise",
-        )
-        for value in param_range
-    ]
+    how = {"cv": list(folds.split(X, y)), "scoring": scoring, "n_jobs": n_jobs, "error_score": "raise"}
+    candidates = [clone(estimator).set_params(**{param_name: value}) for value in np.asarray(param_range).tolist()]
+    with warnings.catch_warnings():
+        # a path goes on until no column is left
+        warnings.filterwarnings("ignore", "feature_alpha=.* has let go of every column", ConvergenceWarning)
+        done = [
+            cross_validate(candidate, X, y, return_train_score=True, return_estimator=True, **how)
+            for candidate in candidates
+        ]
     fitted = [[fitted_network(each)[0] for each in of_value["estimator"]] for of_value in done]
     if len({network.n_features_in_ for of_value in fitted for network in of_value}) > 1:
         raise ValueError(

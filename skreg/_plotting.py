@@ -33,8 +33,8 @@ def pyplot() -> Any:
     return matplotlib.pyplot
 
 
-def fitted_network(estimator: Any, X: Any = None) -> tuple[Any, Any]:
-    """The fitted estimator of ours in a pipeline or a search, and ``X`` as it sees it."""
+def unwrapped(estimator: Any, X: Any = None) -> tuple[Any, Any]:
+    """What predicts in a pipeline or a search, and ``X`` as it sees it."""
     given = estimator
     while isinstance(estimator, (BaseSearchCV, Pipeline)):
         if isinstance(estimator, Pipeline):
@@ -46,6 +46,13 @@ def fitted_network(estimator: Any, X: Any = None) -> tuple[Any, Any]:
             if not hasattr(estimator, "best_estimator_"):
                 raise ValueError(f"The search has no fitted estimator to draw: give it refit=True. Got {given!r}.")
             estimator = estimator.best_estimator_
+    return estimator, X
+
+
+def fitted_network(estimator: Any, X: Any = None) -> tuple[Any, Any]:
+    """The fitted estimator of ours in a pipeline or a search, and ``X`` as it sees it."""
+    given = estimator
+    estimator, X = unwrapped(estimator, X)
     if not isinstance(estimator, Inspection):
         raise TypeError(
             "A Display of skreg.plots draws a RegularizedMLPClassifier or RegularizedMLPRegressor, alone, as the last "
@@ -89,7 +96,7 @@ def panels(ax: Any, heights: Sequence[float] = (1.0,), *, stacked: bool = True) 
             f"give a sequence of {n} Axes."
         )
     bounding.set_axis_off()
-    width = bounding.figure.get_figure(root=True).get_figwidth() * bounding.get_position().width
+    width = bounding.get_window_extent().width / bounding.figure.dpi
     grid = spec.subgridspec(*_shape(heights, stacked, width), height_ratios=_ratios(heights, stacked, width))
     return np.ravel(grid.subplots(sharex=stacked, squeeze=False))
 

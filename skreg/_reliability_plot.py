@@ -1,5 +1,6 @@
 """The plot of reliability: do probabilities come true, do intervals hold what they promise, and at what width."""
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -7,7 +8,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import is_classifier
 from sklearn.utils.validation import check_is_fitted
 
-from ._plotting import COLOURS, GREY, legend_above, panels, percent
+from ._plotting import COLOURS, GREY, legend_above, panels, percent, unwrapped
 from ._reliability import interval_reliability, reliability
 
 
@@ -119,19 +120,31 @@ class UncertaintyDisplay:
         self.width = width
 
     @classmethod
-    def from_estimator(cls, estimator: Any, X: Any, y: Any, *, n_bins: int = 10, ax: Any = None) -> Self:
-        """Draw the probabilities of a fitted classifier for rows that it was not fitted on.
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        y: Any,
+        *,
+        n_bins: int = 10,
+        coverage: Sequence[float] = (0.5, 0.6, 0.7, 0.8, 0.9),
+        ax: Any = None,
+    ) -> Self:
+        """Draw the probabilities of a classifier, or the intervals of a regressor, for rows that it was not fitted on.
 
         Parameters
         ----------
         estimator : estimator
-            A fitted classifier, skreg's or another with ``predict_proba``.
+            Fitted: a classifier, skreg's or another with ``predict_proba``, or a regressor with
+            ``predict_interval(X, coverage=...)``.
         X : {array-like, data frame, sparse matrix} of shape (n_samples, n_features)
             A table.
         y : array-like of shape (n_samples,) or (n_samples, n_labels)
-            Its labels.
+            Its labels, or for a regressor the numbers of one output.
         n_bins : int, default=10
             Bins of probability.
+        coverage : sequence of float, default=(0.5, 0.6, 0.7, 0.8, 0.9)
+            Shares of the rows that intervals promise to hold.
         ax : matplotlib Axes, or a sequence of two, default=None
             Where to draw. A single one is split; None makes a figure.
 
@@ -145,16 +158,25 @@ class UncertaintyDisplay:
         NotFittedError
             If the estimator is not fitted.
         TypeError
-            If it is no classifier.
+            If it has neither probabilities nor intervals.
         """
         check_is_fitted(estimator)
-        if not is_classifier(estimator):
+        if is_classifier(estimator):
+            classes = estimator.classes_ if np.ndim(y) == 1 else None
+            return cls.from_predictions(y, estimator.predict_proba(X), classes=classes, n_bins=n_bins, ax=ax)
+        predictor, X = unwrapped(estimator, X)
+        if not hasattr(predictor, "predict_interval"):
             raise TypeError(
-                "UncertaintyDisplay.from_estimator draws the probabilities of a classifier. Got "
-                f"{type(estimator).__name__}: give the ends of its intervals to UncertaintyDisplay.from_intervals."
+                "UncertaintyDisplay.from_estimator draws a classifier's probabilities or a regressor's intervals. "
+                f"{type(predictor).__name__} has neither: give the ends of intervals to from_intervals."
             )
-        classes = estimator.classes_ if np.ndim(y) == 1 else None
-        return cls.from_predictions(y, estimator.predict_proba(X), classes=classes, n_bins=n_bins, ax=ax)
+        ends = np.array([predictor.predict_interval(X, coverage=level) for level in coverage])
+        if ends.ndim > 3:
+            raise ValueError(
+                f"UncertaintyDisplay draws the intervals of one output. Got {ends.shape[2]}: give the ends of one of "
+                "them to from_intervals."
+            )
+        return cls.from_intervals(y, ends[..., 0], ends[..., 1], coverage, ax=ax)
 
     @classmethod
     def from_predictions(

@@ -1,0 +1,47 @@
+"""
+Does it know what it does not know?
+===================================
+
+A probability of 0.8 should come true in 80 of 100 rows, and an interval of 90 % should hold nine rows of ten. Look at
+it on rows that the network was not fitted on.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from sklearn.datasets import make_classification, make_friedman1
+from sklearn.model_selection import train_test_split
+
+from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
+from skreg.plots import UncertaintyDisplay
+
+X, y = make_classification(4000, 20, n_informative=6, flip_y=0.2, random_state=0)
+X_train, X_test, y_train, y_test = train_test_split(X, y, train_size=1000, random_state=0)
+
+# %%
+# A network that is fitted to the last epoch is far too sure of itself: what it calls certain is wrong in a good part of
+# the rows, and its entropy is no warning, being as low for the rows that it predicts wrong as for the others. The bars
+# are 95 % intervals from the number of rows.
+overfitted = RegularizedMLPClassifier((256, 256), n_members=1, dropout=0.0, early_stopping=False, random_state=0)
+overfitted.fit(X_train, y_train)
+UncertaintyDisplay.from_estimator(overfitted, X_test, y_test)
+print(f"accuracy {overfitted.score(X_test, y_test):.3f}")
+
+# %%
+# Early stopping, dropout and four members instead of one: the probabilities come true, and the rows predicted wrong are
+# those of which it is unsure.
+regularised = RegularizedMLPClassifier(random_state=0).fit(X_train, y_train)
+UncertaintyDisplay.from_estimator(regularised, X_test, y_test)
+print(f"accuracy {regularised.score(X_test, y_test):.3f}")
+
+# %%
+# Of numbers it is intervals: here between quantiles that the regressor was fitted to. How many rows they hold is one
+# thing, and how wide they are for it the other.
+X, y = make_friedman1(3000, noise=2.0, random_state=0)
+X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
+coverage = np.array([0.5, 0.7, 0.8, 0.9])
+quantiles = [*(0.5 - coverage[::-1] / 2), *(0.5 + coverage / 2)]
+regressor = RegularizedMLPRegressor(loss="quantile", quantile=quantiles, max_iter=40, random_state=0)
+predicted = regressor.fit(X_train, y_train).predict(X_test).T
+UncertaintyDisplay.from_intervals(y_test, predicted[3::-1], predicted[4:], coverage)
+print(f"the intervals of 90 % hold {np.mean((predicted[0] <= y_test) & (y_test <= predicted[-1])):.3f} of the rows")
+plt.show()
