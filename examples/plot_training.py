@@ -19,8 +19,8 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, train_size=600, random
 
 # %%
 # The shaded epochs overfit: the training loss still falls, and the loss on held-out rows gets worse by more than its
-# noise. Each of the four members holds out other rows, and is watched by itself: the triangles are the epochs whose
-# weights they keep. What comes after is a loss of time only, as early stopping goes back to them.
+# noise. Each of the four members holds out other rows, and is watched and stopped by itself: the triangles are the
+# epochs whose weights they keep. What comes after costs time only, as early stopping goes back to them.
 uncured = RegularizedMLPClassifier((256, 256), dropout=0.0, weight_decay=0.0, learning_rate_init=0.003, random_state=0)
 uncured.fit(X_train, y_train)
 TrainingCurveDisplay.from_estimator(uncured)

@@ -126,6 +126,11 @@ def integer_ticks(axis: Any) -> None:
     axis.get_major_locator().set_params(integer=True)
 
 
+def text_colour(ax: Any) -> Any:
+    """The colour of the texts of an Axes, which stands out on its ground."""
+    return ax.xaxis.label.get_color()
+
+
 def percent(value: float, _: Any = None) -> str:
     """A share as a tick says it."""
     return f"{value:.0%}"

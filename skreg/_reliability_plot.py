@@ -162,7 +162,7 @@ class UncertaintyDisplay:
         """
         check_is_fitted(estimator)
         if is_classifier(estimator):
-            classes = estimator.classes_ if np.ndim(y) == 1 else None
+            classes = estimator.classes_ if np.shape(y)[1:] in ((), (1,)) else None
             return cls.from_predictions(y, estimator.predict_proba(X), classes=classes, n_bins=n_bins, ax=ax)
         predictor, X = unwrapped(estimator, X)
         if not hasattr(predictor, "predict_interval"):

@@ -7,11 +7,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._plotting import COLOURS, GREY, fitted_network, integer_ticks, legend_above, panels, plain, pyplot
+from ._plotting import COLOURS, GREY, fitted_network, integer_ticks, legend_above, panels, plain, pyplot, text_colour
 from .callbacks import Callback
 
-NOISE = 3.0
-MAD_TO_SPREAD = 1.4826
+FEW_EPOCHS = 4
+LUCK = 3.0
+SHARE = 0.05
 
 
 class TrainingCurveDisplay:
@@ -29,9 +30,9 @@ class TrainingCurveDisplay:
     learning_rate : array-like of shape (n_epochs,)
         At the end of each epoch.
     validation : array-like of shape (n_epochs,), default=None
-        What early stopping watched, likewise.
+        What early stopping watched, likewise; it jumps where a member that is better or worse than the others stops.
     validation_members : array-like of shape (n_epochs, n_members), default=None
-        The same of each member, NaN once it has stopped; drawn as the range of the members.
+        The same of each member, NaN once it has stopped.
     validation_name : str, default="loss"
         What early stopping watched. A score is drawn in a panel of its own.
     best_epoch : int, default=None
@@ -39,8 +40,8 @@ class TrainingCurveDisplay:
     best_epochs : array-like of shape (n_members,), default=None
         The same of each member.
     overfits_from : int, default=None
-        Epoch from which the network overfits, to the last one: the training loss falls on, and what was watched gets
-        worse by more than its noise.
+        Epoch from which on most members overfit: the training loss falls on, and what was watched gets worse by more
+        than its noise. The median of their best epochs.
 
     Attributes
     ----------
@@ -153,24 +154,25 @@ class TrainingCurveDisplay:
         return self
 
     def _draw_validation(self, ax: Any) -> None:
+        """The mean of the members that still train, which jumps where one leaves it, and the members beside it."""
         if self.validation_members is not None:
             members = np.asarray(self.validation_members)
-            known = ~np.isnan(members).all(1)
-            low, high = np.full((2, len(members)), np.nan)
-            low[known], high[known] = np.nanmin(members[known], 1), np.nanmax(members[known], 1)
-            ax.fill_between(self.epochs, low, high, color=COLOURS[3], alpha=0.3, lw=0, label="range of members")
-        ax.plot(self.epochs, self.validation, color=COLOURS[3], ls="--", label="validation")
+            for number, member in enumerate(members.T):
+                label = None if number else "each member"
+                ax.plot(self.epochs, member, color=COLOURS[3], lw=0.7, label=label)
+        ax.plot(self.epochs, self.validation, color=COLOURS[3], ls="--", lw=1.8, label="validation")
+        if self.validation_members is not None and self.best_epochs is not None:
+            best = np.asarray(self.best_epochs)
+            scores = members[np.searchsorted(np.asarray(self.epochs), best), np.arange(len(best))]
+            ax.plot(best, scores, "v", ms=5, mfc=COLOURS[3], mec=text_colour(ax), mew=0.8, label="its best epoch")
 
     def _draw_epochs(self, ax: Any) -> None:
-        """Mark the best epoch, the members' ones among them, and shade those that overfit."""
+        """Mark the best epoch, and shade those that overfit."""
         if self.overfits_from is not None:
             last = np.asarray(self.epochs)[-1]
             ax.axvspan(self.overfits_from, last, fc=GREY, ec=GREY, alpha=0.25, lw=0, hatch="//", label="overfits")
         if self.best_epoch is not None:
             ax.axvline(self.best_epoch, color=GREY, ls=":", label=f"best epoch, {self.best_epoch}")
-        if self.best_epochs is not None and np.size(self.best_epochs) > 1:
-            foot, label = np.full(np.size(self.best_epochs), 0.03), "each member's"
-            ax.plot(self.best_epochs, foot, "^", ms=4, color=GREY, transform=ax.get_xaxis_transform(), label=label)
 
 
 def training_curve(net: Any, monitor: Any) -> dict[str, Any]:
@@ -180,38 +182,42 @@ def training_curve(net: Any, monitor: Any) -> dict[str, Any]:
     record: dict[str, Any] = {name: np.array([row[column] for row in rows]) for name, column in columns.items()}
     if net.watched_ is None:
         return record
-    validation, best = np.array([row[net.watched_] for row in rows]), net.stopping_.best_epoch.numpy()
     is_loss = net.watched_ == "valid_loss"
+    best = net.stopping_.best_epoch.numpy().copy()
+    scores = np.stack([of_epoch.numpy() for of_epoch in net.stopping_.scores[: len(rows)]])
     record |= {
-        "validation": validation,
+        "validation": np.array([row[net.watched_] for row in rows]),
         "validation_name": "loss" if is_loss else monitor if isinstance(monitor, str) else "score",
         "best_epoch": round(best.mean()),
-        "best_epochs": best,
     }
-    place = int(np.searchsorted(record["epochs"], record["best_epoch"]))
-    if overfits(record["train"], -validation if is_loss else validation, place):
-        record["overfits_from"] = record["best_epoch"]
-    scores = net.stopping_.scores
-    if len(best) > 1 and len(scores) == len(rows):
-        members = np.stack([of_epoch.numpy() for of_epoch in scores])
-        record["validation_members"] = -members if is_loss else members
+    if len(best) > 1:
+        record |= {"validation_members": -scores if is_loss else scores, "best_epochs": best}
+    worse = [overfits(record["train"], of_member, epoch - 1) for of_member, epoch in zip(scores.T, best, strict=True)]
+    if sum(worse) > len(worse) / 2:
+        record["overfits_from"] = int(np.median(best[worse]))
     return record
 
 
 def overfits(train: np.ndarray, score: np.ndarray, best: int) -> bool:
-    """Whether a network overfits after epoch number ``best``: it learns on, and its score ends below the best.
+    """Whether a member overfits after epoch number ``best``: the training goes on, and its score ends below the best.
 
     Worse than the best is any other epoch, so what counts is the mean over the second half of what follows: that it is
-    below the first half's, and below the best by more than three times the scores' noise from epoch to epoch.
+    below the best by more than the best of so many owes to luck, three times the scores' noise around their trend,
+    and that it goes on falling, by more than two standard errors below the first half, or is twice as far below; and
+    that more than a twentieth of what was gained since the first epoch is lost. The score is NaN once the member has
+    stopped.
     """
     after = score[best + 1 :]
-    if len(after) < 4 or np.isnan(after).any():
+    after = after[~np.isnan(after)]
+    if len(after) < FEW_EPOCHS:
         return False
     first, second = np.array_split(after, 2)
-    jumps = np.abs(np.diff(after) - np.median(np.diff(after)))
-    noise = MAD_TO_SPREAD * np.median(jumps) / np.sqrt(2)
-    falls = train[best + 1 :].mean() < train[best]
-    return bool(falls and second.mean() < first.mean() and score[best] - second.mean() > NOISE * noise)
+    line = np.polynomial.Polynomial.fit(np.arange(len(after)), after, 1)
+    noise = float(np.std(after - line(np.arange(len(after)))))
+    below, falls = score[best] - second.mean(), first.mean() - second.mean() > 4 * noise / np.sqrt(len(after))
+    learns = train[best + 1 : best + 1 + len(after)].mean() < train[best]
+    matters = below > 0 and below > SHARE * (score[best] - score[0])
+    return bool(learns and matters and below > (1 if falls else 2) * LUCK * noise)
 
 
 class LiveTrainingCurve(Callback):
@@ -247,7 +253,7 @@ class LiveTrainingCurve(Callback):
     """
 
     display_: TrainingCurveDisplay
-    _handle: Any
+    handle_: Any
 
     def __init__(self, seconds: float = 1.0) -> None:
         self.seconds = seconds
@@ -256,18 +262,18 @@ class LiveTrainingCurve(Callback):
         """Begin a picture."""
         pyplot()  # says before the training what is not installed
         self._forget()
-        self._drawn = monotonic()
+        self.drawn_ = monotonic()
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Draw, if the last drawing is long enough ago."""
-        if monotonic() - self._drawn >= self.seconds:
+        if monotonic() - self.drawn_ >= self.seconds:
             self._draw(net)
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
         """Draw the whole training, and let go of the figure, which a notebook would show a second time."""
         if len(net.history):
             self._draw(net)
-            if self._handle is not None:
+            if self.handle_ is not None:
                 pyplot().close(self.display_.figure_)
 
     def _draw(self, net: Any) -> None:
@@ -278,22 +284,22 @@ class LiveTrainingCurve(Callback):
                 panel.clear()
         self.display_ = display.plot(axes)
         self._show()
-        self._drawn = monotonic()
+        self.drawn_ = monotonic()
 
     def _show(self) -> None:
         """Let the picture be seen: in a notebook in the place of the last one, else in its window."""
         figure, notebook = self.display_.figure_, sys.modules.get("IPython.display")
         if notebook is not None and "inline" in pyplot().get_backend():
-            if self._handle is None:
-                self._handle = notebook.display(figure, display_id=True)
+            if self.handle_ is None:
+                self.handle_ = notebook.display(figure, display_id=True)
             else:
-                self._handle.update(figure)
+                self.handle_.update(figure)
         elif figure.canvas.required_interactive_framework is not None:
             pyplot().pause(0.001)
 
     def _forget(self) -> None:
         self.__dict__.pop("display_", None)
-        self._handle = None
+        self.handle_ = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {"seconds": self.seconds}
