@@ -27,6 +27,7 @@ sphinx_gallery_conf = {
     "plot_gallery": "True",
     "remove_config_comments": True,
     "show_memory": False,
+    "within_subsection_order": "FileNameSortKey",
 }
 
 html_theme = "furo"

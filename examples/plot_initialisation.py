@@ -15,25 +15,27 @@ from skreg.plots import ActivationDisplay, GradientDisplay
 
 X, y = make_classification(1500, 20, n_informative=10, random_state=0)
 X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
-deep = {"hidden_layer_sizes": (64,) * 8, "activation": "tanh", "n_members": 1, "max_iter": 8, "random_state": 0}
+deep = {"hidden_layer_sizes": (64,) * 8, "activation": "tanh", "max_iter": 8}
+one = {"n_members": 1, "random_state": 0}
 
 # %%
 # With Xavier's initialisation the left halves, which are the initial weights, are about as tall in the last layer as in
 # the first. Training pushes some units to the flat ends of tanh; their share is below.
-xavier = RegularizedMLPClassifier(init="xavier_normal", **deep).fit(X_train, y_train)
+xavier = RegularizedMLPClassifier(init="xavier_normal", **deep, **one).fit(X_train, y_train)
 ActivationDisplay.from_estimator(xavier, X_test)
 print(f"accuracy {xavier.score(X_test, y_test):.3f}")
 
 # %%
 # Weights of a hundredth shrink the values from layer to layer, until they are the same for every row.
-small = RegularizedMLPClassifier(init="normal", **deep).fit(X_train, y_train)
+small = RegularizedMLPClassifier(init="normal", **deep, **one).fit(X_train, y_train)
 ActivationDisplay.from_estimator(small, X_test)
 print(f"accuracy {small.score(X_test, y_test):.3f}")
 
 # %%
 # The gradients show it on their way back: with small weights they lose a decade with each layer, and the first ones
 # hardly learn. On the left Xavier's, on the right the small ones.
-figure, axes = plt.subplots(2, 2, figsize=(8, 4), sharey="row", height_ratios=(3, 1), layout="constrained")
+grid = {"sharey": "row", "height_ratios": (3, 1), "layout": "constrained"}
+figure, axes = plt.subplots(2, 2, figsize=(8, 4), **grid)
 GradientDisplay.from_estimator(xavier, X_test, y_test, ax=axes[:, 0])
 GradientDisplay.from_estimator(small, X_test, y_test, ax=axes[:, 1])
 plt.show()

@@ -21,8 +21,8 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, train_size=600, random
 # The shaded epochs overfit: the training loss still falls, and the loss on held-out rows gets worse by more than its
 # noise. Each of the four members holds out other rows, and is watched and stopped by itself: the triangles are the
 # epochs whose weights they keep. What comes after costs time only, as early stopping goes back to them.
-uncured = RegularizedMLPClassifier((256, 256), dropout=0.0, weight_decay=0.0, learning_rate_init=0.003, random_state=0)
-uncured.fit(X_train, y_train)
+wide = {"hidden_layer_sizes": (256, 256), "learning_rate_init": 0.003, "random_state": 0}
+uncured = RegularizedMLPClassifier(dropout=0.0, weight_decay=0.0, **wide).fit(X_train, y_train)
 TrainingCurveDisplay.from_estimator(uncured)
 print(f"log loss {log_loss(y_test, uncured.predict_proba(X_test)):.3f}")
 
@@ -30,11 +30,10 @@ print(f"log loss {log_loss(y_test, uncured.predict_proba(X_test)):.3f}")
 # Dropout, mixed rows and decay keep the two curves together for longer. Two pictures share a figure by `ax`:
 # a single Axes is split into the curves and the learning rate.
 cures = {"dropout": 0.5, "augmentation": "cutmix", "weight_decay": 0.3}
-cured = RegularizedMLPClassifier((256, 256), **cures, learning_rate_init=0.003, random_state=0)
-cured.fit(X_train, y_train)
+cured = RegularizedMLPClassifier(**cures, **wide).fit(X_train, y_train)
 figure, (left, right) = plt.subplots(1, 2, figsize=(8, 4), layout="constrained")
-TrainingCurveDisplay.from_estimator(uncured, ax=left).ax_.set_title("no cure", loc="left")
-TrainingCurveDisplay.from_estimator(cured, ax=right).ax_.set_title("cured", loc="left")
+TrainingCurveDisplay.from_estimator(uncured, ax=left).ax_.set_ylabel("loss without a cure")
+TrainingCurveDisplay.from_estimator(cured, ax=right).ax_.set_ylabel("loss with three")
 print(f"log loss {log_loss(y_test, cured.predict_proba(X_test)):.3f}")
 
 # %%

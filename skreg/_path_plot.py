@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ._paths import regularization_path
-from ._plotting import COLOURS, DASHES, GREY, MARKS, legend_above, panels
+from ._plotting import COLOURS, DASHES, GREY, MARKS, legend_above, panels, share_below
 
 LOGARITHMIC_FROM = 20
-SHORT_NAME = 4
+NAME_LENGTHS = (4, 7)  # up to which four and three of them stand side by side
 
 
 class RegularizationPathDisplay:
@@ -168,7 +168,7 @@ class RegularizationPathDisplay:
         columns.set(xlabel=self.param_name, ylabel="norm", xscale="log" if far else "linear")
         columns.set_ylim(0, None)
         self.ax_.set(ylabel=self.score_name.replace("_", " "), xscale="log" if far else "linear")
-        self.ax_.label_outer()
+        share_below(self.ax_, columns)
         return self
 
     @property
@@ -198,5 +198,5 @@ class RegularizationPathDisplay:
             style = {"color": COLOURS[place % 6], "ls": DASHES[place % 6], "marker": MARKS[place % 6], "ms": 3}
             ax.plot(values, norms[:, column], label=str(names[column]), **style)
         longest = max((len(str(names[column])) for column in order[:n_named]), default=0)
-        legend_above([ax], 4 if longest <= SHORT_NAME else 2)
+        legend_above([ax], sum(longest <= length for length in NAME_LENGTHS) + 2)
         ax.axvline(self._best, color=GREY, ls=":")

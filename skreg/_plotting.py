@@ -121,6 +121,15 @@ def _ratios(heights: Sequence[float], stacked: bool, width: float) -> list[float
     return list(heights)[: _shape(heights, stacked, width)[0]]
 
 
+def share_below(upper: Any, lower: Any) -> None:
+    """Have a panel span what the one below it spans, which alone says the numbers if they stand on one another."""
+    upper.set_xlim(lower.get_xlim())
+    spec = upper.get_subplotspec()
+    if spec is not None and not spec.is_last_row():
+        upper.tick_params(labelbottom=False)
+        upper.set_xlabel("")
+
+
 def integer_ticks(axis: Any) -> None:
     """Ticks at whole numbers only, for epochs."""
     axis.get_major_locator().set_params(integer=True)

@@ -7,7 +7,18 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._plotting import COLOURS, GREY, fitted_network, integer_ticks, legend_above, panels, plain, pyplot, text_colour
+from ._plotting import (
+    COLOURS,
+    GREY,
+    fitted_network,
+    integer_ticks,
+    legend_above,
+    panels,
+    plain,
+    pyplot,
+    share_below,
+    text_colour,
+)
 from .callbacks import Callback
 
 FEW_EPOCHS = 4
@@ -143,14 +154,16 @@ class TrainingCurveDisplay:
             watched.set_ylabel(self.validation_name)
         for panel in self.axes_[:-1]:
             self._draw_epochs(panel)
-            panel.label_outer()
         legend_above(self.axes_[:-1])
         rate.plot(self.epochs, self.learning_rate, color=GREY)
         rate.set(xlabel="epoch", ylabel="learning\nrate")
         rate.axhline(0, alpha=0)  # so that the picture begins at 0
         rate.locator_params(axis="y", nbins=3)
         rate.yaxis.set_major_formatter(plain)
+        rate.set_xlim(self.ax_.get_xlim())
         integer_ticks(rate.xaxis)
+        for panel in self.axes_[:-1]:
+            share_below(panel, rate)
         return self
 
     def _draw_validation(self, ax: Any) -> None:

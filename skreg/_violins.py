@@ -5,7 +5,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._plotting import COLOURS, GREY, legend_above, panels, percent
+from ._plotting import COLOURS, GREY, legend_above, panels, percent, share_below
 
 HALF_WIDTH = 0.42
 LOWEST, HIGHEST = 0.5, 99.5
@@ -65,6 +65,7 @@ class LayerDisplay:
         self.axes_ = panels(ax, (3, 1))
         self.ax_, share = self.axes_
         self.figure_ = self.ax_.figure
+        fresh = share.get_autoscaley_on()  # another Display may have drawn on an Axes that shares the vertical one
         names = [str(name).removeprefix("hidden ") for name in np.asarray(self.layers)]
         places, both = np.arange(1, len(names) + 1), self.initial_shares is not None
         if both:
@@ -73,10 +74,12 @@ class LayerDisplay:
         self.ax_.set(ylabel=self._what, yscale="log" if self._logarithmic else "linear")
         if both:
             legend_above([self.ax_])
-        self.ax_.label_outer()
         share.set(xlabel="layer", ylabel=self._below, xlim=(0.4, len(names) + 0.6))
-        share.set_xticks(places, names, fontsize="small")
-        share.set_ylim(0, max(0.1, 1.1 * share.get_ylim()[1]))
+        for panel in self.axes_:
+            panel.set_xticks(places, names, fontsize="small")
+        share_below(self.ax_, share)
+        tops = [0.1, 1.1 * share.dataLim.y1] + ([] if fresh else [share.get_ylim()[1]])
+        share.set_ylim(0, max(tops))
         share.yaxis.set_major_formatter(percent)
         share.locator_params(axis="y", nbins=3)
         if share.dataLim.height == 0:

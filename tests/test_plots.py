@@ -542,6 +542,30 @@ def test_panels_can_be_given_one_by_one(Display, classifier):
     assert display.figure_ is not figure
 
 
+def test_two_displays_share_axes_and_neither_is_cut_off(classifier):
+    sparse = RegularizedMLPClassifier(alpha=0.05, l1_ratio=1.0, **SMALL).fit(X, LABEL)
+    for first, second in ((sparse, classifier), (classifier, sparse)):
+        axes = plt.figure().subplots(2, 2, sharey="row")
+        displays = [
+            WeightDisplay.from_estimator(first, ax=axes[:, 0]),
+            WeightDisplay.from_estimator(second, ax=axes[:, 1]),
+        ]
+        zeros = max(display.below.max() for display in displays)
+        assert all(ax.get_ylim()[1] >= zeros for ax in axes[1])
+        for display in displays:
+            low, high = display.ax_.get_ylim()
+            assert low <= display.edges[0]
+            assert display.edges[-1] <= high
+
+
+@pytest.mark.parametrize("Display", [ActivationDisplay, RegularizationPathDisplay, TrainingCurveDisplay])
+def test_panels_that_share_no_axis_span_the_same(Display, classifier):
+    display = draw(Display, classifier, ax=plt.figure().subplots(2, 2)[:, 1])
+    upper, lower = display.axes_
+    assert upper.get_xlim() == lower.get_xlim()
+    assert any(label.get_text() for label in upper.get_yticklabels()), "the right column keeps its own numbers"
+
+
 def test_axes_that_do_not_fit_are_refused(classifier):
     with pytest.raises(ValueError, match=r"a sequence of 2, one for each panel\. Got 3"):
         TrainingCurveDisplay.from_estimator(classifier, ax=plt.figure().subplots(3, 1))
