@@ -15,7 +15,7 @@ from skreg.plots import WeightDisplay
 
 X, y = load_breast_cancer(return_X_y=True, as_frame=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
-base = {"hidden_layer_sizes": (64, 64), "alpha": 0.01, "weight_decay": 0.0, "random_state": 0}
+base = {"hidden_layer_sizes": (64, 64), "alpha": 0.01, "random_state": 0}
 
 # %%
 # Above are the weights that are not zero, layer by layer, below the share of those that are. Each violin is as wide as

@@ -22,7 +22,8 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, train_size=600, random
 # noise. Each of the four members holds out other rows, and is watched and stopped by itself: the triangles are the
 # epochs whose weights they keep. What comes after costs time only, as early stopping goes back to them.
 wide = {"hidden_layer_sizes": (256, 256), "learning_rate_init": 0.003, "random_state": 0}
-uncured = RegularizedMLPClassifier(dropout=0.0, weight_decay=0.0, **wide).fit(X_train, y_train)
+uncured = RegularizedMLPClassifier(dropout=0.0, weight_decay=0.0, **wide)
+uncured.fit(X_train, y_train)
 TrainingCurveDisplay.from_estimator(uncured)
 print(f"log loss {log_loss(y_test, uncured.predict_proba(X_test)):.3f}")
 
