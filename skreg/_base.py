@@ -7,7 +7,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -25,13 +25,15 @@ from ._encoding import CLIP, ONE_HOT_MAX, learn_statistics
 from ._folds import MIN_VALIDATION_ROWS, assign_folds, warn_if_few
 from ._inputs import Inputs
 from ._inspection import Inspection
+from ._module import Network
+from ._monitor import Monitor
 from ._net import Net
 from ._parameters import CONSTRAINTS
 from ._parts import Part, Place, Split
 from ._predictor import PREDICT_ROWS
 from ._progress import CallbackSupportMixin, FitProgress, with_callbacks
 from ._random import member_seeds
-from ._rows import as_tensor
+from ._rows import Rows, as_tensor
 from ._stopping import judge
 from ._table import TableEncoder, check_table
 from ._targets import ClassTarget, NumberTarget
@@ -207,13 +209,23 @@ class RegularizedMLP(CallbackSupportMixin, Inspection, BaseEstimator, ABC):
         return split
 
     def _make_net(
-        self, blueprint: Blueprint, course: Course, source: Source | None, split: Split, hooks: list[Any]
+        self,
+        blueprint: Blueprint,
+        course: Course,
+        source: Source | None,
+        split: Split,
+        hooks: list[Any],
+        known: Network | None = None,
     ) -> Net:
-        """The net, its weights drawn or the source's, or in a warm start those of the last fit."""
+        """The net, its weights drawn or the source's, or in a warm start those of the last fit.
+
+        Statistics are those of the ``known`` network where one is given, and else the rows'.
+        """
+        known = self.net_.own_module if self._continues else known
         seeds = member_seeds(self.seed_, self.n_members, 0 if source is None else source.generation)
         sizes = [len(levels) for levels in self.encoder_.levels_]
         embedded = [j for j, size in enumerate(sizes) if size > ONE_HOT_MAX]
-        inputs, target_statistics = self._statistics(split, sizes, embedded, blueprint.n_bins, source)
+        inputs, target_statistics = self._statistics(split, sizes, embedded, blueprint.n_bins, source, known)
         network = blueprint.network(
             inputs,
             [sizes[j] for j in embedded],
@@ -243,14 +255,19 @@ class RegularizedMLP(CallbackSupportMixin, Inspection, BaseEstimator, ABC):
         return net
 
     def _statistics(
-        self, split: Split, sizes: list[int], embedded: list[int], n_bins: int, source: Source | None
+        self,
+        split: Split,
+        sizes: list[int],
+        embedded: list[int],
+        n_bins: int,
+        source: Source | None,
+        known: Network | None,
     ) -> tuple[Inputs, Any]:
-        """What each member knows of the columns and of the target, from its own rows; in a warm start as learned.
+        """What each member knows of the columns and of the target, from its own rows, or what a network knew.
 
         Of the columns it knows what the source's did, and of the target too where the head is the source's.
         """
-        if self._continues:
-            known = self.net_.own_module
+        if known is not None:
             if (known.n_members, known.inputs.n_bins) != (self.n_members, n_bins):
                 raise ValueError(OTHER_SHAPE)
             return known.known_statistics(split.place.dtype)
@@ -267,18 +284,37 @@ class RegularizedMLP(CallbackSupportMixin, Inspection, BaseEstimator, ABC):
 
     def _train(self, net: Net, split: Split, hooks: list[Any]) -> None:
         """Train, and keep what was reached: also after an interrupt, once an epoch is done."""
-        for name in ("oof_prediction_", "oof_score_"):
-            self.__dict__.pop(name, None)
-        scorer = None if self.monitor == "loss" else check_scoring(self, self.monitor)
-        monitor = split.monitor(scorer, lambda member, raw, X: self._view(net, member, raw, X))
         try:
             net.partial_fit(
-                split.train.X, split.train.y, train=split.train_rows(), valid=split.watched_rows(), monitor=monitor
+                split.train.X,
+                split.train.y,
+                train=split.train_rows(),
+                valid=split.watched_rows(),
+                monitor=self._make_monitor(net, split),
             )
         finally:
-            net.finish(hooks, self.warm_start)
-            if bool(net.stopping_.best_epoch.all()):
-                self.__dict__.update(self._fitted(net))
+            self._take(net, hooks)
+        self._judge(net)
+
+    def _make_monitor(self, net: Net, split: Split) -> Monitor | None:
+        """What watches the members; a scorer sees the estimator as if it had one of them."""
+        scorer = None if self.monitor == "loss" else check_scoring(self, self.monitor)
+
+        def view(member: int, raw: Tensor, X: Any) -> Any:
+            return self._view(net, raw.unsqueeze(0), X, slice(member, member + 1))
+
+        return split.monitor(scorer, view)
+
+    def _take(self, net: Net, hooks: list[Any]) -> None:
+        """Have the net that was trained predict, if every member has weights that do."""
+        for name in ("oof_prediction_", "oof_score_"):
+            self.__dict__.pop(name, None)
+        net.finish(hooks, self.warm_start)
+        if bool(net.stopping_.best_epoch.all()):
+            self.__dict__.update(self._fitted(net))
+
+    def _judge(self, net: Net) -> None:
+        """Say it when a training went wrong."""
         judge(net.stopping_, self._against_divergence)
         self._warn_if_no_column_is_left()
 
@@ -329,7 +365,7 @@ class RegularizedMLP(CallbackSupportMixin, Inspection, BaseEstimator, ABC):
         """Decoded predictions for ``X``, members averaged."""
         check_is_fitted(self)
         seen: _Seen | None = self.__dict__.get("_seen")
-        members = slice(None) if seen is None else slice(seen.member, seen.member + 1)
+        members = slice(None) if seen is None else seen.members
         if seen is not None and X is seen.X:
             return self._decode(seen.raw, members)
         X = validate_data(self, check_table(X), reset=False, skip_check_array=True)
@@ -351,11 +387,49 @@ class RegularizedMLP(CallbackSupportMixin, Inspection, BaseEstimator, ABC):
                 )
             yield raw
 
-    def _view(self, net: Net, member: int, raw: Tensor, X: Any) -> Self:
-        """The estimator as if ``net`` were fitted and had the one member, its raw output for ``X`` at hand."""
+    def _view(self, net: Net, raw: Tensor, X: Any, members: slice) -> Self:
+        """The estimator as if ``net`` were fitted and had these members only, their raw output for ``X`` at hand."""
         view = copy.copy(self)
-        view.net_, view._seen = net, _Seen(X, raw.unsqueeze(0), member)
+        view.net_, view._seen = net, _Seen(X, raw, members)
         return view
+
+    # the parts of a fit that is trained beside others
+
+    def _enter(self, X: Any, y: Any, sample_weight: Any = None, like: "Entry | None" = None) -> "Entry":
+        """Do all of a fit that comes before training; what depends on the rows only is taken from a fit ``like`` it.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in ``fit``.
+        like : Entry or None
+            Of an estimator that was given the same rows and differs in strengths alone.
+        """
+        blueprint, course = Blueprint.of(self), Course.of(self)
+        if like is None:
+            split = self._split(self._check_rows(X, y, sample_weight, None, False), None)
+            train, valid, known = split.train_rows(), split.watched_rows(), None
+        else:
+            given = self.get_params(deep=False)
+            self.__dict__.update({name: what for name, what in vars(like.estimator).items() if name not in given})
+            split, train, valid, known = like.split, like.train, like.valid, like.net.module_
+        net = self._make_net(blueprint, course, None, split, [], known)
+        return Entry(self, split, net, train, valid, self._make_monitor(net, split))
+
+    def _rows(self, X: Any, net: Net) -> Rows:
+        """Rows to predict, all of them for each member of ``net``, before this estimator is fitted."""
+        table = self.encoder_.transform(validate_data(self, check_table(X), reset=False, skip_check_array=True))
+        everyone = [np.arange(len(table))] * net.module_.n_members
+        target = np.zeros((len(table), self.target_encoder_.n_raw_))
+        inputs, device = net.module_.inputs, torch.device(net.device)
+        return Rows(table.numbers, table.levels, target, everyone, None, inputs.dtype, device)
+
+    def _leave(self, entry: "Entry") -> None:
+        """Do all of a fit that comes after training."""
+        with torch_threads(self.n_threads):
+            self._take(entry.net, [])
+            self._judge(entry.net)
+            self._score_out_of_fold(entry.split)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "net_")
@@ -369,8 +443,33 @@ class RegularizedMLP(CallbackSupportMixin, Inspection, BaseEstimator, ABC):
 
 @dataclass(frozen=True)
 class _Seen:
-    """Rows whose raw output, of one member, is at hand."""
+    """Rows whose raw output, of some members, is at hand."""
 
     X: Any
     raw: Tensor
-    member: int
+    members: slice
+
+
+class Entry(NamedTuple):
+    """A fit between its checks and its training.
+
+    Attributes
+    ----------
+    estimator : RegularizedMLP
+        Whose fit it is.
+    split : Split
+        Its rows, divided.
+    net : Net
+        Initialised.
+    train, valid : Rows
+        The rows as tensors; ``valid`` is None without early stopping.
+    monitor : Monitor or None
+        Scores the members on ``valid``.
+    """
+
+    estimator: RegularizedMLP
+    split: Split
+    net: Net
+    train: Rows
+    valid: Rows | None
+    monitor: Monitor | None

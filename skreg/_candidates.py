@@ -128,7 +128,7 @@ class Scoring:
                 else:
                     self.fit(group, range(len(self.splits)), parallel)
                     for candidate in group:
-                        self._tell(run, candidate)
+                        self.tell(run, candidate)
                 if not within():
                     return
 
@@ -152,9 +152,9 @@ class Scoring:
             if not going:
                 return
         for candidate in going:
-            self._tell(run, candidate)
+            self.tell(run, candidate)
 
-    def _tell(self, run: StudyRun, candidate: Candidate) -> None:
+    def tell(self, run: StudyRun, candidate: Candidate) -> None:
         """A candidate that has been on all folds; one without a score has failed."""
         value, attrs = float(np.mean(self.values(candidate))), {RECORD: candidate.record()}
         if np.isnan(value):

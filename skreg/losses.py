@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ._strengths import Strength, acts
+
 __all__ = [
     "AbsoluteError",
     "BinaryFocalLoss",
@@ -280,11 +282,11 @@ class ClassificationLoss(Loss):
 
     Parameters
     ----------
-    label_smoothing : float
+    label_smoothing : float or Tensor of shape (members,)
         Share of each row's target that training spreads evenly over the classes, in [0, 1).
     """
 
-    def __init__(self, label_smoothing: float = 0.0) -> None:
+    def __init__(self, label_smoothing: Strength = 0.0) -> None:
         self.label_smoothing = label_smoothing
 
     @abstractmethod
@@ -297,9 +299,16 @@ class ClassificationLoss(Loss):
 
     def in_training(self, raw: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         """The loss against the smoothed target [Szegedy et al. 2016, section 7]."""
-        if not self.label_smoothing:
+        if not acts(self.label_smoothing):
             return self(raw, target, weight)
         return self(raw, self.smoothed(target, raw.shape[-1], raw.dtype), weight)
+
+    def _smoothing(self, target: Tensor) -> Strength:
+        """``label_smoothing`` as it multiplies shares of the classes; networks of a member follow one another."""
+        share = self.label_smoothing
+        if not isinstance(share, Tensor):
+            return share
+        return share.repeat_interleave(len(target) // len(share)).view(-1, 1, 1)
 
 
 class BinaryLoss(ClassificationLoss):
@@ -307,7 +316,8 @@ class BinaryLoss(ClassificationLoss):
 
     def smoothed(self, target: Tensor, n_raw: int, dtype: torch.dtype) -> Tensor:
         """Shares of yes, moved towards a half."""
-        return target * (1 - self.label_smoothing) + self.label_smoothing / 2
+        share = self._smoothing(target)
+        return target * (1 - share) + share / 2
 
     def log_probability(self, raw: Tensor) -> Tensor:
         """``(..., outputs, 2)``: log probability of no and of yes."""
@@ -323,7 +333,8 @@ class MulticlassLoss(ClassificationLoss):
 
     def smoothed(self, target: Tensor, n_raw: int, dtype: torch.dtype) -> Tensor:
         """Shares of the classes, moved towards equal ones."""
-        return _shares(target, n_raw, dtype) * (1 - self.label_smoothing) + self.label_smoothing / n_raw
+        share, shares = self._smoothing(target), _shares(target, n_raw, dtype)
+        return shares * (1 - share) + share / n_raw
 
     def log_probability(self, raw: Tensor) -> Tensor:
         """``(..., outputs)``: log probability of each class."""

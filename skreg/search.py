@@ -11,12 +11,13 @@ from sklearn.base import _fit_context, clone, is_classifier
 from sklearn.model_selection import check_cv
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.utils import check_random_state, indexable
-from sklearn.utils._param_validation import HasMethods, Interval
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_method_params, check_is_fitted
 
 from ._candidates import RECORD, Candidate, Scoring, SearchProgress, Table
 from ._distributions import Space, space_of
 from ._fingerprint import fingerprint
+from ._race import Race, network_of
 from ._studies import StudyRun
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 __all__ = ["OptunaSearchCV"]
 
 _FITS_AT_ONCE = 20
+_CANDIDATES_AT_ONCE = 10  # side by side: as many as the sampler begins with by chance
+FIRST_RUNG, REDUCTION = 0.1, 3
+"""Share of the epochs after which candidates are first compared, and of how many the best one goes on."""
 _POLL_SECONDS = 1.0
 
 
@@ -156,6 +160,7 @@ class OptunaSearchCV(BaseSearchCV):
         "pruner": [HasMethods(["prune"]), None],
         "storage": "no_validation",  # StudyRun.open refuses what it cannot open
         "study_name": [str, None],
+        "vectorize": ["boolean", StrOptions({"auto"})],
         "random_state": ["random_state"],
         "error_score": BaseSearchCV._parameter_constraints["error_score"],
         "return_train_score": ["boolean"],
@@ -176,6 +181,7 @@ class OptunaSearchCV(BaseSearchCV):
         storage: Any = None,
         study_name: str | None = None,
         n_jobs: int | None = None,
+        vectorize: bool | str = "auto",
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
         error_score: float | str = np.nan,
@@ -193,6 +199,7 @@ class OptunaSearchCV(BaseSearchCV):
         self.storage = storage
         self.study_name = study_name
         self.n_jobs = n_jobs
+        self.vectorize = vectorize
         self.random_state = random_state
         self.verbose = verbose
         self.error_score = error_score
@@ -243,7 +250,7 @@ class OptunaSearchCV(BaseSearchCV):
         estimator = clone(self.estimator)
         scoring = Scoring(estimator, X, y, splits, settings, self._objective, self.n_jobs, progress)
         with self._open(scoring, space) as run:
-            self._search(run, space, scoring)
+            self._search(run, space, scoring, scorers)
         progress.searched()
         self._refit(estimator, X, y, routed.estimator.fit, progress)
         self.scorer_ = getattr(scorers, "_scorers", scorers)
@@ -312,7 +319,7 @@ class OptunaSearchCV(BaseSearchCV):
             self.study_name,
             direction="maximize",
             sampler=self.sampler,
-            pruner=self.pruner,
+            pruner=self._make_pruner(),
             seed=int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)),
             fingerprint=identity,
         )
@@ -321,30 +328,64 @@ class OptunaSearchCV(BaseSearchCV):
             run.enqueue(space.first)
         return run
 
-    def _search(self, run: StudyRun, space: Space, scoring: Scoring) -> None:
+    def _trains_side_by_side(self) -> bool:
+        """Whether candidates that can shall be trained side by side."""
+        ours = network_of(self.estimator)[1] is not None
+        if self.vectorize is True and not ours:
+            raise ValueError(
+                "vectorize=True trains candidates as members of one net, which the estimators of this package are, "
+                f"alone or last in a Pipeline. Got {self.estimator!r} instead: leave vectorize='auto'."
+            )
+        return ours and self.vectorize is not False
+
+    def _make_pruner(self) -> Any:
+        """The pruner; by itself successive halving over epochs, and none over folds."""
+        if self.pruner is not None or not self._trains_side_by_side():
+            return self.pruner
+        from optuna.pruners import SuccessiveHalvingPruner
+
+        first = max(1, round(network_of(self.estimator)[1].max_iter * FIRST_RUNG))
+        return SuccessiveHalvingPruner(min_resource=first, reduction_factor=REDUCTION)
+
+    def _search(self, run: StudyRun, space: Space, scoring: Scoring, scorers: Any) -> None:
         """Ask, score and tell until the study has its trials; an interrupt keeps those that it has."""
         known: dict[int, dict[str, Any]] = {}
         if self.verbose > 0:
             print(f"Fitting {self.n_splits_} folds for each of {self.n_trials} candidates")
         try:
-            self._spend(run, space, scoring, known)
+            self._spend(run, space, scoring, known, scorers)
         except KeyboardInterrupt:
             if self._recorded(run):
                 self._conclude(run, space, known)
             raise
         self._conclude(run, space, known).warn_of_failures()
 
-    def _spend(self, run: StudyRun, space: Space, scoring: Scoring, known: dict[int, dict[str, Any]]) -> None:
-        """Batch after batch, as many candidates as make about ``_FITS_AT_ONCE`` fits."""
+    def _evaluation(
+        self, run: StudyRun, scoring: Scoring, scorers: Any, within: Callable[[], bool]
+    ) -> tuple[Callable[[list[Candidate]], None], int]:
+        """What scores a batch of candidates and tells the study, and how many candidates make one."""
+        from optuna.pruners import NopPruner
+
+        prunes = not isinstance(run.study.pruner, NopPruner)
+        if self._trains_side_by_side():
+            one = getattr(scorers, "_scorers", {}).get(self.refit, scorers)
+            return Race(scoring, run, one, prunes, within).score, _CANDIDATES_AT_ONCE
         size = max(1, _FITS_AT_ONCE // self.n_splits_)
+        return partial(scoring.score, run, pruned=prunes, within=within), size
+
+    def _spend(
+        self, run: StudyRun, space: Space, scoring: Scoring, known: dict[int, dict[str, Any]], scorers: Any
+    ) -> None:
+        """Batch after batch, as many candidates as are evaluated together."""
         end = np.inf if self.timeout is None else time.monotonic() + self.timeout
+        evaluate, size = self._evaluation(run, scoring, scorers, partial(_before, end))
         while True:
             batch: list[Candidate] = []
             while len(batch) < size and (asked := run.ask(1, self.n_trials, space.distributions)):
                 batch += [Candidate(trial, space.params(trial)) for trial in asked]
             known |= {candidate.trial.number: candidate.params for candidate in batch}
             if batch:
-                scoring.score(run, batch, self.pruner is not None, partial(_before, end))
+                evaluate(batch)
             elif run.wait(self.n_trials, timeout=max(0.0, min(_POLL_SECONDS, end - time.monotonic()))):
                 return
             if not _before(end):
