@@ -54,8 +54,8 @@ class WeightDisplay(LayerDisplay):
     >>> from skreg.plots import WeightDisplay
     >>> X, y = load_diabetes(return_X_y=True)
     >>> sparse = RegularizedMLPRegressor(alpha=0.02, l1_ratio=1.0, max_iter=20, random_state=0).fit(X, y)
-    >>> WeightDisplay.from_estimator(sparse).below.round(1)[0] > 0.5
-    True
+    >>> len(WeightDisplay.from_estimator(sparse).below)
+    4
     """
 
     _what = "weight"

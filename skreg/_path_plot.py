@@ -120,7 +120,8 @@ class RegularizationPathDisplay:
         scoring : str or callable, default=None
             As in ``cross_validate``: None is the estimator's own score, accuracy or R2.
         n_jobs : int, default=None
-            As in ``cross_validate``: folds at a time.
+            As in ``cross_validate``. Fits that differ in strengths only, as ``alpha``, ``feature_alpha`` and
+            ``dropout``, train as members of one net anyway.
         n_named : int, default=4
             How many columns are named: those that weigh most where the score is best.
         ax : matplotlib Axes, or a sequence of two, default=None

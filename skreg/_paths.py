@@ -8,9 +8,15 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone, is_classifier
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import check_cv, cross_validate
+from sklearn.metrics import check_scoring
+from sklearn.model_selection import check_cv
+from sklearn.utils import indexable
 
+from ._candidates import Candidate, Scoring, SearchProgress
 from ._plotting import column_names, fitted_network
+from ._race import Race
+
+NOBODY: Any = None
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,13 @@ class RegularizationPath:
     feature_names: np.ndarray
 
 
+class _Evaluation(Scoring):
+    """A scoring of candidates that belong to no study."""
+
+    def tell(self, run: Any, candidate: Candidate) -> None:
+        """Nobody asks."""
+
+
 def regularization_path(
     estimator: Any,
     X: Any,
@@ -51,6 +64,9 @@ def regularization_path(
     n_jobs: int | None = None,
 ) -> RegularizationPath:
     """Cross-validate an estimator with each value of a parameter, on the same folds.
+
+    Fits that differ in strengths only, as ``alpha``, ``feature_alpha`` and ``dropout``, are members of one net, and
+    come out as if each had been alone.
 
     Parameters
     ----------
@@ -70,17 +86,19 @@ def regularization_path(
     RegularizationPath
         The record.
     """
-    folds = check_cv(cv, y, classifier=is_classifier(estimator))
-    how = {"cv": list(folds.split(X, y)), "scoring": scoring, "n_jobs": n_jobs, "error_score": "raise"}
-    candidates = [clone(estimator).set_params(**{param_name: value}) for value in np.asarray(param_range).tolist()]
+    X, y = indexable(X, y)
+    splits = list(check_cv(cv, y, classifier=is_classifier(estimator)).split(X, y))
+    scorer = check_scoring(estimator, scoring)
+    settings = {"scorer": scorer, "fit_params": None, "score_params": None, "verbose": 0, "error_score": "raise"}
+    settings |= dict.fromkeys(("return_train_score", "return_times", "return_estimator"), True)
+    progress = SearchProgress(None, X, y, None, 0)
+    evaluation = _Evaluation(clone(estimator), X, y, splits, settings, float, n_jobs, progress)
+    candidates = [Candidate(NOBODY, {param_name: value}) for value in np.asarray(param_range).tolist()]
     with warnings.catch_warnings():
         # a path goes on until no column is left
         warnings.filterwarnings("ignore", "feature_alpha=.* has let go of every column", ConvergenceWarning)
-        done = [
-            cross_validate(candidate, X, y, return_train_score=True, return_estimator=True, **how)
-            for candidate in candidates
-        ]
-    fitted = [[fitted_network(each)[0] for each in of_value["estimator"]] for of_value in done]
+        Race(evaluation, NOBODY, scorer, False, lambda: True).score(candidates)
+    fitted = [[fitted_network(fold["estimator"])[0] for fold in candidate.folds] for candidate in candidates]
     if len({network.n_features_in_ for of_value in fitted for network in of_value}) > 1:
         raise ValueError(
             "The steps before the network give it other columns in some folds than in others, so that no column has a "
@@ -89,8 +107,10 @@ def regularization_path(
     return RegularizationPath(
         param_name,
         np.asarray(param_range, dtype=float),
-        np.array([of_value["train_score"] for of_value in done]),
-        np.array([of_value["test_score"] for of_value in done]),
+        *(
+            np.array([[fold[scores] for fold in candidate.folds] for candidate in candidates])
+            for scores in ("train_scores", "test_scores")
+        ),
         np.array([[network._feature_norms() for network in of_value] for of_value in fitted]),
         column_names(fitted[0][0]),
     )

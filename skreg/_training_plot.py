@@ -197,12 +197,14 @@ def training_curve(net: Any, monitor: Any) -> dict[str, Any]:
         return record
     is_loss = net.watched_ == "valid_loss"
     best = net.stopping_.best_epoch.numpy().copy()
-    scores = np.stack([of_epoch.numpy() for of_epoch in net.stopping_.scores[: len(rows)]])
     record |= {
         "validation": np.array([row[net.watched_] for row in rows]),
         "validation_name": "loss" if is_loss else monitor if isinstance(monitor, str) else "score",
         "best_epoch": round(best.mean()),
     }
+    if len(net.stopping_.scores) < len(rows):  # trained beside others, in a search
+        return record
+    scores = np.stack([of_epoch.numpy() for of_epoch in net.stopping_.scores[: len(rows)]])
     if len(best) > 1:
         record |= {"validation_members": -scores if is_loss else scores, "best_epochs": best}
     worse = [overfits(record["train"], of_member, epoch - 1) for of_member, epoch in zip(scores.T, best, strict=True)]

@@ -69,8 +69,9 @@ FLOORS = [
     ["_base"],
     ["_distributions", "_probe", "_streaming"],
     ["_plotting", "_reliability", "classifier", "regressor"],
-    ["_paths", "_violins"],
-    ["_feature_plot", "_layer_plots", "_path_plot", "_reliability_plot", "_training_plot", "search"],
+    ["_violins", "search"],
+    ["_feature_plot", "_layer_plots", "_paths", "_reliability_plot", "_training_plot"],
+    ["_path_plot"],
     ["plots"],
     ["__init__"],
 ]
