@@ -125,12 +125,15 @@ class Lane:
         Whose lane it is.
     whole : estimator
         Its estimator, parameters set.
+    key : tuple
+        What it has in common with those that it can train with.
     runners : list of Runner
         One for each fold.
     """
 
     candidate: Candidate
     whole: Any
+    key: tuple[Any, ...]
     runners: list[Runner] = field(default_factory=list)
 
     @property
@@ -177,11 +180,13 @@ class Race:
                 alone.append(candidate)
             else:
                 lanes.append(lane)
-        while lanes and self._within():
+        begun = False
+        while lanes and (not begun or self._within()):
+            begun = True
             heat, lanes, failed = self._line_up(lanes)
             alone += failed
             alone += self._go(heat)
-        if alone and self._within():
+        if alone and (not begun or self._within()):
             self.scoring.score(self._run, alone, False, self._within)
 
     def _lane(self, candidate: Candidate) -> Lane | None:
@@ -196,7 +201,7 @@ class Race:
             Course.of(network)
         except Exception:  # the fit says it in its own words, and is counted as failed
             return None
-        return Lane(candidate, whole)
+        return Lane(candidate, whole, self._key(whole, candidate.params))
 
     def _metadata(self, step: str | None) -> dict[str, Any] | None:
         """What of the parameters of ``fit`` the network gets, if that is all of them and no more than weights."""
@@ -217,8 +222,7 @@ class Race:
         for place, lane in enumerate(lanes):
             try:
                 with _grad_mode():
-                    key = self._key(lane)
-                    lane.runners = self._runners(lane, first.get(key))
+                    lane.runners = self._runners(lane, first.get(lane.key))
             except Exception:  # as in _lane
                 failed.append(lane.candidate)
                 continue
@@ -226,15 +230,16 @@ class Race:
             if room < 0 and heat:
                 lane.runners = []
                 return heat, lanes[place:], failed
-            first.setdefault(key, lane)
+            first.setdefault(lane.key, lane)
             heat.append(lane)
         return heat, [], failed
 
-    def _key(self, lane: Lane) -> tuple[Any, ...]:
+    @staticmethod
+    def _key(whole: Any, params: dict[str, Any]) -> tuple[Any, ...]:
         """What candidates must have in common that train together: all but strengths."""
-        step, network = network_of(lane.whole)
+        step, network = network_of(whole)
         strengths = {name if step is None else f"{step}__{name}" for name in STRENGTHS}
-        others = {name: value for name, value in lane.candidate.params.items() if name not in strengths}
+        others = {name: value for name, value in params.items() if name not in strengths}
         return (*_plain(others), network.augmentation is None or not network.augmentation_strength)
 
     def _runners(self, lane: Lane, like: Lane | None) -> list[Runner]:
@@ -405,7 +410,7 @@ def _joints(lanes: list[Lane]) -> list[JointNet]:
     alike: dict[Any, list[Entrant]] = {}
     for lane in lanes:
         for runner in lane.runners:
-            alike.setdefault(runner.entrant.key(), []).append(runner.entrant)
+            alike.setdefault((lane.key, *runner.entrant.key()), []).append(runner.entrant)
     joints = []
     for entrants in alike.values():
         members = sum(entrant.net.module_.n_members for entrant in entrants)
