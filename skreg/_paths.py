@@ -89,7 +89,7 @@ def regularization_path(
     X, y = indexable(X, y)
     splits = list(check_cv(cv, y, classifier=is_classifier(estimator)).split(X, y))
     scorer = check_scoring(estimator, scoring)
-    settings = {"scorer": scorer, "fit_params": None, "score_params": None, "verbose": 0, "error_score": "raise"}
+    settings = {"scorer": scorer, "fit_params": {}, "score_params": {}, "verbose": 0, "error_score": "raise"}
     settings |= dict.fromkeys(("return_train_score", "return_times", "return_estimator"), True)
     progress = SearchProgress(None, X, y, None, 0)
     evaluation = _Evaluation(clone(estimator), X, y, splits, settings, float, n_jobs, progress)
@@ -107,10 +107,8 @@ def regularization_path(
     return RegularizationPath(
         param_name,
         np.asarray(param_range, dtype=float),
-        *(
-            np.array([[fold[scores] for fold in candidate.folds] for candidate in candidates])
-            for scores in ("train_scores", "test_scores")
-        ),
+        np.array([[fold["train_scores"] for fold in candidate.folds] for candidate in candidates]),
+        np.array([[fold["test_scores"] for fold in candidate.folds] for candidate in candidates]),
         np.array([[network._feature_norms() for network in of_value] for of_value in fitted]),
         column_names(fitted[0][0]),
     )

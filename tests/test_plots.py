@@ -23,6 +23,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
+from skreg._joint import JointNet
 from skreg._plotting import COLOURS
 from skreg._probe import probe
 from skreg._training_plot import overfits
@@ -382,6 +383,21 @@ def test_a_path_is_what_cross_validation_says():
     assert_allclose(sorted(paths.tolist()), sorted(display.feature_norms.mean(1).T.tolist()))
     assert len(lines(display.axes_[1])) == 4, "four columns are named"
     assert display.ax_.get_xscale() == "log"
+
+
+def test_the_fits_of_a_path_train_side_by_side(monkeypatch):
+    joints, made = [], JointNet.of
+    monkeypatch.setattr(JointNet, "of", lambda entrants: joints.append(len(entrants)) or made(entrants))
+    one = RegularizedMLPRegressor(n_members=1, **SMALL)
+    RegularizationPathDisplay.from_estimator(one, X, NUMBER, param_range=[0.001, 0.1, 10.0], cv=3)
+    assert joints == [9]
+
+
+def test_a_value_that_is_refused_is_refused_in_a_path():
+    with pytest.raises(ValueError, match=r"'dropout' parameter .* Got 2\.0 instead"):
+        RegularizationPathDisplay.from_estimator(
+            RegularizedMLPRegressor(**SMALL), X, NUMBER, param_name="dropout", param_range=[0.1, 2.0], cv=2
+        )
 
 
 def test_columns_leave_a_path():
