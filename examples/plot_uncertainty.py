@@ -7,7 +7,6 @@ it on rows that the network was not fitted on.
 """
 
 import matplotlib.pyplot as plt
-import numpy as np
 from sklearn.datasets import make_classification, make_friedman1
 from sklearn.model_selection import train_test_split
 
@@ -34,15 +33,16 @@ UncertaintyDisplay.from_estimator(regularised, X_test, y_test)
 print(f"accuracy {regularised.score(X_test, y_test):.3f}")
 
 # %%
-# Of numbers it is intervals: here between quantiles that the regressor was fitted to. How many rows they hold is one
-# thing, and how wide they are for it the other.
+# With samples of the probabilities, here of members thinned by dropout, there is a third picture: what the samples
+# disagree on. Entropy may be noise of the table; disagreement is what the network itself has not learned.
+samples = regularised.sample_predictions(X_test, n_samples=40)
+UncertaintyDisplay.from_predictions(y_test, samples)
+
+# %%
+# Of numbers it is intervals. How many rows they hold is one thing, and how wide they are for it the other.
 X, y = make_friedman1(3000, noise=2.0, random_state=0)
 X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
-coverage = np.array([0.5, 0.7, 0.8, 0.9])
-quantiles = [*(0.5 - coverage[::-1] / 2), *(0.5 + coverage / 2)]
-how = {"loss": "quantile", "quantile": quantiles, "max_iter": 40, "random_state": 0}
-predicted = RegularizedMLPRegressor(**how).fit(X_train, y_train).predict(X_test).T
-UncertaintyDisplay.from_intervals(y_test, predicted[3::-1], predicted[4:], coverage)
-held = np.mean((predicted[0] <= y_test) & (y_test <= predicted[-1]))
-print(f"the intervals of 90 % hold {held:.3f} of the rows")
+regressor = RegularizedMLPRegressor(max_iter=40, random_state=0).fit(X_train, y_train)
+display = UncertaintyDisplay.from_estimator(regressor, X_test, y_test)
+print(f"the intervals of 90 % hold {display.coverage[-1]:.3f} of the rows")
 plt.show()

@@ -98,6 +98,7 @@ class RegularizedMLP(CallbackSupportMixin, Inspection, BaseEstimator, ABC):
             split = self._split(train, held_out)
             net = self._make_net(blueprint, course, source, split, progress.hooks)
             self._train(net, split, progress.hooks)
+            self._calibrate(split)
             self._score_out_of_fold(split)
         progress.close(lambda: self._fitted(self.net_))
         return self
@@ -127,6 +128,9 @@ class RegularizedMLP(CallbackSupportMixin, Inspection, BaseEstimator, ABC):
     def _cost(self, y: np.ndarray, weight: np.ndarray | None) -> np.ndarray | None:
         """Weight of each row in the loss."""
         return weight
+
+    def _calibrate(self, split: Split) -> None:
+        """Learn from the held-out rows what they say of the predictions."""
 
     @property
     def _continues(self) -> bool:
@@ -372,14 +376,15 @@ class RegularizedMLP(CallbackSupportMixin, Inspection, BaseEstimator, ABC):
         with torch_threads(self.n_threads):
             return np.concatenate([self._decode(raw[members], members) for raw in self._raw_blocks(X)])
 
-    def _raw_blocks(self, X: Any) -> Iterator[Tensor]:
-        """Raw output ``(members, rows, outputs)`` of blocks of rows."""
+    def _raw_blocks(self, X: Any, draw: Callable[[Tensor, Tensor | None], Tensor] | None = None) -> Iterator[Tensor]:
+        """Raw output ``(members, rows, outputs)`` of blocks of rows, or what ``draw`` makes of them."""
+        predict = self.net_.predict_raw if draw is None else draw
         table, device = self.encoder_.transform(X), torch.device(self.net_.device)
         for start in range(0, len(table), PREDICT_ROWS):
             numbers = table.numbers[start : start + PREDICT_ROWS]
             dense = numbers.toarray() if sparse.issparse(numbers) else numbers
             codes = table.levels[start : start + PREDICT_ROWS]
-            raw = self.net_.predict_raw(as_tensor(dense, device), as_tensor(codes, device) if codes.shape[1] else None)
+            raw = predict(as_tensor(dense, device), as_tensor(codes, device) if codes.shape[1] else None)
             if not bool(torch.isfinite(raw).all()):
                 raise ValueError(
                     "The network's output is not finite for some rows of X: their numbers are far beyond those it was "
@@ -429,6 +434,7 @@ class RegularizedMLP(CallbackSupportMixin, Inspection, BaseEstimator, ABC):
         with torch_threads(self.n_threads):
             self._take(entry.net, [])
             self._judge(entry.net)
+            self._calibrate(entry.split)
             self._score_out_of_fold(entry.split)
 
     def __sklearn_is_fitted__(self) -> bool:

@@ -135,10 +135,15 @@ class Network(nn.Module):
         """The affine layers in order, the head last."""
         return [*self.hidden, self.head]
 
+    @property
+    def n_masks(self) -> int:
+        """How many dropout masks a training step takes."""
+        return sum(acts(rate) for rate in (self.input_dropout, *self.dropout))
+
     def masks_taken(self) -> Tensor:
         """Which dropout masks of a training step each member takes: bool ``(members, masks)``."""
         rates = [rate for rate in (self.input_dropout, *self.dropout) if acts(rate)]
-        taken = torch.ones(self.n_members, len(rates), dtype=torch.bool)
+        taken = torch.ones(self.n_members, self.n_masks, dtype=torch.bool)
         for column, rate in zip(taken.T, rates, strict=True):
             column &= rate.cpu() > 0 if isinstance(rate, Tensor) else True
         return taken

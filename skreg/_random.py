@@ -198,8 +198,12 @@ class Noise:
         rate = along(rate, x) * self.factor
         keep = 1 - rate
         scale = 1 / keep if floor == 0 else (keep + floor**2 * keep * rate) ** -0.5
-        factor = self._cut(rate, scale, x.shape[1] * x.shape[2]).view(x.shape)
+        factor = self._factor(x, rate, scale)
         return x * factor if floor == 0 else (x - floor) * factor + scale * floor * keep
+
+    def _factor(self, x: Tensor, rate: Strength, scale: Strength) -> Tensor:
+        """What ``x`` is multiplied by."""
+        return self._cut(rate, scale, x.shape[1] * x.shape[2]).view(x.shape)
 
     def _cut(self, rate: Strength, scale: Strength, size: int) -> Tensor:
         """The next masks ``(members, size)``: out of a mask of the whole pool where there is one rate, else made anew.
@@ -221,3 +225,29 @@ class Noise:
             pool = self._pool
             self._masks[rate, scale] = _mask_pool(rate, scale, pool.numel(), pool.dtype, pool.device)
         return self._masks[rate, scale]
+
+
+class Thinning(Noise):
+    """Dropout that thins each network in one way for all rows, so that what it makes of a row is a function of it.
+
+    Parameters
+    ----------
+    streams, takes, dtype, device
+        As of ``Noise``.
+    networks : int
+        Networks of each member, whose rows stand one after another's.
+    width : int
+        Units of the widest layer.
+    """
+
+    def __init__(
+        self, streams: Streams, takes: Tensor, networks: int, width: int, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        super().__init__(streams, takes, networks * width, dtype, device)
+        self._networks = networks
+
+    def _factor(self, x: Tensor, rate: Strength, scale: Strength) -> Tensor:
+        """The same for all rows of a network."""
+        members, height, width = x.shape
+        masks = self._cut(rate, scale, self._networks * width).view(members, self._networks, 1, width)
+        return masks.expand(-1, -1, height // self._networks, -1).reshape(x.shape)

@@ -94,10 +94,13 @@ class RegressionLoss(Loss):
         Quantiles of the target at which the raw outputs of one target start; None is one output, at its mean.
     several : bool
         Whether a prediction has one more axis, for several quantiles.
+    power : float
+        Of the prediction to which the spread of the target around it is proportional.
     """
 
     quantiles: tuple[float, ...] | None = None
     several: bool = False
+    power: ClassVar[float] = 0.0
 
     @property
     def n_columns(self) -> int:
@@ -232,7 +235,7 @@ class HalfPoissonDeviance(_LogLinkLoss):
     Target: ``(members, rows, outputs)``, divided by its mean.
     """
 
-    name = "poisson"
+    name, power = "poisson", 0.5
 
     def rows(self, raw: Tensor, target: Tensor) -> Tensor:
         """``exp(raw) - target * raw``, and what makes it 0 at the target."""
@@ -256,7 +259,7 @@ class HalfGammaDeviance(_LogLinkLoss):
     Target: ``(members, rows, outputs)``, divided by its mean.
     """
 
-    name = "gamma"
+    name, power = "gamma", 1.0
 
     def rows(self, raw: Tensor, target: Tensor) -> Tensor:
         """``exp(log(target) - raw) + raw``, and what makes it 0 at the target."""
@@ -390,11 +393,7 @@ class BinaryFocalLoss(BinaryLoss):
 
 
 class MulticlassFocalLoss(MulticlassLoss):
-    """Focal loss ``-(1 - p)**2 log p`` of exclusive classes, p the probability of the truth.
-
-    Rows that are predicted well count for little (Lin et al. 2017, "Focal loss for dense object detection"). Its
-    probabilities are more even than the frequencies. Target: as of ``MulticlassLogLoss``.
-    """
+    """Focal loss of exclusive classes, as ``BinaryFocalLoss``. Target: as of ``MulticlassLogLoss``."""
 
     name = "focal"
 

@@ -18,7 +18,7 @@ from skreg import OptunaSearchCV, RegularizedMLPClassifier, RegularizedMLPRegres
 
 PACKAGE = Path(skreg.__file__).parent
 BOTH = [RegularizedMLPClassifier, RegularizedMLPRegressor]
-OF_ONE_ESTIMATOR = {"loss", "quantile", "label_smoothing", "class_weight"}
+OF_ONE_ESTIMATOR = {"loss", "quantile", "label_smoothing", "calibrate", "class_weight"}
 
 FLOORS = [
     ["_version"],
@@ -41,6 +41,7 @@ FLOORS = [
         "penalties",
         "recipes",
         "schedules",
+        "uncertainty",
     ],
     ["_joining"],
     [
@@ -53,6 +54,7 @@ FLOORS = [
         "_monitor",
         "_muon",
         "_plateau",
+        "_residuals",
         "_rows",
         "_snapshots",
         "_space",
@@ -64,10 +66,11 @@ FLOORS = [
     ["_adapters", "_augmenting", "_candidates", "_solvers"],
     ["_module"],
     ["_blueprint", "_course", "_inspection", "_parameters", "_parts", "_progress", "callbacks"],
-    ["_position", "_predictor", "_trainer", "_transfer"],
+    ["_calibration", "_position", "_predictor", "_trainer", "_transfer"],
     ["_net"],
     ["_base"],
     ["_distributions", "_probe", "_streaming"],
+    ["_sampling"],
     ["_plotting", "_reliability", "classifier", "regressor"],
     ["_violins", "search"],
     ["_feature_plot", "_layer_plots", "_paths", "_reliability_plot", "_training_plot"],

@@ -516,16 +516,14 @@ def test_intervals_are_counted_and_measured():
     assert_array_equal(display.axes_[1].get_lines()[0].get_data(), [display.coverage, display.width])
 
 
-def test_a_regressor_is_asked_for_its_intervals(monkeypatch):
-    def predict_interval(self, X, coverage=0.9):
-        return self.predict(X)[..., None] + np.array([-1, 1]) * 100 * coverage
-
-    monkeypatch.setattr(RegularizedMLPRegressor, "predict_interval", predict_interval, raising=False)
-    fitted = make_pipeline(StandardScaler(), RegularizedMLPRegressor(**SMALL)).fit(X, NUMBER)
+def test_a_regressor_is_asked_for_its_intervals():
+    fitted = make_pipeline(StandardScaler(), RegularizedMLPRegressor(early_stopping=True, **SMALL)).fit(X, NUMBER)
     display = UncertaintyDisplay.from_estimator(fitted, X, NUMBER, coverage=[0.5, 0.8])
-    assert_allclose(display.width, [100, 160])
+    scaled = fitted[0].transform(X)
+    widths = [np.ptp(fitted[-1].predict_interval(scaled, coverage=level), axis=1).mean() for level in (0.5, 0.8)]
+    assert_allclose(display.width, widths)
+    two = RegularizedMLPRegressor(early_stopping=True, **SMALL).fit(X, np.column_stack([NUMBER, NUMBER]))
     with pytest.raises(ValueError, match="one output"):
-        two = RegularizedMLPRegressor(**SMALL).fit(X, np.column_stack([NUMBER, NUMBER]))
         UncertaintyDisplay.from_estimator(two, X, NUMBER)
 
 

@@ -71,7 +71,7 @@ def joints(monkeypatch):
         (NET, RATES, 2),
         (NET, {"alpha": stats.loguniform(1e-6, 0.1), "l1_ratio": stats.uniform(0, 1), "max_norm": [None, 0.5]}, 2),
         (NET, {"hidden_layer_sizes": [(8,), (8, 8)], "weight_decay": stats.uniform(0, 1)}, 2),
-        (NET, {"activation": ["relu", "tanh"], "max_iter": [4, 8], "alpha": stats.uniform(0, 0.01)}, 4),
+        (NET, {"activation": ["relu", "tanh"], "max_iter": [4, 8], "alpha": stats.uniform(0, 0.01)}, 3),
         (clone(NET).set_params(early_stopping=False, n_members=1), RATES, 1),
         (make_pipeline(StandardScaler(), NET), {"regularizedmlpclassifier__ema_decay": [0.0, 0.9]}, 2),
     ],
