@@ -21,6 +21,7 @@ sphinx_gallery_conf = {
     "gallery_dirs": "auto_examples",
     "ignore_pattern": r"(^|/)(?!plot_)[^/]*\.py$",  # the examples without pictures
     "abort_on_example_error": True,
+    "capture_repr": (),
     "copyfile_regex": r".*\.rst",
     "download_all_examples": False,
     "min_reported_time": 1e9,
