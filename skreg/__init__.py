@@ -1,6 +1,6 @@
 """Regularised neural networks for tables, as scikit-learn estimators."""
 
-from . import recipes
+from . import plots, recipes
 from ._version import __version__
 from .classifier import RegularizedMLPClassifier
 from .diagnostics import diagnose
@@ -16,5 +16,6 @@ __all__ = [
     "WeightedVotingRegressor",
     "__version__",
     "diagnose",
+    "plots",
     "recipes",
 ]

@@ -86,8 +86,11 @@ FLOORS = [
     ["_evidence_of_data", "_evidence_of_layers", "_evidence_of_training"],
     ["_illnesses"],
     ["_sampling"],
-    ["classifier", "regressor"],
-    ["diagnostics", "search"],
+    ["_plotting", "_reliability", "classifier", "regressor"],
+    ["_violins", "diagnostics", "search"],
+    ["_feature_plot", "_layer_plots", "_paths", "_reliability_plot", "_training_plot"],
+    ["_path_plot"],
+    ["plots"],
     ["__init__"],
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
@@ -97,6 +100,7 @@ WITH_OPTUNA = {
     *("_candidates", "_distributions", "_joining", "_ledger", "_storages", "_studies", "search"),
 }  # inside of functions; `_storages` is imported there
 WITH_PANDAS = {"diagnostics": {"pandas"}}  # inside of a method
+WITH_MATPLOTLIB = {"_plotting"}  # inside of a function
 NEVER_AT_IMPORT = {"matplotlib", "onnx", "onnxruntime", "optuna", "pandas", "polars"}
 
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
@@ -138,6 +142,8 @@ def test_a_module_imports_what_its_floor_may(name):
     if name in WITH_OPTUNA:
         outside -= {"optuna", *({"search": {"pandas"}, "_storages": {"sqlalchemy"}}.get(name, ()))}
     outside -= WITH_PANDAS.get(name, set())
+    if name in WITH_MATPLOTLIB:
+        outside -= {"matplotlib"}
     assert not outside & NEVER_AT_IMPORT
     assert "torch" not in outside or FLOOR[name] in WITH_TORCH
     assert "skorch" not in outside or name in WITH_SKORCH
@@ -190,6 +196,12 @@ def defined_in(name):
     return {found for found in names if not found.startswith("_")}
 
 
+def exported_from_private(name):
+    """Public names that a module takes from the package's private ones."""
+    taken = [node for node in tree_of(name).body if isinstance(node, ast.ImportFrom) and node.level]
+    return {alias.name for node in taken if (node.module or "").startswith("_") for alias in node.names}
+
+
 def registered_or_abstract(module, name):
     """Bases, classes of registered instances and defaults: needed to write an entry, and no entry themselves."""
     thing = getattr(module, name)
@@ -204,14 +216,14 @@ def test_all_names_what_is_public(name):
     module = importlib.import_module(f"skreg.{name}")
     exported = set(module.__all__)
     assert list(module.__all__) == sorted(module.__all__)
-    assert exported <= defined_in(name)
+    assert exported <= defined_in(name) | exported_from_private(name)
     assert {extra for extra in defined_in(name) - exported if not registered_or_abstract(module, extra)} == set()
 
 
 def test_the_package_exports_the_estimators():
     votes = ["WeightedVotingClassifier", "WeightedVotingRegressor"]
     estimators = ["OptunaSearchCV", "RegularizedMLPClassifier", "RegularizedMLPRegressor", *votes]
-    assert skreg.__all__ == [*estimators, "__version__", "diagnose", "recipes"]
+    assert skreg.__all__ == [*estimators, "__version__", "diagnose", "plots", "recipes"]
     assert re.fullmatch(r"\d+\.\d+\.\d+((a|b|rc|\.dev)\d+)?", skreg.__version__)
     assert (PACKAGE / "py.typed").is_file()
 
@@ -357,6 +369,9 @@ def public_things():
             thing = getattr(module, exported)
             if inspect.isclass(thing) or inspect.isfunction(thing):
                 names.append(f"skreg.{name}.{exported}")
+    displays = [getattr(skreg.plots, name) for name in skreg.plots.__all__ if name.endswith("Display")]
+    for Display in displays:
+        names += [f"skreg.plots.{Display.__name__}.{name}" for name in ("from_estimator", "plot")]
     for Estimator in [*BOTH, *BESIDE]:
         for name, member in inspect.getmembers(Estimator, inspect.isfunction):
             if not name.startswith("_") and inspect.unwrap(member).__module__.startswith("skreg"):
