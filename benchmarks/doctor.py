@@ -417,7 +417,8 @@ def main() -> None:
             print(f"    {table:12} {seed:3} {result.before:7.3f} -> {result.after:7.3f} {', '.join(result.names)}")
     if "none" in args.illnesses:
         look_at_the_healthy([(table, seed) for table in args.tables for seed in seeds], args.cases)
-        look_at_the_healthy([(table, seed) for table in VARIOUS for seed in range(4 * seeds.start, 4 * seeds.stop)], args.cases)
+        more = range(4 * seeds.start, 4 * seeds.stop)
+        look_at_the_healthy([(table, seed) for table in VARIOUS for seed in more], args.cases)
     print(f"{time.perf_counter() - began:.0f} s")
 
 

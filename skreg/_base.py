@@ -7,7 +7,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ from ._parts import Part, Place, Split
 from ._predictor import PREDICT_ROWS
 from ._progress import CallbackSupportMixin, FitProgress, with_callbacks
 from ._random import member_seeds
-from ._rows import Rows, as_tensor
+from ._rows import as_tensor
 from ._stopping import judge
 from ._table import TableEncoder, check_table
 from ._targets import ClassTarget, NumberTarget
@@ -398,45 +398,6 @@ class RegularizedMLP(CallbackSupportMixin, Inspection, BaseEstimator, ABC):
         view.net_, view._seen = net, _Seen(X, raw, members)
         return view
 
-    # the parts of a fit that is trained beside others
-
-    def _enter(self, X: Any, y: Any, sample_weight: Any = None, like: "Entry | None" = None) -> "Entry":
-        """Do all of a fit that comes before training; what depends on the rows only is taken from a fit ``like`` it.
-
-        Parameters
-        ----------
-        X, y, sample_weight
-            As in ``fit``.
-        like : Entry or None
-            Of an estimator that was given the same rows and differs in strengths alone.
-        """
-        blueprint, course = Blueprint.of(self), Course.of(self)
-        if like is None:
-            split = self._split(self._check_rows(X, y, sample_weight, None, False), None)
-            train, valid, known = split.train_rows(), split.watched_rows(), None
-        else:
-            given = self.get_params(deep=False)
-            self.__dict__.update({name: what for name, what in vars(like.estimator).items() if name not in given})
-            split, train, valid, known = like.split, like.train, like.valid, like.net.module_
-        net = self._make_net(blueprint, course, None, split, [], known)
-        return Entry(self, split, net, train, valid, self._make_monitor(net, split))
-
-    def _rows(self, X: Any, net: Net) -> Rows:
-        """Rows to predict, all of them for each member of ``net``, before this estimator is fitted."""
-        table = self.encoder_.transform(validate_data(self, check_table(X), reset=False, skip_check_array=True))
-        everyone = [np.arange(len(table))] * net.module_.n_members
-        target = np.zeros((len(table), self.target_encoder_.n_raw_))
-        inputs, device = net.module_.inputs, torch.device(net.device)
-        return Rows(table.numbers, table.levels, target, everyone, None, inputs.dtype, device)
-
-    def _leave(self, entry: "Entry") -> None:
-        """Do all of a fit that comes after training."""
-        with torch_threads(self.n_threads):
-            self._take(entry.net, [])
-            self._judge(entry.net)
-            self._calibrate(entry.split)
-            self._score_out_of_fold(entry.split)
-
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "net_")
 
@@ -454,28 +415,3 @@ class _Seen:
     X: Any
     raw: Tensor
     members: slice
-
-
-class Entry(NamedTuple):
-    """A fit between its checks and its training.
-
-    Attributes
-    ----------
-    estimator : RegularizedMLP
-        Whose fit it is.
-    split : Split
-        Its rows, divided.
-    net : Net
-        Initialised.
-    train, valid : Rows
-        The rows as tensors; ``valid`` is None without early stopping.
-    monitor : Monitor or None
-        Scores the members on ``valid``.
-    """
-
-    estimator: RegularizedMLP
-    split: Split
-    net: Net
-    train: Rows
-    valid: Rows | None
-    monitor: Monitor | None

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from itertools import pairwise
 from math import ceil
 from typing import TYPE_CHECKING, Any
@@ -19,127 +18,23 @@ import torch
 from joblib import effective_n_jobs  # type: ignore[import-untyped]  # joblib ships no types
 from sklearn.base import clone
 from sklearn.model_selection._validation import _fit_and_score
-from sklearn.pipeline import Pipeline
 from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.validation import _check_method_params
 
-from ._base import Entry, RegularizedMLP
 from ._blueprint import Blueprint
 from ._candidates import RECORD, Candidate, Scoring
 from ._course import Course
+from ._entry import enter, rows_to_predict
 from ._joint import Entrant, JointNet
-from ._parts import WHOLE
-from ._quick_scores import quick_score
+from ._lanes import Lane, Runner, key_of, network_of, plain, trains_beside_others
 from ._threads import torch_threads
 
 if TYPE_CHECKING:
     from ._studies import StudyRun
 
-STRENGTHS = frozenset(
-    (
-        *("alpha", "augmentation_strength", "clip_norm", "dropout", "ema_decay", "feature_alpha", "input_dropout"),
-        *("l1_ratio", "label_smoothing", "learning_rate_init", "max_norm", "weight_decay"),
-    )
-)
-"""Parameters that the members of one net may have different values of."""
-
 MEMBERS_AT_ONCE = 24
 BYTES = 1 << 30
 COPIES = 8  # of a weight: itself, before training, its gradient, two moments, the best, an average, and room for a step
-
-
-def network_of(estimator: Any) -> tuple[str | None, Any]:
-    """The network that an estimator is or ends with, and the name of its step; None where it is none of ours."""
-    name, last = estimator.steps[-1] if isinstance(estimator, Pipeline) and estimator.steps else (None, estimator)
-    ours = isinstance(last, RegularizedMLP) and type(last).fit is RegularizedMLP.fit
-    return name, last if ours else None
-
-
-def trains_beside_others(network: RegularizedMLP) -> bool:
-    """Whether nothing in a network's parameters asks for a training of its own."""
-    alone = (
-        network.solver == WHOLE,
-        network.snapshots,
-        network.swa_start is not None,
-        network.pretrained is not None,
-        network.warm_start,
-        network.callbacks,
-        network.verbose,
-        getattr(network, "_skl_callbacks", None),
-    )
-    return not any(alone)
-
-
-@dataclass(eq=False)
-class Runner:
-    """A fold's fit of a candidate.
-
-    Attributes
-    ----------
-    whole : estimator
-        What is fitted: the network, or the Pipeline that ends with it.
-    entry : Entry
-        The network's fit.
-    before : Pipeline or None
-        The fitted steps before the network.
-    X, y, scored
-        The fold's test rows, as the network gets them, and what else the scorer is told of them.
-    entrant : Entrant
-        The training.
-    """
-
-    whole: Any
-    entry: Entry
-    before: Any
-    X: Any
-    y: Any
-    scored: dict[str, Any]
-    entrant: Entrant
-    score: float = np.nan
-
-    def look(self, scorer: Any) -> float:
-        """The score on the test rows of what the fit would be if it ended now."""
-        if self.entrant.fresh and all(raw is not None for raw in self.entrant.raw):
-            self.entrant.fresh = False
-            raw = torch.stack([raw for raw in self.entrant.raw if raw is not None])
-            view = self.entry.estimator._view(self.entry.net, raw, self.X, slice(None))
-            quick = None if self.scored else quick_score(scorer, view, self.y)
-            self.score = quick(view, self.X, self.y) if quick else scorer(view, self.X, self.y, **self.scored)
-        return self.score
-
-    def fit(self, *told: Any, **metadata: Any) -> Any:
-        """Finish the fit, in the place of ``whole.fit``."""
-        self.entry.estimator._leave(self.entry)
-        if self.before is not None:
-            self.whole.steps[:-1] = self.before.steps
-        return self.whole
-
-
-@dataclass(eq=False)
-class Lane:
-    """A candidate on its way.
-
-    Attributes
-    ----------
-    candidate : Candidate
-        Whose lane it is.
-    whole : estimator
-        Its estimator, parameters set.
-    key : tuple
-        What it has in common with those that it can train with.
-    runners : list of Runner
-        One for each fold.
-    """
-
-    candidate: Candidate
-    whole: Any
-    key: tuple[Any, ...]
-    runners: list[Runner] = field(default_factory=list)
-
-    @property
-    def over(self) -> bool:
-        """Whether all folds have been trained."""
-        return all(runner.entrant.over for runner in self.runners)
 
 
 class Race:
@@ -151,8 +46,8 @@ class Race:
         How candidates are scored.
     run : StudyRun
         Who is told.
-    scorer : callable (estimator, X, y) -> float
-        The objective.
+    metric : object
+        Of several metrics the name of the one that is watched.
     prunes : bool
         Whether candidates are watched and given up.
     within : callable () -> bool
@@ -163,11 +58,13 @@ class Race:
         self,
         scoring: Scoring,
         run: StudyRun,
-        scorer: Any,
+        metric: Any,
         prunes: bool,
         within: Callable[[], bool],
     ) -> None:
-        self.scoring, self._run, self._scorer, self._prunes, self._within = scoring, run, scorer, prunes, within
+        self.scoring, self._run, self._prunes, self._within = scoring, run, prunes, within
+        scorer = scoring.settings["scorer"]
+        self._scorer = scorer._scorers[metric] if hasattr(scorer, "_scorers") else scorer
         self._prepared: tuple[Any, list[Any]] = None, []
 
     def score(self, batch: list[Candidate]) -> None:
@@ -201,7 +98,7 @@ class Race:
             Course.of(network)
         except Exception:  # the fit says it in its own words, and is counted as failed
             return None
-        return Lane(candidate, whole, self._key(whole, candidate.params))
+        return Lane(candidate, whole, key_of(whole, candidate.params))
 
     def _metadata(self, step: str | None) -> dict[str, Any] | None:
         """What of the parameters of ``fit`` the network gets, if that is all of them and no more than weights."""
@@ -234,30 +131,22 @@ class Race:
             heat.append(lane)
         return heat, [], failed
 
-    @staticmethod
-    def _key(whole: Any, params: dict[str, Any]) -> tuple[Any, ...]:
-        """What candidates must have in common that train together: all but strengths."""
-        step, network = network_of(whole)
-        strengths = {name if step is None else f"{step}__{name}" for name in STRENGTHS}
-        others = {name: value for name, value in params.items() if name not in strengths}
-        return (*_plain(others), network.augmentation is None or not network.augmentation_strength)
-
     def _runners(self, lane: Lane, like: Lane | None) -> list[Runner]:
         step, network = network_of(lane.whole)
         others = {n: v for n, v in lane.candidate.params.items() if step is not None and not n.startswith(f"{step}__")}
         known, folds = self._prepared
-        if known != _plain(others):
+        if known != plain(others):
             folds = [self._prepare(lane.whole, fold) for fold in range(len(self.scoring.splits))]
-            self._prepared = _plain(others), folds
+            self._prepared = plain(others), folds
         runners = []
         for fold, (X, y, weight, X_test, y_test, scored, before) in enumerate(folds):
             whole = clone(lane.whole)
             _, network = network_of(whole)
             with torch_threads(network.n_threads):
-                entry = network._enter(X, y, weight, None if like is None else like.runners[fold].entry)
+                entry = enter(network, X, y, weight, None if like is None else like.runners[fold].entry)
             test = None
             if self._prunes:
-                test = network._rows(X_test, entry.net) if like is None else like.runners[fold].entrant.test
+                test = rows_to_predict(network, X_test, entry.net) if like is None else like.runners[fold].entrant.test
             entrant = Entrant(entry.net, entry.train, entry.valid, entry.monitor, test, network.n_threads)
             runners.append(Runner(whole, entry, before, X_test, y_test, scored, entrant))
         return runners
@@ -319,7 +208,7 @@ class Race:
     def _curve(self, lane: Lane) -> float:
         """Mean over the folds of what would be scored now."""
         try:
-            return float(np.mean([runner.look(self._scorer) for runner in lane.runners]))
+            return float(np.mean([self.scoring.objective(runner.look(self._scorer)) for runner in lane.runners]))
         except Exception:  # the pruner hears nothing of it; the scores in the end say it
             return np.nan
 
@@ -381,18 +270,6 @@ class Race:
                 joint.end()
         for lane in going:
             self._finish(lane)
-
-
-def _plain(params: dict[str, Any]) -> tuple[Any, ...]:
-    """Parameters as they can be compared: numbers and texts by what they are, anything else by which object it is."""
-    return tuple(sorted((name, _plain_value(value)) for name, value in params.items()))
-
-
-def _plain_value(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return f"{type(value).__name__}({','.join(map(_plain_value, value))})"
-    simple = value is None or isinstance(value, bool | int | float | str | np.generic)
-    return f"{type(value).__name__} {value!r}" if simple else f"object {id(value)}"
 
 
 def _bytes(entrant: Entrant) -> int:

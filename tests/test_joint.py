@@ -7,6 +7,7 @@ from sklearn.base import clone
 from sklearn.datasets import make_classification, make_regression
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
+from skreg._entry import enter, leave
 from skreg._joint import Entrant, JointNet
 
 SMALL = {"hidden_layer_sizes": (16, 8), "max_iter": 12, "n_members": 2, "random_state": 0, "patience": 4}
@@ -28,7 +29,7 @@ def together(estimator, candidates, X, y, weight=None):
         own = None if weight is None else weight[rows]
         for params in candidates:
             alone = clone(estimator).set_params(**params).fit(X[rows], y[rows], own)
-            entry = clone(estimator).set_params(**params)._enter(X[rows], y[rows], own, first.get(number))
+            entry = enter(clone(estimator).set_params(**params), X[rows], y[rows], own, first.get(number))
             first.setdefault(number, entry)
             pairs.append((alone, entry.estimator))
             entries.append(entry)
@@ -38,7 +39,7 @@ def together(estimator, candidates, X, y, weight=None):
     while not joint.done:
         joint.train_epoch()
     for entry in entries:
-        entry.estimator._leave(entry)
+        leave(entry)
     return pairs, joint
 
 
@@ -123,14 +124,14 @@ def test_one_that_diverges_does_not_disturb_its_neighbours():
     candidates = [{"learning_rate_init": 0.01}, {"learning_rate_init": 1e25}, {"learning_rate_init": 0.003}]
     estimator = clone(NUMBERS).set_params(solver="sgd", weight_decay=0.0)
     first = {}
-    entries = [clone(estimator).set_params(**params)._enter(X, y, None, first.get(0)) for params in candidates]
+    entries = [enter(clone(estimator).set_params(**params), X, y, None, first.get(0)) for params in candidates]
     joint = JointNet.of([Entrant(entry.net, entry.train, entry.valid, entry.monitor) for entry in entries])
     while not joint.done:
         joint.train_epoch()
     with pytest.raises(ValueError, match="diverged in its first epoch"):
-        entries[1].estimator._leave(entries[1])
+        leave(entries[1])
     for entry, params in ((entries[0], candidates[0]), (entries[2], candidates[2])):
-        entry.estimator._leave(entry)
+        leave(entry)
         check_same(clone(estimator).set_params(**params).fit(X, y), entry.estimator, X)
 
 
