@@ -12,8 +12,8 @@ LOST, LOST_WATCHED = 0.3, 0.5
 """Share of what was learned that does not hold for other rows: without early stopping, and with it."""
 
 STILL_FALLING, STILL_LEFT, LITTLE_LEFT = 0.05, 0.3, 0.05
-LINE = 0.05
-"""Share of what a plain model learns that an underfitted network misses."""
+LINE, WORSE = 0.05, 1.25
+"""Share of what a plain model learns that an underfitted network misses, or how many times its loss it has."""
 
 SHORT_PATIENCE, USUAL_PATIENCE, PACED = 5, 20, 5
 MOVED = 0.15
@@ -78,8 +78,12 @@ def _watched_loss(case: Case) -> np.ndarray | None:
 def underfitting(case: Case) -> Sign | None:
     """Plain models learn more of the same rows, and the network has not learned its own by heart."""
     share, error = lost(case)
-    certainty = min(shortfall(case, LINE), 1 - beyond(share, LOST_WATCHED, error))
     found, parameters = case.comparison, case.parameters
+    certainty = shortfall(case, LINE)
+    if found is not None:
+        more = found.network - WORSE * found.plain
+        certainty = max(certainty, beyond(float(more.mean()), 0.0, error_of_mean(more)))
+    certainty = min(certainty, 1 - beyond(share, LOST_WATCHED, error))
     if found is not None and parameters["loss"] in ("log_loss", "squared_error"):
         of_train = np.hypot(error_of_mean(case.train.loss), error_of_mean(found.plain))
         certainty = min(certainty, beyond(float(case.train.loss.mean() - found.plain.mean()), 0.0, float(of_train)))
