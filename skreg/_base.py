@@ -32,6 +32,7 @@ from ._predictor import PREDICT_ROWS
 from ._progress import CallbackSupportMixin, FitProgress, with_callbacks
 from ._random import member_seeds
 from ._rows import as_tensor
+from ._settling import settle
 from ._stopping import judge
 from ._table import TableEncoder, check_table
 from ._targets import ClassTarget, NumberTarget
@@ -240,6 +241,8 @@ class RegularizedMLP(CallbackSupportMixin, Inspection, BaseEstimator, ABC):
         net.module_.multiply_in(split.place.products)
         if self._continues:
             self._resume(net)
+        elif blueprint.settles:
+            settle(net.module_, split.train_rows())
         return net
 
     def _statistics(

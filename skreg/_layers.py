@@ -59,6 +59,13 @@ class Linear(nn.Module):
         for weight, generator in zip(self.weight, generators, strict=True):
             weight.copy_(init(fan_in, fan_out, generator))
 
+    def draw_bias(self, spread: float, generators: Sequence[Generator]) -> None:
+        """Draw normal biases, where there are any."""
+        if self.bias is None:
+            return
+        for bias, generator in zip(self.bias, generators, strict=True):
+            bias.copy_(spread * torch.randn(bias.shape, generator=generator, dtype=torch.float64))
+
     def forward(self, x: Tensor) -> Tensor:
         """``(members, rows, fan_in)`` to ``(members, rows, fan_out)``."""
         return affine(x, self.weight, self.bias, self.products)
@@ -66,6 +73,18 @@ class Linear(nn.Module):
     def predict(self, x: Tensor) -> Tensor:
         """The same, a row's bits not depending on the rows beside it."""
         return affine_by_row(x, self.weight, self.bias)
+
+
+class Scale(nn.Module):
+    """A learned factor on each input of each member, 1 at first [Holzmueller et al. 2024]."""
+
+    def __init__(self, members: int, width: int, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(members, 1, width, dtype=dtype))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(members, rows, width)``, each column times its factor."""
+        return x * self.weight
 
 
 class BatchNorm(nn.Module):

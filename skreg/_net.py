@@ -27,7 +27,7 @@ from ._position import Position
 from ._predictor import PREDICT_ROWS, Predictor
 from ._random import Streams
 from ._rows import Batch, Blocks, Rows
-from ._snapshots import Snapshots
+from ._snapshots import Snapshots, valley_epochs
 from ._stopping import Stopping
 from ._trainer import Trainer
 
@@ -95,6 +95,7 @@ class Net(Predictor, NeuralNet):
         self.streams_ = Streams(self.seeds)
         self.average_ = self.course.average(self._trained())
         self.snapshots_ = Snapshots.of(self.course.valleys, self.max_epochs)
+        self.stops_ = frozenset(valley_epochs(self.course.stops, self.max_epochs))
         self.position_: Position | None = None
         self.epoch_ = 0
         self.watched_: str | None = None
@@ -195,7 +196,8 @@ class Net(Predictor, NeuralNet):
         if self.plateau_ is not None:
             self.plateau_.update(-loss if score is None else score)
         counts = self.average_ is None or self.average_.begun
-        self.stopping_.update(self.epoch_, score, finite, self._trained(), counts)
+        may_stop = not self.stops_ or self.epoch_ in self.stops_
+        self.stopping_.update(self.epoch_, score, finite, self._trained(), counts, may_stop)
         self.snapshots_.update(self.epoch_, self._trained())
 
     def _rate(self) -> Rate:

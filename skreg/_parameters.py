@@ -25,7 +25,9 @@ CONSTRAINTS: dict[str, list[Any] | str] = {
     "batch_norm": ["boolean"],
     "layer_norm": ["boolean"],
     "residual": ["boolean"],
-    "init": [Names({"auto", *initializers.__all__})],
+    "init": [Names({"auto", "data_driven", *initializers.__all__})],
+    "parametrization": [Names({"ntk", "standard"})],
+    "scale_layer": [Names({"auto"}), "boolean"],
     "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
     "input_dropout": [Interval(Real, 0, 1, closed="left")],
     "dropout_schedule": [Names(set(schedules.__all__)), callable],
@@ -58,6 +60,7 @@ CONSTRAINTS: dict[str, list[Any] | str] = {
     "categorical_features": [Names({"from_dtype"}), "array-like", None],
     "numeric_scaling": [Names({"robust", "standard", "quantile"}), None],
     "numeric_embedding": [Names(set(embeddings.__all__)), None],
+    "frequency_scale": [Interval(Real, 0, None, closed="neither")],
     "warm_start": ["boolean"],
     "pretrained": "no_validation",  # Source.of refuses more, in a sentence of its own
     "freeze_layers": [Interval(Integral, 0, None, closed="left")],

@@ -114,6 +114,7 @@ class Source:
                 "pretrained has no hidden layer, and its output layer does not fit another kind of target: there is "
                 "nothing to start from. Give a source with hidden layers, or pretrained=None."
             )
+        _share_scale(known, network)
         given, old = ([*_parts(each, self.n_layers), *([each.head] if head else [])] for each in (known, network))
         for part, source in zip(old, given, strict=True):
             part.load_state_dict(source.state_dict())
@@ -127,6 +128,16 @@ class Source:
         return network.of_members([m % network.n_members for m in range(n_members)]).cpu()
 
 
+@torch.no_grad()
+def _share_scale(known: Network, network: Network) -> None:
+    """Have a source with factors on its inputs if the network has them: else they go into the weights behind."""
+    if known.scale is not None and network.scale is None:
+        known.linears[0].weight.mul_(known.scale.weight.transpose(1, 2))
+        known.scale = None
+    elif known.scale is None and network.scale is not None:
+        known.scale = copy.deepcopy(network.scale).cpu()
+
+
 def freeze(network: Network, n_layers: int) -> None:
     """Keep the first ``n_layers`` hidden layers as they are, and what is before them; norms keep their statistics."""
     for part in _parts(network, n_layers) if n_layers else []:
@@ -137,7 +148,9 @@ def freeze(network: Network, n_layers: int) -> None:
 
 def _parts(network: Network, n_layers: int) -> list[nn.Module]:
     """The parts of a network up to a hidden layer: embeddings, adapters, affine layers, norms."""
-    before = [part for part in (network.embeddings, network.numeric, network.adapters) if part is not None]
+    before = [
+        part for part in (network.embeddings, network.numeric, network.scale, network.adapters) if part is not None
+    ]
     return [*before, *network.hidden[:n_layers], *network.norms[:n_layers]]
 
 

@@ -99,10 +99,11 @@ class NumericEmbedding(nn.Module, ABC):
 class _Periodic(NumericEmbedding):
     """Cosines of learned frequencies and phases, and the number itself."""
 
-    frequencies, spread = 16, 0.1
+    frequencies = 16
 
-    def __init__(self, members: int, columns: int, dtype: torch.dtype, biased: bool) -> None:
+    def __init__(self, members: int, columns: int, dtype: torch.dtype, biased: bool, spread: float) -> None:
         super().__init__(members, columns, self.frequencies, self.width - 1, dtype, biased)
+        self.spread = spread
         shape = (members, columns, self.frequencies, 1)
         self.frequency = nn.Parameter(torch.zeros(shape, dtype=dtype))
         self.phase = nn.Parameter(torch.zeros(shape, dtype=dtype))
@@ -182,11 +183,11 @@ def _learns(bins: int) -> Callable[..., Callable[..., NumericEmbedding]]:
 
 @_learns(bins=0)
 def periodic(
-    members: int, columns: int, edges: Tensor | None, dtype: torch.dtype, biased: bool = True
+    members: int, columns: int, edges: Tensor | None, dtype: torch.dtype, biased: bool = True, spread: float = 0.1
 ) -> NumericEmbedding:
     """Periodic embedding PBLD of RealMLP [Holzmueller et al. 2024]: ``(W cos(2 pi f x + phase) + b, x)``.
 
-    Sixteen frequencies of standard deviation 0.1 for each column, four numbers out.
+    Sixteen random frequencies for each column, four numbers out.
 
     Parameters
     ----------
@@ -198,8 +199,10 @@ def periodic(
         Of the parameters.
     biased : bool
         False does not train the additive constants, which batch norm would take away.
+    spread : float, default=0.1
+        Standard deviation of the frequencies.
     """
-    return _Periodic(members, columns, dtype, biased)
+    return _Periodic(members, columns, dtype, biased, spread)
 
 
 @_learns(bins=16)

@@ -58,18 +58,32 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
         The quantile that ``loss="quantile"`` estimates, in (0, 1). Of a sequence, all at once; ``predict`` has one more
         axis for them, along which predictions are put in order and so do not cross [20]_; ``score`` and ``oof_score_``
         are those of the one nearest to 0.5, and the monitor is the loss.
-    init : {"auto", "he_normal", "he_uniform", "lecun_normal", "lecun_uniform", "normal", "orthogonal", \
-            "xavier_normal", "xavier_uniform"}, default="auto"
+    init : {"auto", "data_driven", "he_normal", "he_uniform", "lecun_normal", "lecun_uniform", "normal", \
+            "orthogonal", "xavier_normal", "xavier_uniform"}, default="auto"
         Initial weights. "auto" goes by the activation, Xavier for tanh, logistic and identity, LeCun for selu, He for
-        the others; a linear model starts near zero. "normal" is the naive standard deviation of 0.01, under which deep
-        stacks do not learn.
+        the others; a linear model starts near zero. "data_driven" scales those, unit by unit, so that each one's sums
+        have spread 1 over the member's training rows, and draws biases that put its kink among them [5]_; with a norm,
+        which does so itself, it is "auto". "normal" is the naive standard deviation of 0.01, under which deep stacks do
+        not learn.
+    parametrization : {"ntk", "standard"}, default="standard"
+        How the learning rate is shared out. "ntk" trains as if each layer divided its sums by the root of its inputs
+        (Jacot et al. 2018), so that one rate suits all widths [5]_: it is ``sqrt(32 / inputs)`` times the learning rate
+        for weights, the square of it under "sgd", 0.57 times for biases and numeric embeddings, 5.7 times for embedded
+        categories. Weights, penalties and bounds are the effective ones, and ``weight_decay`` goes with the learning
+        rate itself. "standard" moves all alike, as a linear model always does.
+    scale_layer : bool or "auto", default=False
+        Whether each input of the first layer has a learned factor besides its weights, 1 at first, which moves fast
+        under ``parametrization="ntk"``, 34 times the learning rate [5]_: a mild choice of columns. In ``coefs_`` it is
+        multiplied in; a linear model has none. "auto" leaves it out where ``alpha``, ``feature_alpha`` or ``max_norm``
+        act on the first layer, whose weights are not all there is then, and beside ``n_adapters``, which are factors
+        too.
     dropout : float or sequence of float, default=0.1
         Share of the units of each hidden layer that are zeroed in a training step [2]_, in [0, 1); a sequence gives
         one for each layer. With ``activation="selu"`` it is alpha dropout, which keeps mean 0 and variance 1 [8]_.
     input_dropout : float, default=0.0
         The same for the inputs.
-    dropout_schedule : {"constant", "cosine", "cosine_restarts", "coslog", "flat_cosine", "inverse_scaling", \
-            "one_cycle", "warmup"} or callable, default="constant"
+    dropout_schedule : {"constant", "cosine", "cosine_restarts", "coslog", "flat_cosine", "growing_cycles", \
+            "inverse_scaling", "one_cycle", "warmup"} or callable, default="constant"
         Schedule of both rates, as ``learning_rate`` is one of the learning rate; a callable's factors are at most 1.
         "flat_cosine" keeps them for half of the training, then lets them fall to 0 [5]_.
     augmentation : {"cutmix", "cutout", "gaussian_noise", "mixup", "swap_noise"}, callable or None, default=None
@@ -98,8 +112,8 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
     weight_decay : float, default=0.01
         Decoupled decay [4]_: each step multiplies the weights by ``1 - learning_rate * weight_decay``, under every
         solver. Not a penalty of the objective, unlike ``alpha``. Biases and norms are exempt.
-    weight_decay_schedule : {"constant", "cosine", "cosine_restarts", "coslog", "flat_cosine", "inverse_scaling", \
-            "one_cycle", "warmup"} or callable, default="constant"
+    weight_decay_schedule : {"constant", "cosine", "cosine_restarts", "coslog", "flat_cosine", "growing_cycles", \
+            "inverse_scaling", "one_cycle", "warmup"} or callable, default="constant"
         Schedule of it, besides that of the learning rate.
     max_norm : float, None or sequence of these, default=None
         Largest Euclidean norm of a unit's incoming weights, enforced after every step [2]_. A sequence gives one for
@@ -116,7 +130,8 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
         What early stopping watches: the loss on the held-out rows, a name of
         :func:`~sklearn.metrics.get_scorer_names`, or a callable ``(estimator, X, y) -> float`` of which more is better.
     patience : int, default=20
-        Epochs without a gain before a member stops, at least 1.
+        Epochs without a gain before a member stops, at least 1. Where ``learning_rate`` has cycles it stops at the end
+        of the cycle in which they have passed.
     min_delta : float, default=0.0
         A gain counts if it is larger than this.
     solver : {"adam", "adamw", "lbfgs", "muon", "nadam", "rmsprop", "sgd"}, default="adamw"
@@ -126,11 +141,12 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
         others are AdamW's; it takes no L1 penalty. "lbfgs" goes to the minimum over all rows, a line search an epoch
         (Nocedal & Wright 2006): for one member without noise, decay and bounds; it takes no learning rate.
     learning_rate : {"adaptive", "constant", "cosine", "cosine_restarts", "coslog", "flat_cosine", \
-            "inverse_scaling", "one_cycle", "warmup"} or callable, default="cosine"
+            "growing_cycles", "inverse_scaling", "one_cycle", "warmup"} or callable, default="cosine"
         Schedule of the learning rate: a function of the progress in [0, 1], through ``max_iter`` epochs, to a factor on
         ``learning_rate_init``. "cosine" falls to 0, "cosine_restarts" three times, each twice as long as the last,
-        "coslog" in four such waves that also rise smoothly, "flat_cosine" in the second half only, "one_cycle" rises
-        before it falls, "warmup" for a shorter while, "inverse_scaling" falls to a tenth as one over the root.
+        "coslog" in four such waves that also rise smoothly, "growing_cycles" in seven, "flat_cosine" in the second half
+        only, "one_cycle" rises before it falls, "warmup" for a shorter while, "inverse_scaling" falls to a tenth as one
+        over the root. Where there are cycles, early stopping ends a training at the end of one.
         "adaptive" cuts a member's rate to a fifth whenever what it is watched by, else its training loss, has not
         gained by more than ``min_delta`` for a quarter of ``patience`` epochs.
     learning_rate_init : float, default=0.01
@@ -180,6 +196,9 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
         cosines, and the number [5]_. "piecewise_linear": four sums of a line and a piecewise linear function on at most
         16 quantile bins of the member's training rows [10]_. Their mixing weights count as weights for ``alpha`` and
         ``weight_decay``; frequencies and phases are exempt.
+    frequency_scale : float, default=0.1
+        Standard deviation of the initial frequencies of "periodic", in cycles to a unit of the scaled number; larger
+        ones follow a target that changes fast [5]_. Without effect otherwise.
     warm_start : bool, default=False
         Whether a further ``fit`` goes on from the weights of the last one, its encoders and statistics unchanged.
     pretrained : FrozenEstimator or None, default=None
@@ -304,6 +323,8 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
         loss: str = "squared_error",
         quantile: float | Sequence[float] = 0.5,
         init: str = "auto",
+        parametrization: str = "standard",
+        scale_layer: bool | str = False,
         dropout: float | Sequence[float] = 0.1,
         input_dropout: float = 0.0,
         dropout_schedule: str | Callable[[float], float] = "constant",
@@ -336,6 +357,7 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
         categorical_features: Any = "from_dtype",
         numeric_scaling: str | None = "robust",
         numeric_embedding: str | None = None,
+        frequency_scale: float = 0.1,
         warm_start: bool = False,
         pretrained: FrozenEstimator | None = None,
         freeze_layers: int = 0,
@@ -355,6 +377,8 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
         self.loss = loss
         self.quantile = quantile
         self.init = init
+        self.parametrization = parametrization
+        self.scale_layer = scale_layer
         self.dropout = dropout
         self.input_dropout = input_dropout
         self.dropout_schedule = dropout_schedule
@@ -387,6 +411,7 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
         self.categorical_features = categorical_features
         self.numeric_scaling = numeric_scaling
         self.numeric_embedding = numeric_embedding
+        self.frequency_scale = frequency_scale
         self.warm_start = warm_start
         self.pretrained = pretrained
         self.freeze_layers = freeze_layers

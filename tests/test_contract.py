@@ -64,6 +64,14 @@ SETTINGS = [
     {**DEEP, "solver": "muon"},
     {**PLAIN, "solver": "lbfgs", "weight_decay": 0.0, "n_members": 1},
     {**PLAIN, "precision": "bfloat16"},
+    {
+        **PLAIN,
+        "parametrization": "ntk",
+        "init": "data_driven",
+        "scale_layer": "auto",
+        "alpha": 0.0,
+        "learning_rate": "growing_cycles",
+    },
     *({**PLAIN, "numeric_embedding": name} for name in embeddings.__all__),
 ]
 

@@ -33,7 +33,7 @@ BASE = {"hidden_layer_sizes": (10, 8, 8), "max_iter": 6, "random_state": 0, "pat
 
 OPTIONS = {
     "solver": {name: {"solver": name} for name in ("adamw", "adam", "lbfgs", "muon", "nadam", "rmsprop", "sgd")},
-    "rate": {name: {"learning_rate": name} for name in ("cosine", "adaptive", "coslog", "one_cycle")},
+    "rate": {name: {"learning_rate": name} for name in ("cosine", "adaptive", "coslog", "growing_cycles", "one_cycle")},
     "momentum": {"nesterov": {}, "plain": {"momentum": 0.5, "nesterovs_momentum": False}},
     "kind": {name: {} for name in KINDS},
     "members": {"one": {"n_members": 1}, "two": {"n_members": 2}},
@@ -68,6 +68,9 @@ OPTIONS = {
     "clip": {"none": {}, "clipped": {"clip_norm": 0.05}},
     "precision": {"auto": {}, **{name: {"precision": name} for name in ("bfloat16", "float64")}},
     "residual": {"without": {}, "with": {"residual": True}},
+    "moves": {"alike": {}, "ntk": {"parametrization": "ntk"}},
+    "init": {"auto": {}, "data": {"init": "data_driven"}},
+    "inputs": {"plain": {"scale_layer": False}, "scaled": {"scale_layer": "auto", "alpha": 0.0}},
     "activation": {"silu": {}, "selu": {"activation": "selu"}},
 }
 """Names of options, and what they may be: a name, and the parameters that it stands for."""
@@ -97,7 +100,7 @@ def excludes(one, other):
         return any(value != SMOOTH.get(option, value) or (option, value) == ("norm", "batch") for option, value in rest)
     return (
         (solver == "muon" and pair.get("l1") == "with")
-        or (pair.get("snapshots") == "with" and pair.get("rate", "coslog") != "coslog")
+        or (pair.get("snapshots") == "with" and pair.get("rate", "coslog") not in ("coslog", "growing_cycles"))
         or (pair.get("columns") == "selected" and pair.get("source") in ("frozen", "all frozen"))
         or (pair.get("kind") == "quantiles" and pair.get("watched") == "score")
     )
@@ -106,7 +109,21 @@ def excludes(one, other):
 def idle(one, other):
     """Whether one of two values means nothing beside the other: momentum is that of "sgd"."""
     pair = dict([one, other])
-    return pair.get("momentum") == "plain" and pair.get("solver", "sgd") != "sgd"
+    return (
+        (pair.get("momentum") == "plain" and pair.get("solver", "sgd") != "sgd")
+        or (pair.get("init") == "data" and pair.get("norm", "none") != "none")
+        or (pair.get("inputs") == "scaled" and _bounds_the_first_layer(pair))
+    )
+
+
+def _bounds_the_first_layer(pair):
+    return (
+        pair.get("adapters") == "three"
+        or pair.get("columns") == "selected"
+        or pair.get("layers") == "each"
+        or pair.get("bounds", "none") != "none"
+        or pair.get("l1") == "with"
+    )
 
 
 def covering_array():

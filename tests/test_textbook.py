@@ -185,7 +185,8 @@ def test_batch_norm_makes_training_insensitive_to_the_initialisation(seed):
 # each cure with the rest
 
 NOT_CURES = {
-    "augmentation_strength", "batch_size", "callbacks", "categorical_features", "class_weight", "device", "init",
+    "augmentation_strength", "batch_size", "callbacks", "categorical_features", "class_weight", "device",
+    "frequency_scale", "init", "parametrization", "scale_layer",
     "freeze_layers", "max_iter", "min_delta", "monitor", "n_threads", "patience", "precision", "pretrained",
     "pretrained_lr_factor", "quantile", "random_state", "validation_fraction", "verbose", "warm_start",
 }  # fmt: skip
