@@ -97,6 +97,7 @@ class RegularizedMLP(CallbackSupportMixin, Inspection, BaseEstimator, ABC):
             split = self._split(train, held_out)
             net = self._make_net(blueprint, course, source, split, progress.hooks)
             self._train(net, split, progress.hooks)
+            self._calibrate(split)
             self._score_out_of_fold(split)
         progress.close(lambda: self._fitted(self.net_))
         return self
@@ -126,6 +127,9 @@ class RegularizedMLP(CallbackSupportMixin, Inspection, BaseEstimator, ABC):
     def _cost(self, y: np.ndarray, weight: np.ndarray | None) -> np.ndarray | None:
         """Weight of each row in the loss."""
         return weight
+
+    def _calibrate(self, split: Split) -> None:
+        """Learn from the held-out rows what they say of the predictions."""
 
     @property
     def _continues(self) -> bool:

@@ -23,10 +23,13 @@ class Predictor:
         The networks.
     criterion_ : Loss
         Of their raw output.
+    temperature : float
+        What raw output is divided by where it becomes probabilities, and in no loss.
     """
 
     module_: Network
     criterion_: Any
+    temperature: float = 1.0
 
     def raw_of(self, rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
         """Raw output, target and weight of each member on its own rows: ``(members, rows, ...)``."""

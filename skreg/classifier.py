@@ -17,8 +17,11 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.metaestimators import available_if
 from torch import Generator, Tensor
 
+from ._calibration import fit_temperature, refuse_stream, refuse_without_rows
 from ._checks import refuse
+from ._net import Net
 from ._parameters import Names
+from ._parts import Part, Split
 from ._progress import with_callbacks
 from ._streaming import StreamingMLP, check_classes, takes_parts
 from ._targets import ClassTarget
@@ -57,6 +60,12 @@ class RegularizedMLPClassifier(ClassifierMixin, StreamingMLP):
         Share of each training target that is spread evenly over the classes, or over yes and no [18]_, in [0, 1). Makes
         the network less sure of itself, which may help accuracy and harms log loss. "auto" is 0.1 if ``monitor`` scores
         the predicted labels, as "accuracy", "balanced_accuracy" and "f1" do, else 0. Held-out rows stay as they are.
+    calibrate : {"auto", "temperature"} or None, default=None
+        "temperature" divides the members' raw outputs by one number before they become probabilities, the one of least
+        log loss on the rows that were held out (Guo et al. 2017, "On calibration of modern neural networks"); where
+        members hold out folds, the log loss that their mean would have there. Refused where no rows are held out;
+        "auto" does without it there. ``partial_fit`` holds out none, and keeps that of the ``fit`` it goes on from. A
+        single member's labels stay as they are; a mean's change where two classes are about as probable.
     init : {"auto", "data_driven", "he_normal", "he_uniform", "lecun_normal", "lecun_uniform", "normal", \
             "orthogonal", "xavier_normal", "xavier_uniform"}, default="auto"
         Initial weights. "auto" goes by the activation, Xavier for tanh, logistic and identity, LeCun for selu, He for
@@ -251,8 +260,12 @@ class RegularizedMLPClassifier(ClassifierMixin, StreamingMLP):
     oof_prediction_ : ndarray of shape (n_samples, ...)
         Probabilities of each row by the member that held it out; NaN for rows that none did. Only if the members' folds
         cover the rows, ``n_members >= round(1 / validation_fraction)``.
+        After ``calibrate``, whose one number these rows have set.
     oof_score_ : float
         Accuracy of it. A little too good, as the same rows chose the epochs.
+    temperature_ : float
+        What raw outputs are divided by, see ``calibrate``; above 1 where the network was too sure of itself, and 1
+        without it.
     coefs_, intercepts_ : list of ndarray
         Weights ``(fan_in, fan_out)`` and biases ``(fan_out,)`` of each layer, of a single member; batch norm is folded
         in, and the last layer's are in the units of the prediction. The first layer's rows are the encoded columns:
@@ -313,6 +326,7 @@ class RegularizedMLPClassifier(ClassifierMixin, StreamingMLP):
         **StreamingMLP._parameter_constraints,
         "loss": [Names(set(ClassificationLoss.registered()))],
         "label_smoothing": [Interval(Real, 0, 1, closed="left"), Names({"auto"})],
+        "calibrate": [Names({"auto", "temperature"}), None],
         "class_weight": [Names({"balanced"}), dict, None],
     }
     _target_encoder = ClassTarget
@@ -327,6 +341,7 @@ class RegularizedMLPClassifier(ClassifierMixin, StreamingMLP):
         residual: bool = False,
         loss: str = "log_loss",
         label_smoothing: float | str = 0.0,
+        calibrate: str | None = None,
         init: str = "auto",
         parametrization: str = "standard",
         scale_layer: bool | str = False,
@@ -382,6 +397,7 @@ class RegularizedMLPClassifier(ClassifierMixin, StreamingMLP):
         self.residual = residual
         self.loss = loss
         self.label_smoothing = label_smoothing
+        self.calibrate = calibrate
         self.init = init
         self.parametrization = parametrization
         self.scale_layer = scale_layer
@@ -435,6 +451,13 @@ class RegularizedMLPClassifier(ClassifierMixin, StreamingMLP):
         """The labels, sorted."""
         return self._known_target().classes_
 
+    @property
+    def temperature_(self) -> float:
+        """What raw outputs are divided by."""
+        if not hasattr(self, "net_"):
+            raise AttributeError("temperature_ is known after fit.")
+        return self.net_.temperature
+
     @available_if(takes_parts)
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
@@ -462,6 +485,7 @@ class RegularizedMLPClassifier(ClassifierMixin, StreamingMLP):
         self : estimator
             The fitted estimator.
         """
+        refuse_stream(self, self._continues and self.temperature_ != 1.0)
         known = check_classes(self.class_weight, classes, self.classes_ if self._continues else None)
         return self._partial_fit(X, y, sample_weight, known)
 
@@ -545,6 +569,20 @@ class RegularizedMLPClassifier(ClassifierMixin, StreamingMLP):
         scorer = None if self.monitor == "loss" else get_scorer(self.monitor)
         return _AUTO_SMOOTHING if getattr(scorer, "_response_method", None) == "predict" else 0.0
 
+    def _split(self, train: Part, held_out: Part | None) -> Split:
+        split = super()._split(train, held_out)
+        refuse_without_rows(self, split)
+        return split
+
+    def _calibrate(self, split: Split) -> None:
+        if self.calibrate is not None and split.watched is not None:
+            self.net_.temperature = fit_temperature(self.net_, split)
+
+    def _take(self, net: Net, hooks: list[Any]) -> None:
+        if self.calibrate is not None and self._continues:
+            net.temperature = self.temperature_
+        super()._take(net, hooks)
+
     def _learn_costs(self, y: np.ndarray, weight: np.ndarray | None) -> None:
         self.class_weight_ = None
         if self.class_weight is None:
@@ -565,7 +603,7 @@ class RegularizedMLPClassifier(ClassifierMixin, StreamingMLP):
 
     def _decode(self, raw: Tensor, members: slice) -> np.ndarray:
         """Log of the members' mean probabilities: ``(rows, classes)``, or ``(rows, labels, 2)``."""
-        each = self.net_.criterion_.log_probability(raw.double())
+        each = self.net_.criterion_.log_probability(raw.double() / self.temperature_)
         mean = torch.logsumexp(each, dim=0) - np.log(len(each))
         mean = mean.cpu().numpy()
         return mean[:, 0] if self.target_encoder_.kind_ == "binary" else mean

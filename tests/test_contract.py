@@ -74,6 +74,7 @@ SETTINGS = [
     },
     *({**PLAIN, "numeric_embedding": name} for name in embeddings.__all__),
 ]
+CALIBRATED = RegularizedMLPClassifier(**PLAIN, calibrate="auto")
 
 TWO_MASKS = (
     "A repeated row gets two dropout masks and a row of weight 2 gets one, so the two fits agree in expectation only. "
@@ -93,7 +94,8 @@ def expected_failures(estimator):
 
 
 @parametrize_with_checks(
-    [Estimator(**setting) for setting in SETTINGS for Estimator in BOTH], expected_failed_checks=expected_failures
+    [*(Estimator(**setting) for setting in SETTINGS for Estimator in BOTH), CALIBRATED],
+    expected_failed_checks=expected_failures,
 )
 def test_check_estimator(estimator, check):
     check(estimator)

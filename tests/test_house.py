@@ -18,7 +18,7 @@ from skreg import OptunaSearchCV, RegularizedMLPClassifier, RegularizedMLPRegres
 
 PACKAGE = Path(skreg.__file__).parent
 BOTH = [RegularizedMLPClassifier, RegularizedMLPRegressor]
-OF_ONE_ESTIMATOR = {"loss", "quantile", "label_smoothing", "class_weight"}
+OF_ONE_ESTIMATOR = {"loss", "quantile", "label_smoothing", "calibrate", "class_weight"}
 
 FLOORS = [
     ["_version"],
@@ -65,7 +65,7 @@ FLOORS = [
     ["_module"],
     ["_parametrization", "_settling"],
     ["_blueprint", "_course", "_inspection", "_parameters", "_parts", "_progress", "callbacks"],
-    ["_position", "_predictor", "_trainer", "_transfer"],
+    ["_calibration", "_position", "_predictor", "_trainer", "_transfer"],
     ["_net"],
     ["_base"],
     ["_distributions", "_streaming"],

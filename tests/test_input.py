@@ -86,6 +86,7 @@ BAD_VALUES = {
     "weight_decay_schedule": ("fading", None, 0.5),
     "loss": ("l3", None, 2),
     "label_smoothing": (1.0, -0.1, "some", None),
+    "calibrate": ("sigmoid", True, 1),
     "quantile": (0.0, 1.0, "half", None),
     "augmentation": ("mixdown", 3),
     "augmentation_strength": (-0.1, "strong", None),

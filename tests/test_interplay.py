@@ -27,7 +27,7 @@ KINDS = {
     "numbers": (RegularizedMLPRegressor, NUMBER, {}),
     "quantiles": (RegularizedMLPRegressor, NUMBER, {"loss": "quantile", "quantile": (0.2, 0.8)}),
     "two classes": (RegularizedMLPClassifier, NUMBER > 0.3, {}),
-    "three classes": (RegularizedMLPClassifier, np.digitize(NUMBER, [0, 1]), {}),
+    "three classes": (RegularizedMLPClassifier, np.digitize(NUMBER, [0, 1]), {"calibrate": "auto"}),
 }
 BASE = {"hidden_layer_sizes": (10, 8, 8), "max_iter": 6, "random_state": 0, "patience": 4, "alpha": 1e-3}
 

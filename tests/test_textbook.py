@@ -185,9 +185,9 @@ def test_batch_norm_makes_training_insensitive_to_the_initialisation(seed):
 # each cure with the rest
 
 NOT_CURES = {
-    "augmentation_strength", "batch_size", "callbacks", "categorical_features", "class_weight", "device",
-    "frequency_scale", "init", "parametrization", "scale_layer",
-    "freeze_layers", "max_iter", "min_delta", "monitor", "n_threads", "patience", "precision", "pretrained",
+    "augmentation_strength", "batch_size", "calibrate", "callbacks", "categorical_features", "class_weight", "device",
+    "freeze_layers", "frequency_scale", "init", "max_iter", "min_delta", "monitor", "n_threads", "parametrization",
+    "patience", "precision", "pretrained", "scale_layer",
     "pretrained_lr_factor", "quantile", "random_state", "validation_fraction", "verbose", "warm_start",
 }  # fmt: skip
 SMALL = {**cures.NO_CURE, "hidden_layer_sizes": (16, 16), "max_iter": 4, "patience": 3, "random_state": 0}
