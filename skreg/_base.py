@@ -106,8 +106,8 @@ class RegularizedMLP(CallbackSupportMixin, Inspection, BaseEstimator, ABC):
     target_encoder_: Any
 
     @abstractmethod
-    def _loss(self) -> Callable[[], Loss]:
-        """What makes the loss of the encoded target."""
+    def _loss(self, split: Split) -> Callable[[], Loss]:
+        """What makes the loss of the encoded target, given who holds out which rows."""
 
     @abstractmethod
     def _decode(self, raw: Tensor, members: slice) -> np.ndarray:
@@ -231,7 +231,7 @@ class RegularizedMLP(CallbackSupportMixin, Inspection, BaseEstimator, ABC):
             source.give(network, self.target_encoder_)
         net = Net(
             network,
-            self._loss(),
+            self._loss(split),
             course,
             max_epochs=self.max_iter,
             batch_size=split.place.batch_size,

@@ -70,4 +70,6 @@ class Inspection:
             raise AttributeError(f"{name} is known for a single member; this estimator has {self.n_members}{others}.")
         if self.net_.module_.n_adapters > 1:
             raise AttributeError(f"{name} is known for a single network; this one has {self.n_adapters} adapters.")
-        return self.net_.module_.effective_layers(self.net_.criterion_.log_link)
+        layers = self.net_.module_.effective_layers(self.net_.criterion_.log_link)
+        layers[-1] = tuple(part / self.net_.temperature for part in layers[-1])
+        return layers

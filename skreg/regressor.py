@@ -17,6 +17,7 @@ from torch import Generator, Tensor
 from ._checks import quantile_list
 from ._encoding import mean_statistics, quantile_statistics, target_statistics
 from ._parameters import Names
+from ._parts import Split
 from ._progress import with_callbacks
 from ._streaming import StreamingMLP, takes_parts
 from ._targets import NumberTarget
@@ -44,7 +45,7 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
     layer_norm : bool, default=False
         Layer normalisation there instead, of each row over the units of the layer [6]_: no statistics of a batch, the
         same in training and prediction.
-    residual : bool, default=False
+    residual : bool, default=True
         Whether each hidden layer that keeps the width adds its input to its output, and the sum is scaled by
         ``sqrt(1/2)`` [7]_; for deep stacks.
     loss : {"absolute_error", "gamma", "huber", "poisson", "quantile", "squared_error"}, default="squared_error"
@@ -59,19 +60,19 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
         axis for them, along which predictions are put in order and so do not cross [20]_; ``score`` and ``oof_score_``
         are those of the one nearest to 0.5, and the monitor is the loss.
     init : {"auto", "data_driven", "he_normal", "he_uniform", "lecun_normal", "lecun_uniform", "normal", \
-            "orthogonal", "xavier_normal", "xavier_uniform"}, default="auto"
+            "orthogonal", "xavier_normal", "xavier_uniform"}, default="data_driven"
         Initial weights. "auto" goes by the activation, Xavier for tanh, logistic and identity, LeCun for selu, He for
         the others; a linear model starts near zero. "data_driven" scales those, unit by unit, so that each one's sums
         have spread 1 over the member's training rows, and draws biases that put its kink among them [5]_; with a norm,
         which does so itself, it is "auto". "normal" is the naive standard deviation of 0.01, under which deep stacks do
         not learn.
-    parametrization : {"ntk", "standard"}, default="standard"
+    parametrization : {"ntk", "standard"}, default="ntk"
         How the learning rate is shared out. "ntk" trains as if each layer divided its sums by the root of its inputs
         (Jacot et al. 2018), so that one rate suits all widths [5]_: it is ``sqrt(32 / inputs)`` times the learning rate
         for weights, the square of it under "sgd", 0.57 times for biases and numeric embeddings, 5.7 times for embedded
         categories. Weights, penalties and bounds are the effective ones, and ``weight_decay`` goes with the learning
         rate itself. "standard" moves all alike, as a linear model always does.
-    scale_layer : bool or "auto", default=False
+    scale_layer : bool or "auto", default="auto"
         Whether each input of the first layer has a learned factor besides its weights, 1 at first, which moves fast
         under ``parametrization="ntk"``, 34 times the learning rate [5]_: a mild choice of columns. In ``coefs_`` it is
         multiplied in; a linear model has none. "auto" leaves it out where ``alpha``, ``feature_alpha`` or ``max_norm``
@@ -97,7 +98,7 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
         The parameter of mixup's Beta distribution, the probability that a batch suffers cutmix, that a feature of a row
         suffers cutout or swap noise, or the standard deviation of the noise, in the units of the scaled numbers. At 0
         there is no augmentation; a callable is not told otherwise.
-    alpha : float or sequence of float, default=1e-05
+    alpha : float or sequence of float, default=0.0
         Strength of the elastic net ``alpha * (l1_ratio * |w| + (1 - l1_ratio) / 2 * w**2)`` on the weights, added to
         the mean loss as in :class:`~sklearn.linear_model.ElasticNet` [3]_. ``MLPClassifier``'s ``alpha`` is divided
         by the batch size; this one is not. Biases and norms are exempt. A sequence gives one for each hidden layer and
@@ -109,7 +110,7 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
         weights of the n inputs made of it (Yuan & Lin 2006; Feng & Simon 2017). Columns that the network can do
         without have weights of exactly zero, see ``feature_importances_``. Raise ``alpha`` along, to 0.01, or the
         layers behind make up for a small first one. 0.002 to 0.02 is usual, and up to 0.2 where most columns are noise.
-    weight_decay : float, default=0.01
+    weight_decay : float, default=0.1
         Decoupled decay [4]_: each step multiplies the weights by ``1 - learning_rate * weight_decay``, under every
         solver. Not a penalty of the objective, unlike ``alpha``. Biases and norms are exempt.
     weight_decay_schedule : {"constant", "cosine", "cosine_restarts", "coslog", "flat_cosine", "growing_cycles", \
@@ -129,7 +130,7 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
     monitor : "loss", scorer name or callable, default="loss"
         What early stopping watches: the loss on the held-out rows, a name of
         :func:`~sklearn.metrics.get_scorer_names`, or a callable ``(estimator, X, y) -> float`` of which more is better.
-    patience : int, default=20
+    patience : int, default=16
         Epochs without a gain before a member stops, at least 1. Where ``learning_rate`` has cycles it stops at the end
         of the cycle in which they have passed.
     min_delta : float, default=0.0
@@ -141,7 +142,7 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
         others are AdamW's; it takes no L1 penalty. "lbfgs" goes to the minimum over all rows, a line search an epoch
         (Nocedal & Wright 2006): for one member without noise, decay and bounds; it takes no learning rate.
     learning_rate : {"adaptive", "constant", "cosine", "cosine_restarts", "coslog", "flat_cosine", \
-            "growing_cycles", "inverse_scaling", "one_cycle", "warmup"} or callable, default="cosine"
+            "growing_cycles", "inverse_scaling", "one_cycle", "warmup"} or callable, default="growing_cycles"
         Schedule of the learning rate: a function of the progress in [0, 1], through ``max_iter`` epochs, to a factor on
         ``learning_rate_init``. "cosine" falls to 0, "cosine_restarts" three times, each twice as long as the last,
         "coslog" in four such waves that also rise smoothly, "growing_cycles" in seven, "flat_cosine" in the second half
@@ -149,7 +150,7 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
         over the root. Where there are cycles, early stopping ends a training at the end of one.
         "adaptive" cuts a member's rate to a fifth whenever what it is watched by, else its training loss, has not
         gained by more than ``min_delta`` for a quarter of ``patience`` epochs.
-    learning_rate_init : float, default=0.01
+    learning_rate_init : float, default=0.02
         Learning rate at factor 1.
     momentum : float, default=0.9
         What a step keeps of the last one, in [0, 1) (Sutskever et al. 2013). Only used when ``solver="sgd"``.
@@ -158,7 +159,7 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
     batch_size : int or "auto", default="auto"
         Most rows of a step; the rows are dealt out evenly over the steps of an epoch. "auto" takes 64 for up to 1,024
         rows, 128 up to 4,096, 256 up to 32,768, 512 up to 131,072, else 1,024, and all rows under ``solver="lbfgs"``.
-    max_iter : int, default=100
+    max_iter : int, default=127
         Epochs.
     clip_norm : float or None, default=None
         Largest Euclidean norm of a member's gradient; longer ones are scaled down.
@@ -191,7 +192,7 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
         outlier does not ruin its column; "standard" takes mean and standard deviation; "quantile" maps ranks to normal
         scores; None leaves numbers as they are. Missing numbers take the median (mean under "standard" and None), and a
         column that has any gets an indicator. Each member's statistics come from its own training rows.
-    numeric_embedding : {"periodic", "piecewise_linear"} or None, default=None
+    numeric_embedding : {"periodic", "piecewise_linear"} or None, default="piecewise_linear"
         What each number becomes before the first layer, four learned functions of it. "periodic": three mixtures of 16
         cosines, and the number [5]_. "piecewise_linear": four sums of a line and a piecewise linear function on at most
         16 quantile bins of the member's training rows [10]_. Their mixing weights count as weights for ``alpha`` and
@@ -319,35 +320,35 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
         activation: str | Callable[[Tensor], Tensor] = "silu",
         batch_norm: bool = False,
         layer_norm: bool = False,
-        residual: bool = False,
+        residual: bool = True,
         loss: str = "squared_error",
         quantile: float | Sequence[float] = 0.5,
-        init: str = "auto",
-        parametrization: str = "standard",
-        scale_layer: bool | str = False,
+        init: str = "data_driven",
+        parametrization: str = "ntk",
+        scale_layer: bool | str = "auto",
         dropout: float | Sequence[float] = 0.1,
         input_dropout: float = 0.0,
         dropout_schedule: str | Callable[[float], float] = "constant",
         augmentation: str | Callable[[Tensor, Generator], Tensor] | None = None,
         augmentation_strength: float = 0.2,
-        alpha: float | Sequence[float] = 1e-5,
+        alpha: float | Sequence[float] = 0.0,
         l1_ratio: float = 0.0,
         feature_alpha: float = 0.0,
-        weight_decay: float = 0.01,
+        weight_decay: float = 0.1,
         weight_decay_schedule: str | Callable[[float], float] = "constant",
         max_norm: float | Sequence[float | None] | None = None,
         early_stopping: bool | str = "auto",
         validation_fraction: float = 0.25,
         monitor: str | Callable[[Any, Any, Any], float] = "loss",
-        patience: int = 20,
+        patience: int = 16,
         min_delta: float = 0.0,
         solver: str = "adamw",
-        learning_rate: str | Callable[[float], float] = "cosine",
-        learning_rate_init: float = 0.01,
+        learning_rate: str | Callable[[float], float] = "growing_cycles",
+        learning_rate_init: float = 0.02,
         momentum: float = 0.9,
         nesterovs_momentum: bool = True,
         batch_size: int | str = "auto",
-        max_iter: int = 100,
+        max_iter: int = 127,
         clip_norm: float | None = None,
         ema_decay: float = 0.0,
         swa_start: float | None = None,
@@ -356,7 +357,7 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
         n_adapters: int = 1,
         categorical_features: Any = "from_dtype",
         numeric_scaling: str | None = "robust",
-        numeric_embedding: str | None = None,
+        numeric_embedding: str | None = "piecewise_linear",
         frequency_scale: float = 0.1,
         warm_start: bool = False,
         pretrained: FrozenEstimator | None = None,
@@ -499,7 +500,7 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
             return partial(PinballLoss, self.quantile)
         return RegressionLoss.registered()[self.loss]
 
-    def _loss(self) -> Callable[[], Loss]:
+    def _loss(self, split: Split) -> Callable[[], Loss]:
         make, known = self._make_loss(), self.target_encoder_.loss
         if (make().name, make().several, make().n_columns) != (known.name, known.several, known.n_columns):
             raise ValueError(

@@ -46,7 +46,10 @@ OPTIONS = {
     "snapshots": {"without": {}, "with": {"snapshots": True}},
     "adapters": {"one": {}, "three": {"n_adapters": 3}},
     "norm": {"none": {}, "batch": {"batch_norm": True}, "layer": {"layer_norm": True}},
-    "numbers": {"plain": {}, **{name: {"numeric_embedding": name} for name in ("periodic", "piecewise_linear")}},
+    "numbers": {
+        "plain": {"numeric_embedding": None},
+        **{name: {"numeric_embedding": name} for name in ("periodic", "piecewise_linear")},
+    },
     "source": {
         "none": {},
         "tuned": {"pretrained": None},
@@ -67,9 +70,9 @@ OPTIONS = {
     "noise": {"none": {}, "mixup": {"augmentation": "mixup"}, "swap": {"augmentation": "swap_noise"}},
     "clip": {"none": {}, "clipped": {"clip_norm": 0.05}},
     "precision": {"auto": {}, **{name: {"precision": name} for name in ("bfloat16", "float64")}},
-    "residual": {"without": {}, "with": {"residual": True}},
-    "moves": {"alike": {}, "ntk": {"parametrization": "ntk"}},
-    "init": {"auto": {}, "data": {"init": "data_driven"}},
+    "residual": {"without": {"residual": False}, "with": {"residual": True}},
+    "moves": {"alike": {"parametrization": "standard"}, "ntk": {"parametrization": "ntk"}},
+    "init": {"auto": {"init": "auto"}, "data": {"init": "data_driven"}},
     "inputs": {"plain": {"scale_layer": False}, "scaled": {"scale_layer": "auto", "alpha": 0.0}},
     "activation": {"silu": {}, "selu": {"activation": "selu"}},
 }
@@ -107,11 +110,16 @@ def excludes(one, other):
 
 
 def idle(one, other):
-    """Whether one of two values means nothing beside the other: momentum is that of "sgd"."""
+    """Whether one of two values means nothing beside the other.
+
+    Momentum is that of "sgd"; a norm, and layers that are given, leave initial weights nothing to do, and a line search
+    the rates; factors on the inputs stay away from bounds.
+    """
     pair = dict([one, other])
     return (
         (pair.get("momentum") == "plain" and pair.get("solver", "sgd") != "sgd")
-        or (pair.get("init") == "data" and pair.get("norm", "none") != "none")
+        or (pair.get("init") == "data" and (pair.get("norm", "none") != "none" or pair.get("source", "none") != "none"))
+        or (pair.get("moves") == "ntk" and pair.get("solver") == "lbfgs")
         or (pair.get("inputs") == "scaled" and _bounds_the_first_layer(pair))
     )
 
