@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from sklearn.base import is_regressor
 from torch import Tensor
 
 from . import activations, embeddings, initializers
@@ -17,6 +18,9 @@ from ._module import Network
 
 EMBEDDING_WIDTH = 8
 DATA_DRIVEN = "data_driven"
+_AUTO: dict[str, tuple[Any, Any]] = {"numeric_embedding": ("piecewise_linear", None), "residual": (True, False)}
+"""What "auto" is for numbers, and for classes."""
+
 _BOUND_THE_FIRST_LAYER = ("alpha", "feature_alpha", "max_norm")
 BIAS_SPREAD = 3**-0.5
 """Spread of the mean of five rows' pre-activations of spread 1, with weights of a random share each."""
@@ -79,7 +83,7 @@ class Blueprint:
             rate_per_layer(estimator, "dropout", estimator.dropout, len(hidden)),
             estimator.input_dropout,
             _norm(estimator),
-            estimator.residual,
+            _chosen(estimator, "residual"),
             activation,
             getattr(initializers, init),
             getattr(initializers, head_init),
@@ -145,6 +149,21 @@ def _norm(estimator: Any) -> type[BatchNorm] | type[LayerNorm] | None:
     return BatchNorm if estimator.batch_norm else LayerNorm if estimator.layer_norm else None
 
 
+def _chosen(estimator: Any, name: str) -> Any:
+    """A parameter of the structure; "auto" goes by the source, else by whether numbers or classes are predicted.
+
+    A linear model stays one, and nothing goes past a first layer that is to let go of columns.
+    """
+    value = getattr(estimator, name)
+    if value != "auto":
+        return value
+    source = getattr(estimator.pretrained, "estimator", None)
+    if hasattr(source, name):
+        return _chosen(source, name)
+    plain = not layer_sizes(estimator, estimator.hidden_layer_sizes) or (name == "residual" and estimator.feature_alpha)
+    return _AUTO[name][0 if is_regressor(estimator) and not plain else 1]
+
+
 def _scaled(estimator: Any, hidden: tuple[int, ...]) -> bool:
     """Whether the inputs have factors: by itself where nothing bounds the weights that they are multiplied with."""
     strengths = {name: np.ravel(np.array(getattr(estimator, name), dtype=object)) for name in _BOUND_THE_FIRST_LAYER}
@@ -161,7 +180,7 @@ def _scaled(estimator: Any, hidden: tuple[int, ...]) -> bool:
 
 
 def _numeric_embedding(estimator: Any) -> Callable[..., embeddings.NumericEmbedding] | None:
-    name = estimator.numeric_embedding
+    name = _chosen(estimator, "numeric_embedding")
     if name == "periodic":
         return partial(embeddings.periodic, spread=estimator.frequency_scale)
     return getattr(embeddings, name) if name else None

@@ -24,7 +24,7 @@ CONSTRAINTS: dict[str, list[Any] | str] = {
     "activation": [Names(set(activations.__all__)), callable],
     "batch_norm": ["boolean"],
     "layer_norm": ["boolean"],
-    "residual": ["boolean"],
+    "residual": [Names({"auto"}), "boolean"],
     "init": [Names({"auto", "data_driven", *initializers.__all__})],
     "parametrization": [Names({"ntk", "standard"})],
     "scale_layer": [Names({"auto"}), "boolean"],
@@ -59,7 +59,7 @@ CONSTRAINTS: dict[str, list[Any] | str] = {
     "n_adapters": [Interval(Integral, 1, None, closed="left")],
     "categorical_features": [Names({"from_dtype"}), "array-like", None],
     "numeric_scaling": [Names({"robust", "standard", "quantile"}), None],
-    "numeric_embedding": [Names(set(embeddings.__all__)), None],
+    "numeric_embedding": [Names({"auto", *embeddings.__all__}), None],
     "frequency_scale": [Interval(Real, 0, None, closed="neither")],
     "warm_start": ["boolean"],
     "pretrained": "no_validation",  # Source.of refuses more, in a sentence of its own

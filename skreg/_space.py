@@ -39,9 +39,9 @@ class Switch:
 COCKTAIL: dict[str, Range | Choice | Switch] = {
     "hidden_layer_sizes": Choice(((128, 128), (128, 128, 128), (256, 256), (256, 256, 256))),
     "activation": Choice(("mish", "relu", "silu")),
-    "numeric_embedding": Choice((None, *embeddings.__all__)),
+    "numeric_embedding": Choice(("auto", None, *embeddings.__all__)),
     "batch_norm": Choice((False, True)),
-    "residual": Choice((False, True)),
+    "residual": Choice(("auto", False, True)),
     "dropout": Switch(0.0, Range(0.05, 0.5)),
     "input_dropout": Switch(0.0, Range(0.02, 0.3)),
     "augmentation": Choice((None, *augmentations.__all__)),

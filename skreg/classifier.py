@@ -50,9 +50,9 @@ class RegularizedMLPClassifier(ClassifierMixin, StreamingMLP):
     layer_norm : bool, default=False
         Layer normalisation there instead, of each row over the units of the layer [6]_: no statistics of a batch, the
         same in training and prediction.
-    residual : bool, default=False
+    residual : bool or "auto", default="auto"
         Whether each hidden layer that keeps the width adds its input to its output, and the sum is scaled by
-        ``sqrt(1/2)`` [7]_; for deep stacks.
+        ``sqrt(1/2)`` [7]_. "auto" does so for numbers, unless ``feature_alpha`` acts, and not for classes.
     loss : {"focal", "log_loss"}, default="log_loss"
         What is minimised. "focal" is the log loss of a row times ``(1 - p)**2``, p the probability of its class [17]_:
         rows that are predicted well count for little. Its probabilities are more even than the frequencies.
@@ -200,11 +200,12 @@ class RegularizedMLPClassifier(ClassifierMixin, StreamingMLP):
         outlier does not ruin its column; "standard" takes mean and standard deviation; "quantile" maps ranks to normal
         scores; None leaves numbers as they are. Missing numbers take the median (mean under "standard" and None), and a
         column that has any gets an indicator. Each member's statistics come from its own training rows.
-    numeric_embedding : {"periodic", "piecewise_linear"} or None, default=None
+    numeric_embedding : {"auto", "periodic", "piecewise_linear"} or None, default="auto"
         What each number becomes before the first layer, four learned functions of it. "periodic": three mixtures of 16
         cosines, and the number [5]_. "piecewise_linear": four sums of a line and a piecewise linear function on at most
         16 quantile bins of the member's training rows [10]_. Their mixing weights count as weights for ``alpha`` and
-        ``weight_decay``; frequencies and phases are exempt.
+        ``weight_decay``; frequencies and phases are exempt. "auto" is "piecewise_linear" for numbers, and none for
+        classes and in a linear model; with ``pretrained`` what that has, as is ``residual``.
     frequency_scale : float, default=0.1
         Standard deviation of the initial frequencies of "periodic", in cycles to a unit of the scaled number; larger
         ones follow a target that changes fast [5]_. Without effect otherwise.
@@ -277,6 +278,8 @@ class RegularizedMLPClassifier(ClassifierMixin, StreamingMLP):
         over the members, scaled to sum to 1. Exactly 0 for a column that no member uses. Weights act on scaled
         numbers, so that units do not matter unless ``numeric_scaling=None``. A residual connection past the first layer
         is no weight, and left out.
+    chosen_ : dict
+        What the parameters that may be "auto" were in this fit.
     seed_ : int
         The seed drawn from ``random_state``.
     encoder_, target_encoder_ : objects
@@ -339,7 +342,7 @@ class RegularizedMLPClassifier(ClassifierMixin, StreamingMLP):
         activation: str | Callable[[Tensor], Tensor] = "silu",
         batch_norm: bool = False,
         layer_norm: bool = False,
-        residual: bool = False,
+        residual: bool | str = "auto",
         loss: str = "log_loss",
         label_smoothing: float | str = "auto",
         calibrate: str | None = "auto",
@@ -377,7 +380,7 @@ class RegularizedMLPClassifier(ClassifierMixin, StreamingMLP):
         n_adapters: int = 1,
         categorical_features: Any = "from_dtype",
         numeric_scaling: str | None = "robust",
-        numeric_embedding: str | None = None,
+        numeric_embedding: str | None = "auto",
         frequency_scale: float = 0.1,
         class_weight: str | dict[Any, float] | None = None,
         warm_start: bool = False,

@@ -37,10 +37,13 @@ class NumericEmbedding(nn.Module, ABC):
 
     Attributes
     ----------
+    name : str
+        In the registry.
     width : int
         Outputs of a column.
     """
 
+    name: str
     width = 4
     bias: Tensor
 
@@ -99,7 +102,7 @@ class NumericEmbedding(nn.Module, ABC):
 class _Periodic(NumericEmbedding):
     """Cosines of learned frequencies and phases, and the number itself."""
 
-    frequencies = 16
+    name, frequencies = "periodic", 16
 
     def __init__(self, members: int, columns: int, dtype: torch.dtype, biased: bool, spread: float) -> None:
         super().__init__(members, columns, self.frequencies, self.width - 1, dtype, biased)
@@ -135,6 +138,7 @@ class _Periodic(NumericEmbedding):
 class _PiecewiseLinear(NumericEmbedding):
     """A linear map of the number, plus a piecewise linear one that starts at zero."""
 
+    name = "piecewise_linear"
     low: Tensor
     slope: Tensor
 

@@ -45,9 +45,9 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
     layer_norm : bool, default=False
         Layer normalisation there instead, of each row over the units of the layer [6]_: no statistics of a batch, the
         same in training and prediction.
-    residual : bool, default=True
+    residual : bool or "auto", default="auto"
         Whether each hidden layer that keeps the width adds its input to its output, and the sum is scaled by
-        ``sqrt(1/2)`` [7]_; for deep stacks.
+        ``sqrt(1/2)`` [7]_. "auto" does so for numbers, unless ``feature_alpha`` acts, and not for classes.
     loss : {"absolute_error", "gamma", "huber", "poisson", "quantile", "squared_error"}, default="squared_error"
         What is minimised, and so what is estimated. "squared_error", half of it: the mean. "absolute_error": the
         median. "huber", half the squared error up to 1.345 and linear beyond [17]_: a mean that outliers move little.
@@ -192,11 +192,12 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
         outlier does not ruin its column; "standard" takes mean and standard deviation; "quantile" maps ranks to normal
         scores; None leaves numbers as they are. Missing numbers take the median (mean under "standard" and None), and a
         column that has any gets an indicator. Each member's statistics come from its own training rows.
-    numeric_embedding : {"periodic", "piecewise_linear"} or None, default="piecewise_linear"
+    numeric_embedding : {"auto", "periodic", "piecewise_linear"} or None, default="auto"
         What each number becomes before the first layer, four learned functions of it. "periodic": three mixtures of 16
         cosines, and the number [5]_. "piecewise_linear": four sums of a line and a piecewise linear function on at most
         16 quantile bins of the member's training rows [10]_. Their mixing weights count as weights for ``alpha`` and
-        ``weight_decay``; frequencies and phases are exempt.
+        ``weight_decay``; frequencies and phases are exempt. "auto" is "piecewise_linear" for numbers, and none for
+        classes and in a linear model; with ``pretrained`` what that has, as is ``residual``.
     frequency_scale : float, default=0.1
         Standard deviation of the initial frequencies of "periodic", in cycles to a unit of the scaled number; larger
         ones follow a target that changes fast [5]_. Without effect otherwise.
@@ -258,6 +259,8 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
         over the members, scaled to sum to 1. Exactly 0 for a column that no member uses. Weights act on scaled
         numbers, so that units do not matter unless ``numeric_scaling=None``. A residual connection past the first layer
         is no weight, and left out.
+    chosen_ : dict
+        What the parameters that may be "auto" were in this fit.
     seed_ : int
         The seed drawn from ``random_state``.
     encoder_, target_encoder_ : objects
@@ -320,7 +323,7 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
         activation: str | Callable[[Tensor], Tensor] = "silu",
         batch_norm: bool = False,
         layer_norm: bool = False,
-        residual: bool = True,
+        residual: bool | str = "auto",
         loss: str = "squared_error",
         quantile: float | Sequence[float] = 0.5,
         init: str = "data_driven",
@@ -357,7 +360,7 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
         n_adapters: int = 1,
         categorical_features: Any = "from_dtype",
         numeric_scaling: str | None = "robust",
-        numeric_embedding: str | None = "piecewise_linear",
+        numeric_embedding: str | None = "auto",
         frequency_scale: float = 0.1,
         warm_start: bool = False,
         pretrained: FrozenEstimator | None = None,

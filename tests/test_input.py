@@ -55,7 +55,7 @@ BAD_VALUES = {
     "activation": ("rleu", None, 3),
     "batch_norm": ("yes", 2, None),
     "layer_norm": ("yes", 2, None),
-    "residual": ("yes", 2, None),
+    "residual": ("yes", 2, None, 0.5),
     "init": ("he", None, 0.1),
     "parametrization": ("mup", None, True),
     "scale_layer": ("yes", 2, None, 0.5),
