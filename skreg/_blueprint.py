@@ -152,7 +152,8 @@ def _norm(estimator: Any) -> type[BatchNorm] | type[LayerNorm] | None:
 def _chosen(estimator: Any, name: str) -> Any:
     """A parameter of the structure; "auto" goes by the source, else by whether numbers or classes are predicted.
 
-    A linear model stays one, and nothing goes past a first layer that is to let go of columns.
+    A linear model stays one; a first layer that is to let go of columns has them as they are, and nothing past it; and
+    plain gradient descent, which the steepest parts make diverge, has no embedding.
     """
     value = getattr(estimator, name)
     if value != "auto":
@@ -160,7 +161,8 @@ def _chosen(estimator: Any, name: str) -> Any:
     source = getattr(estimator.pretrained, "estimator", None)
     if hasattr(source, name):
         return _chosen(source, name)
-    plain = not layer_sizes(estimator, estimator.hidden_layer_sizes) or (name == "residual" and estimator.feature_alpha)
+    linear = not layer_sizes(estimator, estimator.hidden_layer_sizes)
+    plain = linear or estimator.feature_alpha or estimator.solver == "sgd"
     return _AUTO[name][0 if is_regressor(estimator) and not plain else 1]
 
 

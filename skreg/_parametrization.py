@@ -18,8 +18,8 @@ VECTORS = _ROOT
 SCALES = 6.0 * _ROOT
 """Factors of what has no inputs to sum over: those of RealMLP [Holzmueller et al. 2024, table A.1]."""
 
-LINEAR_IN_GRADIENT = ("sgd",)
-"""Solvers whose steps grow with the gradient, which the division makes smaller once more."""
+OTHERWISE = ("lbfgs", "sgd")
+"""Solvers whose steps are not of the gradient's sign and history alone: they have no rate, or one of their own."""
 
 
 def rate_factors(module: Network, name: str, solver: str) -> dict[int, float]:
@@ -34,12 +34,11 @@ def rate_factors(module: Network, name: str, solver: str) -> dict[int, float]:
     solver : str
         Whose steps they are.
     """
-    if name == "standard" or not module.hidden:
+    if name == "standard" or not module.hidden or solver in OTHERWISE:
         return {}
-    power = 1.0 if solver in LINEAR_IN_GRADIENT else 0.5
     factors: dict[int, float] = {}
     for linear in module.linears:
-        factors[id(linear.weight)] = (BASE_WIDTH / max(linear.weight.shape[1], 1)) ** power
+        factors[id(linear.weight)] = (BASE_WIDTH / max(linear.weight.shape[1], 1)) ** 0.5
         if linear.bias is not None:
             factors[id(linear.bias)] = BIASES
     if module.embeddings is not None:

@@ -47,7 +47,7 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
         same in training and prediction.
     residual : bool or "auto", default="auto"
         Whether each hidden layer that keeps the width adds its input to its output, and the sum is scaled by
-        ``sqrt(1/2)`` [7]_. "auto" does so for numbers, unless ``feature_alpha`` acts, and not for classes.
+        ``sqrt(1/2)`` [7]_. "auto" does so for numbers, but where ``numeric_embedding="auto"`` is none.
     loss : {"absolute_error", "gamma", "huber", "poisson", "quantile", "squared_error"}, default="squared_error"
         What is minimised, and so what is estimated. "squared_error", half of it: the mean. "absolute_error": the
         median. "huber", half the squared error up to 1.345 and linear beyond [17]_: a mean that outliers move little.
@@ -69,9 +69,9 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
     parametrization : {"ntk", "standard"}, default="ntk"
         How the learning rate is shared out. "ntk" trains as if each layer divided its sums by the root of its inputs
         (Jacot et al. 2018), so that one rate suits all widths [5]_: it is ``sqrt(32 / inputs)`` times the learning rate
-        for weights, the square of it under "sgd", 0.57 times for biases and numeric embeddings, 5.7 times for embedded
-        categories. Weights, penalties and bounds are the effective ones, and ``weight_decay`` goes with the learning
-        rate itself. "standard" moves all alike, as a linear model always does.
+        for weights, 0.57 times for biases and numeric embeddings, 5.7 times for embedded categories. Weights, penalties
+        and bounds are the effective ones, and ``weight_decay`` goes with the learning rate itself. "standard" moves all
+        alike, as linear models and the solvers "sgd" and "lbfgs" always do.
     scale_layer : bool or "auto", default="auto"
         Whether each input of the first layer has a learned factor besides its weights, 1 at first, which moves fast
         under ``parametrization="ntk"``, 34 times the learning rate [5]_: a mild choice of columns. In ``coefs_`` it is
@@ -197,7 +197,7 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
         cosines, and the number [5]_. "piecewise_linear": four sums of a line and a piecewise linear function on at most
         16 quantile bins of the member's training rows [10]_. Their mixing weights count as weights for ``alpha`` and
         ``weight_decay``; frequencies and phases are exempt. "auto" is "piecewise_linear" for numbers, and none for
-        classes and in a linear model; with ``pretrained`` what that has, as is ``residual``.
+        classes, in a linear model, beside ``feature_alpha`` and under "sgd"; with ``pretrained`` what that has.
     frequency_scale : float, default=0.1
         Standard deviation of the initial frequencies of "periodic", in cycles to a unit of the scaled number; larger
         ones follow a target that changes fast [5]_. Without effect otherwise.

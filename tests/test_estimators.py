@@ -335,11 +335,7 @@ def test_a_linear_model_stays_one_and_a_selection_has_no_way_past_it():
     linear = RegularizedMLPRegressor((), max_iter=1).fit(rows, rows[:, 0]).chosen_
     assert (linear["numeric_embedding"], linear["residual"], linear["scale_layer"]) == (None, False, False)
     selected = RegularizedMLPRegressor((12, 12), feature_alpha=0.1, max_iter=1).fit(rows, rows[:, 0]).chosen_
-    assert (selected["numeric_embedding"], selected["residual"], selected["scale_layer"]) == (
-        "piecewise_linear",
-        False,
-        False,
-    )
+    assert (selected["numeric_embedding"], selected["residual"], selected["scale_layer"]) == (None, False, False)
 
 
 def test_labels_are_smoothed_where_they_are_calibrated():
