@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ._strengths import Strength, along
+
 
 class WeightAverage(ABC):
     """Averages of the weights over the training.
@@ -74,21 +76,26 @@ class MovingAverage(WeightAverage):
     ----------
     tensors
         See ``WeightAverage``.
-    decay : float
-        In (0, 1): how much of the average a step keeps.
+    decay : float or Tensor of shape (members,)
+        In [0, 1): how much of the average a step keeps; 0 averages nothing.
     """
 
     exact, begun = False, True
 
-    def __init__(self, tensors: list[Tensor], decay: float) -> None:
+    def __init__(self, tensors: list[Tensor], decay: Strength) -> None:
         super().__init__(tensors)
         self._decay = decay
 
     def after_step(self) -> None:
         """Keep a share of the average, and take the rest from the weights."""
-        decay = min(self._decay, (1 + self._count) / (10 + self._count))
+        most = (1 + self._count) / (10 + self._count)
         self._count += 1
-        torch._foreach_lerp_(self._averages, self._tensors, 1 - decay)
+        if not isinstance(self._decay, Tensor):
+            torch._foreach_lerp_(self._averages, self._tensors, 1 - min(self._decay, most))
+            return
+        taken = 1 - self._decay.clamp(max=most)
+        for average, tensor in zip(self._averages, self._tensors, strict=True):
+            average.lerp_(tensor, along(taken, average))
 
     def after_epoch(self, progress: float) -> None:
         """Nothing: every step is in the average already."""

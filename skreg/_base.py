@@ -25,6 +25,8 @@ from ._encoding import CLIP, ONE_HOT_MAX, learn_statistics
 from ._folds import MIN_VALIDATION_ROWS, assign_folds, warn_if_few
 from ._inputs import Inputs
 from ._inspection import Inspection
+from ._module import Network
+from ._monitor import Monitor
 from ._net import Net
 from ._parameters import CONSTRAINTS
 from ._parts import Part, Place, Split
@@ -212,13 +214,23 @@ class RegularizedMLP(CallbackSupportMixin, Inspection, BaseEstimator, ABC):
         return split
 
     def _make_net(
-        self, blueprint: Blueprint, course: Course, source: Source | None, split: Split, hooks: list[Any]
+        self,
+        blueprint: Blueprint,
+        course: Course,
+        source: Source | None,
+        split: Split,
+        hooks: list[Any],
+        known: Network | None = None,
     ) -> Net:
-        """The net, its weights drawn or the source's, or in a warm start those of the last fit."""
+        """The net, its weights drawn or the source's, or in a warm start those of the last fit.
+
+        Statistics are those of the ``known`` network where one is given, and else the rows'.
+        """
+        known = self.net_.own_module if self._continues else known
         seeds = member_seeds(self.seed_, self.n_members, 0 if source is None else source.generation)
         sizes = [len(levels) for levels in self.encoder_.levels_]
         embedded = [j for j, size in enumerate(sizes) if size > ONE_HOT_MAX]
-        inputs, target_statistics = self._statistics(split, sizes, embedded, blueprint.n_bins, source)
+        inputs, target_statistics = self._statistics(split, sizes, embedded, blueprint.n_bins, source, known)
         network = blueprint.network(
             inputs,
             [sizes[j] for j in embedded],
@@ -250,14 +262,19 @@ class RegularizedMLP(CallbackSupportMixin, Inspection, BaseEstimator, ABC):
         return net
 
     def _statistics(
-        self, split: Split, sizes: list[int], embedded: list[int], n_bins: int, source: Source | None
+        self,
+        split: Split,
+        sizes: list[int],
+        embedded: list[int],
+        n_bins: int,
+        source: Source | None,
+        known: Network | None,
     ) -> tuple[Inputs, Any]:
-        """What each member knows of the columns and of the target, from its own rows; in a warm start as learned.
+        """What each member knows of the columns and of the target, from its own rows, or what a network knew.
 
         Of the columns it knows what the source's did, and of the target too where the head is the source's.
         """
-        if self._continues:
-            known = self.net_.own_module
+        if known is not None:
             if (known.n_members, known.inputs.n_bins) != (self.n_members, n_bins):
                 raise ValueError(OTHER_SHAPE)
             return known.known_statistics(split.place.dtype)
@@ -274,18 +291,37 @@ class RegularizedMLP(CallbackSupportMixin, Inspection, BaseEstimator, ABC):
 
     def _train(self, net: Net, split: Split, hooks: list[Any]) -> None:
         """Train, and keep what was reached: also after an interrupt, once an epoch is done."""
-        for name in ("oof_prediction_", "oof_score_"):
-            self.__dict__.pop(name, None)
-        scorer = None if self.monitor == "loss" else check_scoring(self, self.monitor)
-        monitor = split.monitor(scorer, lambda member, raw, X: self._view(net, member, raw, X))
         try:
             net.partial_fit(
-                split.train.X, split.train.y, train=split.train_rows(), valid=split.watched_rows(), monitor=monitor
+                split.train.X,
+                split.train.y,
+                train=split.train_rows(),
+                valid=split.watched_rows(),
+                monitor=self._make_monitor(net, split),
             )
         finally:
-            net.finish(hooks, self.warm_start)
-            if bool(net.stopping_.best_epoch.all()):
-                self.__dict__.update(self._fitted(net))
+            self._take(net, hooks)
+        self._judge(net)
+
+    def _make_monitor(self, net: Net, split: Split) -> Monitor | None:
+        """What watches the members; a scorer sees the estimator as if it had one of them."""
+        scorer = None if self.monitor == "loss" else check_scoring(self, self.monitor)
+
+        def view(member: int, raw: Tensor, X: Any) -> Any:
+            return self._view(net, raw.unsqueeze(0), X, slice(member, member + 1))
+
+        return split.monitor(scorer, view)
+
+    def _take(self, net: Net, hooks: list[Any]) -> None:
+        """Have the net that was trained predict, if every member has weights that do."""
+        for name in ("oof_prediction_", "oof_score_"):
+            self.__dict__.pop(name, None)
+        net.finish(hooks, self.warm_start)
+        if bool(net.stopping_.best_epoch.all()):
+            self.__dict__.update(self._fitted(net))
+
+    def _judge(self, net: Net) -> None:
+        """Say it when a training went wrong."""
         judge(net.stopping_, self._against_divergence)
         self._warn_if_no_column_is_left()
 
@@ -336,21 +372,22 @@ class RegularizedMLP(CallbackSupportMixin, Inspection, BaseEstimator, ABC):
         """Decoded predictions for ``X``, members averaged."""
         check_is_fitted(self)
         seen: _Seen | None = self.__dict__.get("_seen")
-        members = slice(None) if seen is None else slice(seen.member, seen.member + 1)
+        members = slice(None) if seen is None else seen.members
         if seen is not None and X is seen.X:
             return self._decode(seen.raw, members)
         X = validate_data(self, check_table(X), reset=False, skip_check_array=True)
         with torch_threads(self.n_threads):
             return np.concatenate([self._decode(raw[members], members) for raw in self._raw_blocks(X)])
 
-    def _raw_blocks(self, X: Any) -> Iterator[Tensor]:
-        """Raw output ``(members, rows, outputs)`` of blocks of rows."""
+    def _raw_blocks(self, X: Any, draw: Callable[[Tensor, Tensor | None], Tensor] | None = None) -> Iterator[Tensor]:
+        """Raw output ``(members, rows, outputs)`` of blocks of rows, or what ``draw`` makes of them."""
+        predict = self.net_.predict_raw if draw is None else draw
         table, device = self.encoder_.transform(X), torch.device(self.net_.device)
         for start in range(0, len(table), PREDICT_ROWS):
             numbers = table.numbers[start : start + PREDICT_ROWS]
             dense = numbers.toarray() if sparse.issparse(numbers) else numbers
             codes = table.levels[start : start + PREDICT_ROWS]
-            raw = self.net_.predict_raw(as_tensor(dense, device), as_tensor(codes, device) if codes.shape[1] else None)
+            raw = predict(as_tensor(dense, device), as_tensor(codes, device) if codes.shape[1] else None)
             if not bool(torch.isfinite(raw).all()):
                 raise ValueError(
                     "The network's output is not finite for some rows of X: their numbers are far beyond those it was "
@@ -358,10 +395,10 @@ class RegularizedMLP(CallbackSupportMixin, Inspection, BaseEstimator, ABC):
                 )
             yield raw
 
-    def _view(self, net: Net, member: int, raw: Tensor, X: Any) -> Self:
-        """The estimator as if ``net`` were fitted and had the one member, its raw output for ``X`` at hand."""
+    def _view(self, net: Net, raw: Tensor, X: Any, members: slice) -> Self:
+        """The estimator as if ``net`` were fitted and had these members only, their raw output for ``X`` at hand."""
         view = copy.copy(self)
-        view.net_, view._seen = net, _Seen(X, raw.unsqueeze(0), member)
+        view.net_, view._seen = net, _Seen(X, raw, members)
         return view
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -376,8 +413,8 @@ class RegularizedMLP(CallbackSupportMixin, Inspection, BaseEstimator, ABC):
 
 @dataclass(frozen=True)
 class _Seen:
-    """Rows whose raw output, of one member, is at hand."""
+    """Rows whose raw output, of some members, is at hand."""
 
     X: Any
     raw: Tensor
-    member: int
+    members: slice

@@ -9,7 +9,7 @@ most of them and so agree a little more than they will, by a twentieth to a fift
 
 from collections.abc import Callable
 from math import exp, log
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor
 from ._parts import Split
 
 MOST_ROWS = 20_000
-"""As many held-out rows set a temperature: a hundred times as many would move it by less than a hundredth."""
+"""As many held-out rows calibrate: a share that they cover is right to within a quarter percent."""
 
 RANGE = 0.01, 100.0
 LEAST_SHARE = 0.5
@@ -65,18 +65,48 @@ def fit_temperature(net: Any, split: Split) -> float:
     float
         Of several members that hold out other rows at least half of what each needs alone, and at most that.
     """
-    members, networks = len(split.watched_index), net.module_.n_members
+    seen = look(net, split)
+    raw = seen.raw.double().unflatten(0, (-1, len(split.watched_index)))
+    held_out = HeldOut(net.criterion_.log_probability, raw, seen.target, seen.weight, seen.holder)
+    alone = _minimise(held_out.loss, *RANGE)
+    if seen.holder is None or raw.shape[1] == 1:
+        return alone
+    return _minimise(held_out.loss_of_mean, alone * LEAST_SHARE, alone)
+
+
+class Look(NamedTuple):
+    """Held-out rows, and what all networks say of them.
+
+    Attributes
+    ----------
+    rows : int ndarray of shape (rows,)
+        Where they stand in ``split.watched``.
+    raw : Tensor of shape (networks, rows, outputs)
+        Raw output.
+    target, weight : Tensor of shape (rows, ...), Tensor of shape (rows,)
+        As the loss sees them.
+    holder : int ndarray of shape (rows,) or None
+        Member that held out a row; None where all did.
+    """
+
+    rows: np.ndarray
+    raw: Tensor
+    target: Tensor
+    weight: Tensor
+    holder: np.ndarray | None
+
+
+def look(net: Any, split: Split) -> Look:
+    """Take held-out rows, at most ``MOST_ROWS`` of them and evenly, through all networks."""
     shared = split.watched is not split.train
     index = split.watched_index[:1] if shared else split.watched_index
     step = -(-sum(map(len, index)) // MOST_ROWS)
     index = [rows[::step] for rows in index]
     rows = np.concatenate(index)
     holder = np.repeat(np.arange(len(index)), list(map(len, index)))
-    raw, target, weight = net.raw_of(split.watched.rows([rows] * networks, split.place))  # type: ignore[union-attr]
-    raw = raw.double().unflatten(0, (-1, members))
-    held_out = HeldOut(net.criterion_.log_probability, raw, target[0], weight[0], None if shared else holder)
-    alone = _minimise(held_out.loss, *RANGE)
-    return alone if shared or members == 1 else _minimise(held_out.loss_of_mean, alone * LEAST_SHARE, alone)
+    everything = split.watched.rows([rows] * net.module_.n_members, split.place)  # type: ignore[union-attr]
+    raw, target, weight = net.raw_of(everything)
+    return Look(rows, raw, target[0], weight[0], None if shared else holder)
 
 
 class HeldOut:

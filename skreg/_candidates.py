@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from copy import copy
 from dataclasses import dataclass, field
 from itertools import product
@@ -48,6 +48,10 @@ class Candidate:
         kept = ("fit_time", "score_time", "test_scores", "train_scores", "fit_error")
         return {name: [_plain(fold[name]) for fold in self.folds] for name in kept if name in self.folds[0]}
 
+    def estimators(self) -> list[Any] | None:
+        """The folds' estimators, if they were asked for and all are fitted."""
+        return None if any(fold["fit_error"] for fold in self.folds) else [fold["estimator"] for fold in self.folds]
+
 
 def _plain(value: Any) -> Any:
     """A score, or one for each metric, as Python numbers."""
@@ -76,6 +80,8 @@ class Scoring:
         joblib's.
     progress : SearchProgress
         Who is told of each fit.
+    keeper : Keeper or None
+        Who keeps the fold estimators of the best candidates, if they are kept.
     """
 
     estimator: Any
@@ -86,6 +92,7 @@ class Scoring:
     objective: Callable[[Any], float]
     n_jobs: int | None
     progress: SearchProgress
+    keeper: Any = None
 
     def fit(self, candidates: Sequence[Candidate], folds: Sequence[int], parallel: Any) -> None:
         """Fit candidates on some folds, each on all of them in order."""
@@ -128,7 +135,7 @@ class Scoring:
                 else:
                     self.fit(group, range(len(self.splits)), parallel)
                     for candidate in group:
-                        self._tell(run, candidate)
+                        self.tell(run, candidate)
                 if not within():
                     return
 
@@ -152,15 +159,17 @@ class Scoring:
             if not going:
                 return
         for candidate in going:
-            self._tell(run, candidate)
+            self.tell(run, candidate)
 
-    def _tell(self, run: StudyRun, candidate: Candidate) -> None:
+    def tell(self, run: StudyRun, candidate: Candidate) -> None:
         """A candidate that has been on all folds; one without a score has failed."""
         value, attrs = float(np.mean(self.values(candidate))), {RECORD: candidate.record()}
         if np.isnan(value):
             run.tell(candidate.trial, state="failed", attrs=attrs)
         else:
             run.tell(candidate.trial, value, attrs=attrs)
+            if self.keeper is not None:
+                self.keeper.add(candidate.trial.number, value, candidate.estimators())
 
 
 def _compares_folds(pruner: Any) -> bool:
@@ -217,12 +226,12 @@ class SearchProgress:
 
     @contextmanager
     def refitting(self, estimator: Any) -> Iterator[None]:
-        """The last fit is under way."""
+        """The last fit is under way; None is an ensemble, of which only the making is told."""
         if self._root is None:
             yield
             return
         context = self._root.subcontext(task_name="refit-with-best-params")
-        with context.propagate_callback_context(estimator):
+        with nullcontext() if estimator is None else context.propagate_callback_context(estimator):
             context.call_on_fit_task_begin(**self._told)
             yield
         context.call_on_fit_task_end(**self._told)
@@ -295,6 +304,13 @@ class Table:
             if all(np.isfinite(score) for fold in flat for score in _scores(fold)):
                 warnings.filterwarnings("ignore", "One or more of the (test|train) scores are non-finite")
             return format_results(self.params, self.n_splits, self._flat())
+
+    def fitted(self) -> list[tuple[FrozenTrial, dict[str, Any], float]]:
+        """Trials that were fitted on all folds, their parameters and scores."""
+        pairs = zip(self.trials, self.params, strict=True)
+        complete = [(trial, params, trial.value) for trial, params in pairs if trial.state.name == "COMPLETE"]
+        whole = [one for one in complete if not any(one[0].user_attrs[RECORD]["fit_error"])]
+        return [(trial, params, value) for trial, params, value in whole if value is not None]
 
     def warn_of_failures(self) -> None:
         """Warn of fits that failed, or raise where all did, in scikit-learn's sentences; or where none got through."""

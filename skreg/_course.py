@@ -20,6 +20,7 @@ from ._optimizers import Group
 from ._parametrization import rate_factors
 from ._plateau import ADAPTIVE
 from ._solvers import SolverOptimizer, make_optimizer
+from ._strengths import Strength, acts
 from .constraints import MaxNorm
 from .penalties import ElasticNet, GroupLasso
 
@@ -35,8 +36,8 @@ class Course:
     ----------
     solver : str
         See ``skreg._solvers``.
-    rate : float
-        Learning rate at factor 1.
+    rate : float or Tensor of shape (members,)
+        Learning rate at factor 1. This and the other strengths may be one for each member, see ``joined``.
     schedule : callable float -> float
         Factor on it at a progress in [0, 1].
     weight_decay : float
@@ -74,19 +75,19 @@ class Course:
     """
 
     solver: str
-    rate: float
+    rate: Strength
     schedule: Callable[[float], float]
-    weight_decay: float = 0.0
+    weight_decay: Strength = 0.0
     dropout_schedule: Callable[[float], float] = schedules.constant
     decay_schedule: Callable[[float], float] = schedules.constant
     momentum: float = 0.9
     nesterov: bool = True
     plateau: int | None = None
     penalty: PerLayer[ElasticNet] = None
-    feature_alpha: float = 0.0
+    feature_alpha: Strength = 0.0
     constraint: PerLayer[MaxNorm] = None
-    clip_norm: float | None = None
-    ema_decay: float = 0.0
+    clip_norm: Strength | None = None
+    ema_decay: Strength = 0.0
     swa_start: float | None = None
     valleys: tuple[float, ...] = ()
     augmentation: Callable[[Any], None] | None = None
@@ -139,7 +140,7 @@ class Course:
 
     def check(self, module: Network) -> None:
         """Refuse a module with which a part of the course would have no effect."""
-        if self.feature_alpha and module.adds[:1] == [True]:
+        if acts(self.feature_alpha) and module.adds[:1] == [True]:
             raise ValueError(
                 f"feature_alpha={self.feature_alpha!r} cannot let go of a column that residual=True carries past the "
                 f"first layer, which it does as that layer is as wide as its {module.linears[0].weight.shape[1]} "
@@ -173,7 +174,7 @@ class Course:
         """What averages the tensors that are trained."""
         if self.swa_start is not None:
             return LateMean(tensors, self.swa_start)
-        return MovingAverage(tensors, self.ema_decay) if self.ema_decay else None
+        return MovingAverage(tensors, self.ema_decay) if acts(self.ema_decay) else None
 
     def penalties(self, module: Network) -> list[tuple[Tensor, ElasticNet]]:
         """What each weight costs."""
@@ -183,7 +184,7 @@ class Course:
 
     def group_penalties(self, module: Network) -> list[tuple[Tensor, GroupLasso]]:
         """What the first layer's rows of each feature cost together."""
-        if not self.feature_alpha:
+        if not acts(self.feature_alpha):
             return []
         weights = _trained([module.linears[0].weight])
         return [(weight, GroupLasso(self.feature_alpha, module.features().to(weight.device))) for weight in weights]

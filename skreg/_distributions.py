@@ -78,6 +78,39 @@ class Listed(Space):
         return {name: found.decode(trial.params[name]) for name, found in self._entries.items()}
 
 
+class Either(Space):
+    """One of several dictionaries, which a trial chooses first.
+
+    A name that several of them have is another parameter of Optuna's in each, for it may have other values there.
+
+    Parameters
+    ----------
+    given : sequence of mapping
+        The user's dictionaries; an empty one is the estimator as it is.
+    """
+
+    def __init__(self, given: Sequence[Mapping[str, Any]]) -> None:
+        if not given or not all(isinstance(one, Mapping) for one in given):
+            raise ValueError(
+                f"A list given as 'param_distributions' must be one of dicts, at least one. Got {given!r}."
+            )
+        self.given = [dict(one) for one in given]
+        names = [name for one in given for name in one]
+        self._each = [
+            {
+                f"{name} of {number}" if names.count(name) > 1 else name: (name, entry(name, d))
+                for name, d in one.items()
+            }
+            for number, one in enumerate(given)
+        ]
+
+    def params(self, trial: Trial | FrozenTrial) -> dict[str, Any]:
+        """What a trial is asked, of the dictionary that it has chosen."""
+        chosen = self._each[trial.suggest_categorical("dict", list(range(len(self._each))))]
+        pairs = chosen.items()
+        return {name: found.decode(trial._suggest(label, found.distribution)) for label, (name, found) in pairs}
+
+
 class ByRun(Space):
     """A function from a trial to parameters, as Optuna's users write it.
 
@@ -112,6 +145,8 @@ def space_of(given: Any, estimator: Any) -> Space:
     """The space that ``param_distributions`` means for an estimator."""
     if given is None:
         return cocktail(estimator)
+    if isinstance(given, Sequence):
+        return Either(given)
     return ByRun(given) if callable(given) else Listed(given)
 
 

@@ -75,13 +75,18 @@ class Inspection:
         """Share of each column of X in the norms of the first layer's weights, ``(n_features_in_,)``."""
         if not hasattr(self, "net_"):
             raise AttributeError("feature_importances_ is known after fit.")
+        norms = self._feature_norms()
+        total = norms.sum()
+        return norms / total if total else norms
+
+    def _feature_norms(self) -> np.ndarray:
+        """Norm of each column's weights in the first layer, the members' mean, ``(n_features_in_,)``."""
         module, encoder = self.net_.module_, self.encoder_
         categories = np.array(encoder.categorical_, dtype=int)
         encoded = [categories[kind.cpu().numpy()] for kind in (module.inputs.one_hot, module.inputs.embedded)]
         norms = np.zeros(self.n_features_in_)
         norms[np.concatenate([np.array(encoder.numeric_, dtype=int), *encoded])] = module.feature_norms().mean(0)
-        total = norms.sum()
-        return norms / total if total else norms
+        return norms
 
     def _effective_layers(self, name: str) -> list[tuple[np.ndarray, np.ndarray]]:
         if not hasattr(self, "net_"):

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from itertools import pairwise, zip_longest
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from ._adapters import Adapters, Heads
 from ._inputs import Inputs
 from ._layers import BatchNorm, Draw, Embeddings, LayerNorm, Linear, Scale
 from ._rows import Batch
+from ._strengths import Strength, acts
 from .embeddings import NumericEmbedding
 
 SQRT_HALF = 0.5**0.5
@@ -22,7 +23,7 @@ SQRT_HALF = 0.5**0.5
 class Dropper(Protocol):
     """Whatever zeroes a share of a tensor in training."""
 
-    def drop(self, x: Tensor, rate: float, floor: float = 0.0) -> Tensor:
+    def drop(self, x: Tensor, rate: Strength, floor: float = 0.0) -> Tensor:
         """``x`` with a share ``rate`` of its numbers zeroed, or set to ``floor``."""
         ...
 
@@ -49,9 +50,9 @@ class Network(nn.Module):
     residual : bool
         Whether a hidden layer that keeps the width adds its input.
     dropout : sequence of float
-        Rate after each hidden layer.
+        Rate after each hidden layer; a net of several fits may put a tensor ``(members,)`` in the place of each.
     input_dropout : float
-        Rate on the inputs.
+        Rate on the inputs, likewise.
     target_center, target_scale : ndarray of shape (members, n_raw) or None
         Standardisation of the target.
     numeric_embedding : callable or None
@@ -116,7 +117,8 @@ class Network(nn.Module):
             else Heads(members, n_adapters, widths[-1], n_raw, dtype)
         )
         self.activation, self.floor = activation, getattr(activation, "floor", 0.0)
-        self.dropout, self.input_dropout = tuple(dropout), input_dropout
+        self.dropout: tuple[Strength, ...] = tuple(dropout)
+        self.input_dropout: Strength = input_dropout
         for name, value in (("target_center", target_center), ("target_scale", target_scale)):
             self.register_buffer(name, None if value is None else torch.from_numpy(value).unsqueeze(1))
 
@@ -140,7 +142,15 @@ class Network(nn.Module):
     @property
     def n_masks(self) -> int:
         """How many dropout masks a training step takes."""
-        return sum(rate > 0 for rate in (self.input_dropout, *self.dropout))
+        return sum(acts(rate) for rate in (self.input_dropout, *self.dropout))
+
+    def masks_taken(self) -> Tensor:
+        """Which dropout masks of a training step each member takes: bool ``(members, masks)``."""
+        rates = [rate for rate in (self.input_dropout, *self.dropout) if acts(rate)]
+        taken = torch.ones(self.n_members, self.n_masks, dtype=torch.bool)
+        for column, rate in zip(taken.T, rates, strict=True):
+            column &= rate.cpu() > 0 if isinstance(rate, Tensor) else True
+        return taken
 
     def weights(self) -> list[nn.Parameter]:
         """What penalties and decay act on: weights and embeddings, not biases, norms, adapters, waves' places."""
@@ -218,6 +228,23 @@ class Network(nn.Module):
                     if tensor is not None and tensor.dim() > 1:
                         tensor.data = tensor.data[chosen.to(tensor.device)]
         return network
+
+    def structure(self) -> tuple[Any, ...]:
+        """What networks must have in common that are joined: names, shapes without members, and the layout."""
+        tensors = [*self.named_parameters(), *self.named_buffers()]
+        shapes = [(name, tuple(t.shape[1:]) if t.dim() > 1 else tuple(t.tolist())) for name, t in tensors]
+        return (*shapes, self.inputs.dtype)
+
+    @classmethod
+    def joined(cls, networks: Sequence["Network"]) -> "Network":
+        """A network of copies of the members of several networks of one structure, one after another."""
+        joined = copy.deepcopy(networks[0])
+        for part, *parts in zip(*(network.modules() for network in (joined, *networks)), strict=True):
+            for kind in ("_parameters", "_buffers"):
+                for name, tensor in getattr(part, kind).items():
+                    if tensor is not None and tensor.dim() > 1:
+                        tensor.data = torch.cat([getattr(each, kind)[name].data for each in parts])
+        return joined
 
     @torch.no_grad()
     def effective_layers(self, log_link: bool = False) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -317,7 +344,7 @@ class Network(nn.Module):
         if self.adapters is not None:
             x = self.adapters(x)
             weight = None if weight is None else weight.repeat(1, self.n_adapters)
-        if noise is not None and self.input_dropout:
+        if noise is not None and acts(self.input_dropout):
             x = noise.drop(x, self.input_dropout)
         for linear, norm, rate, adds in zip_longest(self.linears[:-1], self.norms, self.dropout, self.adds):
             before = x
@@ -325,7 +352,7 @@ class Network(nn.Module):
             if norm is not None:
                 x = norm(x, weight)
             x = self.activation(x)
-            if noise is not None and rate:
+            if noise is not None and acts(rate):
                 x = noise.drop(x, rate, self.floor)
             if adds:
                 x = (x + before) * SQRT_HALF

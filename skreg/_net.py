@@ -168,7 +168,12 @@ class Net(Predictor, NeuralNet):
         **fit_params
             None are known.
         """
-        last = self.max_epochs if epochs is None else epochs
+        for _ in self.epochs(self.max_epochs if epochs is None else epochs, train, valid, monitor):
+            pass
+        return self
+
+    def epochs(self, last: int, train: Rows, valid: Rows | None, monitor: Monitor | None) -> Iterator[int]:
+        """Train on, epoch by epoch as they are asked for; see ``fit_loop``."""
         self.watched_ = None if monitor is None else monitor.name
         trainer, tell = self._trainer(train), self._tell if self._listening else None
         watched = None if valid is None else self._prepared(valid)
@@ -183,7 +188,7 @@ class Net(Predictor, NeuralNet):
             with self._averaged(train):
                 self._judge(loss, finite, watched, monitor)
             self.notify("on_epoch_end", dataset_train=train, dataset_valid=valid)
-        return self
+            yield self.epoch_
 
     def _judge(self, loss: Tensor, finite: Tensor, watched: Iterable[Batch] | None, monitor: Monitor | None) -> None:
         """Look at the weights of an epoch: score them, write it down, and see who stops and what is kept."""
@@ -191,8 +196,7 @@ class Net(Predictor, NeuralNet):
         if watched is not None and monitor is not None:
             score, watched_loss = self._validate(watched, monitor)
             finite = finite & _finite(watched_loss)
-        active = self.stopping_.active
-        self._record(loss[active], None if score is None else score[active], monitor)
+        self._record(loss, score, monitor)
         if self.plateau_ is not None:
             self.plateau_.update(-loss if score is None else score)
         counts = self.average_ is None or self.average_.begun
@@ -268,6 +272,17 @@ class Net(Predictor, NeuralNet):
 
     def _record(self, loss: Tensor, score: Tensor | None, monitor: Monitor | None) -> None:
         """Write the epoch into ``history``, means over the members that still train."""
+        active = self.stopping_.active
+        self._write(loss[active], None if score is None else score[active], monitor, self._rates()[active])
+
+    def _rates(self) -> Tensor:
+        """The members' learning rates in the last step."""
+        rate = self.optimizer_.param_groups[0]["lr"]
+        members = self.module_.n_members
+        return rate.double().cpu() if isinstance(rate, Tensor) else torch.full((members,), rate, dtype=torch.float64)
+
+    def _write(self, loss: Tensor, score: Tensor | None, monitor: Monitor | None, rate: Tensor) -> None:
+        """Write an epoch of these members into ``history``."""
         self.history.record("train_loss", loss.mean().item())
         best = [("train_loss_best", "train_loss", min)]
         if score is not None and monitor is not None:
@@ -276,8 +291,7 @@ class Net(Predictor, NeuralNet):
         for name, column, better in best:
             values = self.history[:, column]
             self.history.record(name, values[-1] == better(values))
-        rate = self.optimizer_.param_groups[0]["lr"]
-        self.history.record("lr", rate.cpu()[self.stopping_.active].mean().item() if isinstance(rate, Tensor) else rate)
+        self.history.record("lr", rate.mean().item())
 
     def as_if_ended(self) -> "Net":
         """The net as if training ended now: a copy that later epochs do not change."""

@@ -8,24 +8,23 @@ costs less.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import torch
 from torch import Tensor
 
-Rate = float | Tensor
+from ._strengths import Strength as Rate
+from ._strengths import along
+
+_FUSED_FROM = 1 << 14  # weights of the members that share a rate, from which a call of their own pays (measured)
 
 
 def gradients_of(parameters: list[Tensor]) -> list[Tensor]:
     """The gradients, which a backward pass has left in all of them."""
     return [p.grad for p in parameters if p.grad is not None]
-
-
-def along(rate: Rate, parameter: Tensor) -> Rate:
-    """A rate as it multiplies a parameter: those of the members lie along axis 0."""
-    return rate.view(-1, *[1] * (parameter.dim() - 1)) if isinstance(rate, Tensor) else rate
 
 
 @dataclass(frozen=True)
@@ -156,30 +155,43 @@ class Adam(FirstOrder):
         self.count = [torch.zeros((), dtype=torch.float32, device=self.parameters[0].device)]
 
     def update(self, lr: Rate, decay: float = 1.0) -> None:
-        """One step of the fused kernel for each group; it knows one rate only."""
+        """One step of the fused kernel for each group.
+
+        It knows one rate only: members that share theirs take it together, where they have enough weights.
+        """
         self.count[0] += 1
         for group, part in self.parts():
-            if isinstance(lr, Tensor) or isinstance(group.decay, Tensor):
+            tensors = group.parameters, gradients_of(group.parameters), self.means[part], self.squares[part]
+            n_members = len(group.parameters[0])
+            runs = _runs(lr, group.decay, n_members)
+            if len(runs) > 1 and sum(p.numel() for p in group.parameters) < len(runs) * _FUSED_FROM:
                 self._update_each(group, part, lr, decay)
                 continue
-            torch._fused_adamw_(
-                group.parameters,
-                gradients_of(group.parameters),
-                self.means[part],
-                self.squares[part],
-                [],
-                self.count * len(group.parameters),
-                lr=lr * group.factor,
-                beta1=self.beta1,
-                beta2=self.beta2,
-                weight_decay=group.decay * decay,
-                eps=self.eps,
-                amsgrad=False,
-                maximize=False,
-            )
+            for members, rate, strength in runs:
+                some = tensors if len(runs) == 1 else [[tensor[members] for tensor in kind] for kind in tensors]
+                self._fused(some, rate * group.factor, strength * decay)
+
+    def _fused(self, tensors: Sequence[list[Tensor]], lr: float, decay: float) -> None:
+        """A step of parameters by their gradients and moments."""
+        parameters, gradients, means, squares = tensors
+        torch._fused_adamw_(
+            parameters,
+            gradients,
+            means,
+            squares,
+            [],
+            self.count * len(parameters),
+            lr=lr,
+            beta1=self.beta1,
+            beta2=self.beta2,
+            weight_decay=decay,
+            eps=self.eps,
+            amsgrad=False,
+            maximize=False,
+        )
 
     def _update_each(self, group: Group, part: slice, lr: Rate, decay: float) -> None:
-        """The same step with rates or decays of each member."""
+        """The same step with rates or decays of each member, in operations on all of them."""
         count, gradients, means = self.count[0].item(), gradients_of(group.parameters), self.means[part]
         torch._foreach_lerp_(means, gradients, 1 - self.beta1)
         _follow_squares(self.squares[part], gradients, self.beta2)
@@ -308,6 +320,19 @@ class Sgd(FirstOrder):
     def state_dict(self) -> dict[str, Any]:
         """The velocities."""
         return {"velocities": self.velocities}
+
+
+def _runs(lr: Rate, decay: Rate, n_members: int) -> list[tuple[slice, float, float]]:
+    """Members that follow one another and have the same rate and decay, with both."""
+    if not isinstance(lr, Tensor) and not isinstance(decay, Tensor):
+        return [(slice(None), lr, decay)]
+    rates, decays = (each.tolist() if isinstance(each, Tensor) else [each] * n_members for each in (lr, decay))
+    runs, start = [], 0
+    for (rate, strength), same in groupby(zip(rates, decays, strict=True)):
+        stop = start + len(list(same))
+        runs.append((slice(start, stop), rate, strength))
+        start = stop
+    return runs
 
 
 def _follow_squares(squares: list[Tensor], gradients: list[Tensor], kept: float) -> None:

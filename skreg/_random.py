@@ -3,11 +3,15 @@
 Nothing here touches a global generator, and no member's numbers depend on its neighbours.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import Self
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
+
+from ._strengths import Strength, along
 
 POOL_SIZE = 1 << 20
 
@@ -35,6 +39,13 @@ class Streams:
     def __init__(self, seeds: list[int]) -> None:
         self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
 
+    @classmethod
+    def of(cls, generators: Sequence[Generator]) -> Self:
+        """The streams that these generators are."""
+        streams = cls([])
+        streams.generators = list(generators)
+        return streams
+
     def permutations(self, lengths: list[int]) -> Tensor:
         """A permutation of each member's first ``lengths[m]`` positions: ``(members, max(lengths))``."""
         orders = torch.zeros(len(lengths), max(lengths), dtype=torch.int64)
@@ -45,6 +56,27 @@ class Streams:
     def integers(self, high: int, count: int) -> Tensor:
         """Integers below ``high``: ``(count, members)``."""
         return torch.stack([torch.randint(high, (count,), generator=g) for g in self.generators], dim=1)
+
+    def integers_of_some(self, high: int, n_steps: int, takes: Tensor) -> Tensor:
+        """The same for the steps of an epoch, of which member m draws for those that ``takes[m]`` names only.
+
+        Parameters
+        ----------
+        high, n_steps : int
+            What the integers are below, and steps.
+        takes : bool Tensor of shape (members, per step)
+            Which of a step's integers a member draws; the others are 0.
+
+        Returns
+        -------
+        Tensor of shape (n_steps, per step, members)
+        """
+        drawn = torch.zeros(n_steps, *takes.T.shape, dtype=torch.int64)
+        for member, (taken, generator) in enumerate(zip(takes, self.generators, strict=True)):
+            count = int(taken.sum())
+            own = torch.randint(high, (n_steps * count,), generator=generator)
+            drawn[:, taken, member] = own.view(n_steps, count)
+        return drawn
 
     def state_dict(self) -> list[Tensor]:
         """Where each stream stands."""
@@ -127,8 +159,8 @@ class Noise:
     ----------
     streams : Streams
         Where the offsets come from.
-    layers : int
-        How many masks one step takes.
+    takes : bool Tensor of shape (members, masks)
+        Which of the masks of a step each member takes; what it does not take costs it no random numbers.
     largest : int
         Units of the largest mask of one member, ``rows * width``.
     dtype, device : torch.dtype, torch.device
@@ -142,39 +174,80 @@ class Noise:
 
     factor = 1.0
 
-    def __init__(self, streams: Streams, layers: int, largest: int, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(self, streams: Streams, takes: Tensor, largest: int, dtype: torch.dtype, device: torch.device) -> None:
         self._streams = streams
-        self._layers = layers
+        self._takes, self._alike = takes, bool(takes.all())
         self._pool = _uniform_pool(max(POOL_SIZE, 4 * largest), dtype, device)
         self._masks: dict[tuple[float, float], Tensor] = {}
 
     def begin_epoch(self, n_steps: int) -> None:
         """Draw the offsets of ``n_steps`` steps; where a mask begins does not depend on its size."""
-        offsets = self._streams.integers(self._pool.numel() // 2, n_steps * self._layers)
+        high = self._pool.numel() // 2
+        if self._alike:
+            offsets = self._streams.integers(high, n_steps * self._takes.shape[1])
+        else:
+            offsets = self._streams.integers_of_some(high, n_steps, self._takes).flatten(0, 1)
         self._offsets = iter(offsets.to(self._pool.device))
 
-    def drop(self, x: Tensor, rate: float, floor: float = 0.0) -> Tensor:
+    def drop(self, x: Tensor, rate: Strength, floor: float = 0.0) -> Tensor:
         """Zero a share ``rate`` of ``x`` ``(members, rows, width)`` and scale the rest up [Srivastava et al. 2014].
 
         With a ``floor`` what is dropped takes that value, and everything is shifted and scaled so that mean 0 and
         variance 1 stay: alpha dropout [Klambauer et al. 2017, section 2].
         """
-        rate = rate * self.factor
+        rate = along(rate, x) * self.factor
         keep = 1 - rate
         scale = 1 / keep if floor == 0 else (keep + floor**2 * keep * rate) ** -0.5
-        factor = self._cut(rate, scale, x.shape[1] * x.shape[2]).view(x.shape)
+        factor = self._factor(x, rate, scale)
         return x * factor if floor == 0 else (x - floor) * factor + scale * floor * keep
 
-    def _cut(self, rate: float, scale: float, size: int) -> Tensor:
-        """The next masks ``(members, size)``: out of a mask of the whole pool where the rate stays, else made anew."""
-        stays = self.factor == 1
-        source = self._mask(rate, scale) if stays else self._pool
+    def _factor(self, x: Tensor, rate: Strength, scale: Strength) -> Tensor:
+        """What ``x`` is multiplied by."""
+        return self._cut(rate, scale, x.shape[1] * x.shape[2]).view(x.shape)
+
+    def _cut(self, rate: Strength, scale: Strength, size: int) -> Tensor:
+        """The next masks ``(members, size)``: out of a mask of the whole pool where there is one rate, else made anew.
+
+        One that changes from step to step, or from member to member, has none.
+        """
+        if self.factor == 1 and not isinstance(rate, Tensor) and not isinstance(scale, Tensor):
+            return self._window(self._mask(rate, scale), size)
+        rate, scale = (each.flatten(1) if isinstance(each, Tensor) else each for each in (rate, scale))
+        return self._window(self._pool, size).ge_(rate).mul_(scale)
+
+    def _window(self, source: Tensor, size: int) -> Tensor:
+        """A copy of the members' next windows ``(members, size)``."""
         every_window = source.as_strided((self._pool.numel() // 2, size), (1, 1))
-        window = torch.index_select(every_window, 0, next(self._offsets))
-        return window if stays else window.ge_(rate).mul_(scale)
+        return torch.index_select(every_window, 0, next(self._offsets))
 
     def _mask(self, rate: float, scale: float) -> Tensor:
         if (rate, scale) not in self._masks:
             pool = self._pool
             self._masks[rate, scale] = _mask_pool(rate, scale, pool.numel(), pool.dtype, pool.device)
         return self._masks[rate, scale]
+
+
+class Thinning(Noise):
+    """Dropout that thins each network in one way for all rows, so that what it makes of a row is a function of it.
+
+    Parameters
+    ----------
+    streams, takes, dtype, device
+        As of ``Noise``.
+    networks : int
+        Networks of each member, whose rows stand one after another's.
+    width : int
+        Units of the widest layer.
+    """
+
+    def __init__(
+        self, streams: Streams, takes: Tensor, networks: int, width: int, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        super().__init__(streams, takes, networks * width, dtype, device)
+        self._networks = networks
+
+    def _factor(self, x: Tensor, rate: Strength, scale: Strength) -> Tensor:
+        """The same for all rows of a network."""
+        members, height, width = x.shape
+        masks = self._cut(rate, scale, self._networks * width).view(members, self._networks, 1, width)
+        return masks.expand(-1, -1, height // self._networks, -1).reshape(x.shape)

@@ -1,7 +1,9 @@
 """Rows are a table's tensors, and which of its rows each member sees, in which order, in which batches."""
 
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -63,6 +65,31 @@ class Rows:
         given = [np.ones(len(rows)) if weight is None else weight[rows] for rows in index]
         self._weight = _padded([own / (own.mean() if unit is None else unit) for own in given], dtype)
 
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """The rows of the members of several, one after another; what comes more than once has its table once."""
+        distinct = list({id(part): part for part in parts}.values())
+        ends = accumulate(len(part._target) for part in distinct)
+        starts = {id(part): end - len(part._target) for part, end in zip(distinct, ends, strict=True)}
+        joined = copy.copy(parts[0])
+        tables = [part._numbers for part in distinct]
+        joined._numbers = sparse.vstack(tables, "csr") if sparse.issparse(tables[0]) else torch.cat(tables)
+        joined._levels = torch.cat([part._levels for part in distinct])
+        joined._target = torch.cat([part._target for part in distinct])
+        joined.lengths = [length for part in parts for length in part.lengths]
+        longest = max(joined.lengths)
+        joined.index = torch.cat([_filled(part.index + starts[id(part)], longest) for part in parts])
+        joined._weight = torch.cat([_filled(part._weight, longest) for part in parts])
+        return joined
+
+    def of_members(self, members: Tensor) -> Self:
+        """The rows of some members, the table shared."""
+        chosen = copy.copy(self)
+        chosen.lengths = [self.lengths[member] for member in members.tolist()]
+        longest = max(chosen.lengths)
+        chosen.index, chosen._weight = self.index[members, :longest], self._weight[members, :longest]
+        return chosen
+
     def __len__(self) -> int:
         return max(self.lengths)
 
@@ -109,7 +136,8 @@ class Batches:
         self.rows = rows
         self.n_steps = -(-len(rows) // batch_size)
         self.height = -(-len(rows) // self.n_steps)
-        layouts = [_layout(length, self.n_steps, self.height) for length in rows.lengths]
+        of_length = {length: _layout(length, self.n_steps, self.height) for length in set(rows.lengths)}
+        layouts = [of_length[length] for length in rows.lengths]
         real = torch.stack(layouts) >= 0
         self._slots = torch.stack(layouts).clamp(min=0)
         self.sizes = real.view(-1, self.n_steps, self.height).sum(2).clamp(min=1)
@@ -181,6 +209,11 @@ def _padded(arrays: list[np.ndarray], dtype: torch.dtype) -> Tensor:
     """Arrays of unequal length as one tensor, the shorter ones continued with zeros."""
     longest = max(map(len, arrays))
     return torch.stack([torch.as_tensor(np.pad(a, (0, longest - len(a)))).to(dtype) for a in arrays])
+
+
+def _filled(rows: Tensor, length: int) -> Tensor:
+    """``rows`` ``(members, n)`` continued with zeros to a length."""
+    return torch.nn.functional.pad(rows, (0, length - rows.shape[1]))
 
 
 def as_tensor(array: np.ndarray, device: torch.device) -> Tensor:

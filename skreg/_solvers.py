@@ -43,7 +43,7 @@ class Solver:
         Weights among the optimiser's parameters, and what each costs.
     constraints : list of (Tensor, MaxNorm)
         Weights, and what each may be: a projection after every step.
-    clip_norm : float or None
+    clip_norm : float, Tensor of shape (members,) or None
         Largest norm of a member's gradient [Pascanu et al. 2013].
     group_penalties : sequence of (Tensor, GroupLasso)
         Weights among the optimiser's parameters, and what groups of their rows cost.
@@ -54,15 +54,15 @@ class Solver:
         optimizer: SolverOptimizer,
         penalties: list[tuple[Tensor, ElasticNet]],
         constraints: list[tuple[Tensor, MaxNorm]],
-        clip_norm: float | None,
+        clip_norm: Rate | None,
         group_penalties: Sequence[tuple[Tensor, GroupLasso]] = (),
     ) -> None:
         self.optimizer, self._constraints, self._clip_norm = optimizer, constraints, clip_norm
         place = {id(parameter): i for i, parameter in enumerate(optimizer.parameters)}
-        self._smooth = [(weight, penalty) for weight, penalty in penalties if penalty.l2]
+        self._smooth = [(weight, penalty) for weight, penalty in penalties if penalty.smooth]
         # the order matters: first each weight, then its group
         sharp: list[tuple[Tensor, ElasticNet | GroupLasso]] = [
-            *((weight, penalty) for weight, penalty in penalties if penalty.l1),
+            *((weight, penalty) for weight, penalty in penalties if penalty.sharp),
             *group_penalties,
         ]
         self._sharp = [(place[id(weight)], weight, penalty) for weight, penalty in sharp]
@@ -125,7 +125,7 @@ class Solver:
         return loss
 
 
-def _clip(gradients: list[Tensor], limit: float) -> None:
+def _clip(gradients: list[Tensor], limit: Rate) -> None:
     """Scale the gradient of each member that is longer than ``limit`` down to it."""
     squares = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0)
     factor = (limit / squares.sqrt().clamp(min=1e-30)).clamp(max=1)

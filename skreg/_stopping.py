@@ -25,6 +25,11 @@ class Stopping:
         Epochs without a gain; None trains to the end.
     min_delta : float
         Gain that counts.
+
+    Attributes
+    ----------
+    scores : list of Tensor of shape (members,)
+        What was watched in each epoch, NaN for the members that had stopped: the members' own validation curves.
     """
 
     def __init__(self, n_members: int, patience: int | None, min_delta: float) -> None:
@@ -37,6 +42,7 @@ class Stopping:
         self.kept: Tensors | None = None
         self.pending: Tensors | None = None
         self.pending_epoch = 0
+        self.scores: list[Tensor] = []
 
     def update(
         self,
@@ -64,6 +70,8 @@ class Stopping:
         may_stop : bool
             Whether a member may stop after this epoch; one out of patience that may not goes on.
         """
+        if score is not None:
+            self.scores.append(torch.where(self.active, score, torch.nan))
         self.diverged |= self.active & ~finite
         self.active &= finite
         if self.patience is None or score is None:

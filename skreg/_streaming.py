@@ -12,10 +12,8 @@ from . import schedules
 from ._base import RegularizedMLP
 from ._blueprint import Blueprint
 from ._course import Course
-from ._net import Net
 from ._parts import WHOLE, Place, Split
 from ._progress import FitProgress
-from ._stopping import judge
 from ._threads import torch_threads
 from ._transfer import Source
 from .callbacks import check_callbacks
@@ -39,6 +37,7 @@ class StreamingMLP(RegularizedMLP):
                 net.follow(self.net_)
             net.pass_over(X, y, part.rows(rows.train_index, rows.place, self._weight_unit))
             self._take(net, progress.hooks)
+            self._judge(net)
         progress.close(lambda: self._fitted(self.net_))
         return self
 
@@ -48,16 +47,6 @@ class StreamingMLP(RegularizedMLP):
             return Place.of(self, n_rows, (self.net_.batch_size, self.net_.module_.inputs.dtype))
         first = Place.of(self, n_rows)
         return Place.of(self, n_rows, (first.batch_size, torch.float32))
-
-    def _take(self, net: Net, hooks: list[Any]) -> None:
-        """Have the net that was trained predict, if every member has weights that do."""
-        for name in ("oof_prediction_", "oof_score_"):
-            self.__dict__.pop(name, None)
-        net.finish(hooks, self.warm_start)
-        if bool(net.stopping_.best_epoch.all()):
-            self.__dict__.update(self._fitted(net))
-        judge(net.stopping_, self._against_divergence)
-        self._warn_if_no_column_is_left()
 
 
 def takes_parts(estimator: Any) -> bool:

@@ -62,11 +62,12 @@ class Trainer:
 
     def _make_noise(self) -> Noise | None:
         module = self._module
-        if not module.n_masks:
+        takes = module.masks_taken()
+        if not takes.shape[1]:
             return None
         rows = self._batches.height * module.n_adapters
         largest = rows * max(linear.weight.shape[1] for linear in module.linears)
-        return Noise(self._streams, module.n_masks, largest, module.inputs.dtype, module.head.weight.device)
+        return Noise(self._streams, takes, largest, module.inputs.dtype, module.head.weight.device)
 
     def epoch(self, lr: Rate, first: float, last: float, tell: Tell | None) -> Tensor:
         """Train an epoch, and give the mean loss of each member, on the CPU: the one read-back.

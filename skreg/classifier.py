@@ -1,6 +1,7 @@
 """The classifier."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from numbers import Real
 from typing import Any, Self
@@ -23,16 +24,18 @@ from ._net import Net
 from ._parameters import Names
 from ._parts import Part, Split
 from ._progress import with_callbacks
-from ._streaming import StreamingMLP, check_classes, takes_parts
+from ._sampling import SamplingMLP
+from ._streaming import check_classes, takes_parts
 from ._targets import ClassTarget
 from .losses import BinaryLoss, ClassificationLoss, MulticlassLoss
+from .uncertainty import Uncertainty, of_probabilities
 
 __all__ = ["RegularizedMLPClassifier"]
 
 _AUTO_SMOOTHING = 0.1
 
 
-class RegularizedMLPClassifier(ClassifierMixin, StreamingMLP):
+class RegularizedMLPClassifier(ClassifierMixin, SamplingMLP):
     """Regularised neural network for classifying the rows of a table.
 
     Takes arrays, data frames with categories and missing values, and sparse matrices. Two classes, several, or several
@@ -327,7 +330,7 @@ class RegularizedMLPClassifier(ClassifierMixin, StreamingMLP):
     """
 
     _parameter_constraints = {
-        **StreamingMLP._parameter_constraints,
+        **SamplingMLP._parameter_constraints,
         "loss": [Names(set(ClassificationLoss.registered()))],
         "label_smoothing": [Interval(Real, 0, 1, closed="left"), Names({"auto"})],
         "calibrate": [Names({"auto", "temperature"}), None],
@@ -614,13 +617,20 @@ class RegularizedMLPClassifier(ClassifierMixin, StreamingMLP):
         mean = mean.cpu().numpy()
         return mean[:, 0] if self.target_encoder_.kind_ == "binary" else mean
 
+    def _shown(self, decoded: np.ndarray) -> np.ndarray:
+        return np.exp(decoded[:, :, 1] if decoded.ndim == 3 else decoded)
+
+    def _unsure(self, drawn: np.ndarray) -> Uncertainty:
+        if self.target_encoder_.kind_ != "multilabel":
+            return of_probabilities(drawn)
+        return replace(of_probabilities(np.stack([1 - drawn, drawn], -1)), mean=drawn.mean(0))
+
     def _labels(self, decoded: np.ndarray) -> np.ndarray:
         best = decoded.argmax(-1)
         return best if decoded.ndim == 3 else self.classes_[best]
 
     def _out_of_fold(self, decoded: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, float]:
-        probabilities = np.exp(decoded[:, :, 1] if decoded.ndim == 3 else decoded)
-        return probabilities, accuracy_score(y, self._labels(decoded), sample_weight=weight)
+        return self._shown(decoded), accuracy_score(y, self._labels(decoded), sample_weight=weight)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from ._strengths import Strength, along
+
 __all__ = ["MaxNorm"]
 
 
@@ -11,18 +13,18 @@ class MaxNorm:
 
     Parameters
     ----------
-    limit : float
-        Largest norm, above 0.
+    limit : float or Tensor of shape (members,)
+        Largest norm, above 0; infinity binds nothing.
 
     References
     ----------
     Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from overfitting", section 5.1.
     """
 
-    def __init__(self, limit: float) -> None:
+    def __init__(self, limit: Strength) -> None:
         self.limit = limit
 
     def project_(self, weight: Tensor) -> None:
         """Shrink the columns of ``weight`` ``(members, fan_in, fan_out)`` that are too long, in place."""
         norm = torch.linalg.vector_norm(weight, dim=1, keepdim=True)
-        weight.mul_(self.limit / norm.clamp(min=self.limit))
+        weight.mul_((along(self.limit, weight) / norm).clamp(max=1))

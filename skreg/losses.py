@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ._strengths import Strength, acts
+
 __all__ = [
     "AbsoluteError",
     "BinaryFocalLoss",
@@ -92,10 +94,13 @@ class RegressionLoss(Loss):
         Quantiles of the target at which the raw outputs of one target start; None is one output, at its mean.
     several : bool
         Whether a prediction has one more axis, for several quantiles.
+    power : float
+        Of the prediction to which the spread of the target around it is proportional.
     """
 
     quantiles: tuple[float, ...] | None = None
     several: bool = False
+    power: ClassVar[float] = 0.0
 
     @property
     def n_columns(self) -> int:
@@ -230,7 +235,7 @@ class HalfPoissonDeviance(_LogLinkLoss):
     Target: ``(members, rows, outputs)``, divided by its mean.
     """
 
-    name = "poisson"
+    name, power = "poisson", 0.5
 
     def rows(self, raw: Tensor, target: Tensor) -> Tensor:
         """``exp(raw) - target * raw``, and what makes it 0 at the target."""
@@ -254,7 +259,7 @@ class HalfGammaDeviance(_LogLinkLoss):
     Target: ``(members, rows, outputs)``, divided by its mean.
     """
 
-    name = "gamma"
+    name, power = "gamma", 1.0
 
     def rows(self, raw: Tensor, target: Tensor) -> Tensor:
         """``exp(log(target) - raw) + raw``, and what makes it 0 at the target."""
@@ -280,11 +285,11 @@ class ClassificationLoss(Loss):
 
     Parameters
     ----------
-    label_smoothing : float
+    label_smoothing : float or Tensor of shape (members,)
         Share of each row's target that training spreads evenly over the classes, in [0, 1).
     """
 
-    def __init__(self, label_smoothing: float = 0.0) -> None:
+    def __init__(self, label_smoothing: Strength = 0.0) -> None:
         self.label_smoothing = label_smoothing
 
     @abstractmethod
@@ -297,9 +302,16 @@ class ClassificationLoss(Loss):
 
     def in_training(self, raw: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         """The loss against the smoothed target [Szegedy et al. 2016, section 7]."""
-        if not self.label_smoothing:
+        if not acts(self.label_smoothing):
             return self(raw, target, weight)
         return self(raw, self.smoothed(target, raw.shape[-1], raw.dtype), weight)
+
+    def _smoothing(self, target: Tensor) -> Strength:
+        """``label_smoothing`` as it multiplies shares of the classes; networks of a member follow one another."""
+        share = self.label_smoothing
+        if not isinstance(share, Tensor):
+            return share
+        return share.repeat_interleave(len(target) // len(share)).view(-1, 1, 1)
 
 
 class BinaryLoss(ClassificationLoss):
@@ -307,7 +319,8 @@ class BinaryLoss(ClassificationLoss):
 
     def smoothed(self, target: Tensor, n_raw: int, dtype: torch.dtype) -> Tensor:
         """Shares of yes, moved towards a half."""
-        return target * (1 - self.label_smoothing) + self.label_smoothing / 2
+        share = self._smoothing(target)
+        return target * (1 - share) + share / 2
 
     def log_probability(self, raw: Tensor) -> Tensor:
         """``(..., outputs, 2)``: log probability of no and of yes."""
@@ -323,7 +336,8 @@ class MulticlassLoss(ClassificationLoss):
 
     def smoothed(self, target: Tensor, n_raw: int, dtype: torch.dtype) -> Tensor:
         """Shares of the classes, moved towards equal ones."""
-        return _shares(target, n_raw, dtype) * (1 - self.label_smoothing) + self.label_smoothing / n_raw
+        share, shares = self._smoothing(target), _shares(target, n_raw, dtype)
+        return shares * (1 - share) + share / n_raw
 
     def log_probability(self, raw: Tensor) -> Tensor:
         """``(..., outputs)``: log probability of each class."""
@@ -379,11 +393,7 @@ class BinaryFocalLoss(BinaryLoss):
 
 
 class MulticlassFocalLoss(MulticlassLoss):
-    """Focal loss ``-(1 - p)**2 log p`` of exclusive classes, p the probability of the truth.
-
-    Rows that are predicted well count for little (Lin et al. 2017, "Focal loss for dense object detection"). Its
-    probabilities are more even than the frequencies. Target: as of ``MulticlassLogLoss``.
-    """
+    """Focal loss of exclusive classes, as ``BinaryFocalLoss``. Target: as of ``MulticlassLogLoss``."""
 
     name = "focal"
 

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from ._strengths import Strength, acts, along
+
 __all__ = ["ElasticNet", "GroupLasso"]
 
 _ITERATIONS = 6
@@ -17,9 +19,9 @@ class ElasticNet:
 
     Parameters
     ----------
-    alpha : float
+    alpha : float or Tensor of shape (members,)
         Strength, at least 0.
-    l1_ratio : float
+    l1_ratio : float or Tensor of shape (members,)
         Share of the absolute value, in [0, 1].
 
     References
@@ -27,17 +29,32 @@ class ElasticNet:
     Zou & Hastie 2005, "Regularization and variable selection via the elastic net".
     """
 
-    def __init__(self, alpha: float, l1_ratio: float) -> None:
+    def __init__(self, alpha: Strength, l1_ratio: Strength) -> None:
+        self.alpha, self.l1_ratio = alpha, l1_ratio
         self.l1 = alpha * l1_ratio
         self.l2 = alpha * (1 - l1_ratio)
 
+    @property
+    def smooth(self) -> bool:
+        """Whether it has a squared part."""
+        return acts(self.l2)
+
+    @property
+    def sharp(self) -> bool:
+        """Whether it has an absolute part."""
+        return acts(self.l1)
+
     def value(self, weight: Tensor) -> Tensor:
         """Cost of ``weight`` ``(members, fan_in, fan_out)`` for each member: ``(members,)``."""
-        return (self.l1 * weight.abs() + self.l2 / 2 * weight.square()).flatten(1).sum(1)
+        l1, l2 = along(self.l1, weight), along(self.l2, weight)
+        return (l1 * weight.abs() + l2 / 2 * weight.square()).flatten(1).sum(1)
 
     def add_gradient_(self, gradient: Tensor, weight: Tensor) -> None:
         """Add the gradient of the smooth part to ``gradient``, in place."""
-        gradient.add_(weight, alpha=self.l2)
+        if isinstance(self.l2, Tensor):
+            gradient.addcmul_(weight, self.l2.view(-1, *[1] * (weight.dim() - 1)))
+        else:
+            gradient.add_(weight, alpha=self.l2)
 
     def proximal_(self, weight: Tensor, step: Tensor | float) -> None:
         """Replace w by the v that minimises ``l1 |v| + (v - w)**2 / (2 step)``, in place.
@@ -45,7 +62,7 @@ class ElasticNet:
         ``step`` is the optimiser's step for each weight, so that the fixed point of a preconditioned optimiser is
         the minimum of the objective and not of another one.
         """
-        threshold = self.l1 * step
+        threshold = along(self.l1, weight) * step
         weight.copy_(torch.sign(weight) * (weight.abs() - threshold).clamp_(min=0))
 
 
@@ -57,7 +74,7 @@ class GroupLasso:
 
     Parameters
     ----------
-    alpha : float
+    alpha : float or Tensor of shape (members,)
         Strength, at least 0.
     groups : int Tensor of shape (fan_in,)
         Group of each row, from 0.
@@ -68,17 +85,18 @@ class GroupLasso:
     "Sparse-input neural networks for high-dimensional nonparametric regression and classification".
     """
 
-    def __init__(self, alpha: float, groups: Tensor) -> None:
+    def __init__(self, alpha: Strength, groups: Tensor) -> None:
         self.groups = groups
-        self.strengths = alpha * torch.bincount(groups).double().sqrt()
+        sizes = torch.bincount(groups).double()
+        self.strengths = along(alpha, sizes.unsqueeze(0)) * sizes.sqrt()
 
     def value(self, weight: Tensor) -> Tensor:
         """Cost of ``weight`` ``(members, fan_in, fan_out)`` for each member: ``(members,)``."""
-        squares = weight.new_zeros(len(weight), len(self.strengths))
+        squares = weight.new_zeros(len(weight), self.strengths.shape[-1])
         squares = squares.index_add(1, self.groups, weight.square().sum(2))
         some = squares > 0  # the root has no gradient at 0
         norms = torch.where(some, torch.where(some, squares, 1).sqrt(), 0)
-        return norms @ self.strengths.to(norms)
+        return (norms * self.strengths.to(norms)).sum(1)
 
     def proximal_(self, weight: Tensor, step: Tensor | float) -> None:
         """Replace w by the v that minimises ``strength * norm(v) + sum((v - w)**2 / (2 step))`` in each group.
@@ -87,10 +105,12 @@ class GroupLasso:
         penalties at once, whatever the steps [Simon et al. 2013, "A sparse-group lasso"].
         """
         members, _, width = weight.shape
-        n_groups = len(self.strengths)
+        n_groups = self.strengths.shape[-1]
         first = n_groups * torch.arange(members, device=weight.device).unsqueeze(1)
         groups = (self.groups + first).flatten()
-        threshold = (self.strengths.to(weight)[self.groups].unsqueeze(1) * step).expand_as(weight).reshape(-1, width)
+        threshold = (
+            (self.strengths.to(weight)[..., self.groups].unsqueeze(-1) * step).expand_as(weight).reshape(-1, width)
+        )
         flat = weight.view(-1, width)
         pulls = weight.new_zeros(members * n_groups)
         pulls.index_add_(0, groups, (flat / threshold.clamp(min=_TINY)).square_().sum(1))

@@ -12,21 +12,26 @@ from sklearn.metrics import r2_score
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
 from torch import Generator, Tensor
 
-from ._checks import quantile_list
+from ._calibration import look
+from ._checks import quantile_list, refuse
 from ._encoding import mean_statistics, quantile_statistics, target_statistics
 from ._parameters import Names
 from ._parts import Split
 from ._progress import with_callbacks
-from ._streaming import StreamingMLP, takes_parts
+from ._residuals import Residuals
+from ._sampling import SamplingMLP
+from ._streaming import takes_parts
 from ._targets import NumberTarget
 from .losses import Loss, PinballLoss, RegressionLoss
+from .uncertainty import Uncertainty, of_numbers
 
 __all__ = ["RegularizedMLPRegressor"]
 
 
-class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
+class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
     """Regularised neural network for predicting numbers from the rows of a table.
 
     Takes arrays, data frames with categories and missing values, and sparse matrices. One number for each row, or
@@ -310,7 +315,7 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
     """
 
     _parameter_constraints = {
-        **StreamingMLP._parameter_constraints,
+        **SamplingMLP._parameter_constraints,
         "loss": [Names(set(RegressionLoss.registered()))],
         "quantile": [Interval(Real, 0, 1, closed="neither"), "array-like"],
     }
@@ -454,20 +459,74 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
         """
         return self._partial_fit(X, y, sample_weight)
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any, return_std: bool = False) -> Any:
         """Number, or numbers, of each row: the mean over the members.
 
         Parameters
         ----------
         X : {array-like, data frame, sparse matrix} of shape (n_samples, n_features)
             Columns as in ``fit``; categories may be new, values may be missing.
+        return_std : bool, default=False
+            Whether to return a standard deviation besides: of the target around the prediction, as the held-out rows
+            have it, and of what single networks predict, the roots of their variances' sum. Under loss="poisson" the
+            first grows with the root of the prediction, under "gamma" with the prediction, and with the distance of
+            several quantiles; else it is the same for all rows.
 
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
             As y had it; with several quantiles ``(n_samples, n_quantiles)`` or ``(n_samples, n_outputs, n_quantiles)``.
+        std : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            With ``return_std``; of several quantiles that of the one nearest to the median.
+
+        Raises
+        ------
+        ValueError
+            If a standard deviation is wanted and no rows were held out.
         """
-        return self._predict_decoded(X)
+        if not return_std:
+            return self._predict_decoded(X)
+        check_is_fitted(self)
+        self._residuals("return_std=True")
+        module = self.net_.module_
+        unsure = self.predict_uncertainty(X, module.n_members * module.n_adapters, dropout=False)
+        return self._predict_decoded(X), np.sqrt(unsure.total)
+
+    def predict_interval(self, X: Any, coverage: float = 0.9) -> np.ndarray:
+        """Interval in which the number of each row lies, with a probability that the held-out rows vouch for.
+
+        Split conformal prediction: as far from the prediction as a share ``coverage`` of the held-out rows is, by the
+        rule that counts the new row too. With several quantiles as far beyond the two that are nearest to the ends
+        (conformalised quantile regression), so that intervals are wide where the target is spread widely. Under
+        loss="poisson" and "gamma" distances are measured in the root of the prediction, and in the prediction.
+
+        Rows of your own in ``X_val`` give at least the coverage that is asked for if they are rows like those to come,
+        and slightly less as they chose the epochs. Where members hold out folds each row's distance is from the member
+        that held it out, and the interval is around the mean of all: the coverage is then measured, not proved.
+
+        Parameters
+        ----------
+        X : {array-like, data frame, sparse matrix} of shape (n_samples, n_features)
+            As in ``predict``.
+        coverage : float, default=0.9
+            Share of the rows whose number lies inside, in (0, 1). Of several outputs that of each.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, 2) or (n_samples, n_outputs, 2)
+            Lower and upper end.
+
+        Raises
+        ------
+        ValueError
+            If no rows were held out, or too few for the coverage.
+        """
+        check_is_fitted(self)
+        if not isinstance(coverage, Real) or isinstance(coverage, bool) or not 0 < float(coverage) < 1:
+            raise refuse(self, "coverage", "a float in the range (0.0, 1.0)", coverage)
+        residuals = self._residuals("predict_interval")
+        interval = residuals.interval(self._columns(self._predict_decoded(X)), float(coverage))
+        return interval[:, 0] if self.target_encoder_.flat_ else interval
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """R2 of the predictions; of several quantiles that of the one nearest to the median.
@@ -524,6 +583,39 @@ class RegularizedMLPRegressor(RegressorMixin, StreamingMLP):
         """Mean of the members' predictions in the target's units."""
         module = self.net_.module_
         return self.target_encoder_.decode(raw, module.target_center[members], module.target_scale[members])
+
+    def _calibrate(self, split: Split) -> None:
+        """Keep how far off the predictions of held-out rows are."""
+        if split.watched is None:
+            return
+        seen, members = look(self.net_, split), self.n_members
+        _, y, weight = split.watched.as_given(seen.rows)
+        each = np.stack([self._decode(seen.raw[m::members], slice(m, None, members)) for m in range(members)])
+        self.net_.residuals = Residuals.of(self.target_encoder_.loss, y, each, seen.holder, weight)
+
+    def _residuals(self, wanted_by: str) -> Residuals:
+        """What the held-out rows say of the network that predicts."""
+        if self.net_.residuals is None:
+            raise ValueError(
+                f"{wanted_by} needs rows that were held out from training, and none were: fit with early_stopping=True "
+                "or with X_val and y_val; partial_fit trains on all its rows."
+            )
+        return self.net_.residuals
+
+    def _columns(self, prediction: np.ndarray) -> np.ndarray:
+        """Predictions as ``(..., outputs, columns)``, a column for each quantile."""
+        encoder = self.target_encoder_
+        columns = encoder.loss.n_columns if encoder.loss.several else 1
+        return prediction.reshape(*prediction.shape[: prediction.ndim - len(encoder.shape_)], -1, columns)
+
+    def _shown(self, decoded: np.ndarray) -> np.ndarray:
+        return decoded
+
+    def _unsure(self, drawn: np.ndarray) -> Uncertainty:
+        residuals, encoder = self._residuals("predict_uncertainty"), self.target_encoder_
+        noise = residuals.variance(self._columns(drawn).mean(0))
+        middle = encoder.middle(drawn)
+        return of_numbers(middle, noise.reshape(middle.shape[1:]))
 
     def _out_of_fold(self, decoded: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, float]:
         return decoded, r2_score(y, self.target_encoder_.middle(decoded), sample_weight=weight)

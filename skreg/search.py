@@ -1,22 +1,25 @@
 """The search for parameters."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from sklearn.base import _fit_context, clone, is_classifier
+from sklearn.base import _fit_context, clone, is_classifier, is_regressor
 from sklearn.model_selection import check_cv
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.utils import check_random_state, indexable
-from sklearn.utils._param_validation import HasMethods, Interval
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_method_params, check_is_fitted
 
 from ._candidates import RECORD, Candidate, Scoring, SearchProgress, Table
 from ._distributions import Space, space_of
+from ._ensembling import Choice, Contender, Keeper, best_of, fold_estimators
 from ._fingerprint import fingerprint
+from ._lanes import network_of
+from ._race import Race
 from ._studies import StudyRun
 
 if TYPE_CHECKING:
@@ -25,7 +28,12 @@ if TYPE_CHECKING:
 
 __all__ = ["OptunaSearchCV"]
 
+_ENSEMBLE = "ensemble"
+
 _FITS_AT_ONCE = 20
+_CANDIDATES_AT_ONCE = 10  # side by side: as many as the sampler begins with by chance
+FIRST_RUNG, REDUCTION = 0.1, 3
+"""Share of the epochs after which candidates are first compared, and of how many the best one goes on."""
 _POLL_SECONDS = 1.0
 
 
@@ -40,17 +48,19 @@ class OptunaSearchCV(BaseSearchCV):
     ----------
     estimator : estimator
         What is fitted; it needs a ``score`` method or ``scoring``.
-    param_distributions : dict, callable or None, default=None
+    param_distributions : dict, list of dict, callable or None, default=None
         From the names of parameters, ``"mlp__alpha"`` in a Pipeline, to what they may be: an Optuna distribution, a
-        frozen SciPy distribution, any object with an ``rvs`` method, or a list. Or a callable ``trial -> dict`` that
+        frozen SciPy distribution, any object with an ``rvs`` method, or a list. Of several dicts, a trial first chooses
+        one. Or a callable ``trial -> dict`` that
         suggests as it goes, as Optuna's users write it. None is the ready space of this package's estimators, alone or
         last in a Pipeline: which cures to use, and how strong. Parameters that are set to something else than their
         default stay as they are, and the first trial is the defaults.
     n_trials : int, default=50
         Candidates in total, those of earlier runs of the same study and those that were pruned or failed among them.
     timeout : float or None, default=None
-        Seconds after which no new candidate is begun; with several workers or a pruner, no new batch. The first one
-        always is.
+        Seconds after which no new candidate is begun; fold by fold with several workers or a pruner, no new batch. The
+        first one always is. Those that train side by side end at the end of the epoch, and are let go, or, if there is
+        no other result, scored as they are.
     scoring : str, callable, list, tuple, dict or None, default=None
         As in :class:`~sklearn.model_selection.GridSearchCV`; scores are maximised. Of several metrics ``refit`` names
         the one that is.
@@ -59,12 +69,16 @@ class OptunaSearchCV(BaseSearchCV):
         splitter without a seed.
     refit : bool, str or callable, default=True
         Whether the best candidate is fitted on all rows, or the name of the metric by which it is the best. A callable
-        takes ``cv_results_`` and returns the index of the best; for a single metric.
+        takes ``cv_results_`` and returns the index of the best; for a single metric. "ensemble" fits nothing on all
+        rows: the estimators that the best 25 candidates have of the folds vote, weighted by a greedy choice on rows
+        that they have not seen [4]_; for a single metric.
     sampler : optuna.samplers.BaseSampler or None, default=None
         What chooses candidates, used as it is. None is Optuna's TPE, seeded by ``random_state``.
     pruner : optuna.pruners.BasePruner or None, default=None
-        What gives candidates up before they have been on all folds. It is told the mean score over the folds so far,
-        Wilcoxon's the score of each fold. None gives up none.
+        What gives candidates up. Of those that train side by side it is told the mean score over the folds at each
+        epoch; of others, after each fold, the mean score over the folds so far, Wilcoxon's the score of each fold. None
+        is successive halving [5]_ side by side, first after a tenth of ``max_iter``, where the best third goes on, and
+        gives up none fold by fold. ``optuna.pruners.NopPruner()`` gives up none.
     storage : str, path, storage or None, default=None
         Where the study is kept; None is in memory, for this fit only. The path or URL of an SQLite file, a PostgreSQL
         URL, the path of a journal that ends in .journal or .log, or a storage of Optuna's. A search that is started
@@ -72,8 +86,15 @@ class OptunaSearchCV(BaseSearchCV):
     study_name : str or None, default=None
         Its name there; None is one made from data, estimator, space, splits and scoring.
     n_jobs : int or None, default=None
-        Workers of joblib. Candidates are chosen in batches of about 20 fits, with any number of workers, which
-        therefore does not change what is found.
+        Workers of joblib, or threads for candidates that train side by side. Candidates are chosen in batches, of
+        about 20 fits or 10 candidates, with any number of workers, which therefore does not change what is found.
+    vectorize : bool or "auto", default="auto"
+        Whether the candidates of a batch train side by side, all folds of each, as members of one net wherever they
+        differ only in numbers such as learning rate, decay, penalties and dropout; which is for this package's
+        estimators, alone or last in a Pipeline, and scores as each does alone. The steps before are fitted once for
+        each fold. What cannot train beside others goes fold by fold, as do all with False: the solver "lbfgs",
+        ``snapshots``, ``swa_start``, ``pretrained``, ``warm_start``, ``callbacks``, ``verbose``, and metadata other
+        than weights.
     random_state : int, RandomState instance or None, default=None
         What seeds the sampler.
     verbose : int, default=0
@@ -92,19 +113,25 @@ class OptunaSearchCV(BaseSearchCV):
     study_ : optuna.Study
         The study.
     best_estimator_ : estimator
-        The best candidate, fitted on all rows. Only with ``refit``.
+        The best candidate, fitted on all rows. Only with ``refit``; with ``refit="ensemble"`` the ensemble, a
+        :class:`WeightedVotingClassifier` or :class:`WeightedVotingRegressor`.
     best_params_ : dict
-        Its parameters.
+        The parameters of the best candidate, also with an ensemble.
     best_score_ : float
         Its mean score over the folds; not with a callable ``refit``.
     best_index_ : int
         Its row in ``cv_results_``.
+    ensemble_score_ : float
+        The ensemble's counterpart of ``best_score_``: the mean over the folds of what each scores under weights that
+        were chosen on the others. Only with ``refit="ensemble"``; nan for a single split.
+    ensemble_weights_ : ndarray of shape (n_candidates,)
+        How much each row of ``cv_results_`` counts in the ensemble; they sum to 1. Only with ``refit="ensemble"``.
     scorer_ : callable or dict
         What scores.
     n_splits_ : int
         Folds.
     refit_time_ : float
-        Seconds of the last fit.
+        Seconds of the last fit, or of the making of the ensemble.
     multimetric_ : bool
         Whether there are several metrics.
     classes_ : ndarray of shape (n_classes,)
@@ -129,6 +156,9 @@ class OptunaSearchCV(BaseSearchCV):
     .. [1] Akiba et al. 2019, "Optuna: a next-generation hyperparameter optimization framework".
     .. [2] Bergstra et al. 2011, "Algorithms for hyper-parameter optimization" (TPE).
     .. [3] Kadra et al. 2021, "Well-tuned simple nets excel on tabular datasets" (the cocktail).
+    .. [4] Caruana et al. 2004, "Ensemble selection from libraries of models".
+    .. [5] Jamieson & Talwalkar 2016, "Non-stochastic best arm identification and hyperparameter optimization"; Li et
+       al. 2020, "A system for massively parallel hyperparameter tuning".
 
     Examples
     --------
@@ -148,7 +178,7 @@ class OptunaSearchCV(BaseSearchCV):
 
     _parameter_constraints = {
         "estimator": [HasMethods(["fit"])],
-        "param_distributions": [dict, Mapping, callable, None],
+        "param_distributions": [dict, Mapping, list, tuple, callable, None],
         "n_trials": [Interval(Integral, 1, None, closed="left")],
         "timeout": [Interval(Real, 0, None, closed="left"), None],
         **{name: BaseSearchCV._parameter_constraints[name] for name in ("scoring", "cv", "refit", "n_jobs", "verbose")},
@@ -156,6 +186,7 @@ class OptunaSearchCV(BaseSearchCV):
         "pruner": [HasMethods(["prune"]), None],
         "storage": "no_validation",  # StudyRun.open refuses what it cannot open
         "study_name": [str, None],
+        "vectorize": ["boolean", StrOptions({"auto"})],
         "random_state": ["random_state"],
         "error_score": BaseSearchCV._parameter_constraints["error_score"],
         "return_train_score": ["boolean"],
@@ -164,7 +195,7 @@ class OptunaSearchCV(BaseSearchCV):
     def __init__(
         self,
         estimator: Any,
-        param_distributions: Mapping[str, Any] | Callable[[Any], dict[str, Any]] | None = None,
+        param_distributions: Mapping[str, Any] | Sequence[Mapping[str, Any]] | Callable[[Any], dict] | None = None,
         *,
         n_trials: int = 50,
         timeout: float | None = None,
@@ -176,6 +207,7 @@ class OptunaSearchCV(BaseSearchCV):
         storage: Any = None,
         study_name: str | None = None,
         n_jobs: int | None = None,
+        vectorize: bool | str = "auto",
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
         error_score: float | str = np.nan,
@@ -193,6 +225,7 @@ class OptunaSearchCV(BaseSearchCV):
         self.storage = storage
         self.study_name = study_name
         self.n_jobs = n_jobs
+        self.vectorize = vectorize
         self.random_state = random_state
         self.verbose = verbose
         self.error_score = error_score
@@ -239,13 +272,18 @@ class OptunaSearchCV(BaseSearchCV):
             "score_params": routed.scorer.score,
             **{name: getattr(self, name) for name in ("return_train_score", "error_score", "verbose")},
             "return_times": True,
+            "return_estimator": self._keeps_estimators(),
         }
         estimator = clone(self.estimator)
         scoring = Scoring(estimator, X, y, splits, settings, self._objective, self.n_jobs, progress)
+        scoring.keeper = Keeper() if self._keeps_estimators() else None
         with self._open(scoring, space) as run:
-            self._search(run, space, scoring)
+            table = self._search(run, space, scoring)
         progress.searched()
-        self._refit(estimator, X, y, routed.estimator.fit, progress)
+        if scoring.keeper is None:
+            self._refit(estimator, X, y, routed.estimator.fit, progress)
+        else:
+            self._ensemble(table, scoring)
         self.scorer_ = getattr(scorers, "_scorers", scorers)
         progress.close()
         return self
@@ -282,6 +320,10 @@ class OptunaSearchCV(BaseSearchCV):
 
     def _check_refit_for_multimetric(self, scores: Iterable[str]) -> None:
         """Of several metrics one is maximised, and ``refit`` has to name it."""
+        if isinstance(self.refit, str) and self.refit == _ENSEMBLE:
+            raise ValueError(
+                "refit='ensemble' is for a single metric, by which the ensemble is chosen. Give one scoring."
+            )
         if not (isinstance(self.refit, str) and self.refit in scores):
             names = ", ".join(map(repr, scores))
             raise ValueError(
@@ -298,21 +340,21 @@ class OptunaSearchCV(BaseSearchCV):
 
     def _open(self, scoring: Scoring, space: Space) -> StudyRun:
         """Create the study, or join it."""
-        identity = {}
+        identity, metric = {}, self.refit if isinstance(self.refit, str) else None
         if self.storage is not None:
             identity = {
                 "data": fingerprint([scoring.X, scoring.y]),
                 "estimator": fingerprint(self.estimator),
                 "space": fingerprint(space.given),
                 "splits": fingerprint(scoring.splits),
-                "scoring": fingerprint([self.scoring, self.refit if isinstance(self.refit, str) else None]),
+                "scoring": fingerprint([self.scoring, None if metric == _ENSEMBLE else metric]),
             }
         run = StudyRun.open(
             self.storage,
             self.study_name,
             direction="maximize",
             sampler=self.sampler,
-            pruner=self.pruner,
+            pruner=self._make_pruner(),
             seed=int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)),
             fingerprint=identity,
         )
@@ -321,7 +363,26 @@ class OptunaSearchCV(BaseSearchCV):
             run.enqueue(space.first)
         return run
 
-    def _search(self, run: StudyRun, space: Space, scoring: Scoring) -> None:
+    def _trains_side_by_side(self) -> bool:
+        """Whether candidates that can shall be trained side by side."""
+        ours = network_of(self.estimator)[1] is not None
+        if self.vectorize is True and not ours:
+            raise ValueError(
+                "vectorize=True trains candidates as members of one net, which the estimators of this package are, "
+                f"alone or last in a Pipeline. Got {self.estimator!r} instead: leave vectorize='auto'."
+            )
+        return ours and self.vectorize is not False
+
+    def _make_pruner(self) -> Any:
+        """The pruner; by itself successive halving over epochs, and none over folds."""
+        if self.pruner is not None or not self._trains_side_by_side():
+            return self.pruner
+        from optuna.pruners import SuccessiveHalvingPruner
+
+        first = max(1, round(network_of(self.estimator)[1].max_iter * FIRST_RUNG))
+        return SuccessiveHalvingPruner(min_resource=first, reduction_factor=REDUCTION)
+
+    def _search(self, run: StudyRun, space: Space, scoring: Scoring) -> Table:
         """Ask, score and tell until the study has its trials; an interrupt keeps those that it has."""
         known: dict[int, dict[str, Any]] = {}
         if self.verbose > 0:
@@ -332,19 +393,33 @@ class OptunaSearchCV(BaseSearchCV):
             if self._recorded(run):
                 self._conclude(run, space, known)
             raise
-        self._conclude(run, space, known).warn_of_failures()
+        table = self._conclude(run, space, known)
+        table.warn_of_failures()
+        return table
+
+    def _evaluation(
+        self, run: StudyRun, scoring: Scoring, within: Callable[[], bool]
+    ) -> tuple[Callable[[list[Candidate]], None], int]:
+        """What scores a batch of candidates and tells the study, and how many candidates make one."""
+        from optuna.pruners import NopPruner
+
+        prunes = not isinstance(run.study.pruner, NopPruner)
+        if self._trains_side_by_side():
+            return Race(scoring, run, self.refit, prunes, within).score, _CANDIDATES_AT_ONCE
+        size = max(1, _FITS_AT_ONCE // self.n_splits_)
+        return partial(scoring.score, run, pruned=prunes, within=within), size
 
     def _spend(self, run: StudyRun, space: Space, scoring: Scoring, known: dict[int, dict[str, Any]]) -> None:
-        """Batch after batch, as many candidates as make about ``_FITS_AT_ONCE`` fits."""
-        size = max(1, _FITS_AT_ONCE // self.n_splits_)
+        """Batch after batch, as many candidates as are evaluated together."""
         end = np.inf if self.timeout is None else time.monotonic() + self.timeout
+        evaluate, size = self._evaluation(run, scoring, partial(_before, end))
         while True:
             batch: list[Candidate] = []
             while len(batch) < size and (asked := run.ask(1, self.n_trials, space.distributions)):
                 batch += [Candidate(trial, space.params(trial)) for trial in asked]
             known |= {candidate.trial.number: candidate.params for candidate in batch}
             if batch:
-                scoring.score(run, batch, self.pruner is not None, partial(_before, end))
+                evaluate(batch)
             elif run.wait(self.n_trials, timeout=max(0.0, min(_POLL_SECONDS, end - time.monotonic()))):
                 return
             if not _before(end):
@@ -385,6 +460,33 @@ class OptunaSearchCV(BaseSearchCV):
         self.best_estimator_ = best
         if hasattr(best, "feature_names_in_"):
             self.feature_names_in_ = best.feature_names_in_
+
+    def _keeps_estimators(self) -> bool:
+        """Whether the best candidates make an ensemble; it needs predictions of which a mean has a meaning."""
+        if not isinstance(self.refit, str) or self.refit != _ENSEMBLE:
+            return False
+        if not (is_classifier(self.estimator) or is_regressor(self.estimator)):
+            raise ValueError(
+                "refit='ensemble' averages what classifiers or regressors predict, and "
+                f"{type(self.estimator).__name__} is neither. Take refit=True."
+            )
+        return True
+
+    def _ensemble(self, table: Table, scoring: Scoring) -> None:
+        """Let the best candidates vote, by their estimators of the folds."""
+        fitted = [Contender(trial.number, params, value) for trial, params, value in table.fitted()]
+        if not fitted:
+            raise ValueError("No candidate was fitted on all folds, so that none can be in the ensemble.")
+        with scoring.progress.refitting(None):
+            began = time.time()
+            best = best_of(fitted)
+            choice = Choice(best, fold_estimators(best, scoring), scoring)
+            self.best_estimator_, self.ensemble_score_ = choice.voting(), choice.score
+            self.refit_time_ = time.time() - began
+        shares = dict(zip([one.number for one in best], choice.shares, strict=True))
+        self.ensemble_weights_ = np.array([shares.get(trial.number, 0.0) for trial in table.trials])
+        if hasattr(self.best_estimator_, "feature_names_in_"):
+            self.feature_names_in_ = self.best_estimator_.feature_names_in_
 
     @property
     def n_features_in_(self) -> int:

@@ -119,7 +119,7 @@ def idle(one, other):
     return (
         (pair.get("momentum") == "plain" and pair.get("solver", "sgd") != "sgd")
         or (pair.get("init") == "data" and (pair.get("norm", "none") != "none" or pair.get("source", "none") != "none"))
-        or (pair.get("moves") == "ntk" and pair.get("solver") in ("lbfgs", "sgd"))
+        or (pair.get("moves") == "ntk" and (pair.get("solver") in ("lbfgs", "sgd") or pair.get("momentum") == "plain"))
         or (pair.get("inputs") == "scaled" and _bounds_the_first_layer(pair))
     )
 

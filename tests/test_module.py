@@ -269,7 +269,7 @@ def test_input_dropout_zeroes_inputs_and_layer_dropout_units():
     network = make_network(width=50, hidden=(), input_dropout=0.4, n_raw=1)
     with torch.no_grad():
         network.head.weight.fill_(1.0)
-    noise = Noise(Streams([1, 2]), 1, 200 * 50, F64, CPU)
+    noise = Noise(Streams([1, 2]), torch.ones(2, 1, dtype=torch.bool), 200 * 50, F64, CPU)
     noise.begin_epoch(1)
     kept = network(torch.ones(2, 200, 50, dtype=F64), noise=noise) * 0.6
     assert kept.mean().item() == pytest.approx(30, abs=0.5)
@@ -325,7 +325,7 @@ def spread_after_ten_layers(rate, seed=0):
     network.draw(initializers.lecun_normal, initializers.lecun_normal, [seed])
     with torch.no_grad():
         network.head.weight.copy_(torch.eye(128, dtype=F64))
-    noise = Noise(Streams([seed]), 10, 512 * 128, F64, CPU)
+    noise = Noise(Streams([seed]), torch.ones(1, 10, dtype=torch.bool), 512 * 128, F64, CPU)
     noise.begin_epoch(1)
     out = network(normal(1, 512, 64), weight=torch.ones(1, 512), noise=noise if rate else None)
     return out.mean().item(), out.var().item()

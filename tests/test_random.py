@@ -11,7 +11,7 @@ X = torch.ones(2, 300, 50)
 
 
 def make_noise(seeds=(1, 2), layers=1, largest=300 * 50, n_steps=3):
-    noise = Noise(Streams(list(seeds)), layers, largest, torch.float32, CPU)
+    noise = Noise(Streams(list(seeds)), torch.ones(len(seeds), layers, dtype=torch.bool), largest, torch.float32, CPU)
     noise.begin_epoch(n_steps)
     return noise
 
@@ -129,7 +129,7 @@ def test_a_factor_of_zero_drops_nothing():
 
 
 def test_alpha_dropout_keeps_mean_and_variance_and_drops_to_the_floor():
-    noise = Noise(Streams([0, 1]), 1, 400 * 500, torch.float64, torch.device("cpu"))
+    noise = Noise(Streams([0, 1]), torch.ones(2, 1, dtype=torch.bool), 400 * 500, torch.float64, torch.device("cpu"))
     noise.begin_epoch(1)
     x = torch.randn(2, 400, 500, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     dropped = noise.drop(x, 0.3, floor=-1.758)
@@ -137,3 +137,26 @@ def test_alpha_dropout_keeps_mean_and_variance_and_drops_to_the_floor():
     assert dropped.var().item() == pytest.approx(1, abs=0.02)
     counts = dropped.round(decimals=9).unique(return_counts=True)[1]
     assert counts.max().item() / dropped.numel() == pytest.approx(0.3, abs=0.01)
+
+
+def test_a_member_draws_only_for_the_masks_that_it_takes():
+    """What a member does not take costs it no random numbers, so its neighbours' masks do not change its own."""
+    takes = torch.tensor([[True, False], [True, True]])
+    some = Streams([3, 4]).integers_of_some(1000, 5, takes)
+    alone = Streams([3]).integers(1000, 5)
+    assert some.shape == (5, 2, 2)
+    assert torch.equal(some[:, 0, 0], alone[:, 0])
+    assert not some[:, 1, 0].any()
+    assert torch.equal(some[:, :, 1].flatten(), Streams([4]).integers(1000, 10)[:, 0])
+
+
+def test_dropout_at_a_rate_of_each_member_is_that_of_its_own():
+    x = torch.ones(2, 50, 20)
+    takes, rates = torch.ones(2, 1, dtype=torch.bool), torch.tensor([0.2, 0.5])
+    noise = Noise(Streams([1, 2]), takes, 1000, torch.float32, CPU)
+    noise.begin_epoch(1)
+    both = noise.drop(x, rates)
+    for member, rate in enumerate((0.2, 0.5)):
+        alone = Noise(Streams([1 + member]), takes[:1], 1000, torch.float32, CPU)
+        alone.begin_epoch(1)
+        torch.testing.assert_close(both[member : member + 1], alone.drop(x[:1], rate))

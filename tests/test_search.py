@@ -259,7 +259,9 @@ def test_a_sentence_where_optuna_is_not_installed(monkeypatch):
         ({"timeout": -1}, "'timeout' parameter"),
         ({"pruner": "median"}, "'pruner' parameter"),
         ({"sampler": "tpe"}, "'sampler' parameter"),
-        ({"param_distributions": [C]}, "'param_distributions' parameter"),
+        ({"param_distributions": 3}, "'param_distributions' parameter"),
+        ({"param_distributions": []}, "must be one of dicts, at least one"),
+        ({"param_distributions": [C, 3]}, "must be one of dicts, at least one"),
         ({"param_distributions": {}}, "nothing to search"),
         ({"param_distributions": {"C": []}}, "'C' in param_distributions is empty"),
         ({"param_distributions": {"C": stats.uniform(0, -1)}}, "one valid distribution"),
@@ -486,6 +488,25 @@ def test_a_callable_suggests_as_it_goes():
     assert_array_equal(search.cv_results_["param_positive"].mask, ~plain)
     with pytest.raises(TypeError, match="must return a dict"):
         search_of(distributions=lambda trial: 1.0).fit(X, Y)
+
+
+def test_a_list_of_dictionaries_of_a_randomized_search_works_unchanged():
+    """Names that they share may have other values in each; an earlier run's are found again."""
+    given = [
+        {"C": stats.loguniform(1e-3, 1), "solver": ["lbfgs", "newton-cg"]},
+        {"C": [10.0, 20.0], "class_weight": ["balanced"]},
+        {},
+    ]
+    RandomizedSearchCV(LogisticRegression(), given, n_iter=3, cv=2, random_state=0).fit(X, Y)
+    storage = optuna.storages.InMemoryStorage()
+    search = search_of(distributions=given, n_trials=15, storage=storage).fit(X, Y)
+    params = search.cv_results_["params"]
+    assert {frozenset(each) for each in params} == {frozenset(each) for each in given}
+    for each in params:
+        assert ("solver" in each) <= (each.get("C", 0) <= 1)
+        assert ("class_weight" in each) <= (each.get("C") in (10.0, 20.0))
+    again = search_of(distributions=given, n_trials=15, storage=storage).fit(X, Y)
+    assert again.cv_results_["params"] == params
 
 
 def test_estimators_as_values_are_left_alone():

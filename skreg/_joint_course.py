@@ -1,0 +1,75 @@
+"""A joint course is how the members of several fits are trained together, each with its own strengths."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from math import inf
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ._course import Course
+from ._strengths import Strength, of_each
+from .constraints import MaxNorm
+from .penalties import ElasticNet
+
+NO_PENALTY, NO_CONSTRAINT = ElasticNet(0.0, 0.0), MaxNorm(inf)
+
+
+def joint_course(courses: Sequence[Course], counts: Sequence[int], like: Tensor) -> Course:
+    """The course of members that follow one another, ``counts[i]`` of them on ``courses[i]``.
+
+    Strengths may differ; all else has to be the same.
+
+    Parameters
+    ----------
+    courses : sequence of Course
+        The courses.
+    counts : sequence of int
+        Members of each.
+    like : Tensor
+        Whose type and device the strengths get.
+    """
+
+    def each(strength: Callable[[Course], Any]) -> Strength:
+        return of_each([strength(course) for course in courses], counts, like)
+
+    clips = [course.clip_norm for course in courses]
+    return replace(
+        courses[0],
+        rate=each(lambda course: course.rate),
+        weight_decay=each(lambda course: course.weight_decay),
+        penalty=_by_layer([c.penalty for c in courses], NO_PENALTY, partial(_penalty, counts=counts, like=like)),
+        feature_alpha=each(lambda course: course.feature_alpha),
+        constraint=_by_layer([c.constraint for c in courses], NO_CONSTRAINT, partial(_limit, counts=counts, like=like)),
+        clip_norm=None if clips == [None] * len(clips) else of_each([c or inf for c in clips], counts, like),
+        ema_decay=each(lambda course: course.ema_decay),
+        augmentation=_augmentation([course.augmentation for course in courses], counts, like),
+    )
+
+
+def _by_layer(given: Sequence[Any], none: Any, join: Callable[[list[Any]], Any]) -> Any:
+    """What is joined of each layer where some have one for each, else of all layers; None where nobody has any."""
+    n_layers = max((len(one) for one in given if isinstance(one, tuple)), default=0)
+    if not n_layers:
+        return None if not any(given) else join([one or none for one in given])
+    each = [one if isinstance(one, tuple) else (one,) * n_layers for one in given]
+    return tuple(join([one or none for one in layer]) if any(layer) else None for layer in zip(*each, strict=True))
+
+
+def _penalty(penalties: list[ElasticNet], counts: Sequence[int], like: Tensor) -> ElasticNet:
+    alpha = of_each([penalty.alpha for penalty in penalties], counts, like)
+    return ElasticNet(alpha, of_each([penalty.l1_ratio for penalty in penalties], counts, like))
+
+
+def _limit(constraints: list[MaxNorm], counts: Sequence[int], like: Tensor) -> MaxNorm:
+    return MaxNorm(of_each([constraint.limit for constraint in constraints], counts, like))
+
+
+def _augmentation(given: Sequence[Any], counts: Sequence[int], like: Tensor) -> Any:
+    """The same augmentation with the strengths of all; one of the user's, or none, is the same for all."""
+    if not isinstance(given[0], partial):
+        return given[0]
+    strength = of_each([one.keywords["strength"] for one in given], counts, like)
+    return partial(given[0].func, strength=strength.view(-1, 1, 1) if isinstance(strength, torch.Tensor) else strength)
