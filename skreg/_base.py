@@ -89,7 +89,7 @@ class RegularizedMLP(CallbackSupportMixin, Inspection, BaseEstimator, ABC):
             first epoch on.
         """
         check_callbacks(self.callbacks)
-        blueprint, course = Blueprint.of(self), Course.of(self)
+        blueprint, course = Blueprint.of(self, self.warm_start and self._continues), Course.of(self)
         source = Source.of(self, blueprint)
         train = self._check_rows(X, y, sample_weight, source, self.warm_start)
         held_out = self._check_held_out(X_val, y_val, sample_weight_val)

@@ -70,8 +70,11 @@ class Blueprint:
     settles: bool = False
 
     @classmethod
-    def of(cls, estimator: Any) -> Self:
-        """The blueprint of an estimator's parameters; what hangs together wrongly is refused."""
+    def of(cls, estimator: Any, continues: bool = False) -> Self:
+        """The blueprint of an estimator's parameters; what hangs together wrongly is refused.
+
+        Where a fit ``continues`` an earlier one, "auto" stays what it was.
+        """
         hidden = layer_sizes(estimator, estimator.hidden_layer_sizes)
         activation = _activation(estimator)
         init = head_init = estimator.init
@@ -83,11 +86,11 @@ class Blueprint:
             rate_per_layer(estimator, "dropout", estimator.dropout, len(hidden)),
             estimator.input_dropout,
             _norm(estimator),
-            _chosen(estimator, "residual"),
+            _chosen(estimator, "residual", continues),
             activation,
             getattr(initializers, init),
             getattr(initializers, head_init),
-            _numeric_embedding(estimator),
+            _numeric_embedding(estimator, continues),
             _adapters(estimator, hidden),
             _scaled(estimator, hidden),
             estimator.init == DATA_DRIVEN and bool(hidden) and _norm(estimator) is None,
@@ -149,7 +152,7 @@ def _norm(estimator: Any) -> type[BatchNorm] | type[LayerNorm] | None:
     return BatchNorm if estimator.batch_norm else LayerNorm if estimator.layer_norm else None
 
 
-def _chosen(estimator: Any, name: str) -> Any:
+def _chosen(estimator: Any, name: str, continues: bool = False) -> Any:
     """A parameter of the structure; "auto" goes by the source, else by whether numbers or classes are predicted.
 
     A linear model stays one; a first layer that is to let go of columns has them as they are, and nothing past it; and
@@ -158,6 +161,8 @@ def _chosen(estimator: Any, name: str) -> Any:
     value = getattr(estimator, name)
     if value != "auto":
         return value
+    if continues:
+        return estimator.chosen_[name]
     source = getattr(estimator.pretrained, "estimator", None)
     if hasattr(source, name):
         return _chosen(source, name)
@@ -168,8 +173,7 @@ def _chosen(estimator: Any, name: str) -> Any:
 
 def _scaled(estimator: Any, hidden: tuple[int, ...]) -> bool:
     """Whether the inputs have factors: by itself where nothing bounds the weights that they are multiplied with."""
-    strengths = {name: np.ravel(np.array(getattr(estimator, name), dtype=object)) for name in _BOUND_THE_FIRST_LAYER}
-    acting = [name for name, of_layers in strengths.items() if len(of_layers) and of_layers[0]]
+    acting = _bounds(estimator)
     if estimator.scale_layer == "auto":
         return bool(hidden) and estimator.n_adapters == 1 and not acting
     if estimator.scale_layer and hidden and acting:
@@ -181,8 +185,19 @@ def _scaled(estimator: Any, hidden: tuple[int, ...]) -> bool:
     return bool(estimator.scale_layer and hidden)
 
 
-def _numeric_embedding(estimator: Any) -> Callable[..., embeddings.NumericEmbedding] | None:
-    name = _chosen(estimator, "numeric_embedding")
+def _bounds(estimator: Any) -> list[str]:
+    """What acts on the first layer's weights."""
+    strengths = {name: np.ravel(np.array(getattr(estimator, name), dtype=object)) for name in _BOUND_THE_FIRST_LAYER}
+    return [name for name, of_layers in strengths.items() if len(of_layers) and of_layers[0]]
+
+
+def decided_by_strengths(estimator: Any) -> tuple[bool, bool]:
+    """What strengths say of the structure where that is "auto": whether bounds act, and whether columns are chosen."""
+    return bool(_bounds(estimator)), bool(estimator.feature_alpha)
+
+
+def _numeric_embedding(estimator: Any, continues: bool) -> Callable[..., embeddings.NumericEmbedding] | None:
+    name = _chosen(estimator, "numeric_embedding", continues)
     if name == "periodic":
         return partial(embeddings.periodic, spread=estimator.frequency_scale)
     return getattr(embeddings, name) if name else None

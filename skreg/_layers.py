@@ -45,13 +45,21 @@ class Linear(nn.Module):
         Of both.
     biased : bool
         False leaves the bias away: before batch norm it would have no effect and no gradient but rounding.
+
+    Attributes
+    ----------
+    settled : Tensor of shape (members, 2, fan_out) or None
+        What drawn weights were multiplied with, and what drawn biases were lowered by, see ``skreg._settling``.
     """
+
+    settled: Tensor | None
 
     def __init__(self, members: int, fan_in: int, fan_out: int, dtype: torch.dtype, biased: bool = True) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(members, fan_in, fan_out, dtype=dtype))
         self.bias = nn.Parameter(torch.zeros(members, 1, fan_out, dtype=dtype)) if biased else None
         self.products: torch.dtype | None = None  # of the products in training, if another one
+        self.register_buffer("settled", None, persistent=False)
 
     def draw(self, init: Draw, generators: Sequence[Generator]) -> None:
         """Draw the weights of each member from its generator; biases start at 0."""

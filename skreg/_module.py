@@ -229,6 +229,15 @@ class Network(nn.Module):
                         tensor.data = tensor.data[chosen.to(tensor.device)]
         return network
 
+    @torch.no_grad()
+    def scale_as(self, other: "Network") -> None:
+        """Have factors on the inputs if ``other`` has them: else they go into the weights behind."""
+        if self.scale is not None and other.scale is None:
+            self.linears[0].weight.mul_(self.scale.weight.transpose(1, 2))
+            self.scale = None
+        elif self.scale is None and other.scale is not None:
+            self.scale = copy.deepcopy(other.scale).to(self.head.weight.device)
+
     def structure(self) -> tuple[Any, ...]:
         """What networks must have in common that are joined: names, shapes without members, and the layout."""
         tensors = [*self.named_parameters(), *self.named_buffers()]

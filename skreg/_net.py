@@ -367,7 +367,9 @@ class Net(Predictor, NeuralNet):
         A line search starts anew: its history is one of other rows, and of other weights than the best ones. So do
         moments of a training in which a member diverged, which are not finite.
         """
-        self.module_.load_state_dict(earlier.own_module.state_dict())
+        known = copy.deepcopy(earlier.own_module)
+        known.scale_as(self.module_)
+        self.module_.load_state_dict(known.state_dict())
         self.streams_.load_state_dict(earlier.streams_.state_dict())
         same = earlier.optimizer_ is not None and earlier.updated_ == self.updated_
         sound = not bool(earlier.stopping_.diverged.any())

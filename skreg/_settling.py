@@ -35,9 +35,9 @@ def settle(network: Network, rows: Rows) -> None:
     def fit(linear: Any, args: tuple[Any, ...]) -> None:
         center, spread = _moments(linear.forward(*args), weight)
         factor = torch.where(spread > _TINY, 1 / spread.clamp(min=_TINY), 1.0)
-        linear.weight.mul_(factor)
-        if linear.bias is not None:
-            linear.bias.sub_((center - linear.bias) * factor)
+        drawn = 0.0 if linear.bias is None else linear.bias
+        linear.settled = torch.cat([factor, (center - drawn) * factor], 1)
+        _apply(linear, linear.settled)
 
     names = {id(parameter): name for name, parameter in network.named_parameters()}
     fresh = [linear for linear in network.linears if names[id(linear.weight)] not in network.old]
@@ -47,6 +47,20 @@ def settle(network: Network, rows: Rows) -> None:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+@torch.no_grad()
+def settle_again(network: Network, known: Network) -> None:
+    """Do to the weights of ``network``, drawn from the same seeds, what was once done to those of ``known``."""
+    for linear, other in zip(network.linears, known.linears, strict=True):
+        if other.settled is not None:
+            _apply(linear, other.settled.to(linear.weight))
+
+
+def _apply(linear: Any, settled: Tensor) -> None:
+    linear.weight.mul_(settled[:, :1])
+    if linear.bias is not None:
+        linear.bias.sub_(settled[:, 1:])
 
 
 def _moments(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:

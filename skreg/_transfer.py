@@ -114,7 +114,7 @@ class Source:
                 "pretrained has no hidden layer, and its output layer does not fit another kind of target: there is "
                 "nothing to start from. Give a source with hidden layers, or pretrained=None."
             )
-        _share_scale(known, network)
+        known.scale_as(network)
         given, old = ([*_parts(each, self.n_layers), *([each.head] if head else [])] for each in (known, network))
         for part, source in zip(old, given, strict=True):
             part.load_state_dict(source.state_dict())
@@ -126,16 +126,6 @@ class Source:
         """The source's members one after the other, again from the first until there are ``n_members``."""
         network = self.fitted.net_.own_module
         return network.of_members([m % network.n_members for m in range(n_members)]).cpu()
-
-
-@torch.no_grad()
-def _share_scale(known: Network, network: Network) -> None:
-    """Have a source with factors on its inputs if the network has them: else they go into the weights behind."""
-    if known.scale is not None and network.scale is None:
-        known.linears[0].weight.mul_(known.scale.weight.transpose(1, 2))
-        known.scale = None
-    elif known.scale is None and network.scale is not None:
-        known.scale = copy.deepcopy(network.scale).cpu()
 
 
 def freeze(network: Network, n_layers: int) -> None:

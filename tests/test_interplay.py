@@ -30,6 +30,7 @@ KINDS = {
     "three classes": (RegularizedMLPClassifier, np.digitize(NUMBER, [0, 1]), {"calibrate": "auto"}),
 }
 BASE = {"hidden_layer_sizes": (10, 8, 8), "max_iter": 6, "random_state": 0, "patience": 4, "alpha": 1e-3}
+BASE |= {"learning_rate_init": 0.01, "weight_decay": 0.01}
 
 OPTIONS = {
     "solver": {name: {"solver": name} for name in ("adamw", "adam", "lbfgs", "muon", "nadam", "rmsprop", "sgd")},
