@@ -142,6 +142,15 @@ class StudyRun:
                     trials.append(self._trial(trial_id, distributions))
             return trials
 
+    def share(self, most: int, total: int) -> int:
+        """How many trials to ask for at once, at most ``most``; where others share the study, fewer towards its end.
+
+        A quarter of what is left, so that nobody is alone with a large batch at the end.
+        """
+        if self._heart is None:
+            return most
+        return max(1, min(most, -(-(total - len(self._ledger().places)) // 4)))
+
     def report(self, trial: optuna.Trial, step: int, value: float) -> None:
         """Tell how a trial does so far; nothing where others have taken it over."""
         with self._unless_over(trial._trial_id):

@@ -415,7 +415,8 @@ class OptunaSearchCV(BaseSearchCV):
         evaluate, size = self._evaluation(run, scoring, partial(_before, end))
         while True:
             batch: list[Candidate] = []
-            while len(batch) < size and (asked := run.ask(1, self.n_trials, space.distributions)):
+            most = run.share(size, self.n_trials)
+            while len(batch) < most and (asked := run.ask(1, self.n_trials, space.distributions)):
                 batch += [Candidate(trial, space.params(trial)) for trial in asked]
             known |= {candidate.trial.number: candidate.params for candidate in batch}
             if batch:
