@@ -48,6 +48,12 @@ NO_CURE: dict[str, Any] = {
     "max_iter": 150,
     "n_members": 1,
     "numeric_scaling": "standard",
+    "numeric_embedding": None,
+    "parametrization": "standard",
+    "init": "auto",
+    "scale_layer": False,
+    "residual": False,
+    "patience": 20,
     "device": "cpu",
 }
 

@@ -41,6 +41,15 @@ HEALTHY: dict[str, Any] = {
     "patience": 15,
     "batch_size": 64,
     "device": "cpu",
+    "parametrization": "standard",
+    "init": "auto",
+    "scale_layer": False,
+    "residual": False,
+    "numeric_embedding": None,
+    "learning_rate": "cosine",
+    "learning_rate_init": 0.01,
+    "alpha": 1e-5,
+    "weight_decay": 0.01,
 }
 
 
@@ -150,7 +159,8 @@ def healthy(table: str, seed: int) -> Patient:
     Estimator = RegularizedMLPClassifier if of_classes else RegularizedMLPRegressor
     X, X_test, y, y_test = train_test_split(X, y, test_size=N_TEST, random_state=seed)
     X, X_val, y, y_val = train_test_split(X, y, test_size=N_VAL, random_state=seed)
-    return Patient(Estimator(**HEALTHY, random_state=seed), X, y, X_val, y_val, X_test, y_test)
+    of_kind = {"calibrate": None} if of_classes else {}
+    return Patient(Estimator(**HEALTHY, **of_kind, random_state=seed), X, y, X_val, y_val, X_test, y_test)
 
 
 def fewer(patient: Patient, n_rows: int) -> Patient:

@@ -34,6 +34,7 @@ from ._predictor import PREDICT_ROWS
 from ._progress import CallbackSupportMixin, FitProgress, with_callbacks
 from ._random import member_seeds
 from ._rows import as_tensor
+from ._settling import settle
 from ._stopping import judge
 from ._table import TableEncoder, check_table
 from ._targets import ClassTarget, NumberTarget
@@ -88,7 +89,7 @@ class RegularizedMLP(CallbackSupportMixin, Inspection, BaseEstimator, ABC):
             first epoch on.
         """
         check_callbacks(self.callbacks)
-        blueprint, course = Blueprint.of(self), Course.of(self)
+        blueprint, course = Blueprint.of(self, self.warm_start and self._continues), Course.of(self)
         source = Source.of(self, blueprint)
         train = self._check_rows(X, y, sample_weight, source, self.warm_start)
         held_out = self._check_held_out(X_val, y_val, sample_weight_val)
@@ -107,8 +108,8 @@ class RegularizedMLP(CallbackSupportMixin, Inspection, BaseEstimator, ABC):
     target_encoder_: Any
 
     @abstractmethod
-    def _loss(self) -> Callable[[], Loss]:
-        """What makes the loss of the encoded target."""
+    def _loss(self, split: Split) -> Callable[[], Loss]:
+        """What makes the loss of the encoded target, given who holds out which rows."""
 
     @abstractmethod
     def _decode(self, raw: Tensor, members: slice) -> np.ndarray:
@@ -242,7 +243,7 @@ class RegularizedMLP(CallbackSupportMixin, Inspection, BaseEstimator, ABC):
             source.give(network, self.target_encoder_)
         net = Net(
             network,
-            self._loss(),
+            self._loss(split),
             course,
             max_epochs=self.max_iter,
             batch_size=split.place.batch_size,
@@ -256,6 +257,8 @@ class RegularizedMLP(CallbackSupportMixin, Inspection, BaseEstimator, ABC):
         net.module_.multiply_in(split.place.products)
         if self._continues:
             self._resume(net)
+        elif blueprint.settles:
+            settle(net.module_, split.train_rows())
         return net
 
     def _statistics(

@@ -17,6 +17,7 @@ from ._averaging import LateMean, MovingAverage, WeightAverage
 from ._checks import layer_sizes, listed, rate_per_layer, refuse, strength_per_layer
 from ._module import Network
 from ._optimizers import Group
+from ._parametrization import rate_factors
 from ._plateau import ADAPTIVE
 from ._solvers import SolverOptimizer, make_optimizer
 from ._strengths import Strength, acts
@@ -67,6 +68,10 @@ class Course:
         Changes a training batch.
     old_factor : float
         On the learning rate of what another network brought.
+    parametrization : str
+        See ``skreg._parametrization``.
+    stops : tuple of float
+        Progress at which early stopping may end the training; none is after every epoch.
     """
 
     solver: str
@@ -87,6 +92,8 @@ class Course:
     valleys: tuple[float, ...] = ()
     augmentation: Callable[[Any], None] | None = None
     old_factor: float = 1.0
+    parametrization: str = "standard"
+    stops: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, estimator: Any) -> Self:
@@ -127,6 +134,8 @@ class Course:
             valleys=_valleys(estimator) if estimator.snapshots else (),
             augmentation=_augmentation(estimator),
             old_factor=estimator.pretrained_lr_factor,
+            parametrization=estimator.parametrization,
+            stops=_valleys(estimator, needed=False),
         )
 
     def check(self, module: Network) -> None:
@@ -146,6 +155,7 @@ class Course:
     def groups(self, module: Network) -> list[Group]:
         """The module's parameters by how they are updated: weights decay, biases and norms do not; frozen ones stay."""
         old = {id(parameter) for name, parameter in module.named_parameters() if name in module.old}
+        factors = rate_factors(module, self.parametrization, self.solver)
         taken = {id(weight) for weight in module.weights()}
         others = [parameter for parameter in module.parameters() if id(parameter) not in taken]
         inner = {id(linear.weight) for linear in module.linears[1:-1]} if self.solver == "muon" else set()
@@ -153,7 +163,10 @@ class Course:
         for parameters, decay in ((module.weights(), self.weight_decay), (others, 0.0)):
             for is_old, factor in ((True, self.old_factor), (False, 1.0)):
                 chosen = [p for p in _trained(parameters) if (id(p) in old) == is_old]
-                groups.append(Group([p for p in chosen if id(p) not in inner], decay, factor))
+                moved = [p for p in chosen if id(p) not in inner]
+                for own in dict.fromkeys(factors.get(id(p), 1.0) for p in moved):
+                    alike = [p for p in moved if factors.get(id(p), 1.0) == own]
+                    groups.append(Group(alike, decay / own, factor * own))  # a decay that does not go with the factor
                 groups.append(Group([p for p in chosen if id(p) in inner], decay, factor, matrices=True))
         return [group for group in groups if group.parameters]
 
@@ -278,10 +291,13 @@ def _augmentation(estimator: Any) -> Callable[[Any], None] | None:
     return partial(augmentation, strength=float(strength))
 
 
-def _valleys(estimator: Any) -> tuple[float, ...]:
+def _valleys(estimator: Any, needed: bool = True) -> tuple[float, ...]:
+    """Progress at which the cycles of the learning rate end; where there are none and they are ``needed``, refused."""
     schedule = estimator.learning_rate
     known = getattr(schedules, schedule, None) if isinstance(schedule, str) else schedule
     valleys = getattr(known, "valleys", None)
+    if valleys is None and not needed:
+        return ()
     if valleys is None:
         cyclic = [name for name in schedules.__all__ if hasattr(getattr(schedules, name), "valleys")]
         raise ValueError(

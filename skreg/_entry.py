@@ -64,6 +64,8 @@ def enter(estimator: RegularizedMLP, X: Any, y: Any, sample_weight: Any = None, 
         given = estimator.get_params(deep=False)
         estimator.__dict__.update({name: what for name, what in vars(like.estimator).items() if name not in given})
         split, train, valid, known = like.split, like.train, like.valid, like.net.module_
+        if known.inputs.n_bins != blueprint.n_bins:  # a strength can decide what "auto" embeds
+            known = None
     net = estimator._make_net(blueprint, course, None, split, [], known)
     return Entry(estimator, split, net, train, valid, estimator._make_monitor(net, split))
 

@@ -40,6 +40,27 @@ class Inspection:
             )
 
     @property
+    def chosen_(self) -> dict[str, Any]:
+        """What the parameters that may be "auto" were."""
+        if not hasattr(self, "net_"):
+            raise AttributeError("chosen_ is known after fit.")
+        net, module = self.net_, self.net_.module_
+        products = module.linears[0].products
+        chosen = {
+            "batch_size": net.batch_size,
+            "device": net.device,
+            "early_stopping": net.patience is not None,
+            "numeric_embedding": None if module.numeric is None else module.numeric.name,
+            "precision": str(module.inputs.dtype if products is None else products).removeprefix("torch."),
+            "residual": any(module.adds),
+            "scale_layer": module.scale is not None,
+        }
+        if hasattr(net.criterion_, "label_smoothing"):
+            chosen["label_smoothing"] = net.criterion_.label_smoothing
+            chosen["calibrate"] = None if net.temperature == 1 else "temperature"
+        return chosen
+
+    @property
     def coefs_(self) -> list[np.ndarray]:
         """Weights of each layer, ``(fan_in, fan_out)``, of a single member."""
         return [weight for weight, _ in self._effective_layers("coefs_")]
@@ -75,4 +96,6 @@ class Inspection:
             raise AttributeError(f"{name} is known for a single member; this estimator has {self.n_members}{others}.")
         if self.net_.module_.n_adapters > 1:
             raise AttributeError(f"{name} is known for a single network; this one has {self.n_adapters} adapters.")
-        return self.net_.module_.effective_layers(self.net_.criterion_.log_link)
+        layers = self.net_.module_.effective_layers(self.net_.criterion_.log_link)
+        layers[-1] = tuple(part / self.net_.temperature for part in layers[-1])
+        return layers

@@ -10,6 +10,7 @@ import torch
 from sklearn.pipeline import Pipeline
 
 from ._base import RegularizedMLP
+from ._blueprint import decided_by_strengths
 from ._candidates import Candidate
 from ._entry import Entry, leave
 from ._joint import Entrant
@@ -120,11 +121,12 @@ class Lane:
 
 
 def key_of(whole: Any, params: dict[str, Any]) -> tuple[Any, ...]:
-    """What candidates must have in common that train together: all but strengths."""
+    """What candidates must have in common that train together: all but strengths, and what those decide."""
     step, network = network_of(whole)
     strengths = {name if step is None else f"{step}__{name}" for name in STRENGTHS}
     others = {name: value for name, value in params.items() if name not in strengths}
-    return (*plain(others), network.augmentation is None or not network.augmentation_strength)
+    idle = network.augmentation is None or not network.augmentation_strength
+    return (*plain(others), idle, *decided_by_strengths(network))
 
 
 def plain(params: dict[str, Any]) -> tuple[Any, ...]:

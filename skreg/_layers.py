@@ -45,19 +45,34 @@ class Linear(nn.Module):
         Of both.
     biased : bool
         False leaves the bias away: before batch norm it would have no effect and no gradient but rounding.
+
+    Attributes
+    ----------
+    settled : Tensor of shape (members, 2, fan_out) or None
+        What drawn weights were multiplied with, and what drawn biases were lowered by, see ``skreg._settling``.
     """
+
+    settled: Tensor | None
 
     def __init__(self, members: int, fan_in: int, fan_out: int, dtype: torch.dtype, biased: bool = True) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(members, fan_in, fan_out, dtype=dtype))
         self.bias = nn.Parameter(torch.zeros(members, 1, fan_out, dtype=dtype)) if biased else None
         self.products: torch.dtype | None = None  # of the products in training, if another one
+        self.register_buffer("settled", None, persistent=False)
 
     def draw(self, init: Draw, generators: Sequence[Generator]) -> None:
         """Draw the weights of each member from its generator; biases start at 0."""
         _, fan_in, fan_out = self.weight.shape
         for weight, generator in zip(self.weight, generators, strict=True):
             weight.copy_(init(fan_in, fan_out, generator))
+
+    def draw_bias(self, spread: float, generators: Sequence[Generator]) -> None:
+        """Draw normal biases, where there are any."""
+        if self.bias is None:
+            return
+        for bias, generator in zip(self.bias, generators, strict=True):
+            bias.copy_(spread * torch.randn(bias.shape, generator=generator, dtype=torch.float64))
 
     def forward(self, x: Tensor) -> Tensor:
         """``(members, rows, fan_in)`` to ``(members, rows, fan_out)``."""
@@ -66,6 +81,18 @@ class Linear(nn.Module):
     def predict(self, x: Tensor) -> Tensor:
         """The same, a row's bits not depending on the rows beside it."""
         return affine_by_row(x, self.weight, self.bias)
+
+
+class Scale(nn.Module):
+    """A learned factor on each input of each member, 1 at first [Holzmueller et al. 2024]."""
+
+    def __init__(self, members: int, width: int, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(members, 1, width, dtype=dtype))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(members, rows, width)``, each column times its factor."""
+        return x * self.weight
 
 
 class BatchNorm(nn.Module):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ._adapters import Adapters, Heads
 from ._inputs import Inputs
-from ._layers import BatchNorm, Draw, Embeddings, LayerNorm, Linear
+from ._layers import BatchNorm, Draw, Embeddings, LayerNorm, Linear, Scale
 from ._rows import Batch
 from ._strengths import Strength, acts
 from .embeddings import NumericEmbedding
@@ -59,6 +59,8 @@ class Network(nn.Module):
         Makes what embeds the numbers, see ``skreg.embeddings``.
     n_adapters : int
         Networks of each member, which share its weights.
+    scaled : bool
+        Whether each input of the first layer has a learned factor.
 
     Attributes
     ----------
@@ -86,6 +88,7 @@ class Network(nn.Module):
         target_scale: np.ndarray | None,
         numeric_embedding: Callable[..., NumericEmbedding] | None = None,
         n_adapters: int = 1,
+        scaled: bool = False,
     ) -> None:
         super().__init__()
         members, dtype = len(inputs.fill), inputs.dtype
@@ -99,6 +102,7 @@ class Network(nn.Module):
             self.numeric = numeric_embedding(members, inputs.n_numbers, inputs.edges, dtype, biased)
             grown += inputs.n_numbers * (self.numeric.width - 1)
         widths = [grown + embedding_width * len(embedding_sizes), *hidden]
+        self.scale = Scale(members, widths[0], dtype) if scaled else None
         self.n_adapters, self.adapters = n_adapters, None
         if n_adapters > 1:
             owners = self._owners(embedding_width)
@@ -180,6 +184,11 @@ class Network(nn.Module):
         width = 0 if self.embeddings is None else self.embeddings.weight.shape[2]
         return self.inputs.features()[1].repeat_interleave(width)
 
+    def _first_weight(self) -> Tensor:
+        """Weight of the first layer, the factors on its inputs multiplied in."""
+        weight = self.linears[0].weight
+        return weight if self.scale is None else weight * self.scale.weight.transpose(1, 2)
+
     @torch.no_grad()
     def feature_norms(self) -> np.ndarray:
         """Norm ``(members, features)`` of each feature's weights in the first layer, batch norm folded in.
@@ -188,7 +197,7 @@ class Network(nn.Module):
         """
         norm = next(iter(self.norms), None)
         factor = norm.as_affine()[0] if isinstance(norm, BatchNorm) else 1.0
-        squares = (self.linears[0].weight * factor).double().square().sum(2)
+        squares = (self._first_weight() * factor).double().square().sum(2)
         if self.adapters is not None:
             squares *= self.adapters.weight[:, :, 0].double().square().mean(1)
         squares = squares.cpu()
@@ -220,6 +229,15 @@ class Network(nn.Module):
                         tensor.data = tensor.data[chosen.to(tensor.device)]
         return network
 
+    @torch.no_grad()
+    def scale_as(self, other: "Network") -> None:
+        """Have factors on the inputs if ``other`` has them: else they go into the weights behind."""
+        if self.scale is not None and other.scale is None:
+            self.linears[0].weight.mul_(self.scale.weight.transpose(1, 2))
+            self.scale = None
+        elif self.scale is None and other.scale is not None:
+            self.scale = copy.deepcopy(other.scale).to(self.head.weight.device)
+
     def structure(self) -> tuple[Any, ...]:
         """What networks must have in common that are joined: names, shapes without members, and the layout."""
         tensors = [*self.named_parameters(), *self.named_buffers()]
@@ -246,12 +264,13 @@ class Network(nn.Module):
         left out.
         """
         layers = []
-        for linear, norm in zip_longest(self.linears, self.norms):
+        weights = [self._first_weight(), *(linear.weight for linear in self.linears[1:])]
+        for weight, linear, norm in zip_longest(weights, self.linears, self.norms):
             if isinstance(norm, BatchNorm):
                 factor, bias = norm.as_affine()
-                layers.append((linear.weight[0] * factor[0], bias[0, 0]))
+                layers.append((weight[0] * factor[0], bias[0, 0]))
             elif linear.bias is not None:
-                layers.append((linear.weight[0], linear.bias[0, 0]))
+                layers.append((weight[0], linear.bias[0, 0]))
         if self.target_center is not None and self.target_scale is not None:
             (weight, bias), scale = layers[-1], self.target_scale[0, 0]
             if log_link:
@@ -261,8 +280,8 @@ class Network(nn.Module):
         return [(weight.double().cpu().numpy(), bias.double().cpu().numpy()) for weight, bias in layers]
 
     @torch.no_grad()
-    def draw(self, init: Draw, head_init: Draw, seeds: Sequence[int]) -> None:
-        """Draw the initial weights of each member from its seed: embeddings, layers, head, numbers', adapters."""
+    def draw(self, init: Draw, head_init: Draw, seeds: Sequence[int], bias_spread: float = 0.0) -> None:
+        """Draw each member's initial weights from its seed: embeddings, layers, head, numbers', adapters, biases."""
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         if self.embeddings is not None:
             self.embeddings.draw(generators)
@@ -273,6 +292,8 @@ class Network(nn.Module):
             self.numeric.draw(generators)
         if self.adapters is not None:
             self.adapters.draw(generators)
+        for linear in self.linears if bias_spread else []:
+            linear.draw_bias(bias_spread, generators)
 
     @torch.no_grad()
     def renew_statistics(self, blocks: Iterable[Batch]) -> None:
@@ -327,6 +348,8 @@ class Network(nn.Module):
         if self.embeddings is not None:
             vectors = self.embeddings(levels)
             x = torch.cat([x, vectors if blend is None else blend(vectors)], dim=-1)
+        if self.scale is not None:
+            x = self.scale(x)
         if self.adapters is not None:
             x = self.adapters(x)
             weight = None if weight is None else weight.repeat(1, self.n_adapters)

@@ -27,7 +27,7 @@ from ._position import Position
 from ._predictor import PREDICT_ROWS, Predictor
 from ._random import Streams
 from ._rows import Batch, Blocks, Rows
-from ._snapshots import Snapshots
+from ._snapshots import Snapshots, valley_epochs
 from ._stopping import Stopping
 from ._trainer import Trainer
 
@@ -95,6 +95,7 @@ class Net(Predictor, NeuralNet):
         self.streams_ = Streams(self.seeds)
         self.average_ = self.course.average(self._trained())
         self.snapshots_ = Snapshots.of(self.course.valleys, self.max_epochs)
+        self.stops_ = frozenset(valley_epochs(self.course.stops, self.max_epochs))
         self.position_: Position | None = None
         self.epoch_ = 0
         self.watched_: str | None = None
@@ -199,7 +200,8 @@ class Net(Predictor, NeuralNet):
         if self.plateau_ is not None:
             self.plateau_.update(-loss if score is None else score)
         counts = self.average_ is None or self.average_.begun
-        self.stopping_.update(self.epoch_, score, finite, self._trained(), counts)
+        may_stop = not self.stops_ or self.epoch_ in self.stops_
+        self.stopping_.update(self.epoch_, score, finite, self._trained(), counts, may_stop)
         self.snapshots_.update(self.epoch_, self._trained())
 
     def _rate(self) -> Rate:
@@ -365,7 +367,9 @@ class Net(Predictor, NeuralNet):
         A line search starts anew: its history is one of other rows, and of other weights than the best ones. So do
         moments of a training in which a member diverged, which are not finite.
         """
-        self.module_.load_state_dict(earlier.own_module.state_dict())
+        known = copy.deepcopy(earlier.own_module)
+        known.scale_as(self.module_)
+        self.module_.load_state_dict(known.state_dict())
         self.streams_.load_state_dict(earlier.streams_.state_dict())
         same = earlier.optimizer_ is not None and earlier.updated_ == self.updated_
         sound = not bool(earlier.stopping_.diverged.any())

@@ -21,6 +21,7 @@ from ._encoding import ONE_HOT_MAX
 from ._module import Network
 from ._random import member_seeds
 from ._rows import Rows
+from ._settling import settle_again
 from ._table import check_table
 from ._threads import torch_threads
 from ._transfer import Source
@@ -227,6 +228,7 @@ def _initial(estimator: Any) -> Network:
     network = blueprint.network(inputs.cpu(), sizes, n_raw, of_target, [weights for weights, _ in seeds])
     if source is not None:
         source.give(network, estimator.target_encoder_)
+    settle_again(network, known)
     return network
 
 

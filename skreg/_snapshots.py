@@ -11,6 +11,11 @@ Weights = list[Tensor]
 ROUNDING = 1e-9
 
 
+def valley_epochs(valleys: Sequence[float], max_epochs: int) -> list[int]:
+    """The last epoch that ends in each cycle, where a schedule's cycles end at ``valleys``; at least 1."""
+    return sorted({max(1, int(valley * max_epochs + ROUNDING)) for valley in valleys})
+
+
 class Snapshots:
     """Weights at the ends of some epochs [Huang et al. 2017].
 
@@ -31,8 +36,7 @@ class Snapshots:
         Of each cycle it is the last epoch that ends in it; of cycles shorter than an epoch one counts. The end of the
         training is none: the members' own weights are those.
         """
-        epochs = {max(1, int(valley * max_epochs + ROUNDING)) for valley in valleys}
-        return cls(sorted(epochs - {max_epochs}))
+        return cls([epoch for epoch in valley_epochs(valleys, max_epochs) if epoch != max_epochs])
 
     def update(self, epoch: int, weights: Weights) -> None:
         """Look at the end of an epoch: take the weights, members on axis 0, if a cycle ends with it."""

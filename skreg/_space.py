@@ -32,27 +32,27 @@ class Choice:
 class Switch:
     """A cure that is off, or on and so strong."""
 
-    off: float | None
+    off: float | str | None
     on: Range
 
 
 COCKTAIL: dict[str, Range | Choice | Switch] = {
     "hidden_layer_sizes": Choice(((128, 128), (128, 128, 128), (256, 256), (256, 256, 256))),
     "activation": Choice(("mish", "relu", "silu")),
-    "numeric_embedding": Choice((None, *embeddings.__all__)),
+    "numeric_embedding": Choice(("auto", None, *embeddings.__all__)),
     "batch_norm": Choice((False, True)),
-    "residual": Choice((False, True)),
+    "residual": Choice(("auto", False, True)),
     "dropout": Switch(0.0, Range(0.05, 0.5)),
     "input_dropout": Switch(0.0, Range(0.02, 0.3)),
     "augmentation": Choice((None, *augmentations.__all__)),
     "augmentation_strength": Range(0.05, 0.8),
-    "alpha": Range(1e-6, 1e-2, log=True),
+    "alpha": Switch(0.0, Range(1e-6, 1e-2, log=True)),
     "l1_ratio": Switch(0.0, Range(0.05, 1.0)),
     "weight_decay": Range(1e-3, 1.0, log=True),
     "max_norm": Switch(None, Range(0.5, 4.0, log=True)),
-    "label_smoothing": Switch(0.0, Range(0.01, 0.2)),
+    "label_smoothing": Switch("auto", Range(0.01, 0.2)),
     "ema_decay": Switch(0.0, Range(0.9, 0.99)),
-    "learning_rate_init": Range(1e-3, 3e-2, log=True),
+    "learning_rate_init": Range(2e-3, 1e-1, log=True),
 }
 
 #: (what the user chose, what cannot go with it or means nothing beside it)

@@ -44,7 +44,15 @@ class Stopping:
         self.pending_epoch = 0
         self.scores: list[Tensor] = []
 
-    def update(self, epoch: int, score: Tensor | None, finite: Tensor, weights: Tensors, counts: bool = True) -> None:
+    def update(
+        self,
+        epoch: int,
+        score: Tensor | None,
+        finite: Tensor,
+        weights: Tensors,
+        counts: bool = True,
+        may_stop: bool = True,
+    ) -> None:
         """Look at an epoch.
 
         Parameters
@@ -59,6 +67,8 @@ class Stopping:
             The tensors to keep, members on axis 0.
         counts : bool
             Whether an epoch without a gain costs patience.
+        may_stop : bool
+            Whether a member may stop after this epoch; one out of patience that may not goes on.
         """
         if score is not None:
             self.scores.append(torch.where(self.active, score, torch.nan))
@@ -73,7 +83,8 @@ class Stopping:
         self.best_epoch[gained] = epoch
         self._keep(weights, gained)
         self.waited = torch.where(gained, 0, self.waited + int(counts))
-        self.active &= self.waited < self.patience
+        if may_stop:
+            self.active &= self.waited < self.patience
 
     def confirm(self, finite: Tensor) -> None:
         """Keep the pending weights of the members whose loss with them turned out finite."""

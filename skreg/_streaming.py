@@ -25,7 +25,7 @@ class StreamingMLP(RegularizedMLP):
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, *classes: Any) -> Self:
         """Train one pass over the rows; a call that raises leaves an estimator that was fitted as it was."""
         check_callbacks(self.callbacks)
-        blueprint, course = Blueprint.of(self), _steady(Course.of(self))
+        blueprint, course = Blueprint.of(self, self._continues), _steady(Course.of(self))
         source = Source.of(self, blueprint)
         part = self._check_rows(X, y, sample_weight, source, True, *classes)
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}

@@ -114,6 +114,7 @@ class Source:
                 "pretrained has no hidden layer, and its output layer does not fit another kind of target: there is "
                 "nothing to start from. Give a source with hidden layers, or pretrained=None."
             )
+        known.scale_as(network)
         given, old = ([*_parts(each, self.n_layers), *([each.head] if head else [])] for each in (known, network))
         for part, source in zip(old, given, strict=True):
             part.load_state_dict(source.state_dict())
@@ -137,7 +138,9 @@ def freeze(network: Network, n_layers: int) -> None:
 
 def _parts(network: Network, n_layers: int) -> list[nn.Module]:
     """The parts of a network up to a hidden layer: embeddings, adapters, affine layers, norms."""
-    before = [part for part in (network.embeddings, network.numeric, network.adapters) if part is not None]
+    before = [
+        part for part in (network.embeddings, network.numeric, network.scale, network.adapters) if part is not None
+    ]
     return [*before, *network.hidden[:n_layers], *network.norms[:n_layers]]
 
 

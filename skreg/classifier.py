@@ -53,34 +53,49 @@ class RegularizedMLPClassifier(ClassifierMixin, SamplingMLP):
     layer_norm : bool, default=False
         Layer normalisation there instead, of each row over the units of the layer [6]_: no statistics of a batch, the
         same in training and prediction.
-    residual : bool, default=False
+    residual : bool or "auto", default="auto"
         Whether each hidden layer that keeps the width adds its input to its output, and the sum is scaled by
-        ``sqrt(1/2)`` [7]_; for deep stacks.
+        ``sqrt(1/2)`` [7]_. "auto" does so for numbers, but where ``numeric_embedding="auto"`` is none.
     loss : {"focal", "log_loss"}, default="log_loss"
         What is minimised. "focal" is the log loss of a row times ``(1 - p)**2``, p the probability of its class [17]_:
         rows that are predicted well count for little. Its probabilities are more even than the frequencies.
-    label_smoothing : float or "auto", default=0.0
+    label_smoothing : float or "auto", default="auto"
         Share of each training target that is spread evenly over the classes, or over yes and no [18]_, in [0, 1). Makes
-        the network less sure of itself, which may help accuracy and harms log loss. "auto" is 0.1 if ``monitor`` scores
-        the predicted labels, as "accuracy", "balanced_accuracy" and "f1" do, else 0. Held-out rows stay as they are.
-    calibrate : {"auto", "temperature"} or None, default=None
+        the network less sure of itself, which helps accuracy and harms log loss, until it is calibrated. "auto" is 0.1
+        where ``calibrate`` acts, or ``monitor`` scores the predicted labels, as "accuracy", "balanced_accuracy" and
+        "f1" do, else 0. Held-out rows stay as they are.
+    calibrate : {"auto", "temperature"} or None, default="auto"
         "temperature" divides the members' raw outputs by one number before they become probabilities, the one of least
         log loss on the rows that were held out (Guo et al. 2017, "On calibration of modern neural networks"); where
         members hold out folds, the log loss that their mean would have there. Refused where no rows are held out;
         "auto" does without it there. ``partial_fit`` holds out none, and keeps that of the ``fit`` it goes on from. A
         single member's labels stay as they are; a mean's change where two classes are about as probable.
-    init : {"auto", "he_normal", "he_uniform", "lecun_normal", "lecun_uniform", "normal", "orthogonal", \
-            "xavier_normal", "xavier_uniform"}, default="auto"
+    init : {"auto", "data_driven", "he_normal", "he_uniform", "lecun_normal", "lecun_uniform", "normal", \
+            "orthogonal", "xavier_normal", "xavier_uniform"}, default="data_driven"
         Initial weights. "auto" goes by the activation, Xavier for tanh, logistic and identity, LeCun for selu, He for
-        the others; a linear model starts near zero. "normal" is the naive standard deviation of 0.01, under which deep
-        stacks do not learn.
+        the others; a linear model starts near zero. "data_driven" scales those, unit by unit, so that each one's sums
+        have spread 1 over the member's training rows, and draws biases that put its kink among them [5]_; with a norm,
+        which does so itself, it is "auto". "normal" is the naive standard deviation of 0.01, under which deep stacks do
+        not learn.
+    parametrization : {"ntk", "standard"}, default="ntk"
+        How the learning rate is shared out. "ntk" trains as if each layer divided its sums by the root of its inputs
+        (Jacot et al. 2018), so that one rate suits all widths [5]_: it is ``sqrt(32 / inputs)`` times the learning rate
+        for weights, 0.57 times for biases and numeric embeddings, 5.7 times for embedded categories. Weights, penalties
+        and bounds are the effective ones, and ``weight_decay`` goes with the learning rate itself. "standard" moves all
+        alike, as linear models and the solvers "sgd" and "lbfgs" always do.
+    scale_layer : bool or "auto", default="auto"
+        Whether each input of the first layer has a learned factor besides its weights, 1 at first, which moves fast
+        under ``parametrization="ntk"``, 34 times the learning rate [5]_: a mild choice of columns. In ``coefs_`` it is
+        multiplied in; a linear model has none. "auto" leaves it out where ``alpha``, ``feature_alpha`` or ``max_norm``
+        act on the first layer, whose weights are not all there is then, and beside ``n_adapters``, which are factors
+        too.
     dropout : float or sequence of float, default=0.1
         Share of the units of each hidden layer that are zeroed in a training step [2]_, in [0, 1); a sequence gives
         one for each layer. With ``activation="selu"`` it is alpha dropout, which keeps mean 0 and variance 1 [8]_.
     input_dropout : float, default=0.0
         The same for the inputs.
-    dropout_schedule : {"constant", "cosine", "cosine_restarts", "coslog", "flat_cosine", "inverse_scaling", \
-            "one_cycle", "warmup"} or callable, default="constant"
+    dropout_schedule : {"constant", "cosine", "cosine_restarts", "coslog", "flat_cosine", "growing_cycles", \
+            "inverse_scaling", "one_cycle", "warmup"} or callable, default="constant"
         Schedule of both rates, as ``learning_rate`` is one of the learning rate; a callable's factors are at most 1.
         "flat_cosine" keeps them for half of the training, then lets them fall to 0 [5]_.
     augmentation : {"cutmix", "cutout", "gaussian_noise", "mixup", "swap_noise"}, callable or None, default=None
@@ -94,7 +109,7 @@ class RegularizedMLPClassifier(ClassifierMixin, SamplingMLP):
         The parameter of mixup's Beta distribution, the probability that a batch suffers cutmix, that a feature of a row
         suffers cutout or swap noise, or the standard deviation of the noise, in the units of the scaled numbers. At 0
         there is no augmentation; a callable is not told otherwise.
-    alpha : float or sequence of float, default=1e-05
+    alpha : float or sequence of float, default=0.0
         Strength of the elastic net ``alpha * (l1_ratio * |w| + (1 - l1_ratio) / 2 * w**2)`` on the weights, added to
         the mean loss as in :class:`~sklearn.linear_model.ElasticNet` [3]_. ``MLPClassifier``'s ``alpha`` is divided
         by the batch size; this one is not. Biases and norms are exempt. A sequence gives one for each hidden layer and
@@ -106,11 +121,11 @@ class RegularizedMLPClassifier(ClassifierMixin, SamplingMLP):
         weights of the n inputs made of it (Yuan & Lin 2006; Feng & Simon 2017). Columns that the network can do
         without have weights of exactly zero, see ``feature_importances_``. Raise ``alpha`` along, to 0.01, or the
         layers behind make up for a small first one. 0.002 to 0.02 is usual, and up to 0.2 where most columns are noise.
-    weight_decay : float, default=0.01
+    weight_decay : float, default=0.1
         Decoupled decay [4]_: each step multiplies the weights by ``1 - learning_rate * weight_decay``, under every
         solver. Not a penalty of the objective, unlike ``alpha``. Biases and norms are exempt.
-    weight_decay_schedule : {"constant", "cosine", "cosine_restarts", "coslog", "flat_cosine", "inverse_scaling", \
-            "one_cycle", "warmup"} or callable, default="constant"
+    weight_decay_schedule : {"constant", "cosine", "cosine_restarts", "coslog", "flat_cosine", "growing_cycles", \
+            "inverse_scaling", "one_cycle", "warmup"} or callable, default="constant"
         Schedule of it, besides that of the learning rate.
     max_norm : float, None or sequence of these, default=None
         Largest Euclidean norm of a unit's incoming weights, enforced after every step [2]_. A sequence gives one for
@@ -126,8 +141,9 @@ class RegularizedMLPClassifier(ClassifierMixin, SamplingMLP):
     monitor : "loss", scorer name or callable, default="loss"
         What early stopping watches: the loss on the held-out rows, a name of
         :func:`~sklearn.metrics.get_scorer_names`, or a callable ``(estimator, X, y) -> float`` of which more is better.
-    patience : int, default=20
-        Epochs without a gain before a member stops, at least 1.
+    patience : int, default=16
+        Epochs without a gain before a member stops, at least 1. Where ``learning_rate`` has cycles it stops at the end
+        of the cycle in which they have passed.
     min_delta : float, default=0.0
         A gain counts if it is larger than this.
     solver : {"adam", "adamw", "lbfgs", "muon", "nadam", "rmsprop", "sgd"}, default="adamw"
@@ -137,14 +153,15 @@ class RegularizedMLPClassifier(ClassifierMixin, SamplingMLP):
         others are AdamW's; it takes no L1 penalty. "lbfgs" goes to the minimum over all rows, a line search an epoch
         (Nocedal & Wright 2006): for one member without noise, decay and bounds; it takes no learning rate.
     learning_rate : {"adaptive", "constant", "cosine", "cosine_restarts", "coslog", "flat_cosine", \
-            "inverse_scaling", "one_cycle", "warmup"} or callable, default="cosine"
+            "growing_cycles", "inverse_scaling", "one_cycle", "warmup"} or callable, default="growing_cycles"
         Schedule of the learning rate: a function of the progress in [0, 1], through ``max_iter`` epochs, to a factor on
         ``learning_rate_init``. "cosine" falls to 0, "cosine_restarts" three times, each twice as long as the last,
-        "coslog" in four such waves that also rise smoothly, "flat_cosine" in the second half only, "one_cycle" rises
-        before it falls, "warmup" for a shorter while, "inverse_scaling" falls to a tenth as one over the root.
+        "coslog" in four such waves that also rise smoothly, "growing_cycles" in seven, "flat_cosine" in the second half
+        only, "one_cycle" rises before it falls, "warmup" for a shorter while, "inverse_scaling" falls to a tenth as one
+        over the root. Where there are cycles, early stopping ends a training at the end of one.
         "adaptive" cuts a member's rate to a fifth whenever what it is watched by, else its training loss, has not
         gained by more than ``min_delta`` for a quarter of ``patience`` epochs.
-    learning_rate_init : float, default=0.01
+    learning_rate_init : float, default=0.02
         Learning rate at factor 1.
     momentum : float, default=0.9
         What a step keeps of the last one, in [0, 1) (Sutskever et al. 2013). Only used when ``solver="sgd"``.
@@ -153,7 +170,7 @@ class RegularizedMLPClassifier(ClassifierMixin, SamplingMLP):
     batch_size : int or "auto", default="auto"
         Most rows of a step; the rows are dealt out evenly over the steps of an epoch. "auto" takes 64 for up to 1,024
         rows, 128 up to 4,096, 256 up to 32,768, 512 up to 131,072, else 1,024, and all rows under ``solver="lbfgs"``.
-    max_iter : int, default=100
+    max_iter : int, default=127
         Epochs.
     clip_norm : float or None, default=None
         Largest Euclidean norm of a member's gradient; longer ones are scaled down.
@@ -186,11 +203,15 @@ class RegularizedMLPClassifier(ClassifierMixin, SamplingMLP):
         outlier does not ruin its column; "standard" takes mean and standard deviation; "quantile" maps ranks to normal
         scores; None leaves numbers as they are. Missing numbers take the median (mean under "standard" and None), and a
         column that has any gets an indicator. Each member's statistics come from its own training rows.
-    numeric_embedding : {"periodic", "piecewise_linear"} or None, default=None
+    numeric_embedding : {"auto", "periodic", "piecewise_linear"} or None, default="auto"
         What each number becomes before the first layer, four learned functions of it. "periodic": three mixtures of 16
         cosines, and the number [5]_. "piecewise_linear": four sums of a line and a piecewise linear function on at most
         16 quantile bins of the member's training rows [10]_. Their mixing weights count as weights for ``alpha`` and
-        ``weight_decay``; frequencies and phases are exempt.
+        ``weight_decay``; frequencies and phases are exempt. "auto" is "piecewise_linear" for numbers, and none for
+        classes, in a linear model, beside ``feature_alpha`` and under "sgd"; with ``pretrained`` what that has.
+    frequency_scale : float, default=0.1
+        Standard deviation of the initial frequencies of "periodic", in cycles to a unit of the scaled number; larger
+        ones follow a target that changes fast [5]_. Without effect otherwise.
     class_weight : "balanced", dict or None, default=None
         Weight of each class in the loss; "balanced" gives every class the same total. Multiplies ``sample_weight``.
         Not for several labels at once.
@@ -260,6 +281,8 @@ class RegularizedMLPClassifier(ClassifierMixin, SamplingMLP):
         over the members, scaled to sum to 1. Exactly 0 for a column that no member uses. Weights act on scaled
         numbers, so that units do not matter unless ``numeric_scaling=None``. A residual connection past the first layer
         is no weight, and left out.
+    chosen_ : dict
+        What the parameters that may be "auto" were in this fit.
     seed_ : int
         The seed drawn from ``random_state``.
     encoder_, target_encoder_ : objects
@@ -322,34 +345,36 @@ class RegularizedMLPClassifier(ClassifierMixin, SamplingMLP):
         activation: str | Callable[[Tensor], Tensor] = "silu",
         batch_norm: bool = False,
         layer_norm: bool = False,
-        residual: bool = False,
+        residual: bool | str = "auto",
         loss: str = "log_loss",
-        label_smoothing: float | str = 0.0,
-        calibrate: str | None = None,
-        init: str = "auto",
+        label_smoothing: float | str = "auto",
+        calibrate: str | None = "auto",
+        init: str = "data_driven",
+        parametrization: str = "ntk",
+        scale_layer: bool | str = "auto",
         dropout: float | Sequence[float] = 0.1,
         input_dropout: float = 0.0,
         dropout_schedule: str | Callable[[float], float] = "constant",
         augmentation: str | Callable[[Tensor, Generator], Tensor] | None = None,
         augmentation_strength: float = 0.2,
-        alpha: float | Sequence[float] = 1e-5,
+        alpha: float | Sequence[float] = 0.0,
         l1_ratio: float = 0.0,
         feature_alpha: float = 0.0,
-        weight_decay: float = 0.01,
+        weight_decay: float = 0.1,
         weight_decay_schedule: str | Callable[[float], float] = "constant",
         max_norm: float | Sequence[float | None] | None = None,
         early_stopping: bool | str = "auto",
         validation_fraction: float = 0.25,
         monitor: str | Callable[[Any, Any, Any], float] = "loss",
-        patience: int = 20,
+        patience: int = 16,
         min_delta: float = 0.0,
         solver: str = "adamw",
-        learning_rate: str | Callable[[float], float] = "cosine",
-        learning_rate_init: float = 0.01,
+        learning_rate: str | Callable[[float], float] = "growing_cycles",
+        learning_rate_init: float = 0.02,
         momentum: float = 0.9,
         nesterovs_momentum: bool = True,
         batch_size: int | str = "auto",
-        max_iter: int = 100,
+        max_iter: int = 127,
         clip_norm: float | None = None,
         ema_decay: float = 0.0,
         swa_start: float | None = None,
@@ -358,7 +383,8 @@ class RegularizedMLPClassifier(ClassifierMixin, SamplingMLP):
         n_adapters: int = 1,
         categorical_features: Any = "from_dtype",
         numeric_scaling: str | None = "robust",
-        numeric_embedding: str | None = None,
+        numeric_embedding: str | None = "auto",
+        frequency_scale: float = 0.1,
         class_weight: str | dict[Any, float] | None = None,
         warm_start: bool = False,
         pretrained: FrozenEstimator | None = None,
@@ -380,6 +406,8 @@ class RegularizedMLPClassifier(ClassifierMixin, SamplingMLP):
         self.label_smoothing = label_smoothing
         self.calibrate = calibrate
         self.init = init
+        self.parametrization = parametrization
+        self.scale_layer = scale_layer
         self.dropout = dropout
         self.input_dropout = input_dropout
         self.dropout_schedule = dropout_schedule
@@ -412,6 +440,7 @@ class RegularizedMLPClassifier(ClassifierMixin, SamplingMLP):
         self.categorical_features = categorical_features
         self.numeric_scaling = numeric_scaling
         self.numeric_embedding = numeric_embedding
+        self.frequency_scale = frequency_scale
         self.class_weight = class_weight
         self.warm_start = warm_start
         self.pretrained = pretrained
@@ -536,14 +565,16 @@ class RegularizedMLPClassifier(ClassifierMixin, SamplingMLP):
             raise AttributeError("The classes are known after fit.")
         return self.target_encoder_
 
-    def _loss(self) -> Callable[[], ClassificationLoss]:
+    def _loss(self, split: Split) -> Callable[[], ClassificationLoss]:
         kind = MulticlassLoss if self.target_encoder_.kind_ == "multiclass" else BinaryLoss
-        return partial(kind.registered()[self.loss], self._smoothing())
+        return partial(kind.registered()[self.loss], self._smoothing(split.watched is not None))
 
-    def _smoothing(self) -> float:
-        """``label_smoothing``; "auto" asks what the monitor scores: labels, or probabilities and ranks."""
+    def _smoothing(self, watched: bool) -> float:
+        """``label_smoothing``; "auto" asks whether labels are what counts, or a temperature will mend what it harms."""
         if not isinstance(self.label_smoothing, str):
             return self.label_smoothing
+        if watched and self.calibrate is not None:
+            return _AUTO_SMOOTHING
         scorer = None if self.monitor == "loss" else get_scorer(self.monitor)
         return _AUTO_SMOOTHING if getattr(scorer, "_response_method", None) == "predict" else 0.0
 

@@ -37,10 +37,13 @@ class NumericEmbedding(nn.Module, ABC):
 
     Attributes
     ----------
+    name : str
+        In the registry.
     width : int
         Outputs of a column.
     """
 
+    name: str
     width = 4
     bias: Tensor
 
@@ -99,10 +102,11 @@ class NumericEmbedding(nn.Module, ABC):
 class _Periodic(NumericEmbedding):
     """Cosines of learned frequencies and phases, and the number itself."""
 
-    frequencies, spread = 16, 0.1
+    name, frequencies = "periodic", 16
 
-    def __init__(self, members: int, columns: int, dtype: torch.dtype, biased: bool) -> None:
+    def __init__(self, members: int, columns: int, dtype: torch.dtype, biased: bool, spread: float) -> None:
         super().__init__(members, columns, self.frequencies, self.width - 1, dtype, biased)
+        self.spread = spread
         shape = (members, columns, self.frequencies, 1)
         self.frequency = nn.Parameter(torch.zeros(shape, dtype=dtype))
         self.phase = nn.Parameter(torch.zeros(shape, dtype=dtype))
@@ -134,6 +138,7 @@ class _Periodic(NumericEmbedding):
 class _PiecewiseLinear(NumericEmbedding):
     """A linear map of the number, plus a piecewise linear one that starts at zero."""
 
+    name = "piecewise_linear"
     low: Tensor
     slope: Tensor
 
@@ -182,11 +187,11 @@ def _learns(bins: int) -> Callable[..., Callable[..., NumericEmbedding]]:
 
 @_learns(bins=0)
 def periodic(
-    members: int, columns: int, edges: Tensor | None, dtype: torch.dtype, biased: bool = True
+    members: int, columns: int, edges: Tensor | None, dtype: torch.dtype, biased: bool = True, spread: float = 0.1
 ) -> NumericEmbedding:
     """Periodic embedding PBLD of RealMLP [Holzmueller et al. 2024]: ``(W cos(2 pi f x + phase) + b, x)``.
 
-    Sixteen frequencies of standard deviation 0.1 for each column, four numbers out.
+    Sixteen random frequencies for each column, four numbers out.
 
     Parameters
     ----------
@@ -198,8 +203,10 @@ def periodic(
         Of the parameters.
     biased : bool
         False does not train the additive constants, which batch norm would take away.
+    spread : float, default=0.1
+        Standard deviation of the frequencies.
     """
-    return _Periodic(members, columns, dtype, biased)
+    return _Periodic(members, columns, dtype, biased, spread)
 
 
 @_learns(bins=16)

@@ -10,11 +10,25 @@ from typing import Any
 
 __all__ = ["self_normalising", "sparse", "textbook", "wide_and_regularised"]
 
+#: What the literature's networks have besides: one learning rate for all weights, a plain decay of it, and nothing of
+#: what the defaults bring along for tables.
+_PLAIN: dict[str, Any] = {
+    "parametrization": "standard",
+    "init": "auto",
+    "scale_layer": False,
+    "residual": False,
+    "numeric_embedding": None,
+    "learning_rate": "cosine",
+    "max_iter": 100,
+    "patience": 20,
+}
+
 #: The network of the textbooks: one net of rectified linear units with He's initialisation, batch norm, dropout,
 #: a small L2 penalty, Nesterov momentum and one cycle of the learning rate [Goodfellow, Bengio & Courville 2016,
 #: chapters 7 and 8; Géron 2022, table 11-3].
 textbook: Mapping[str, Any] = MappingProxyType(
     {
+        **_PLAIN,
         "hidden_layer_sizes": (128, 128, 128),
         "activation": "relu",
         "init": "he_normal",
@@ -34,10 +48,13 @@ textbook: Mapping[str, Any] = MappingProxyType(
 #: is alpha dropout and the numbers are standardised [Klambauer et al. 2017; Géron 2022, table 11-4].
 self_normalising: Mapping[str, Any] = MappingProxyType(
     {
+        **_PLAIN,
         "hidden_layer_sizes": (128,) * 4,
         "activation": "selu",
         "init": "lecun_normal",
         "dropout": 0.05,
+        "alpha": 1e-5,
+        "weight_decay": 0.01,
         "learning_rate_init": 0.001,
         "numeric_scaling": "standard",
         "n_members": 1,
@@ -49,12 +66,14 @@ self_normalising: Mapping[str, Any] = MappingProxyType(
 #: ``feature_alpha`` to 0.05 or 0.1.
 sparse: Mapping[str, Any] = MappingProxyType(
     {
+        **_PLAIN,
         "hidden_layer_sizes": (128, 128),
         "feature_alpha": 0.01,
         "alpha": 3e-4,
         "l1_ratio": 1.0,
         "dropout": 0.0,
         "weight_decay": 0.0,
+        "learning_rate_init": 0.01,
         "n_members": 1,
     }
 )
@@ -64,9 +83,11 @@ sparse: Mapping[str, Any] = MappingProxyType(
 #: moving average of the weights.
 wide_and_regularised: Mapping[str, Any] = MappingProxyType(
     {
+        **_PLAIN,
         "hidden_layer_sizes": (512, 512),
         "batch_norm": True,
         "dropout": 0.4,
+        "alpha": 1e-5,
         "max_norm": 4.0,
         "weight_decay": 0.05,
         "ema_decay": 0.99,

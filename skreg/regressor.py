@@ -50,9 +50,9 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
     layer_norm : bool, default=False
         Layer normalisation there instead, of each row over the units of the layer [6]_: no statistics of a batch, the
         same in training and prediction.
-    residual : bool, default=False
+    residual : bool or "auto", default="auto"
         Whether each hidden layer that keeps the width adds its input to its output, and the sum is scaled by
-        ``sqrt(1/2)`` [7]_; for deep stacks.
+        ``sqrt(1/2)`` [7]_. "auto" does so for numbers, but where ``numeric_embedding="auto"`` is none.
     loss : {"absolute_error", "gamma", "huber", "poisson", "quantile", "squared_error"}, default="squared_error"
         What is minimised, and so what is estimated. "squared_error", half of it: the mean. "absolute_error": the
         median. "huber", half the squared error up to 1.345 and linear beyond [17]_: a mean that outliers move little.
@@ -64,18 +64,32 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
         The quantile that ``loss="quantile"`` estimates, in (0, 1). Of a sequence, all at once; ``predict`` has one more
         axis for them, along which predictions are put in order and so do not cross [20]_; ``score`` and ``oof_score_``
         are those of the one nearest to 0.5, and the monitor is the loss.
-    init : {"auto", "he_normal", "he_uniform", "lecun_normal", "lecun_uniform", "normal", "orthogonal", \
-            "xavier_normal", "xavier_uniform"}, default="auto"
+    init : {"auto", "data_driven", "he_normal", "he_uniform", "lecun_normal", "lecun_uniform", "normal", \
+            "orthogonal", "xavier_normal", "xavier_uniform"}, default="data_driven"
         Initial weights. "auto" goes by the activation, Xavier for tanh, logistic and identity, LeCun for selu, He for
-        the others; a linear model starts near zero. "normal" is the naive standard deviation of 0.01, under which deep
-        stacks do not learn.
+        the others; a linear model starts near zero. "data_driven" scales those, unit by unit, so that each one's sums
+        have spread 1 over the member's training rows, and draws biases that put its kink among them [5]_; with a norm,
+        which does so itself, it is "auto". "normal" is the naive standard deviation of 0.01, under which deep stacks do
+        not learn.
+    parametrization : {"ntk", "standard"}, default="ntk"
+        How the learning rate is shared out. "ntk" trains as if each layer divided its sums by the root of its inputs
+        (Jacot et al. 2018), so that one rate suits all widths [5]_: it is ``sqrt(32 / inputs)`` times the learning rate
+        for weights, 0.57 times for biases and numeric embeddings, 5.7 times for embedded categories. Weights, penalties
+        and bounds are the effective ones, and ``weight_decay`` goes with the learning rate itself. "standard" moves all
+        alike, as linear models and the solvers "sgd" and "lbfgs" always do.
+    scale_layer : bool or "auto", default="auto"
+        Whether each input of the first layer has a learned factor besides its weights, 1 at first, which moves fast
+        under ``parametrization="ntk"``, 34 times the learning rate [5]_: a mild choice of columns. In ``coefs_`` it is
+        multiplied in; a linear model has none. "auto" leaves it out where ``alpha``, ``feature_alpha`` or ``max_norm``
+        act on the first layer, whose weights are not all there is then, and beside ``n_adapters``, which are factors
+        too.
     dropout : float or sequence of float, default=0.1
         Share of the units of each hidden layer that are zeroed in a training step [2]_, in [0, 1); a sequence gives
         one for each layer. With ``activation="selu"`` it is alpha dropout, which keeps mean 0 and variance 1 [8]_.
     input_dropout : float, default=0.0
         The same for the inputs.
-    dropout_schedule : {"constant", "cosine", "cosine_restarts", "coslog", "flat_cosine", "inverse_scaling", \
-            "one_cycle", "warmup"} or callable, default="constant"
+    dropout_schedule : {"constant", "cosine", "cosine_restarts", "coslog", "flat_cosine", "growing_cycles", \
+            "inverse_scaling", "one_cycle", "warmup"} or callable, default="constant"
         Schedule of both rates, as ``learning_rate`` is one of the learning rate; a callable's factors are at most 1.
         "flat_cosine" keeps them for half of the training, then lets them fall to 0 [5]_.
     augmentation : {"cutmix", "cutout", "gaussian_noise", "mixup", "swap_noise"}, callable or None, default=None
@@ -89,7 +103,7 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
         The parameter of mixup's Beta distribution, the probability that a batch suffers cutmix, that a feature of a row
         suffers cutout or swap noise, or the standard deviation of the noise, in the units of the scaled numbers. At 0
         there is no augmentation; a callable is not told otherwise.
-    alpha : float or sequence of float, default=1e-05
+    alpha : float or sequence of float, default=0.0
         Strength of the elastic net ``alpha * (l1_ratio * |w| + (1 - l1_ratio) / 2 * w**2)`` on the weights, added to
         the mean loss as in :class:`~sklearn.linear_model.ElasticNet` [3]_. ``MLPClassifier``'s ``alpha`` is divided
         by the batch size; this one is not. Biases and norms are exempt. A sequence gives one for each hidden layer and
@@ -101,11 +115,11 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
         weights of the n inputs made of it (Yuan & Lin 2006; Feng & Simon 2017). Columns that the network can do
         without have weights of exactly zero, see ``feature_importances_``. Raise ``alpha`` along, to 0.01, or the
         layers behind make up for a small first one. 0.002 to 0.02 is usual, and up to 0.2 where most columns are noise.
-    weight_decay : float, default=0.01
+    weight_decay : float, default=0.1
         Decoupled decay [4]_: each step multiplies the weights by ``1 - learning_rate * weight_decay``, under every
         solver. Not a penalty of the objective, unlike ``alpha``. Biases and norms are exempt.
-    weight_decay_schedule : {"constant", "cosine", "cosine_restarts", "coslog", "flat_cosine", "inverse_scaling", \
-            "one_cycle", "warmup"} or callable, default="constant"
+    weight_decay_schedule : {"constant", "cosine", "cosine_restarts", "coslog", "flat_cosine", "growing_cycles", \
+            "inverse_scaling", "one_cycle", "warmup"} or callable, default="constant"
         Schedule of it, besides that of the learning rate.
     max_norm : float, None or sequence of these, default=None
         Largest Euclidean norm of a unit's incoming weights, enforced after every step [2]_. A sequence gives one for
@@ -121,8 +135,9 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
     monitor : "loss", scorer name or callable, default="loss"
         What early stopping watches: the loss on the held-out rows, a name of
         :func:`~sklearn.metrics.get_scorer_names`, or a callable ``(estimator, X, y) -> float`` of which more is better.
-    patience : int, default=20
-        Epochs without a gain before a member stops, at least 1.
+    patience : int, default=16
+        Epochs without a gain before a member stops, at least 1. Where ``learning_rate`` has cycles it stops at the end
+        of the cycle in which they have passed.
     min_delta : float, default=0.0
         A gain counts if it is larger than this.
     solver : {"adam", "adamw", "lbfgs", "muon", "nadam", "rmsprop", "sgd"}, default="adamw"
@@ -132,14 +147,15 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
         others are AdamW's; it takes no L1 penalty. "lbfgs" goes to the minimum over all rows, a line search an epoch
         (Nocedal & Wright 2006): for one member without noise, decay and bounds; it takes no learning rate.
     learning_rate : {"adaptive", "constant", "cosine", "cosine_restarts", "coslog", "flat_cosine", \
-            "inverse_scaling", "one_cycle", "warmup"} or callable, default="cosine"
+            "growing_cycles", "inverse_scaling", "one_cycle", "warmup"} or callable, default="growing_cycles"
         Schedule of the learning rate: a function of the progress in [0, 1], through ``max_iter`` epochs, to a factor on
         ``learning_rate_init``. "cosine" falls to 0, "cosine_restarts" three times, each twice as long as the last,
-        "coslog" in four such waves that also rise smoothly, "flat_cosine" in the second half only, "one_cycle" rises
-        before it falls, "warmup" for a shorter while, "inverse_scaling" falls to a tenth as one over the root.
+        "coslog" in four such waves that also rise smoothly, "growing_cycles" in seven, "flat_cosine" in the second half
+        only, "one_cycle" rises before it falls, "warmup" for a shorter while, "inverse_scaling" falls to a tenth as one
+        over the root. Where there are cycles, early stopping ends a training at the end of one.
         "adaptive" cuts a member's rate to a fifth whenever what it is watched by, else its training loss, has not
         gained by more than ``min_delta`` for a quarter of ``patience`` epochs.
-    learning_rate_init : float, default=0.01
+    learning_rate_init : float, default=0.02
         Learning rate at factor 1.
     momentum : float, default=0.9
         What a step keeps of the last one, in [0, 1) (Sutskever et al. 2013). Only used when ``solver="sgd"``.
@@ -148,7 +164,7 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
     batch_size : int or "auto", default="auto"
         Most rows of a step; the rows are dealt out evenly over the steps of an epoch. "auto" takes 64 for up to 1,024
         rows, 128 up to 4,096, 256 up to 32,768, 512 up to 131,072, else 1,024, and all rows under ``solver="lbfgs"``.
-    max_iter : int, default=100
+    max_iter : int, default=127
         Epochs.
     clip_norm : float or None, default=None
         Largest Euclidean norm of a member's gradient; longer ones are scaled down.
@@ -181,11 +197,15 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
         outlier does not ruin its column; "standard" takes mean and standard deviation; "quantile" maps ranks to normal
         scores; None leaves numbers as they are. Missing numbers take the median (mean under "standard" and None), and a
         column that has any gets an indicator. Each member's statistics come from its own training rows.
-    numeric_embedding : {"periodic", "piecewise_linear"} or None, default=None
+    numeric_embedding : {"auto", "periodic", "piecewise_linear"} or None, default="auto"
         What each number becomes before the first layer, four learned functions of it. "periodic": three mixtures of 16
         cosines, and the number [5]_. "piecewise_linear": four sums of a line and a piecewise linear function on at most
         16 quantile bins of the member's training rows [10]_. Their mixing weights count as weights for ``alpha`` and
-        ``weight_decay``; frequencies and phases are exempt.
+        ``weight_decay``; frequencies and phases are exempt. "auto" is "piecewise_linear" for numbers, and none for
+        classes, in a linear model, beside ``feature_alpha`` and under "sgd"; with ``pretrained`` what that has.
+    frequency_scale : float, default=0.1
+        Standard deviation of the initial frequencies of "periodic", in cycles to a unit of the scaled number; larger
+        ones follow a target that changes fast [5]_. Without effect otherwise.
     warm_start : bool, default=False
         Whether a further ``fit`` goes on from the weights of the last one, its encoders and statistics unchanged.
     pretrained : FrozenEstimator or None, default=None
@@ -244,6 +264,8 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
         over the members, scaled to sum to 1. Exactly 0 for a column that no member uses. Weights act on scaled
         numbers, so that units do not matter unless ``numeric_scaling=None``. A residual connection past the first layer
         is no weight, and left out.
+    chosen_ : dict
+        What the parameters that may be "auto" were in this fit.
     seed_ : int
         The seed drawn from ``random_state``.
     encoder_, target_encoder_ : objects
@@ -306,33 +328,35 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
         activation: str | Callable[[Tensor], Tensor] = "silu",
         batch_norm: bool = False,
         layer_norm: bool = False,
-        residual: bool = False,
+        residual: bool | str = "auto",
         loss: str = "squared_error",
         quantile: float | Sequence[float] = 0.5,
-        init: str = "auto",
+        init: str = "data_driven",
+        parametrization: str = "ntk",
+        scale_layer: bool | str = "auto",
         dropout: float | Sequence[float] = 0.1,
         input_dropout: float = 0.0,
         dropout_schedule: str | Callable[[float], float] = "constant",
         augmentation: str | Callable[[Tensor, Generator], Tensor] | None = None,
         augmentation_strength: float = 0.2,
-        alpha: float | Sequence[float] = 1e-5,
+        alpha: float | Sequence[float] = 0.0,
         l1_ratio: float = 0.0,
         feature_alpha: float = 0.0,
-        weight_decay: float = 0.01,
+        weight_decay: float = 0.1,
         weight_decay_schedule: str | Callable[[float], float] = "constant",
         max_norm: float | Sequence[float | None] | None = None,
         early_stopping: bool | str = "auto",
         validation_fraction: float = 0.25,
         monitor: str | Callable[[Any, Any, Any], float] = "loss",
-        patience: int = 20,
+        patience: int = 16,
         min_delta: float = 0.0,
         solver: str = "adamw",
-        learning_rate: str | Callable[[float], float] = "cosine",
-        learning_rate_init: float = 0.01,
+        learning_rate: str | Callable[[float], float] = "growing_cycles",
+        learning_rate_init: float = 0.02,
         momentum: float = 0.9,
         nesterovs_momentum: bool = True,
         batch_size: int | str = "auto",
-        max_iter: int = 100,
+        max_iter: int = 127,
         clip_norm: float | None = None,
         ema_decay: float = 0.0,
         swa_start: float | None = None,
@@ -341,7 +365,8 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
         n_adapters: int = 1,
         categorical_features: Any = "from_dtype",
         numeric_scaling: str | None = "robust",
-        numeric_embedding: str | None = None,
+        numeric_embedding: str | None = "auto",
+        frequency_scale: float = 0.1,
         warm_start: bool = False,
         pretrained: FrozenEstimator | None = None,
         freeze_layers: int = 0,
@@ -361,6 +386,8 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
         self.loss = loss
         self.quantile = quantile
         self.init = init
+        self.parametrization = parametrization
+        self.scale_layer = scale_layer
         self.dropout = dropout
         self.input_dropout = input_dropout
         self.dropout_schedule = dropout_schedule
@@ -393,6 +420,7 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
         self.categorical_features = categorical_features
         self.numeric_scaling = numeric_scaling
         self.numeric_embedding = numeric_embedding
+        self.frequency_scale = frequency_scale
         self.warm_start = warm_start
         self.pretrained = pretrained
         self.freeze_layers = freeze_layers
@@ -534,7 +562,7 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
             return partial(PinballLoss, self.quantile)
         return RegressionLoss.registered()[self.loss]
 
-    def _loss(self) -> Callable[[], Loss]:
+    def _loss(self, split: Split) -> Callable[[], Loss]:
         make, known = self._make_loss(), self.target_encoder_.loss
         if (make().name, make().several, make().n_columns) != (known.name, known.several, known.n_columns):
             raise ValueError(

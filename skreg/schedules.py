@@ -8,7 +8,17 @@ which each ends: ``snapshots=True`` keeps the weights there.
 from collections.abc import Callable
 from math import cos, log2, pi
 
-__all__ = ["constant", "cosine", "cosine_restarts", "coslog", "flat_cosine", "inverse_scaling", "one_cycle", "warmup"]
+__all__ = [
+    "constant",
+    "cosine",
+    "cosine_restarts",
+    "coslog",
+    "flat_cosine",
+    "growing_cycles",
+    "inverse_scaling",
+    "one_cycle",
+    "warmup",
+]
 
 _CYCLES = 3
 _WARM = 0.1
@@ -50,6 +60,12 @@ def cosine_restarts(progress: float) -> float:
 def coslog(progress: float) -> float:
     """Four smooth waves, each twice as long as the last, from 0 up to 1 and back [Holzmüller et al. 2024, RealMLP]."""
     return 0.5 * (1.0 - cos(2.0 * pi * log2(1.0 + 15.0 * progress)))
+
+
+@_cycles_end_at(*((2**wave - 1) / 127 for wave in range(1, 8)))
+def growing_cycles(progress: float) -> float:
+    """Seven smooth waves, each twice as long as the last: of 1, 2, 4 ... 64 of 127 epochs [as ``coslog``]."""
+    return 0.5 * (1.0 - cos(2.0 * pi * log2(1.0 + 127.0 * progress)))
 
 
 def one_cycle(progress: float) -> float:

@@ -7,6 +7,23 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
+
+PLAIN = {
+    "alpha": 1e-5,
+    "calibrate": None,
+    "init": "auto",
+    "label_smoothing": 0.0,
+    "learning_rate": "cosine",
+    "learning_rate_init": 0.01,
+    "max_iter": 100,
+    "numeric_embedding": None,
+    "parametrization": "standard",
+    "patience": 20,
+    "residual": False,
+    "scale_layer": False,
+    "weight_decay": 0.01,
+}
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -51,6 +68,15 @@ def make_mixed_table(n_rows: int = 240, seed: int = 0) -> MixedTable:
     )
     label = pd.Series(np.where(target > np.median(target), "yes", "no"), name="label")
     return MixedTable(X, label, pd.Series(target, name="number"))
+
+
+@pytest.fixture
+def plain_training(monkeypatch):
+    """In tests of one mechanism the defaults are those of a plain network: little else happens in its few epochs."""
+    for Estimator in (RegularizedMLPClassifier, RegularizedMLPRegressor):
+        defaults = Estimator.__init__.__kwdefaults__
+        plain = {name: value for name, value in PLAIN.items() if name in defaults}
+        monkeypatch.setattr(Estimator.__init__, "__kwdefaults__", {**defaults, **plain})
 
 
 @pytest.fixture

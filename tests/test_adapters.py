@@ -16,6 +16,7 @@ BOTH = [RegularizedMLPClassifier, RegularizedMLPRegressor]
 RNG = np.random.RandomState(0)
 X = RNG.randn(160, 5)
 Y = (X[:, 0] * X[:, 1] + X[:, 2] > 0).astype(int)
+pytestmark = pytest.mark.usefixtures("plain_training")
 SMALL = {"hidden_layer_sizes": (16, 16), "max_iter": 6, "n_members": 2, "n_adapters": 3, "random_state": 0}
 FULL_BATCH = {"batch_size": len(X), "dropout": 0.0, "early_stopping": False}
 TABLE = pd.DataFrame(X, columns=list("abcde")).assign(

@@ -11,6 +11,8 @@ from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
 from skreg._averaging import LateMean, MovingAverage
 from skreg._layers import BatchNorm
 
+pytestmark = pytest.mark.usefixtures("plain_training")
+
 RNG = np.random.RandomState(0)
 X = RNG.randn(240, 4)
 Y = X[:, 0] * X[:, 1] + 0.5 * RNG.randn(240)

@@ -18,7 +18,9 @@ from sklearn.model_selection import train_test_split
 from skreg import RegularizedMLPClassifier
 from skreg._calibration import HeldOut, _minimise
 
-SMALL = {"hidden_layer_sizes": (16,), "max_iter": 10, "random_state": 0}
+SMALL = {"hidden_layer_sizes": (16,), "max_iter": 10, "random_state": 0, "learning_rate": "cosine", "init": "auto"}
+SMALL |= {"parametrization": "standard", "scale_layer": False, "patience": 20, "learning_rate_init": 0.01}
+SMALL |= {"label_smoothing": 0.0}
 EAGER = {**SMALL, "hidden_layer_sizes": (64, 64), "dropout": 0.0, "weight_decay": 0.0, "monitor": "accuracy"}
 EAGER |= {"max_iter": 40, "patience": 40, "learning_rate_init": 0.03, "numeric_scaling": "standard"}
 GRID = np.exp(np.linspace(np.log(0.1), np.log(20), 4001))
@@ -86,7 +88,7 @@ def test_a_network_becomes_as_sure_as_it_may_be(n_members, smoothing):
     X, y = make_classification(1600, 12, n_informative=6, n_classes=3, flip_y=0.02, class_sep=1.2, random_state=0)
     X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.5, random_state=0)
     plain, cooled = (
-        RegularizedMLPClassifier(**EAGER, n_members=n_members, label_smoothing=smoothing, calibrate=how).fit(
+        RegularizedMLPClassifier(**{**EAGER, "label_smoothing": smoothing}, n_members=n_members, calibrate=how).fit(
             X_train, y_train
         )
         for how in (None, "temperature")

@@ -41,12 +41,14 @@ VERSION = parse_version(sklearn.__version__)
 
 
 NARROW = {"hidden_layer_sizes": (32,), "max_iter": 20}
-PLAIN = {**NARROW, "dropout": 0.0}
-DEEP = {"hidden_layer_sizes": (32, 32), "dropout": 0.0, "max_iter": 20}
+# Without dropout and any penalty, a network keeps some of the outputs that it started with where rows weigh a
+# ten-millionth of the others, as in check_class_weight_classifiers; so these start small, and have a penalty.
+PLAIN = {**NARROW, "dropout": 0.0, "init": "auto", "alpha": 1e-5}
+DEEP = {"hidden_layer_sizes": (32, 32), "dropout": 0.0, "max_iter": 20, "init": "auto", "alpha": 1e-5}
 SETTINGS = [
     {},
     {"n_members": 1, "dropout": 0.0, "max_iter": 20},
-    {"n_members": 4, "dropout": 0.0, "max_iter": 20},
+    {"n_members": 4, "dropout": 0.0, "max_iter": 20, "init": "auto", "alpha": 1e-5},
     {**NARROW, "batch_norm": True},
     {"hidden_layer_sizes": ()},
     {**NARROW, "activation": "selu", "dropout": 0.1},
@@ -64,6 +66,7 @@ SETTINGS = [
     {**DEEP, "solver": "muon"},
     {**PLAIN, "solver": "lbfgs", "weight_decay": 0.0, "n_members": 1},
     {**PLAIN, "precision": "bfloat16"},
+    {**NARROW, "residual": True, "alpha": 0.0},  # the initial weights of the default, in a narrow network
     *({**PLAIN, "numeric_embedding": name} for name in embeddings.__all__),
 ]
 CALIBRATED = RegularizedMLPClassifier(**PLAIN, calibrate="auto")

@@ -7,6 +7,8 @@ import torch
 
 from skreg import RegularizedMLPRegressor
 
+pytestmark = pytest.mark.usefixtures("plain_training")
+
 RNG = np.random.RandomState(0)
 X = pd.DataFrame(RNG.randn(160, 4), columns=list("abcd")).assign(e=[f"level {i}" for i in RNG.randint(0, 12, 160)])
 Y = X["a"] * X["b"] + 0.3 * RNG.randn(160)

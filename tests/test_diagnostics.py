@@ -164,6 +164,7 @@ def test_targets_of_all_kinds_are_diagnosed(estimator, target):
         assert all(np.isfinite(finding.certainty) for finding in diagnosis)
 
 
+@pytest.mark.usefixtures("plain_training")
 def test_streams_few_rows_and_other_validation_rows():
     stream = RegularizedMLPClassifier(**SMALL).partial_fit(X, LABEL, ["no", "yes"]).partial_fit(X, LABEL)
     assert "too few validation rows" in diagnose(stream, X, LABEL)

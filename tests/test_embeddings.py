@@ -364,6 +364,7 @@ def test_the_first_layer_has_a_row_for_each_output(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.usefixtures("plain_training")
 def test_a_wiggly_function_of_one_number_is_learned_better(name):
     """Error against the noise-free function, over three seeds."""
     errors = {name: [], None: []}

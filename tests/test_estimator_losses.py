@@ -13,6 +13,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
 from skreg.losses import BinaryLoss, RegressionLoss
 
+pytestmark = pytest.mark.usefixtures("plain_training")
+
 N = 120
 RNG = np.random.RandomState(0)
 X = RNG.randn(N, 4)

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import log_loss, r2_score
 from skorch.callbacks import Callback, EpochTimer
 
@@ -21,7 +22,7 @@ THREE = np.digitize(Y, [0.5, 3])
 TWO = np.where(Y > 2, "yes", "no")
 BOTH = [(RegularizedMLPRegressor, Y), (RegularizedMLPClassifier, THREE)]
 SMALL = {"hidden_layer_sizes": (12, 8), "max_iter": 6, "random_state": 0}
-SINGLE = dict(**SMALL, n_members=1, activation="relu", numeric_scaling=None)
+SINGLE = dict(**SMALL, n_members=1, activation="relu", numeric_scaling=None, residual=False, numeric_embedding=None)
 
 
 def decided(estimator, X):
@@ -77,7 +78,7 @@ def test_predictions_are_the_mean_over_the_members(estimator, y):
     if y is Y:
         each = (raw * net.net_.module_.target_scale + net.net_.module_.target_center)[..., 0]
     else:
-        each = torch.softmax(raw, -1)
+        each = torch.softmax(raw / net.temperature_, -1)
     np.testing.assert_allclose(decided(net, X), each.mean(0).numpy(), atol=1e-6)
 
 
@@ -302,3 +303,57 @@ def test_n_members_one_is_a_lone_network():
     assert net.net_.module_.n_members == 1
     assert net.predict(X).shape == (N,)
     assert net.predict(X[:1]).shape == (1,)
+
+
+# what "auto" was
+
+
+def test_what_auto_chose_goes_by_what_is_predicted():
+    rows = np.random.RandomState(0).randn(60, 3)
+    numbers = RegularizedMLPRegressor((8, 8), max_iter=1).fit(rows, rows[:, 0])
+    classes = RegularizedMLPClassifier((8, 8), max_iter=1).fit(rows, rows[:, 0] > 0)
+    assert numbers.chosen_ == {
+        "batch_size": 64,
+        "device": numbers.net_.device,
+        "early_stopping": False,
+        "numeric_embedding": "piecewise_linear",
+        "precision": "float64",
+        "residual": True,
+        "scale_layer": True,
+    }
+    assert classes.chosen_ == {
+        **numbers.chosen_,
+        "numeric_embedding": None,
+        "residual": False,
+        "label_smoothing": 0.0,
+        "calibrate": None,
+    }
+
+
+def test_a_linear_model_stays_one_and_a_selection_has_no_way_past_it():
+    rows = np.random.RandomState(0).randn(60, 3)
+    linear = RegularizedMLPRegressor((), max_iter=1).fit(rows, rows[:, 0]).chosen_
+    assert (linear["numeric_embedding"], linear["residual"], linear["scale_layer"]) == (None, False, False)
+    selected = RegularizedMLPRegressor((12, 12), feature_alpha=0.1, max_iter=1).fit(rows, rows[:, 0]).chosen_
+    assert (selected["numeric_embedding"], selected["residual"], selected["scale_layer"]) == (None, False, False)
+
+
+def test_labels_are_smoothed_where_they_are_calibrated():
+    def chosen(**settings):
+        fitted = RegularizedMLPClassifier((8,), max_iter=2, **settings).fit(X, TWO)
+        return fitted.chosen_["label_smoothing"], fitted.chosen_["calibrate"]
+
+    assert chosen(early_stopping=True) == (0.1, "temperature")
+    assert chosen(early_stopping=False) == chosen(early_stopping=True, calibrate=None) == (0.0, None)
+    assert chosen(early_stopping=True, label_smoothing=0.0) == (0.0, "temperature")
+
+
+def test_what_auto_chose_is_not_known_before_a_fit():
+    with pytest.raises(AttributeError, match="chosen_ is known after fit"):
+        _ = RegularizedMLPClassifier().chosen_
+
+
+def test_a_tuned_network_is_of_its_sources_kind():
+    source = RegularizedMLPRegressor((8, 8), max_iter=2, n_members=1).fit(X, Y)
+    tuned = RegularizedMLPClassifier((8, 8), max_iter=2, n_members=1, pretrained=FrozenEstimator(source)).fit(X, TWO)
+    assert (tuned.chosen_["numeric_embedding"], tuned.chosen_["residual"]) == ("piecewise_linear", True)

@@ -76,6 +76,7 @@ FLOORS = [
     ],
     ["_adapters", "_augmenting", "_candidates", "_solvers"],
     ["_ensembling", "_module"],
+    ["_parametrization", "_settling"],
     ["_blueprint", "_course", "_inspection", "_parameters", "_parts", "_progress", "callbacks"],
     ["_calibration", "_joint_course", "_position", "_predictor", "_trainer", "_transfer"],
     ["_net"],

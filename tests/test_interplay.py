@@ -30,10 +30,11 @@ KINDS = {
     "three classes": (RegularizedMLPClassifier, np.digitize(NUMBER, [0, 1]), {"calibrate": "auto"}),
 }
 BASE = {"hidden_layer_sizes": (10, 8, 8), "max_iter": 6, "random_state": 0, "patience": 4, "alpha": 1e-3}
+BASE |= {"learning_rate_init": 0.01, "weight_decay": 0.01}
 
 OPTIONS = {
     "solver": {name: {"solver": name} for name in ("adamw", "adam", "lbfgs", "muon", "nadam", "rmsprop", "sgd")},
-    "rate": {name: {"learning_rate": name} for name in ("cosine", "adaptive", "coslog", "one_cycle")},
+    "rate": {name: {"learning_rate": name} for name in ("cosine", "adaptive", "coslog", "growing_cycles", "one_cycle")},
     "momentum": {"nesterov": {}, "plain": {"momentum": 0.5, "nesterovs_momentum": False}},
     "kind": {name: {} for name in KINDS},
     "members": {"one": {"n_members": 1}, "two": {"n_members": 2}},
@@ -46,7 +47,10 @@ OPTIONS = {
     "snapshots": {"without": {}, "with": {"snapshots": True}},
     "adapters": {"one": {}, "three": {"n_adapters": 3}},
     "norm": {"none": {}, "batch": {"batch_norm": True}, "layer": {"layer_norm": True}},
-    "numbers": {"plain": {}, **{name: {"numeric_embedding": name} for name in ("periodic", "piecewise_linear")}},
+    "numbers": {
+        "plain": {"numeric_embedding": None},
+        **{name: {"numeric_embedding": name} for name in ("periodic", "piecewise_linear")},
+    },
     "source": {
         "none": {},
         "tuned": {"pretrained": None},
@@ -67,7 +71,10 @@ OPTIONS = {
     "noise": {"none": {}, "mixup": {"augmentation": "mixup"}, "swap": {"augmentation": "swap_noise"}},
     "clip": {"none": {}, "clipped": {"clip_norm": 0.05}},
     "precision": {"auto": {}, **{name: {"precision": name} for name in ("bfloat16", "float64")}},
-    "residual": {"without": {}, "with": {"residual": True}},
+    "residual": {"without": {"residual": False}, "with": {"residual": True}},
+    "moves": {"alike": {"parametrization": "standard"}, "ntk": {"parametrization": "ntk"}},
+    "init": {"auto": {"init": "auto"}, "data": {"init": "data_driven"}},
+    "inputs": {"plain": {"scale_layer": False}, "scaled": {"scale_layer": "auto", "alpha": 0.0}},
     "activation": {"silu": {}, "selu": {"activation": "selu"}},
 }
 """Names of options, and what they may be: a name, and the parameters that it stands for."""
@@ -97,16 +104,35 @@ def excludes(one, other):
         return any(value != SMOOTH.get(option, value) or (option, value) == ("norm", "batch") for option, value in rest)
     return (
         (solver == "muon" and pair.get("l1") == "with")
-        or (pair.get("snapshots") == "with" and pair.get("rate", "coslog") != "coslog")
+        or (pair.get("snapshots") == "with" and pair.get("rate", "coslog") not in ("coslog", "growing_cycles"))
         or (pair.get("columns") == "selected" and pair.get("source") in ("frozen", "all frozen"))
         or (pair.get("kind") == "quantiles" and pair.get("watched") == "score")
     )
 
 
 def idle(one, other):
-    """Whether one of two values means nothing beside the other: momentum is that of "sgd"."""
+    """Whether one of two values means nothing beside the other.
+
+    Momentum is that of "sgd"; a norm, and layers that are given, leave initial weights nothing to do, and a line search
+    the rates; factors on the inputs stay away from bounds.
+    """
     pair = dict([one, other])
-    return pair.get("momentum") == "plain" and pair.get("solver", "sgd") != "sgd"
+    return (
+        (pair.get("momentum") == "plain" and pair.get("solver", "sgd") != "sgd")
+        or (pair.get("init") == "data" and (pair.get("norm", "none") != "none" or pair.get("source", "none") != "none"))
+        or (pair.get("moves") == "ntk" and (pair.get("solver") in ("lbfgs", "sgd") or pair.get("momentum") == "plain"))
+        or (pair.get("inputs") == "scaled" and _bounds_the_first_layer(pair))
+    )
+
+
+def _bounds_the_first_layer(pair):
+    return (
+        pair.get("adapters") == "three"
+        or pair.get("columns") == "selected"
+        or pair.get("layers") == "each"
+        or pair.get("bounds", "none") != "none"
+        or pair.get("l1") == "with"
+    )
 
 
 def covering_array():

@@ -11,6 +11,8 @@ from skreg._entry import enter, leave
 from skreg._joint import Entrant, JointNet
 
 SMALL = {"hidden_layer_sizes": (16, 8), "max_iter": 12, "n_members": 2, "random_state": 0, "patience": 4}
+SMALL |= {"parametrization": "standard", "init": "auto", "scale_layer": False, "residual": False}
+SMALL |= {"numeric_embedding": None, "learning_rate": "cosine", "learning_rate_init": 0.01, "weight_decay": 0.01}
 CLASSES = RegularizedMLPClassifier(**SMALL, dropout=0.0)
 NUMBERS = RegularizedMLPRegressor(**SMALL, dropout=0.0)
 FOLDS = [slice(0, 200), slice(50, 251)]  # of other lengths

@@ -250,7 +250,8 @@ def test_the_callers_gradient_mode_changes_no_bit(mode):
 
 
 def test_initial_weights_can_be_made_again():
-    net = RegularizedMLPRegressor(**{**SMALL, "random_state": None}, learning_rate=lambda progress: 0.0).fit(X, Y)
+    settings = {**SMALL, "random_state": None, "init": "he_normal", "learning_rate": lambda progress: 0.0}
+    net = RegularizedMLPRegressor(**settings).fit(X, Y)
     seeds = [of_weights for of_weights, _ in member_seeds(net.seed_, net.n_members)]
     again = pickle.loads(pickle.dumps(net.net_.module_))
     again.draw(initializers.he_normal, initializers.he_normal, [0] * net.n_members)
@@ -463,10 +464,12 @@ def test_the_best_epochs_weights_are_restored(estimator, y, monitor):
         monitor=monitor,
         patience=5,
         max_iter=40,
+        learning_rate="cosine",
         learning_rate_init=0.05,
         n_members=1,
         dropout=0.0,
         random_state=0,
+        **({"calibrate": None} if estimator is RegularizedMLPClassifier else {}),
     ).fit(X[:60], y[:60], X_val=X[60:], y_val=y[60:])
     curve = net.validation_curve_ if monitor != "loss" else -net.validation_curve_
     assert len(curve) == net.n_iter_
@@ -481,6 +484,7 @@ def test_patience_is_kept_to():
     noise = np.random.RandomState(1).randn(N)
     settings = {
         "hidden_layer_sizes": (64,),
+        "learning_rate": "cosine",
         "learning_rate_init": 0.03,
         "max_iter": 60,
         "n_members": 1,
@@ -495,6 +499,7 @@ def test_patience_is_kept_to():
 
 def test_min_delta_is_the_gain_that_counts():
     settings = {"hidden_layer_sizes": (8,), "max_iter": 30, "n_members": 1, "patience": 3, "random_state": 0}
+    settings["learning_rate"] = "cosine"
     net = RegularizedMLPRegressor(min_delta=1e6, **settings).fit(X[:60], Y[:60], X_val=X[60:], y_val=Y[60:])
     assert (net.best_iter_, net.n_iter_) == (1, 4)
 
@@ -548,7 +553,7 @@ def test_out_of_fold_predictions_come_from_members_that_did_not_see_the_row(esti
         own = (own * module.target_scale[folds, 0] + module.target_center[folds, 0])[:, 0]
         score = 1 - ((y - own.numpy()) ** 2).sum() / ((y - y.mean()) ** 2).sum()
     else:
-        own = torch.softmax(own, -1)
+        own = torch.softmax(own / net.temperature_, -1)
         score = (own.argmax(-1).numpy() == y).mean()
         assert all(np.ptp(np.bincount(folds[y == label])) <= 1 for label in np.unique(y))
     np.testing.assert_allclose(net.oof_prediction_, own.numpy(), atol=1e-4)

@@ -7,6 +7,8 @@ import torch
 from skreg import RegularizedMLPRegressor
 from skreg._plateau import Plateau
 
+pytestmark = pytest.mark.usefixtures("plain_training")
+
 RNG = np.random.RandomState(0)
 X = RNG.randn(240, 4)
 Y = X[:, 0] + RNG.randn(240)

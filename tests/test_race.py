@@ -25,7 +25,7 @@ from skreg._quick_scores import quick_score
 
 X, Y = make_classification(200, 6, n_informative=4, random_state=0)
 SMALL = {"hidden_layer_sizes": (16,), "max_iter": 8, "n_members": 2, "random_state": 0, "dropout": 0.0}
-NET = RegularizedMLPClassifier(**SMALL)
+NET = RegularizedMLPClassifier(**SMALL, calibrate=None)
 RATES = {"learning_rate_init": stats.loguniform(1e-3, 0.1)}
 NONE = optuna.pruners.NopPruner()
 

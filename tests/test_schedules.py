@@ -72,6 +72,9 @@ def values(name, *progress):
 
 def test_the_landmarks_of_the_schedules():
     assert values("coslog", 0, 1 / 15, 3 / 15, 7 / 15, 1) == pytest.approx([0] * 5, abs=1e-12)
+    ends = [(2**k - 1) / 127 for k in range(8)]
+    assert values("growing_cycles", *ends) == pytest.approx([0] * 8, abs=1e-12)
+    assert values("growing_cycles", (2**6.5 - 1) / 127) == pytest.approx([1])
     assert values("cosine_restarts", 0, 1 / 7 + 1e-9, 3 / 7 + 1e-9) == pytest.approx([1] * 3, abs=1e-6)
     assert values("cosine_restarts", 1 / 7 - 1e-9, 3 / 7 - 1e-9, 1) == pytest.approx([0] * 3, abs=1e-6)
     assert values("cosine_restarts", 2 / 7, 5 / 7) == pytest.approx([0.5] * 2)
@@ -92,7 +95,7 @@ def test_every_schedule_trains(name):
     assert fitted(name, solver="adamw", dropout=0.0).loss_curve_[-1] < 0.999 * fitted(name, dropout=0.0).loss_curve_[0]
 
 
-@pytest.mark.parametrize("name", ["coslog", "cosine_restarts"])
+@pytest.mark.parametrize("name", ["coslog", "cosine_restarts", "growing_cycles"])
 def test_cycles_end_in_valleys(name):
     schedule = getattr(schedules, name)
     for valley in schedule.valleys:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from skreg import RegularizedMLPRegressor, schedules
 from skreg._stopping import Stopping
 
 FINE = torch.ones(2, dtype=torch.bool)
@@ -42,6 +43,33 @@ def test_patience_is_the_epochs_without_a_gain(patience):
     _, kept, stopped_at = play(scores, patience)
     assert kept == [1]
     assert stopped_at == [1 + patience]
+
+
+def test_who_is_out_of_patience_goes_on_until_it_may_stop():
+    stopping, weights = Stopping(2, 2, 0.0), [torch.zeros(2, 1)]
+    for epoch, score in enumerate([[1, 1], [0, 2], [0, 1], [0, 1], [0, 3]], start=1):
+        weights[0].fill_(epoch)
+        assert stopping.active.all()
+        stopping.update(epoch, torch.tensor(score, dtype=torch.float64), FINE, weights, may_stop=epoch == 5)
+    assert stopping.active.tolist() == [False, True]
+    assert stopping.best_epoch.tolist() == [1, 5]
+
+
+@pytest.mark.parametrize(("schedule", "max_iter", "ends"), [("coslog", 30, {2, 6, 14, 30}), ("cosine", 30, {2})])
+def test_a_training_of_cycles_stops_at_the_end_of_one(schedule, max_iter, ends):
+    """A factor of 0 gains nothing after the first epoch, so patience ends with the second."""
+    waves = getattr(schedules, schedule)
+
+    def still(progress):
+        return 0.0
+
+    if hasattr(waves, "valleys"):
+        still.valleys = waves.valleys
+    X = np.random.RandomState(0).randn(150, 2)
+    for patience in (1, 5, 6):
+        settings = {"learning_rate": still, "patience": patience, "max_iter": max_iter, "random_state": 0}
+        stopped = RegularizedMLPRegressor((4,), **settings).fit(X, X[:, 0]).n_iter_
+        assert stopped == (min(end for end in ends if end > patience) if len(ends) > 1 else 1 + patience)
 
 
 def test_an_equal_score_is_no_gain():

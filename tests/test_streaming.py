@@ -20,6 +20,8 @@ from skorch.callbacks import Callback
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor, _net
 
+pytestmark = pytest.mark.usefixtures("plain_training")
+
 N = 120
 RNG = np.random.RandomState(0)
 X = RNG.randn(N, 5)

@@ -27,6 +27,8 @@ SPEC = importlib.util.spec_from_file_location("cures", BENCHMARK)
 cures = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(cures)
 
+pytestmark = pytest.mark.usefixtures("plain_training")
+
 SEEDS = range(5)
 BOTH = [RegularizedMLPClassifier, RegularizedMLPRegressor]
 PLAIN = {**cures.NO_CURE, "max_iter": 100}
@@ -174,7 +176,8 @@ def test_batch_norm_makes_training_insensitive_to_the_initialisation(seed):
         settings = {**PLAIN, "hidden_layer_sizes": (32,) * 10, "max_iter": 60, "batch_size": 50}
         names = ("he_normal", "xavier_uniform", "lecun_normal", "normal")
         nets = [
-            RegularizedMLPClassifier(**settings, batch_norm=batch_norm, init=name, random_state=seed) for name in names
+            RegularizedMLPClassifier(**{**settings, "init": name}, batch_norm=batch_norm, random_state=seed)
+            for name in names
         ]
         return np.ptp([net.fit(X, y).loss_curve_[-1] for net in nets])
 
@@ -186,7 +189,8 @@ def test_batch_norm_makes_training_insensitive_to_the_initialisation(seed):
 
 NOT_CURES = {
     "augmentation_strength", "batch_size", "calibrate", "callbacks", "categorical_features", "class_weight", "device",
-    "freeze_layers", "init", "max_iter", "min_delta", "monitor", "n_threads", "patience", "precision", "pretrained",
+    "freeze_layers", "frequency_scale", "init", "max_iter", "min_delta", "monitor", "n_threads", "parametrization",
+    "patience", "precision", "pretrained", "scale_layer",
     "pretrained_lr_factor", "quantile", "random_state", "validation_fraction", "verbose", "warm_start",
 }  # fmt: skip
 SMALL = {**cures.NO_CURE, "hidden_layer_sizes": (16, 16), "max_iter": 4, "patience": 3, "random_state": 0}

@@ -21,6 +21,8 @@ from test_net import make_net, train
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
 from skreg._transfer import ITS_OWN, freeze
 
+pytestmark = pytest.mark.usefixtures("plain_training")
+
 RNG = np.random.default_rng(0)
 SMALL = {"hidden_layer_sizes": (12, 8), "max_iter": 4, "n_members": 2, "random_state": 0}
 CURES = {

@@ -75,6 +75,9 @@ def test_a_sample_depends_neither_on_other_rows_nor_on_other_samples(Estimator, 
 
 @in_both
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+@pytest.mark.usefixtures(
+    "plain_training"
+)  # a temperature is that of the mean over adapters, which it is not applied to
 def test_whole_networks_average_to_the_prediction(Estimator, options):
     net = fitted(Estimator, **options)
     networks = net.net_.module_.n_members * net.n_adapters
