@@ -107,13 +107,18 @@ def of_skreg(case: Case, candidates: list[dict[str, float]], **params: Any) -> C
         dropout=0.0,
         weight_decay=0.0,
         learning_rate="constant",
+        init="auto",
+        parametrization="standard",
+        scale_layer=False,
+        label_smoothing=0.0,
+        calibrate=None,
         batch_size=case.batch_size,
         early_stopping=False,
         max_iter=case.epochs,
         n_members=1,
         random_state=0,
     )
-    space = {"learning_rate_init": loguniform(1e-4, 1e-1), "alpha": loguniform(1e-7, 1e-2)}
+    space = {"learning_rate_init": loguniform(1e-4, 1e-2), "alpha": loguniform(1e-7, 1e-2)}
     search = OptunaSearchCV(
         estimator,
         space,
@@ -174,7 +179,7 @@ def compare(name: str, case: Case) -> None:
     """Print the table of a case."""
     X, y = make_classification(case.rows, case.columns, n_informative=case.columns // 2, flip_y=0.1, random_state=0)
     X = X.astype(np.float32)
-    space = {"learning_rate_init": loguniform(1e-4, 1e-1), "alpha": loguniform(1e-7, 1e-2)}
+    space = {"learning_rate_init": loguniform(1e-4, 1e-2), "alpha": loguniform(1e-7, 1e-2)}
     candidates = list(ParameterSampler(space, case.candidates, random_state=0))
     seconds: dict[str, list[float]] = {}
     best: dict[str, float] = {}

@@ -3,19 +3,16 @@
 Read ``fit`` first. The classifier and the regressor add what a target is, and what is made of the raw output.
 """
 
-import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
 import torch
-from scipy import sparse
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.metrics import check_scoring
 from sklearn.utils import Tags, _safe_indexing, check_consistent_length, check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 from torch import Tensor
 
 from ._blueprint import Blueprint
@@ -30,10 +27,9 @@ from ._monitor import Monitor
 from ._net import Net
 from ._parameters import CONSTRAINTS
 from ._parts import Part, Place, Split
-from ._predictor import PREDICT_ROWS
+from ._prediction import Prediction
 from ._progress import CallbackSupportMixin, FitProgress, with_callbacks
 from ._random import member_seeds
-from ._rows import as_tensor
 from ._settling import settle
 from ._stopping import judge
 from ._table import TableEncoder, check_table
@@ -44,7 +40,7 @@ from .callbacks import check_callbacks
 from .losses import Loss
 
 
-class RegularizedMLP(CallbackSupportMixin, Inspection, BaseEstimator, ABC):
+class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator, ABC):
     """What the classifier and the regressor share; each writes its constructor out, as scikit-learn wants it."""
 
     _parameter_constraints = CONSTRAINTS
@@ -110,10 +106,6 @@ class RegularizedMLP(CallbackSupportMixin, Inspection, BaseEstimator, ABC):
     @abstractmethod
     def _loss(self, split: Split) -> Callable[[], Loss]:
         """What makes the loss of the encoded target, given who holds out which rows."""
-
-    @abstractmethod
-    def _decode(self, raw: Tensor, members: slice) -> np.ndarray:
-        """What ``raw`` ``(members, rows, outputs)`` of some members says on average: log probabilities, or numbers."""
 
     @abstractmethod
     def _out_of_fold(self, decoded: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, float]:
@@ -366,41 +358,6 @@ class RegularizedMLP(CallbackSupportMixin, Inspection, BaseEstimator, ABC):
         self.oof_prediction_ = np.full((split.train.n_given, *shown.shape[1:]), np.nan)
         self.oof_prediction_[given[rows]] = shown
 
-    # predictions
-
-    def _predict_decoded(self, X: Any) -> np.ndarray:
-        """Decoded predictions for ``X``, members averaged."""
-        check_is_fitted(self)
-        seen: _Seen | None = self.__dict__.get("_seen")
-        members = slice(None) if seen is None else seen.members
-        if seen is not None and X is seen.X:
-            return self._decode(seen.raw, members)
-        X = validate_data(self, check_table(X), reset=False, skip_check_array=True)
-        with torch_threads(self.n_threads):
-            return np.concatenate([self._decode(raw[members], members) for raw in self._raw_blocks(X)])
-
-    def _raw_blocks(self, X: Any, draw: Callable[[Tensor, Tensor | None], Tensor] | None = None) -> Iterator[Tensor]:
-        """Raw output ``(members, rows, outputs)`` of blocks of rows, or what ``draw`` makes of them."""
-        predict = self.net_.predict_raw if draw is None else draw
-        table, device = self.encoder_.transform(X), torch.device(self.net_.device)
-        for start in range(0, len(table), PREDICT_ROWS):
-            numbers = table.numbers[start : start + PREDICT_ROWS]
-            dense = numbers.toarray() if sparse.issparse(numbers) else numbers
-            codes = table.levels[start : start + PREDICT_ROWS]
-            raw = predict(as_tensor(dense, device), as_tensor(codes, device) if codes.shape[1] else None)
-            if not bool(torch.isfinite(raw).all()):
-                raise ValueError(
-                    "The network's output is not finite for some rows of X: their numbers are far beyond those it was "
-                    "fitted on. numeric_scaling='robust' bounds them."
-                )
-            yield raw
-
-    def _view(self, net: Net, raw: Tensor, X: Any, members: slice) -> Self:
-        """The estimator as if ``net`` were fitted and had these members only, their raw output for ``X`` at hand."""
-        view = copy.copy(self)
-        view.net_, view._seen = net, _Seen(X, raw, members)
-        return view
-
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "net_")
 
@@ -409,12 +366,3 @@ class RegularizedMLP(CallbackSupportMixin, Inspection, BaseEstimator, ABC):
         tags.input_tags.allow_nan = tags.input_tags.categorical = True
         tags.input_tags.sparse = tags.input_tags.string = True
         return tags
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """Rows whose raw output, of some members, is at hand."""
-
-    X: Any
-    raw: Tensor
-    members: slice

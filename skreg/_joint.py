@@ -8,13 +8,12 @@ import copy
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
-import numpy as np
 import torch
-from skorch.history import History
 from torch import Tensor
 
+from ._epochs import Epoch, history_of
 from ._joint_course import joint_course
 from ._module import Network
 from ._monitor import LossMonitor, Monitor
@@ -25,14 +24,6 @@ from ._rows import Blocks, Rows
 from ._strengths import of_each
 
 CROWDED = 0.75  # members leave once fewer than this share still trains
-
-
-class Epoch(NamedTuple):
-    """What an epoch of a net was: losses, scores and rates of its members that trained in it."""
-
-    loss: Tensor
-    score: Tensor | None
-    rate: Tensor
 
 
 @dataclass
@@ -245,7 +236,7 @@ class JointNet(Net):
         net.watched_ = None if entrant.monitor is None else entrant.monitor.name
         net.stopping_.active &= ~net.stopping_.diverged
         net.epoch_ = len(entrant.epochs)
-        net.history = History(_table_of(entrant.epochs, entrant.monitor))
+        net.history = history_of(entrant.epochs, entrant.monitor)
 
     def _keep(self, members: Tensor) -> None:
         """Let all but ``members`` leave the tensors."""
@@ -272,23 +263,6 @@ class JointNet(Net):
 def _of(tensors: list[Tensor], members: Tensor) -> list[Tensor]:
     """What ``members`` have of tensors with the members on axis 0; a count is everybody's."""
     return [tensor[members.to(tensor.device)] if tensor.dim() else tensor for tensor in tensors]
-
-
-def _table_of(epochs: list[Epoch], monitor: Monitor | None) -> list[dict[str, Any]]:
-    """Rows of a history as ``Net`` writes them, means over the members."""
-    columns: dict[str, tuple[list[float], Any]] = {
-        "train_loss": ([epoch.loss.mean().item() for epoch in epochs], np.minimum)
-    }
-    if monitor is not None:
-        scores = [(monitor.sign * epoch.score).mean().item() for epoch in epochs if epoch.score is not None]
-        columns[monitor.name] = scores, np.maximum if monitor.sign > 0 else np.minimum
-    rows: list[dict[str, Any]] = [{"batches": [], "epoch": number} for number in range(1, len(epochs) + 1)]
-    for name, (values, better) in columns.items():
-        for row, value, best in zip(rows, values, better.accumulate(values).tolist(), strict=True):
-            row.update({name: value, f"{name}_best": value == best})
-    for row, epoch in zip(rows, epochs, strict=True):
-        row["lr"] = epoch.rate.mean().item()
-    return rows
 
 
 class JointMonitor:

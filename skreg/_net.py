@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ._adapters import mean_of_each
 from ._course import Course
+from ._epochs import write_epoch
 from ._module import Network
 from ._monitor import Monitor
 from ._optimizers import FirstOrder, Rate
@@ -272,26 +273,14 @@ class Net(Predictor, NeuralNet):
 
     def _record(self, loss: Tensor, score: Tensor | None, monitor: Monitor | None) -> None:
         """Write the epoch into ``history``, means over the members that still train."""
-        active = self.stopping_.active
-        self._write(loss[active], None if score is None else score[active], monitor, self._rates()[active])
+        on = self.stopping_.active
+        write_epoch(self.history, loss[on], None if score is None else score[on], monitor, self._rates()[on])
 
     def _rates(self) -> Tensor:
         """The members' learning rates in the last step."""
         rate = self.optimizer_.param_groups[0]["lr"]
         members = self.module_.n_members
         return rate.double().cpu() if isinstance(rate, Tensor) else torch.full((members,), rate, dtype=torch.float64)
-
-    def _write(self, loss: Tensor, score: Tensor | None, monitor: Monitor | None, rate: Tensor) -> None:
-        """Write an epoch of these members into ``history``."""
-        self.history.record("train_loss", loss.mean().item())
-        best = [("train_loss_best", "train_loss", min)]
-        if score is not None and monitor is not None:
-            self.history.record(monitor.name, (monitor.sign * score).mean().item())
-            best.append((f"{monitor.name}_best", monitor.name, max if monitor.sign > 0 else min))
-        for name, column, better in best:
-            values = self.history[:, column]
-            self.history.record(name, values[-1] == better(values))
-        self.history.record("lr", rate.mean().item())
 
     def as_if_ended(self) -> "Net":
         """The net as if training ended now: a copy that later epochs do not change."""

@@ -27,12 +27,17 @@ from ._course import Course
 from ._entry import enter, rows_to_predict
 from ._joint import Entrant, JointNet
 from ._lanes import Lane, Runner, key_of, network_of, plain, trains_beside_others
+from ._net import Net
 from ._threads import torch_threads
 
 if TYPE_CHECKING:
     from ._studies import StudyRun
 
-MEMBERS_AT_ONCE = 24
+MEMBERS_AT_ONCE, WEIGHTS_AT_ONCE = (4, 64), 200_000
+"""Members of a net, at least and at most; between them so many that it has about these weights, which the cache holds.
+
+Measured: of small networks more at once cost less each, of wide ones more than a few only leave the cache.
+"""
 BYTES = 1 << 30
 COPIES = 8  # of a weight: itself, before training, its gradient, two moments, the best, an average, and room for a step
 
@@ -275,23 +280,29 @@ class Race:
 def _bytes(entrant: Entrant) -> int:
     """About what the training of an entrant takes."""
     net = entrant.net
-    weights = sum(parameter.numel() for parameter in net.module_.parameters())
+    weights = _weights(net)
     widths = sum(linear.weight.shape[1] for linear in net.module_.linears)
     rows = len(entrant.train) + (0 if entrant.valid is None else len(entrant.valid) * net.module_.inputs.width)
     step = net.batch_size * widths * 4
     return net.module_.n_members * (net.module_.inputs.dtype.itemsize * (COPIES * weights + step) + 8 * rows)
 
 
+def _weights(net: Net) -> int:
+    """Weights of a member."""
+    return sum(parameter[0].numel() for parameter in net.module_.parameters())
+
+
 def _joints(lanes: list[Lane]) -> list[JointNet]:
-    """Nets of at most about ``MEMBERS_AT_ONCE`` members: more gain nothing, and leave the cache."""
+    """Nets of about as many members as ``MEMBERS_AT_ONCE`` and ``WEIGHTS_AT_ONCE`` say."""
     alike: dict[Any, list[Entrant]] = {}
     for lane in lanes:
         for runner in lane.runners:
             alike.setdefault((lane.key, *runner.entrant.key()), []).append(runner.entrant)
     joints = []
     for entrants in alike.values():
-        members = sum(entrant.net.module_.n_members for entrant in entrants)
-        n_parts = min(len(entrants), ceil(members / MEMBERS_AT_ONCE))
+        members, (least, most) = sum(entrant.net.module_.n_members for entrant in entrants), MEMBERS_AT_ONCE
+        room = min(max(WEIGHTS_AT_ONCE // _weights(entrants[0].net), least), most)
+        n_parts = min(len(entrants), ceil(members / room))
         ends = [round(len(entrants) * part / n_parts) for part in range(n_parts + 1)]
         joints += [JointNet.of(entrants[a:b]) for a, b in pairwise(ends)]
     return joints

@@ -17,6 +17,13 @@ def along(strength: Strength, tensor: Tensor) -> Strength:
     return strength.view(-1, *[1] * (tensor.dim() - 1)) if isinstance(strength, Tensor) else strength
 
 
+def along_networks(strength: Strength, target: Tensor) -> Strength:
+    """A strength as it multiplies a target ``(members * networks, rows, outputs)``; a member's networks share it."""
+    if not isinstance(strength, Tensor):
+        return strength
+    return strength.repeat_interleave(len(target) // len(strength)).view(-1, 1, 1)
+
+
 def acts(strength: Strength) -> bool:
     """Whether a strength is not 0 for all members."""
     return bool(strength.any()) if isinstance(strength, Tensor) else bool(strength)

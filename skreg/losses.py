@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._strengths import Strength, acts
+from ._links import exponential, log_of_mean
+from ._strengths import Strength, acts, along_networks
 
 __all__ = [
     "AbsoluteError",
@@ -28,8 +29,6 @@ __all__ = [
 ]
 
 _OUT_OF_RANGE = "Some value(s) of y are out of the valid range of the loss '{}', y {} 0. The least of them is {:.6g}."
-_EXP_MAX = 30.0
-_EXP_MIN = -100.0
 
 
 class Loss(ABC):
@@ -221,12 +220,11 @@ class _LogLinkLoss(RegressionLoss):
 
     def inverse_link(self, raw: Tensor) -> Tensor:
         """The exponential of raw."""
-        return _exp(raw)
+        return exponential(raw)
 
     def average(self, raw: Tensor) -> Tensor:
         """The logarithm of the mean exponential, and beyond raw = 30 what the straight line takes back."""
-        mean = _exp(raw.double()).mean(1)
-        return torch.where(mean > np.exp(_EXP_MAX), mean * np.exp(-_EXP_MAX) + _EXP_MAX - 1, mean.log()).to(raw.dtype)
+        return log_of_mean(raw)
 
 
 class HalfPoissonDeviance(_LogLinkLoss):
@@ -239,7 +237,7 @@ class HalfPoissonDeviance(_LogLinkLoss):
 
     def rows(self, raw: Tensor, target: Tensor) -> Tensor:
         """``exp(raw) - target * raw``, and what makes it 0 at the target."""
-        return _exp(raw) - target * raw + (torch.xlogy(target, target) - target)
+        return exponential(raw) - target * raw + (torch.xlogy(target, target) - target)
 
     def check(self, y: np.ndarray) -> None:
         """Refuse negative numbers."""
@@ -264,17 +262,12 @@ class HalfGammaDeviance(_LogLinkLoss):
     def rows(self, raw: Tensor, target: Tensor) -> Tensor:
         """``exp(log(target) - raw) + raw``, and what makes it 0 at the target."""
         lacking = target.clamp(min=torch.finfo(target.dtype).tiny).log() - raw
-        return _exp(lacking) - lacking - 1
+        return exponential(lacking) - lacking - 1
 
     def check(self, y: np.ndarray) -> None:
         """Refuse zero and negative numbers."""
         if (y <= 0).any():
             raise ValueError(_OUT_OF_RANGE.format("gamma", ">", y.min()))
-
-
-def _exp(raw: Tensor) -> Tensor:
-    """The exponential up to raw = 30, its tangent from there on; never 0."""
-    return raw.clamp(_EXP_MIN, _EXP_MAX).exp() * (1 + (raw - _EXP_MAX).clamp(min=0))
 
 
 # classes
@@ -306,20 +299,13 @@ class ClassificationLoss(Loss):
             return self(raw, target, weight)
         return self(raw, self.smoothed(target, raw.shape[-1], raw.dtype), weight)
 
-    def _smoothing(self, target: Tensor) -> Strength:
-        """``label_smoothing`` as it multiplies shares of the classes; networks of a member follow one another."""
-        share = self.label_smoothing
-        if not isinstance(share, Tensor):
-            return share
-        return share.repeat_interleave(len(target) // len(share)).view(-1, 1, 1)
-
 
 class BinaryLoss(ClassificationLoss):
     """A loss of independent yes/no outputs, one logit each: two classes, or several labels."""
 
     def smoothed(self, target: Tensor, n_raw: int, dtype: torch.dtype) -> Tensor:
         """Shares of yes, moved towards a half."""
-        share = self._smoothing(target)
+        share = along_networks(self.label_smoothing, target)
         return target * (1 - share) + share / 2
 
     def log_probability(self, raw: Tensor) -> Tensor:
@@ -336,7 +322,7 @@ class MulticlassLoss(ClassificationLoss):
 
     def smoothed(self, target: Tensor, n_raw: int, dtype: torch.dtype) -> Tensor:
         """Shares of the classes, moved towards equal ones."""
-        share, shares = self._smoothing(target), _shares(target, n_raw, dtype)
+        share, shares = along_networks(self.label_smoothing, target), _shares(target, n_raw, dtype)
         return shares * (1 - share) + share / n_raw
 
     def log_probability(self, raw: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ OF_ONE_ESTIMATOR = {"loss", "quantile", "label_smoothing", "calibrate", "class_w
 FLOORS = [
     ["_version"],
     ["_checks"],
-    ["_strengths"],
+    ["_links", "_strengths"],
     [
         "_fingerprint",
         "_ledger",
@@ -78,9 +78,10 @@ FLOORS = [
     ["_ensembling", "_module"],
     ["_parametrization", "_settling"],
     ["_blueprint", "_course", "_inspection", "_parameters", "_parts", "_progress", "callbacks"],
-    ["_calibration", "_joint_course", "_position", "_predictor", "_trainer", "_transfer"],
+    ["_calibration", "_epochs", "_joint_course", "_position", "_predictor", "_trainer", "_transfer"],
     ["_net"],
-    ["_base", "_joint"],
+    ["_joint", "_prediction"],
+    ["_base"],
     ["_distributions", "_entry", "_probe", "_streaming"],
     ["_case", "_lanes"],
     ["_race", "_signs"],
@@ -96,7 +97,7 @@ FLOORS = [
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 WITH_TORCH = range(FLOOR["_strengths"], FLOOR["classifier"] + 1)
-WITH_SKORCH = {"_joint", "_net", "_progress", "callbacks"}
+WITH_SKORCH = {"_epochs", "_net", "_progress", "callbacks"}
 WITH_OPTUNA = {
     *("_candidates", "_distributions", "_joining", "_ledger", "_storages", "_studies", "search"),
 }  # inside of functions; `_storages` is imported there

@@ -125,6 +125,7 @@ def test_the_members_are_drawn():
     assert_array_equal(np.column_stack(thin), display.validation_members)
 
 
+@pytest.mark.usefixtures("plain_training")
 def test_the_epochs_that_overfit_are_shaded():
     bare = {"dropout": 0.0, "weight_decay": 0.0, "learning_rate": "constant", "random_state": 0}
     fitted = RegularizedMLPClassifier((64,), patience=25, early_stopping=True, **bare).fit(X, LABEL)

@@ -68,12 +68,12 @@ def joints(monkeypatch):
 @pytest.mark.parametrize(
     ("estimator", "space", "n_nets"),
     [
-        (NET, RATES, 2),
-        (NET, {"alpha": stats.loguniform(1e-6, 0.1), "l1_ratio": stats.uniform(0, 1), "max_norm": [None, 0.5]}, 2),
+        (NET, RATES, 1),
+        (NET, {"alpha": stats.loguniform(1e-6, 0.1), "l1_ratio": stats.uniform(0, 1), "max_norm": [None, 0.5]}, 1),
         (NET, {"hidden_layer_sizes": [(8,), (8, 8)], "weight_decay": stats.uniform(0, 1)}, 2),
         (NET, {"activation": ["relu", "tanh"], "max_iter": [4, 8], "alpha": stats.uniform(0, 0.01)}, 3),
         (clone(NET).set_params(early_stopping=False, n_members=1), RATES, 1),
-        (make_pipeline(StandardScaler(), NET), {"regularizedmlpclassifier__ema_decay": [0.0, 0.9]}, 2),
+        (make_pipeline(StandardScaler(), NET), {"regularizedmlpclassifier__ema_decay": [0.0, 0.9]}, 1),
     ],
 )
 def test_a_candidate_scores_as_alone(estimator, space, n_nets, joints):
@@ -118,16 +118,19 @@ def test_weights_of_the_rows():
 
 @pytest.mark.parametrize("n_jobs", [None, 2])
 def test_the_bits_do_not_depend_on_the_workers(n_jobs):
-    first, again = (search_of(n_jobs=jobs).fit(X, Y) for jobs in (None, n_jobs))
+    space = {"activation": ["relu", "tanh"], **RATES}
+    first, again = (search_of(NET, space, n_jobs=jobs).fit(X, Y) for jobs in (None, n_jobs))
     assert_array_equal(scores_of(first), scores_of(again))
 
 
 def test_what_has_no_room_waits(monkeypatch, joints):
     many = search_of().fit(X, Y)
-    assert joints.members == [18, 18]
+    monkeypatch.setattr(_race, "MEMBERS_AT_ONCE", (4, 18))
+    some = search_of().fit(X, Y)
     monkeypatch.setattr(_race, "BYTES", 1)
     one = search_of().fit(X, Y)
-    assert joints.members[2:] == [6] * 6
+    assert joints.members == [36, 18, 18, *[6] * 6]
+    assert_allclose(scores_of(some), scores_of(many), atol=1e-6)
     assert_allclose(scores_of(one), scores_of(many), atol=1e-6)
 
 
