@@ -20,10 +20,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from optuna.distributions import FloatDistribution
-from sklearn.datasets import load_iris
+from sklearn.datasets import load_iris, make_classification
 from sklearn.linear_model import LogisticRegression
 
-from skreg import OptunaSearchCV
+from skreg import OptunaSearchCV, RegularizedMLPClassifier
 from skreg._ledger import COUNTS, OWNER, RETRY_OF
 from skreg._studies import StudyRun
 
@@ -67,6 +67,15 @@ def search(storage, total):
     found = OptunaSearchCV(
         Slow(max_iter=1000), {"C": FloatDistribution(0.01, 100, log=True)}, n_trials=total, cv=3, random_state=0
     )
+    return found.set_params(storage=storage, study_name=NAME).fit(X, y)
+
+
+def search_side_by_side(storage, total):
+    """A whole search whose candidates train as members of one net, and are given up by their curves."""
+    X, y = make_classification(1000, 10, random_state=0)
+    network = RegularizedMLPClassifier((32,), max_iter=60, n_members=1, random_state=0, learning_rate="constant")
+    space = {"learning_rate_init": FloatDistribution(1e-4, 1e-2, log=True)}
+    found = OptunaSearchCV(network, space, n_trials=total, cv=3, random_state=0, refit=False)
     return found.set_params(storage=storage, study_name=NAME).fit(X, y)
 
 

@@ -9,7 +9,19 @@ import time
 
 import optuna
 import pytest
-from kill_studies import FIRST, NAME, SPACE, Workers, any_postgresql, check, open_run, search, survive, work
+from kill_studies import (
+    FIRST,
+    NAME,
+    SPACE,
+    Workers,
+    any_postgresql,
+    check,
+    open_run,
+    search,
+    search_side_by_side,
+    survive,
+    work,
+)
 from optuna.distributions import FloatDistribution
 
 from skreg import _joining
@@ -77,18 +89,21 @@ def test_many_processes_begin_at_once_and_notice_the_same_dead(storage):
     assert all(params.count(trial.params) == 1 for trial in claimed)
 
 
-def test_a_search_that_was_killed_goes_on_to_its_total(tmp_path):
+@pytest.mark.parametrize(
+    ("search", "delays"), [(search, (0.5, 0.9, 0.7)), (search_side_by_side, (2.0, 3.0, 2.5))], ids=["alone", "together"]
+)
+def test_a_search_that_was_killed_goes_on_to_its_total(search, delays, tmp_path):
     """Its table has every candidate once, and a search that is over begins nothing anew."""
     storage, n_killed = str(tmp_path / "study.db"), 0
     workers = Workers(storage, 16, target=search)
-    for delay in (0.5, 0.9, 0.7):
+    for delay in delays:
         workers.start()
         workers.alive[0].join(delay)
         n_killed += workers.alive[0].exitcode is None
         workers.kill(workers.alive[0])
     found = search(storage, 16)
     assert n_killed >= 2
-    assert len({params["C"] for params in found.cv_results_["params"]}) == 16
+    assert len({tuple(params.values()) for params in found.cv_results_["params"]}) == 16
     assert not {trial.state.name for trial in found.study_.trials} & {"RUNNING", "WAITING"}
     n_trials = len(found.study_.trials)
     again = search(storage, 16)
