@@ -175,7 +175,8 @@ def diagnose(estimator: Any, X: Any, y: Any, X_val: Any = None, y_val: Any = Non
     >>> from sklearn.datasets import make_friedman1
     >>> from skreg import RegularizedMLPRegressor, diagnose
     >>> X, y = make_friedman1(400, random_state=0)
-    >>> short = RegularizedMLPRegressor((32,), max_iter=3, random_state=0).fit(X, y)
+    >>> short = RegularizedMLPRegressor((32,), max_iter=3, learning_rate="cosine", random_state=0)
+    >>> short = short.set_params(learning_rate_init=0.005).fit(X, y)
     >>> diagnosis = diagnose(short, X, y)
     >>> diagnosis.findings[0].name
     'still improving'

@@ -32,8 +32,12 @@ _ENSEMBLE = "ensemble"
 
 _FITS_AT_ONCE = 20
 _CANDIDATES_AT_ONCE = 10  # side by side: as many as the sampler begins with by chance
-FIRST_RUNG, REDUCTION = 0.1, 3
-"""Share of the epochs after which candidates are first compared, and of how many the best one goes on."""
+FIRST_RUNG, REDUCTION = 0.2, 2
+"""Share of the epochs after which candidates are first compared, and of how many the best one goes on.
+
+Replayed on recorded curves (8 searches of 40 candidates, in 20 orders): 2.2 times fewer epochs, the best of all found in
+91 %. A tenth and 3: 4.0 times and 29 %; a fifth and 3: 2.5 and 74 %; a tenth and 2: 3.5 and 60 %.
+"""
 _POLL_SECONDS = 1.0
 
 
@@ -77,7 +81,7 @@ class OptunaSearchCV(BaseSearchCV):
     pruner : optuna.pruners.BasePruner or None, default=None
         What gives candidates up. Of those that train side by side it is told the mean score over the folds at each
         epoch; of others, after each fold, the mean score over the folds so far, Wilcoxon's the score of each fold. None
-        is successive halving [5]_ side by side, first after a tenth of ``max_iter``, where the best third goes on, and
+        is successive halving [5]_ side by side, first after a fifth of ``max_iter``, where the best half goes on, and
         gives up none fold by fold. ``optuna.pruners.NopPruner()`` gives up none.
     storage : str, path, storage or None, default=None
         Where the study is kept; None is in memory, for this fit only. The path or URL of an SQLite file, a PostgreSQL

@@ -110,6 +110,6 @@ def test_auto_is_the_documented_scheme(activation):
         "early_stopping": False,
         "random_state": 0,
     }
-    auto = RegularizedMLPRegressor(**parameters).fit(X, X[:, 0])
+    auto = RegularizedMLPRegressor(init="auto", **parameters).fit(X, X[:, 0])
     named = RegularizedMLPRegressor(init=AUTO.get(activation, "he_normal"), **parameters).fit(X, X[:, 0])
     np.testing.assert_array_equal(auto.predict(X), named.predict(X))

@@ -195,6 +195,7 @@ def test_a_step_of_length_zero_moves_nothing(step):
     assert torch.equal(weight, WEIGHT)
 
 
+@pytest.mark.usefixtures("plain_training")
 @pytest.mark.parametrize("solver", ["adam", "adamw", "sgd"])
 def test_the_zeros_are_exact_and_biases_and_norms_are_exempt(solver):
     rng = np.random.RandomState(0)
