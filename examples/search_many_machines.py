@@ -138,8 +138,10 @@ def main() -> None:
             for process in (steady, victim):
                 process.kill()
         print(f"In the end the study has {states(url)}:")
-        print("   complete and pruned, which is to say given up early, are all that were asked for; failed are what was")
-        print("   killed, which was tried again, and what two processes made for the same last place")
+        print(
+            "   complete and pruned, which is given up early, are all that were asked for; failed are what was killed,"
+        )
+        print("   which was tried again, and what two processes made for the same last place")
     print(f"{time.perf_counter() - began:.1f} seconds")
     sys.exit(failed)
 

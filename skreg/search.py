@@ -35,8 +35,8 @@ _CANDIDATES_AT_ONCE = 10  # side by side: as many as the sampler begins with by 
 FIRST_RUNG, REDUCTION = 0.2, 2
 """Share of the epochs after which candidates are first compared, and of how many the best one goes on.
 
-Replayed on recorded curves (8 searches of 40 candidates, in 20 orders): 2.2 times fewer epochs, the best of all found in
-91 %. A tenth and 3: 4.0 times and 29 %; a fifth and 3: 2.5 and 74 %; a tenth and 2: 3.5 and 60 %.
+Replayed on recorded curves (8 searches of 40 candidates, in 20 orders): 2.2 times fewer epochs, the best of all found
+in 91 %. A tenth and 3: 4.0 times and 29 %; a fifth and 3: 2.5 and 74 %; a tenth and 2: 3.5 and 60 %.
 """
 _POLL_SECONDS = 1.0
 
