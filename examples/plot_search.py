@@ -35,9 +35,8 @@ def main() -> None:
     network = RegularizedMLPClassifier(hidden_layer_sizes=(32, 32), max_iter=15, n_members=1, random_state=0)
     scale = QuantileTransformer(n_quantiles=100, output_distribution="normal")
     pipeline = Pipeline([("scale", scale), ("mlp", network)])
-    search = OptunaSearchCV(
-        pipeline, n_trials=12, cv=3, scoring="neg_log_loss", refit="ensemble", random_state=0, error_score="raise"
-    ).fit(X, y)
+    search = OptunaSearchCV(pipeline, n_trials=12, cv=3, scoring="neg_log_loss", refit="ensemble", random_state=0)
+    search.set_params(pruner=optuna.pruners.NopPruner(), error_score="raise").fit(X, y)  # all may vote
 
     table = pd.DataFrame(search.cv_results_).assign(weight=search.ensemble_weights_)
     columns = ["rank_test_score", "mean_test_score", "weight", "param_mlp__dropout", "param_mlp__weight_decay"]
@@ -68,7 +67,7 @@ def draw(study: optuna.Study) -> None:
 
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     for name, function in PICTURES.items():
-        arguments = {"params": ["mlp__alpha", "mlp__learning_rate_init"]} if name == "slices" else {}
+        arguments = {"params": ["mlp__weight_decay", "mlp__learning_rate_init"]} if name == "slices" else {}
         axes = getattr(pictures, function)(study, **arguments)
         figure = (axes if not hasattr(axes, "__len__") else axes[0]).figure
         figure.savefig(f"search_{name}.png", bbox_inches="tight")
