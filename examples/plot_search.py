@@ -1,4 +1,8 @@
-"""A search on one machine: a pipeline, the ready space of cures, an ensemble, and what the study says.
+"""
+A search on one machine
+=======================
+
+A pipeline, the ready space of cures, an ensemble, and what the study says.
 
 Optuna draws the pictures, and needs matplotlib for them; without it the tables are printed only.
 """
