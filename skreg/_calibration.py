@@ -104,7 +104,7 @@ def look(net: Any, split: Split) -> Look:
     index = [rows[::step] for rows in index]
     rows = np.concatenate(index)
     holder = np.repeat(np.arange(len(index)), list(map(len, index)))
-    everything = split.watched.rows([rows] * net.module_.n_members, split.place)  # type: ignore[union-attr]
+    everything = split.watched.rows([rows] * net.module_.n_members, split.place)  # type: ignore[union-attr]  # asked where rows are held out
     raw, target, weight = net.raw_of(everything)
     return Look(rows, raw, target[0], weight[0], None if shared else holder)
 

@@ -119,9 +119,10 @@ def spread_of(loss: RegressionLoss, prediction: np.ndarray) -> np.ndarray:
 
     Of several quantiles it is the distance of the outermost in those of a normal distribution.
     """
-    if loss.several and len(set(loss.quantiles or ())) > 1:
-        low, high = np.argmin(loss.quantiles), np.argmax(loss.quantiles)  # type: ignore[arg-type]
-        normal = ndtri(loss.quantiles)
+    quantiles = loss.quantiles or ()
+    if loss.several and len(set(quantiles)) > 1:
+        low, high = np.argmin(quantiles), np.argmax(quantiles)
+        normal = ndtri(quantiles)
         return (prediction[..., high] - prediction[..., low]) / (normal[high] - normal[low])
     return middle_of(loss, _unit(loss, prediction))
 

@@ -1,5 +1,6 @@
 """A sample is what one network says of rows: a member, its snapshot or one of its adapters, thinned or whole."""
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from functools import partial
 from numbers import Integral
@@ -79,13 +80,13 @@ class SamplingMLP(StreamingMLP):
         arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
         return Uncertainty(**arrays, source=self._source(dropout))
 
+    @abstractmethod
     def _unsure(self, drawn: np.ndarray) -> Uncertainty:
         """What samples of rows say together."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _shown(self, decoded: np.ndarray) -> np.ndarray:
         """Decoded rows as the user sees them."""
-        raise NotImplementedError
 
     def _sampled(self, X: Any, n_samples: int, random_state: Any, dropout: bool) -> Iterator[np.ndarray]:
         """Samples ``(n_samples, rows, ...)`` of blocks of rows."""
