@@ -77,14 +77,16 @@ NUMBERS: dict[str, Callable[[int], Table]] = {
     "uneven noise": uneven_noise,
 }
 
+BARE: dict[str, Any] = {"label_smoothing": 0.0, "calibrate": None}
 CLASSIFIERS: dict[str, dict[str, Any]] = {
-    "1 member": {"n_members": 1},
-    "1, calibrated": {"n_members": 1, "calibrate": "auto"},
-    "1, dropout 0.3": {"n_members": 1, "dropout": 0.3},
-    "4 members": {},
-    "4, calibrated": {"calibrate": "auto"},
-    "4, smoothed": {"label_smoothing": 0.1},
-    "4, smoothed, calibrated": {"label_smoothing": 0.1, "calibrate": "auto"},
+    "1 member": {**BARE, "n_members": 1},
+    "1, dropout 0.3": {**BARE, "n_members": 1, "dropout": 0.3},
+    "1, calibrated": {**BARE, "n_members": 1, "calibrate": "auto"},
+    "1, by default": {"n_members": 1},
+    "4 members": BARE,
+    "4, calibrated": {**BARE, "calibrate": "auto"},
+    "4, smoothed": {**BARE, "label_smoothing": 0.1},
+    "4, by default": {},
 }
 REGRESSORS: dict[str, dict[str, Any]] = {
     "1 member": {"n_members": 1},

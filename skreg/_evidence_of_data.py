@@ -11,7 +11,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from ._case import MOST_JUDGED, Case
 from ._checks import listed
-from ._signs import Sign, beyond, error_of_mean, shortfall
+from ._signs import Sign, averaging, beyond, error_of_mean, shortfall
 
 RATIO, LARGE = 30.0, 30.0
 DECADE = 0.15
@@ -20,6 +20,7 @@ RARE, RECALL = 0.1, 0.75
 UNSURE, FEW, LITTLE_LEFT = 0.4, 40, 0.2
 APART, FEWEST = 0.6, 10
 SURE, WRONG, BETTER = 0.25, 0.05, 0.4
+SMOOTHING = 0.2
 MUCH = 0.3
 FAR, OUTLYING = 5.0, 0.01
 
@@ -206,7 +207,9 @@ def _wrong_classes(case: Case, seen: Any, part: Any) -> Sign | None:
         f"of the {int(top.sum())} rows about which the network is surest {rate:.0%} are labelled otherwise, and "
         f"{overall:.0%} of all"
     )
-    return Sign(certainty, evidence, _averaging(case))
+    smoothed = case.parameters["label_smoothing"]
+    even = {"label_smoothing": SMOOTHING if smoothed == "auto" else max(SMOOTHING, smoothed), "calibrate": "auto"}
+    return Sign(certainty, evidence, averaging(case.parameters) | even)
 
 
 def _far_numbers(case: Case, seen: Any, part: Any) -> Sign | None:
@@ -222,11 +225,3 @@ def _far_numbers(case: Case, seen: Any, part: Any) -> Sign | None:
     error = np.sqrt((rate * (1 - rate) + 1 / len(far)) / len(far))
     evidence = f"{rate:.1%} of the targets lie more than {FAR:g} times the usual spread from what is predicted"
     return Sign(beyond(rate, OUTLYING, error), evidence, {"loss": "huber"})
-
-
-def _averaging(case: Case) -> dict[str, Any]:
-    """More members and dropout: what one network learns of wrong labels by heart, others do not."""
-    dropout, remedy = case.parameters["dropout"], {"n_members": max(8, 2 * case.parameters["n_members"])}
-    if np.ndim(dropout) == 0 and dropout < 0.2:
-        remedy["dropout"] = 0.2
-    return remedy

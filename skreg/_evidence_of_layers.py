@@ -17,12 +17,15 @@ SHRUNK = 0.1
 USUAL = {"alpha": 1e-4, "weight_decay": 0.1, "feature_alpha": 0.0}
 """Strengths that shrink no network to nothing."""
 
+SUITABLE = "data_driven", "auto"
+DEEP, FEWEST_UNITS = 3, 4
+
 MILD: dict[str, Any] = {"alpha": 1e-5, "weight_decay": 0.01, "feature_alpha": 0.0}
 
 
 def collapsing_init(case: Case) -> Sign | None:
     """The rows are hardly told apart any more at the end of the network that was drawn."""
-    if case.initial is None or case.parameters["init"] == "auto" or case.parameters["batch_norm"]:
+    if case.initial is None or case.parameters["init"] in SUITABLE or case.parameters["batch_norm"]:
         return None
     spreads = [_spread(layer) for layer in _hidden(case.initial)]
     if not spreads or case.parameters["layer_norm"]:
@@ -32,7 +35,10 @@ def collapsing_init(case: Case) -> Sign | None:
         f"with init={case.parameters['init']!r} the standard deviation of the activations over the rows was "
         f"{_by_layer(spreads)} in the hidden layers before the training; {in_words(case)}"
     )
-    return Sign(certainty, evidence, {"init": "auto"})
+    remedy = {"init": _suitable(case)}
+    if len(spreads) > DEEP:
+        remedy["activation"] = "silu"
+    return Sign(certainty, evidence, remedy)
 
 
 def vanishing_gradients(case: Case) -> Sign | None:
@@ -42,7 +48,7 @@ def vanishing_gradients(case: Case) -> Sign | None:
         return None
     ratio = found[0] / found[-1]
     certainty = beyond(-np.log10(max(ratio, 1e-30)), -np.log10(VANISHED), DECADE)
-    remedy: dict[str, Any] = {"init": "auto", "activation": "silu"}
+    remedy: dict[str, Any] = {"init": _suitable(case), "activation": "silu"}
     if len(found) > 8:
         remedy["residual"] = True
     return Sign(certainty, _of_gradients(found, case), remedy)
@@ -56,14 +62,14 @@ def exploding_gradients(case: Case) -> Sign | None:
     spreads = [_spread(layer) for layer in _hidden(case.initial)]
     grown = max(found[0] / max(found[-1], 1e-30), spreads[-1] / max(spreads[0], 1e-30))
     certainty = beyond(np.log10(max(grown, 1e-30)), np.log10(EXPLODED), DECADE)
-    remedy = {"layer_norm": True, "batch_norm": False, "clip_norm": 1.0, "init": "auto"}
+    remedy = {"layer_norm": True, "batch_norm": False, "clip_norm": 1.0, "init": _suitable(case)}
     return Sign(certainty, _of_gradients(found, case), remedy)
 
 
 def dead_units(case: Case) -> Sign | None:
     """Many units of a layer pass no gradient on for any row."""
-    shares = [float(layer.dead.mean()) for layer in _hidden(case.now)]
-    if not shares:
+    shares = [float(layer.dead.mean()) for layer in _hidden(case.now) if layer.dead.shape[1] >= FEWEST_UNITS]
+    if not shares:  # of layers so narrow that a unit more or less is much
         return None
     certainty = beyond(max(shares), DEAD, ABOUT)
     rate = case.parameters["learning_rate_init"]
@@ -80,11 +86,17 @@ def saturated_units(case: Case) -> Sign | None:
     if not shares:
         return None
     certainty = beyond(max(shares), SATURATED, ABOUT)
-    remedy: dict[str, Any] = {"activation": "silu", "init": "auto"}
+    remedy: dict[str, Any] = {"activation": "silu", "init": _suitable(case)}
     if case.parameters["numeric_scaling"] is None:
         remedy["numeric_scaling"] = "robust"
     evidence = f"the share of rows for which a unit is at the flat ends of its activation is {_by_layer(shares)}"
     return Sign(certainty, f"{evidence} in the hidden layers; {in_words(case)}", remedy)
+
+
+def _suitable(case: Case) -> str:
+    """Initial weights that suit the activation: those that are there, if they do so."""
+    init = case.parameters["init"]
+    return init if init in SUITABLE else SUITABLE[0]
 
 
 def over_regularised(case: Case) -> Sign | None:

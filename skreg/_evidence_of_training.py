@@ -6,22 +6,22 @@ from typing import Any
 import numpy as np
 
 from ._case import Case
-from ._signs import Sign, beyond, error_of_mean, harmful, in_words, learned, lost, shortfall
+from ._signs import Sign, averaging, beyond, error_of_mean, harmful, in_words, learned, lost, shortfall, worse
 
 LOST, LOST_WATCHED = 0.3, 0.5
 """Share of what was learned that does not hold for other rows: without early stopping, and with it."""
 
 STILL_FALLING, STILL_LEFT, LITTLE_LEFT = 0.05, 0.3, 0.05
-LINE, WORSE = 0.05, 1.25
-"""Share of what a plain model learns that an underfitted network misses, or how many times its loss it has."""
+LINE = 0.05
+"""Share of what a plain model learns that an underfitted network misses."""
 
 SHORT_PATIENCE, USUAL_PATIENCE, PACED = 5, 20, 5
 MOVED = 0.15
 USUAL_WIDTHS = 128, 128
 RATES = {"sgd": 0.05, "rmsprop": 0.001, "muon": 0.01}
-USUAL_RATE = 0.005
+USUAL_RATE = {"ntk": 0.02, "standard": 0.005}
 FEW_EPOCHS, FEW_STEPS = 100, 50
-BLOWN_UP, ROUGH = 1.5, 0.03
+BLOWN_UP, BLOWN_UP_IN_CYCLES, ROUGH = 1.5, 5.0, 0.03
 
 
 def overfitting(case: Case) -> Sign | None:
@@ -38,11 +38,10 @@ def overfitting(case: Case) -> Sign | None:
         f"{outside - inside:.3g} (95 % interval {outside - inside - reach:.3g} to {outside - inside + reach:.3g}), "
         f"{share:.0%} of what was learned{_after_the_best(case)}"
     )
-    if watched:  # the weights are those of the best epoch already
-        return Sign(min(certainty, 0.75), evidence, _stronger(case.parameters))
-    return Sign(
-        certainty, evidence, {"early_stopping": True, "patience": max(USUAL_PATIENCE, case.parameters["patience"])}
-    )
+    remedy = averaging(case.parameters) | {"weight_decay": max(0.1, 3 * case.parameters["weight_decay"])}
+    if not watched:  # else the weights are those of the best epoch already
+        remedy |= {"early_stopping": True, "patience": max(USUAL_PATIENCE, case.parameters["patience"])}
+    return Sign(certainty, evidence, remedy)
 
 
 def _after_the_best(case: Case) -> str:
@@ -58,17 +57,6 @@ def _after_the_best(case: Case) -> str:
     return f"; the validation {name} gets worse from epoch {training.epoch[best]} on, by {worse:.3g} until the last"
 
 
-def _stronger(parameters: dict[str, Any]) -> dict[str, Any]:
-    """More of the cures that cost little."""
-    dropout = parameters["dropout"]
-    remedy = {"weight_decay": max(0.1, 3 * parameters["weight_decay"])}
-    if np.ndim(dropout) == 0:
-        remedy["dropout"] = float(min(0.5, max(0.2, 2 * dropout)))
-    if parameters["n_members"] < 4:
-        remedy["n_members"] = 4
-    return remedy
-
-
 def _watched_loss(case: Case) -> np.ndarray | None:
     """What was watched, less being better."""
     curve = case.training.watched
@@ -79,11 +67,7 @@ def underfitting(case: Case) -> Sign | None:
     """Plain models learn more of the same rows, and the network has not learned its own by heart."""
     share, error = lost(case)
     found, parameters = case.comparison, case.parameters
-    certainty = shortfall(case, LINE)
-    if found is not None:
-        more = found.network - WORSE * found.plain
-        certainty = max(certainty, beyond(float(more.mean()), 0.0, error_of_mean(more)))
-    certainty = min(certainty, 1 - beyond(share, LOST_WATCHED, error))
+    certainty = min(max(shortfall(case, LINE), worse(case)), 1 - beyond(share, LOST_WATCHED, error))
     if found is not None and parameters["loss"] in ("log_loss", "squared_error"):
         of_train = np.hypot(error_of_mean(case.train.loss), error_of_mean(found.plain))
         certainty = min(certainty, beyond(float(case.train.loss.mean() - found.plain.mean()), 0.0, float(of_train)))
@@ -121,8 +105,9 @@ class _LateFall:
 
 def _late_fall(case: Case, curve: np.ndarray) -> _LateFall:
     start = float(case.train.baseline.mean()) if not case.training.greater_is_better else float(curve[0])
-    curve = np.concatenate([[max(start, float(curve[0]))], curve])
-    walked = np.concatenate([[0.0], np.cumsum(case.training.rate)])
+    start, steady = max(start, float(curve[0])), _steady(case)
+    curve = np.concatenate([[start], curve[steady]])
+    walked = np.concatenate([[0.0], np.cumsum(case.training.rate)[steady]])
     whole = curve[0] - float(curve.min())
     left = max(abs(float(curve[-1])), LITTLE_LEFT * abs(whole), 1e-12)
     if whole <= 0:
@@ -134,6 +119,12 @@ def _late_fall(case: Case, curve: np.ndarray) -> _LateFall:
     return _LateFall(fall / whole, max(of_whole, beyond(fall / left, STILL_LEFT, noise / left)))
 
 
+def _steady(case: Case) -> np.ndarray:
+    """Places of the epochs that can be compared: all, but under cycles of the rate those at whose end one ends."""
+    valleys, n_epochs = case.training.valleys, len(case.training.epoch)
+    return np.arange(n_epochs) if len(valleys) < 2 else np.union1d(valleys, n_epochs - 1)
+
+
 def stopped_too_early(case: Case) -> Sign | None:
     """Early stopping gave up after few epochs without a gain, while the training loss was still falling."""
     training = case.training
@@ -141,7 +132,8 @@ def stopped_too_early(case: Case) -> Sign | None:
         return None
     fall = _late_fall(case, training.train_loss)
     share, of_share = lost(case)
-    steps = np.diff(training.train_loss[-PACED:]) / max(abs(float(training.train_loss[-1])), 1e-12)
+    steady = _steady(case)[-PACED:]
+    steps = np.diff(training.train_loss[steady]) / np.diff(steady) / max(abs(float(training.train_loss[-1])), 1e-12)
     ahead = -USUAL_PATIENCE * float(steps.mean()) if len(steps) else np.inf
     pace = beyond(ahead, STILL_LEFT, USUAL_PATIENCE * error_of_mean(steps))
     certainty = min(max(fall.certainty, pace), 1 - beyond(share, LOST_WATCHED, of_share))
@@ -191,8 +183,16 @@ def rate_too_low(case: Case) -> Sign | None:
     return Sign(harmful(case, certainty), evidence, remedy)
 
 
+def _steps(case: Case, losses: np.ndarray) -> np.ndarray:
+    """By how much the losses change, each divided by how many there are: where the rate is high, or between cycles."""
+    rate, valleys = case.training.rate, case.training.valleys
+    fast = rate[1:] >= 0.5 * rate.max()
+    steps = np.diff(losses[valleys]) if len(valleys) else np.diff(losses)[fast if fast.any() else slice(None)]
+    return steps / max(len(steps), 1)
+
+
 def _usual_rate(case: Case) -> float:
-    return RATES.get(case.parameters["solver"], USUAL_RATE)
+    return RATES.get(case.parameters["solver"], USUAL_RATE[case.parameters["parametrization"]])
 
 
 def rate_too_high(case: Case) -> Sign | None:
@@ -209,10 +209,9 @@ def rate_too_high(case: Case) -> Sign | None:
         return None
     begun = constant if case.initial is None or case.initial.loss is None else float(case.initial.loss.mean())
     highest = float(losses.max() / max(constant, begun))
-    fast = training.rate[1:] >= 0.5 * training.rate.max()
-    steps = np.diff(losses)[fast] if fast.any() else np.diff(losses)
-    rough = float(np.maximum(steps, 0).mean() / constant)
-    certainty = max(beyond(np.log(highest), np.log(BLOWN_UP), 0.1), beyond(rough, ROUGH, 0.01))
+    rough = float(np.maximum(_steps(case, losses), 0).sum() / constant)
+    line = BLOWN_UP_IN_CYCLES if len(training.valleys) else BLOWN_UP  # from 0 to the full rate within an epoch
+    certainty = max(beyond(np.log(highest), np.log(line), 0.1), beyond(rough, ROUGH, 0.01))
     evidence = (
         f"the training loss reached {highest:.3g} times what it was at the start, and rose by {rough:.1%} of that of a "
         f"constant in an epoch on average, at a rate of {now:g}; {in_words(case)}"

@@ -193,6 +193,10 @@ class JointNet(Net):
             if bool(own.any()):
                 of_epoch = Epoch(loss[own], None if score is None else score[own], rates[own])
                 self.entrants[number].epochs.append(of_epoch)
+                if score is not None:
+                    scores = self.entrants[number].net.stopping_.scores
+                    scores.append(torch.full((len(self.entrants[number].raw),), torch.nan, dtype=score.dtype))
+                    scores[-1][self._slot[own]] = score[own]
 
     def _judge(self, *told: Any) -> None:
         """Besides, follow the raw output on the test rows of the weights that would be kept now."""

@@ -4,7 +4,7 @@ It is taken on a copy, so that the fit, its random numbers and its predictions s
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -112,6 +112,9 @@ class Training:
         Epochs without a gain that were allowed; None without early stopping.
     max_iter : int
         Epochs that were allowed.
+    valleys : int ndarray of shape (cycles,)
+        Places of the epochs at whose end a cycle of the learning rate ends that is longer than an epoch; none where
+        the rate has no cycles. Between them losses rise and fall with the rate, so these epochs are to be compared.
     """
 
     epoch: np.ndarray
@@ -124,6 +127,7 @@ class Training:
     diverged: np.ndarray
     patience: int | None
     max_iter: int
+    valleys: np.ndarray
 
 
 def training_of(estimator: Any) -> Training:
@@ -131,8 +135,9 @@ def training_of(estimator: Any) -> Training:
     check_is_fitted(estimator)
     net = estimator.net_
     history, stopping = net.history, net.stopping_
+    epoch = np.array(history[:, "epoch"])
     return Training(
-        epoch=np.array(history[:, "epoch"]),
+        epoch=epoch,
         train_loss=np.array(history[:, "train_loss"]),
         rate=np.array(history[:, "lr"]),
         watched=None if net.watched_ is None else np.array(history[:, net.watched_]),
@@ -142,7 +147,14 @@ def training_of(estimator: Any) -> Training:
         diverged=stopping.diverged.numpy().copy(),
         patience=stopping.patience,
         max_iter=net.max_epochs,
+        valleys=_valleys(epoch, net.stops_),
     )
+
+
+def _valleys(epoch: np.ndarray, ends: Collection[int]) -> np.ndarray:
+    """Places of those of the ``ends`` of cycles that come more than an epoch after the one before."""
+    known = np.array(sorted(ends), dtype=int)
+    return np.flatnonzero(np.isin(epoch, known[np.diff(known, prepend=0) > 1]))
 
 
 def probe(estimator: Any, X: Any, y: Any = None, when: str = "now", max_rows: int = 1000) -> Probe:

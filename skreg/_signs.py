@@ -13,6 +13,9 @@ DOUBT = 0.6
 """Certainty that an oddity keeps which does the predictions no harm that could be told."""
 
 MISSED = 0.1
+WORSE = 1.25
+"""How many times the loss of a plain model a network has that falls short of it."""
+
 LITTLE = 0.1
 """Share of the baseline below which what was learned is no scale to measure by."""
 
@@ -82,9 +85,26 @@ def shortfall(case: Case, line: float = MISSED) -> float:
     return beyond(float(missed.mean()), 0.0, error_of_mean(missed))
 
 
+def worse(case: Case) -> float:
+    """Probability that the network has many times the loss of a plain model; 0 where there is none."""
+    found = case.comparison
+    if found is None:
+        return 0.0
+    more = found.network - WORSE * found.plain
+    return beyond(float(more.mean()), 0.0, error_of_mean(more))
+
+
 def harmful(case: Case, certainty: float) -> float:
     """The certainty of a sign that is an illness only if the network predicts worse for it."""
-    return min(certainty, max(DOUBT, shortfall(case))) if certainty > DOUBT else certainty
+    return min(certainty, max(DOUBT, shortfall(case), worse(case))) if certainty > DOUBT else certainty
+
+
+def averaging(parameters: dict[str, Any]) -> dict[str, Any]:
+    """More members, of which each trains on more rows, and dropout: what one learns by heart, others do not."""
+    dropout, remedy = parameters["dropout"], {"n_members": max(8, 2 * parameters["n_members"])}
+    if np.ndim(dropout) == 0 and dropout < 0.2:
+        remedy["dropout"] = 0.2
+    return remedy
 
 
 def in_words(case: Case) -> str:

@@ -56,6 +56,8 @@ def check_same(alone, beside, X, tolerance=1e-5):
         np.testing.assert_allclose(beside.net_.history[:, column], alone.net_.history[:, column], rtol=1e-6)
     if alone.validation_curve_ is not None:
         np.testing.assert_allclose(beside.validation_curve_, alone.validation_curve_, rtol=1e-3, atol=1e-5)
+    members = [np.array([each.numpy() for each in fitted.net_.stopping_.scores]) for fitted in (beside, alone)]
+    np.testing.assert_allclose(*members, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize(
