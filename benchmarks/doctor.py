@@ -188,6 +188,12 @@ def overfitting(patient: Patient, rng: np.random.RandomState) -> Patient:
     return replace(patient, shows_val=True)
 
 
+def overfitting_although_watched(patient: Patient, rng: np.random.RandomState) -> Patient:
+    """With early stopping, and the width and the cures that were there."""
+    patient = noisier(fewer(patient, 200), rng)
+    return patient.each(lambda X: np.hstack([X, rng.randn(len(X), 15)])).set(early_stopping=True)
+
+
 def underfitting(patient: Patient, rng: np.random.RandomState) -> Patient:
     return patient.set(hidden_layer_sizes=(1,), dropout=0.0)
 
@@ -325,8 +331,8 @@ MADE = {
     "leaking column": Made(leaking_column),
     "validation drawn differently": Made(shifted_validation),
     "unscaled columns": Made(unscaled_columns),
-    "learning rate too high": Made(rate_too_high),
     "over-regularised": Made(over_regularised),
+    "learning rate too high": Made(rate_too_high),
     "collapsing initialisation": Made(collapsing_init),
     "exploding gradients": Made(exploding_gradients),
     "saturated units": Made(saturated_units),
@@ -336,13 +342,15 @@ MADE = {
     "stopped too early": Made(stopped_too_early),
     "still improving": Made(still_improving),
     "noisy labels": Made(noisy_labels),
+    "unbalanced classes": Made(unbalanced_classes, of_numbers=False),
     "overfitting": Made(overfitting),
     "underfitting": Made(underfitting),
     "too few validation rows": Made(few_validation_rows),
-    "unbalanced classes": Made(unbalanced_classes, of_numbers=False),
     "duplicated columns": Made(duplicated_columns, cured=False),
     "constant columns": Made(constant_columns, cured=False),
 }
+
+VARIANTS = {"noisy labels": Made(only_seen_noisy), "overfitting": Made(overfitting_although_watched)}
 
 
 @dataclass(frozen=True)
@@ -415,13 +423,12 @@ def main() -> None:
     parser.add_argument("--base", choices=list(BASES), default="defaults", help="what is made ill")
     parser.add_argument("--seeds", type=int, default=5, help="how many")
     parser.add_argument("--first", type=int, default=20, help="the first of them")
-    parser.add_argument("--clean", action="store_true", help="wrong labels are none in the rows scored")
+    parser.add_argument("--variants", action="store_true", help="two illnesses made otherwise")
     parser.add_argument("--cases", action="store_true", help="print what was found in each fit")
     parser.add_argument("--large", action="store_true", help="measure the time of a large diagnosis, and nothing else")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
-    if args.clean:
-        MADE["noisy labels"] = Made(only_seen_noisy)
+    MADE.update(VARIANTS if args.variants else {})
     if args.large:
         measure_time()
         return

@@ -21,7 +21,7 @@ UNSURE, FEW, LITTLE_LEFT = 0.4, 40, 0.2
 APART, FEWEST = 0.6, 10
 SURE, WRONG, BETTER = 0.25, 0.05, 0.4
 SMOOTHING = 0.2
-MUCH = 0.3
+MUCH = 0.4
 FAR, OUTLYING = 5.0, 0.01
 
 
@@ -209,7 +209,7 @@ def _wrong_classes(case: Case, seen: Any, part: Any) -> Sign | None:
     )
     smoothed = case.parameters["label_smoothing"]
     even = {"label_smoothing": SMOOTHING if smoothed == "auto" else max(SMOOTHING, smoothed), "calibrate": "auto"}
-    return Sign(certainty, evidence, averaging(case.parameters) | even)
+    return Sign(certainty, evidence, averaging(case.parameters, 0.2) | even)
 
 
 def _far_numbers(case: Case, seen: Any, part: Any) -> Sign | None:
@@ -218,10 +218,16 @@ def _far_numbers(case: Case, seen: Any, part: Any) -> Sign | None:
     if seen.decoded.shape != y.shape or case.parameters["loss"] not in ("squared_error",):
         return None
     residual = (y - seen.decoded).reshape(len(y), -1)
-    middle = np.median(residual, axis=0)
-    spread = 1.4826 * np.median(np.abs(residual - middle), axis=0)
-    far = (np.abs(residual - middle) > FAR * np.maximum(spread, 1e-6 * np.abs(y).max() + 1e-300)).any(1)
+    middle, spread = _middle_and_spread(residual)
+    _, of_all = _middle_and_spread(y.reshape(residual.shape))  # what is nearer, a smooth function may well be off
+    far = (np.abs(residual - middle) > np.maximum(FAR * spread, np.maximum(of_all, 1e-6 * np.abs(y).max()))).any(1)
     rate = float(far.mean())
     error = np.sqrt((rate * (1 - rate) + 1 / len(far)) / len(far))
     evidence = f"{rate:.1%} of the targets lie more than {FAR:g} times the usual spread from what is predicted"
     return Sign(beyond(rate, OUTLYING, error), evidence, {"loss": "huber"})
+
+
+def _middle_and_spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Median of each column, and that of the distances from it as a standard deviation."""
+    middle = np.median(values, axis=0)
+    return middle, 1.4826 * np.median(np.abs(values - middle), axis=0)

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from ._case import Case
-from ._signs import Sign, averaging, beyond, error_of_mean, harmful, in_words, learned, lost, shortfall, worse
+from ._signs import Sign, averaging, beyond, error_of_mean, harmful, in_words, lost, shortfall, worse
 
-LOST, LOST_WATCHED = 0.3, 0.5
+LOST, LOST_WATCHED = 0.3, 0.65
 """Share of what was learned that does not hold for other rows: without early stopping, and with it."""
 
 STILL_FALLING, STILL_LEFT, LITTLE_LEFT = 0.05, 0.3, 0.05
@@ -26,7 +26,7 @@ BLOWN_UP, BLOWN_UP_IN_CYCLES, ROUGH = 1.5, 5.0, 0.03
 
 def overfitting(case: Case) -> Sign | None:
     """The loss of rows that it was not trained on is much higher than that of rows it was."""
-    if case.held is None or learned(case) <= 0:
+    if case.held is None:
         return None
     watched = case.training.patience is not None
     share, error = lost(case)
@@ -38,7 +38,7 @@ def overfitting(case: Case) -> Sign | None:
         f"{outside - inside:.3g} (95 % interval {outside - inside - reach:.3g} to {outside - inside + reach:.3g}), "
         f"{share:.0%} of what was learned{_after_the_best(case)}"
     )
-    remedy = averaging(case.parameters) | {"weight_decay": max(0.1, 3 * case.parameters["weight_decay"])}
+    remedy = averaging(case.parameters, 0.3) | {"weight_decay": max(0.1, case.parameters["weight_decay"])}
     if not watched:  # else the weights are those of the best epoch already
         remedy |= {"early_stopping": True, "patience": max(USUAL_PATIENCE, case.parameters["patience"])}
     return Sign(certainty, evidence, remedy)
@@ -212,8 +212,9 @@ def rate_too_high(case: Case) -> Sign | None:
     rough = float(np.maximum(_steps(case, losses), 0).sum() / constant)
     line = BLOWN_UP_IN_CYCLES if len(training.valleys) else BLOWN_UP  # from 0 to the full rate within an epoch
     certainty = max(beyond(np.log(highest), np.log(line), 0.1), beyond(rough, ROUGH, 0.01))
+    when = "from one cycle's end to the next" if len(training.valleys) else "in an epoch"
     evidence = (
         f"the training loss reached {highest:.3g} times what it was at the start, and rose by {rough:.1%} of that of a "
-        f"constant in an epoch on average, at a rate of {now:g}; {in_words(case)}"
+        f"constant {when} on average, at a rate of {now:g}; {in_words(case)}"
     )
     return Sign(harmful(case, certainty), evidence, remedy)

@@ -51,8 +51,8 @@ ILLNESSES = (
         "Normalise the layers.",
         "Bengio et al. 1994; Pascanu et al. 2013",
     ),
-    Illness("learning rate too high", training.rate_too_high, "Lower the learning rate.", "Smith 2017"),
     Illness("over-regularised", layers.over_regularised, "Weaken the penalties.", "Hastie et al. 2009, section 3.4"),
+    Illness("learning rate too high", training.rate_too_high, "Lower the learning rate.", "Smith 2017"),
     Illness(
         "collapsing initialisation",
         layers.collapsing_init,
@@ -68,10 +68,10 @@ ILLNESSES = (
     Illness("stopped too early", training.stopped_too_early, "Be more patient.", "Prechelt 1998"),
     Illness("still improving", training.still_improving, "Train for longer.", "Prechelt 1998"),
     Illness("noisy labels", data.noisy_labels, "Look at the rows that are predicted worst.", "Northcutt et al. 2021"),
+    Illness("unbalanced classes", data.unbalanced_classes, "Weigh the classes.", "King & Zeng 2001"),
     Illness("overfitting", training.overfitting, "Stop early, and regularise more.", "Prechelt 1998"),
     Illness("underfitting", training.underfitting, "Take a larger network.", "Hastie et al. 2009, section 7.3"),
     Illness("too few validation rows", data.few_validation_rows, "Hold out more rows.", "Prechelt 1998"),
-    Illness("unbalanced classes", data.unbalanced_classes, "Weigh the classes.", "King & Zeng 2001"),
     Illness("duplicated columns", data.duplicated_columns, "Drop one of each pair.", "Kaufman et al. 2012"),
     Illness("constant columns", data.constant_columns, "Drop them.", "Kaufman et al. 2012"),
 )

@@ -16,8 +16,8 @@ MISSED = 0.1
 WORSE = 1.25
 """How many times the loss of a plain model a network has that falls short of it."""
 
-LITTLE = 0.1
-"""Share of the baseline below which what was learned is no scale to measure by."""
+LITTLE = 0.25
+"""Share of the baseline below which what was learned is so little that none of it can be said to be lost."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,17 @@ def learned(case: Case) -> float:
 
 
 def lost(case: Case) -> tuple[float, float]:
-    """Share of what was learned from the training rows that does not hold for others, and its standard error."""
+    """Share of what was learned from the training rows that does not hold for others, and its standard error.
+
+    Where little was learned, nothing of it is.
+    """
     if case.held is None:
         return 0.0, 1.0
+    scale = learned(case)
+    if scale <= LITTLE * abs(case.train.baseline.mean()):
+        return 0.0, 0.0
     gap = case.held.loss.mean() - case.train.loss.mean()
     error = np.hypot(error_of_mean(case.held.loss), error_of_mean(case.train.loss))
-    scale = max(learned(case), LITTLE * abs(case.train.baseline.mean()), 1e-12)
     return float(gap / scale), float(error / scale)
 
 
@@ -99,11 +104,11 @@ def harmful(case: Case, certainty: float) -> float:
     return min(certainty, max(DOUBT, shortfall(case), worse(case))) if certainty > DOUBT else certainty
 
 
-def averaging(parameters: dict[str, Any]) -> dict[str, Any]:
+def averaging(parameters: dict[str, Any], rate: float) -> dict[str, Any]:
     """More members, of which each trains on more rows, and dropout: what one learns by heart, others do not."""
     dropout, remedy = parameters["dropout"], {"n_members": max(8, 2 * parameters["n_members"])}
-    if np.ndim(dropout) == 0 and dropout < 0.2:
-        remedy["dropout"] = 0.2
+    if np.ndim(dropout) == 0 and dropout < rate:
+        remedy["dropout"] = rate
     return remedy
 
 

@@ -22,6 +22,7 @@ import skreg
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor, diagnose
 from skreg._case import Case
 from skreg._illnesses import ILLNESSES
+from skreg._probe import training_of
 from skreg._signs import beyond
 from skreg.diagnostics import Diagnosis, Finding
 
@@ -48,6 +49,16 @@ def quiet():
 
 # being right
 
+OF_THE_COURSE = {
+    "over-regularised",
+    "learning rate too high",
+    "dead units",
+    "stopped too early",
+    "still improving",
+    "overfitting",
+    "underfitting",
+}
+OF_NUMBERS = {"over-regularised", "dead units", "still improving", "overfitting", "underfitting"}
 
 def table_for(name):
     """One table each, of classes and of numbers by turns."""
@@ -63,10 +74,39 @@ def test_an_illness_is_found_and_its_remedy_helps(name):
     assert result.after > result.before or not doctor.MADE[name].cured
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if name in OF_THE_COURSE])
+def test_an_illness_of_the_defaults_is_found_and_its_remedy_helps(name):
+    result = doctor.run(name, "friedman1" if name in OF_NUMBERS else "classes", 2, "defaults")
+    assert result.certainty >= 0.8, result.names
+    assert result.first, result.names
+    assert result.after > result.before
+
+
+@pytest.mark.parametrize("base", list(doctor.BASES))
 @pytest.mark.parametrize("table", list(doctor.TABLES))
-def test_nothing_is_certain_of_a_healthy_network(table):
-    patient = doctor.healthy(table, 0)
+def test_nothing_is_certain_of_a_healthy_network(table, base):
+    patient = doctor.healthy(table, 0, base)
     assert [finding.name for finding in patient.diagnose(patient.fit()) if finding.is_certain] == []
+
+
+def test_only_the_ends_of_cycles_are_compared():
+    patient = doctor.healthy("friedman1", 0, "defaults").set(max_iter=31, patience=31)
+    training = training_of(patient.fit())
+    assert (training.epoch[training.valleys]).tolist() == [3, 7, 15, 31]
+    assert np.diff(training.train_loss).max() > 0 > np.diff(training.train_loss[training.valleys]).max()
+    short = patient.set(max_iter=3).fit()
+    assert training_of(short).epoch[training_of(short).valleys].tolist() == [3]
+    assert "learning rate too high" not in [f.name for f in patient.diagnose(short) if f.is_certain]
+    assert not len(training_of(doctor.healthy("friedman1", 0).set(max_iter=3).fit()).valleys)
+
+
+def test_a_residual_is_no_wrong_label_unless_it_is_as_large_as_the_target_varies():
+    fitted = RegularizedMLPRegressor(**SMALL | {"max_iter": 60}, learning_rate_init=0.01).fit(X, X[:, 0])
+    shaken = X[:, 0].copy()
+    shaken[::20] += 0.6
+    assert "noisy labels" not in diagnose(fitted, X, shaken)
+    shaken[::20] += 3.0
+    assert "noisy labels" in diagnose(fitted, X, shaken)
 
 
 def test_each_illness_has_one_name_a_check_and_a_line_in_the_benchmark_and_the_documentation():
