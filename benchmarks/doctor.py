@@ -199,7 +199,8 @@ def underfitting(patient: Patient, rng: np.random.RandomState) -> Patient:
 
 
 def stopped_too_early(patient: Patient, rng: np.random.RandomState) -> Patient:
-    return patient.set(patience=1, n_members=1, solver="sgd", learning_rate_init=0.03, dropout=0.3, batch_size=16)
+    slow = {"solver": "sgd", "learning_rate": "cosine", "learning_rate_init": 0.03, "dropout": 0.3, "batch_size": 16}
+    return patient.set(patience=1, n_members=1, **slow)  # with cycles it would stop at their ends only
 
 
 def still_improving(patient: Patient, rng: np.random.RandomState) -> Patient:
@@ -219,7 +220,7 @@ def collapsing_init(patient: Patient, rng: np.random.RandomState) -> Patient:
 
 
 def vanishing_gradients(patient: Patient, rng: np.random.RandomState) -> Patient:
-    return patient.set(activation="logistic", init="auto", hidden_layer_sizes=(32,) * 6)
+    return patient.set(activation="logistic", init="auto", hidden_layer_sizes=(32,) * 6, residual=False)
 
 
 def steep(x: Tensor) -> Tensor:

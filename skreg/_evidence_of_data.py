@@ -22,7 +22,7 @@ APART, FEWEST = 0.6, 10
 SURE, WRONG, BETTER = 0.25, 0.05, 0.4
 SMOOTHING = 0.2
 MUCH = 0.4
-FAR, OUTLYING = 5.0, 0.01
+FAR, OUTLYING = 5.0, 0.03
 
 
 def leaking_columns(case: Case) -> Sign | None:

@@ -62,7 +62,9 @@ def exploding_gradients(case: Case) -> Sign | None:
     spreads = [_spread(layer) for layer in _hidden(case.initial)]
     grown = max(found[0] / max(found[-1], 1e-30), spreads[-1] / max(spreads[0], 1e-30))
     certainty = beyond(np.log10(max(grown, 1e-30)), np.log10(EXPLODED), DECADE)
-    remedy = {"layer_norm": True, "batch_norm": False, "clip_norm": 1.0, "init": _suitable(case)}
+    remedy: dict[str, Any] = {"init": "data_driven", "residual": True, "clip_norm": 1.0}
+    if case.parameters["init"] == "data_driven":
+        remedy |= {"batch_norm": False, "layer_norm": True}
     return Sign(certainty, _of_gradients(found, case), remedy)
 
 

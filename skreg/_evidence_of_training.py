@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ._case import Case
+from ._probe import Training
 from ._signs import Sign, averaging, beyond, error_of_mean, harmful, in_words, lost, shortfall, worse
 
 LOST, LOST_WATCHED = 0.3, 0.65
@@ -183,6 +184,13 @@ def rate_too_low(case: Case) -> Sign | None:
     return Sign(harmful(case, certainty), evidence, remedy)
 
 
+def _blown_up(training: Training) -> float:
+    """How many times what it was at the start the loss may become. In cycles the rate rises fast at first."""
+    if not len(training.valleys):
+        return BLOWN_UP
+    return BLOWN_UP_IN_CYCLES if len(training.valleys) > 1 else np.inf
+
+
 def _steps(case: Case, losses: np.ndarray) -> np.ndarray:
     """By how much the losses change, each divided by how many there are: where the rate is high, or between cycles."""
     rate, valleys = case.training.rate, case.training.valleys
@@ -210,8 +218,7 @@ def rate_too_high(case: Case) -> Sign | None:
     begun = constant if case.initial is None or case.initial.loss is None else float(case.initial.loss.mean())
     highest = float(losses.max() / max(constant, begun))
     rough = float(np.maximum(_steps(case, losses), 0).sum() / constant)
-    line = BLOWN_UP_IN_CYCLES if len(training.valleys) else BLOWN_UP  # from 0 to the full rate within an epoch
-    certainty = max(beyond(np.log(highest), np.log(line), 0.1), beyond(rough, ROUGH, 0.01))
+    certainty = max(beyond(np.log(highest), np.log(_blown_up(training)), 0.1), beyond(rough, ROUGH, 0.01))
     when = "from one cycle's end to the next" if len(training.valleys) else "in an epoch"
     evidence = (
         f"the training loss reached {highest:.3g} times what it was at the start, and rose by {rough:.1%} of that of a "

@@ -48,7 +48,7 @@ ILLNESSES = (
     Illness(
         "exploding gradients",
         layers.exploding_gradients,
-        "Normalise the layers.",
+        "Scale the initial weights to the rows, and clip the gradients.",
         "Bengio et al. 1994; Pascanu et al. 2013",
     ),
     Illness("over-regularised", layers.over_regularised, "Weaken the penalties.", "Hastie et al. 2009, section 3.4"),

@@ -107,7 +107,8 @@ class Training:
     best_epoch : int ndarray of shape (members,)
         Epoch of the weights that each member has.
     stopped, diverged : bool ndarray of shape (members,)
-        Members that were stopped for want of a gain, and those whose loss or weights were not finite.
+        Members that were stopped for want of a gain before the last epoch, and those whose loss or weights were not
+        finite.
     patience : int or None
         Epochs without a gain that were allowed; None without early stopping.
     max_iter : int
@@ -143,7 +144,7 @@ def training_of(estimator: Any) -> Training:
         watched=None if net.watched_ is None else np.array(history[:, net.watched_]),
         greater_is_better=net.watched_ is not None and net.watched_ != "valid_loss",
         best_epoch=stopping.best_epoch.numpy().copy(),
-        stopped=(~stopping.active & ~stopping.diverged).numpy(),
+        stopped=(~stopping.active & ~stopping.diverged).numpy() & (net.epoch_ < net.max_epochs),
         diverged=stopping.diverged.numpy().copy(),
         patience=stopping.patience,
         max_iter=net.max_epochs,

@@ -60,6 +60,7 @@ OF_THE_COURSE = {
 }
 OF_NUMBERS = {"over-regularised", "dead units", "still improving", "overfitting", "underfitting"}
 
+
 def table_for(name):
     """One table each, of classes and of numbers by turns."""
     of_numbers = doctor.MADE[name].of_numbers and NAMES.index(name) % 2
