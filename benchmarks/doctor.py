@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Is the doctor right? Each illness is made on purpose, in several tables and seeds, beside a healthy network.
 
-    python benchmarks/doctor.py [--illnesses overfitting ...] [--tables hastie ...] [--seeds 5] [--cases] [--large]
+    python benchmarks/doctor.py [--base plain] [--illnesses overfitting ...] [--tables hastie ...] [--seeds 5] [--cases]
 
 *found*: share of the ill fits in which the illness is named with high certainty (at least 0.8), and *suspected* with at
 least one half. *first*: it is the first finding. *helps*: the first finding's remedy is set, columns that it names are
@@ -10,12 +10,19 @@ whose test score is better then. The score is the log loss, or R2, on 2,000 rows
 classes are out of balance their log losses count alike. *before*, *after*: its medians, of classes | of numbers.
 Columns that are constant or repeat others cost the network nothing, and have no such figures.
 
+Networks are made ill that have the defaults otherwise, or with ``--base plain`` none of the cures that are in them.
+With cycles of the learning rate, at whose ends only a training stops, it hardly stops too early, and residual
+connections, which numbers have by default, let no gradient vanish: these two illnesses take another rate, and do
+without residual connections. ``--variants`` are wrong labels in the rows to train on only, and overfitting with early
+stopping.
+
 The healthy networks are those of the same tables, and of tables whose size, columns and noise each seed draws anew.
 The lines of the checks were drawn by seeds below 20; by default others are looked at. ``--large`` only measures how
 long a diagnosis of 50,000 rows takes.
 """
 
 import argparse
+import os
 import time
 import warnings
 from collections.abc import Callable
@@ -24,6 +31,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from joblib import Parallel, delayed
 from sklearn.base import clone, is_classifier
 from sklearn.datasets import make_classification, make_friedman1, make_friedman2, make_hastie_10_2
 from sklearn.metrics import log_loss, r2_score
@@ -31,7 +39,7 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor, diagnose
-from skreg.diagnostics import Diagnosis
+from skreg.diagnostics import Diagnosis, Finding
 
 N_TRAIN, N_VAL, N_TEST = 800, 400, 2000
 PLAIN: dict[str, Any] = {
@@ -199,7 +207,7 @@ def underfitting(patient: Patient, rng: np.random.RandomState) -> Patient:
 
 
 def stopped_too_early(patient: Patient, rng: np.random.RandomState) -> Patient:
-    slow = {"solver": "sgd", "learning_rate": "cosine", "learning_rate_init": 0.03, "dropout": 0.3, "batch_size": 16}
+    slow = {"solver": "sgd", "learning_rate": "cosine", "learning_rate_init": 0.01, "dropout": 0.3, "batch_size": 16}
     return patient.set(patience=1, n_members=1, **slow)  # with cycles it would stop at their ends only
 
 
@@ -422,13 +430,15 @@ def main() -> None:
     parser.add_argument("--illnesses", nargs="+", choices=["none", *MADE], default=["none", *MADE], metavar="ILLNESS")
     parser.add_argument("--tables", nargs="+", choices=list(TABLES), default=list(TABLES), metavar="TABLE")
     parser.add_argument("--base", choices=list(BASES), default="defaults", help="what is made ill")
-    parser.add_argument("--seeds", type=int, default=5, help="how many")
+    parser.add_argument("--seeds", type=int, default=2, help="how many")
     parser.add_argument("--first", type=int, default=20, help="the first of them")
     parser.add_argument("--variants", action="store_true", help="two illnesses made otherwise")
+    parser.add_argument("--jobs", type=int, default=2, help="fits at the same time")
     parser.add_argument("--cases", action="store_true", help="print what was found in each fit")
     parser.add_argument("--large", action="store_true", help="measure the time of a large diagnosis, and nothing else")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
+    os.environ["PYTHONWARNINGS"] = "ignore"  # of the other processes
     MADE.update(VARIANTS if args.variants else {})
     if args.large:
         measure_time()
@@ -439,28 +449,33 @@ def main() -> None:
     for name in (name for name in args.illnesses if name != "none"):
         tables = [table for table in args.tables if MADE[name].of_numbers or table in ("hastie", "classes")]
         cases = [(table, seed) for table in tables for seed in seeds]
-        results = [run(name, *case, args.base) for case in cases]
+        results = Parallel(args.jobs)(delayed(run)(name, *case, args.base) for case in cases)
         show(name, results)
         for result, (table, seed) in zip(results, cases if args.cases else [], strict=args.cases):
             print(f"    {table:12} {seed:3} {result.before:7.3f} -> {result.after:7.3f} {', '.join(result.names)}")
     if "none" in args.illnesses:
-        look_at_the_healthy([(table, seed) for table in args.tables for seed in seeds], args.base, args.cases)
+        look_at_the_healthy(
+            [(table, seed) for table in args.tables for seed in seeds], args.base, args.jobs, args.cases
+        )
         more = range(4 * seeds.start, 4 * seeds.stop)
-        look_at_the_healthy([(table, seed) for table in VARIOUS for seed in more], args.base, args.cases)
+        look_at_the_healthy([(table, seed) for table in VARIOUS for seed in more], args.base, args.jobs, args.cases)
     print(f"{time.perf_counter() - began:.0f} s")
 
 
-def look_at_the_healthy(cases: list[tuple[str, int]], base: str, shows: bool) -> None:
+def look_at(table: str, seed: int, base: str) -> tuple[float, tuple[Finding, ...]]:
+    """Score of a healthy network, and what is found."""
+    patient = healthy(table, seed, base)
+    fitted = patient.fit()
+    return patient.score(fitted, False), patient.diagnose(fitted).findings
+
+
+def look_at_the_healthy(cases: list[tuple[str, int]], base: str, jobs: int, shows: bool) -> None:
     """Print in how many healthy fits something is found with high certainty."""
-    wrong = []
-    for table, seed in cases:
-        patient = healthy(table, seed, base)
-        fitted = patient.fit()
-        findings = patient.diagnose(fitted).findings
-        wrong.append(any(finding.is_certain for finding in findings))
-        if shows:
-            names = ", ".join(f"{finding.name} {finding.certainty:.2f}" for finding in findings)
-            print(f"    {table:12} {seed:3} {patient.score(fitted, False):7.3f} {names}")
+    looks = Parallel(jobs)(delayed(look_at)(*case, base) for case in cases)
+    wrong = [any(finding.is_certain for finding in findings) for _, findings in looks]
+    for (table, seed), (score, findings) in zip(cases if shows else [], looks, strict=shows):
+        names = ", ".join(f"{finding.name} {finding.certainty:.2f}" for finding in findings)
+        print(f"    {table:12} {seed:3} {score:7.3f} {names}")
     tables = ", ".join(dict.fromkeys(table for table, _ in cases))
     print(f"healthy fits with a finding of high certainty ({tables}): {np.mean(wrong):.0%} of {len(wrong)}", flush=True)
 

@@ -13,8 +13,9 @@ DOUBT = 0.6
 """Certainty that an oddity keeps which does the predictions no harm that could be told."""
 
 MISSED = 0.1
-WORSE = 1.25
-"""How many times the loss of a plain model a network has that falls short of it."""
+WORSE, SLIGHT = 1.25, 0.01
+"""How many times the loss of a plain model a network has that falls short of it, and by which share of a constant's
+it must be more."""
 
 LITTLE = 0.25
 """Share of the baseline below which what was learned is so little that none of it can be said to be lost."""
@@ -95,7 +96,7 @@ def worse(case: Case) -> float:
     found = case.comparison
     if found is None:
         return 0.0
-    more = found.network - WORSE * found.plain
+    more = found.network - WORSE * found.plain - SLIGHT * found.constant
     return beyond(float(more.mean()), 0.0, error_of_mean(more))
 
 
