@@ -13,6 +13,7 @@ LOST, LOST_WATCHED = 0.3, 0.65
 """Share of what was learned that does not hold for other rows: without early stopping, and with it."""
 
 STILL_FALLING, STILL_LEFT, LITTLE_LEFT = 0.05, 0.3, 0.05
+TO_COME = 0.2
 LINE = 0.05
 """Share of what a plain model learns that an underfitted network misses."""
 
@@ -22,7 +23,7 @@ USUAL_WIDTHS = 128, 128
 RATES = {"sgd": 0.05, "rmsprop": 0.001, "muon": 0.01}
 USUAL_RATE = {"ntk": 0.02, "standard": 0.005}
 FEW_EPOCHS, FEW_STEPS = 100, 50
-BLOWN_UP, BLOWN_UP_IN_CYCLES, ROUGH = 1.5, 5.0, 0.03
+BLOWN_UP, BLOWN_UP_IN_CYCLES, ROUGH = 1.5, 20.0, 0.03
 
 
 def overfitting(case: Case) -> Sign | None:
@@ -136,7 +137,7 @@ def stopped_too_early(case: Case) -> Sign | None:
     steady = _steady(case)[-PACED:]
     steps = np.diff(training.train_loss[steady]) / np.diff(steady) / max(abs(float(training.train_loss[-1])), 1e-12)
     ahead = -USUAL_PATIENCE * float(steps.mean()) if len(steps) else np.inf
-    pace = beyond(ahead, STILL_LEFT, USUAL_PATIENCE * error_of_mean(steps))
+    pace = beyond(ahead, TO_COME, USUAL_PATIENCE * error_of_mean(steps))
     certainty = min(max(fall.certainty, pace), 1 - beyond(share, LOST_WATCHED, of_share))
     evidence = (
         f"training stopped after {len(training.epoch)} of {training.max_iter} epochs, {training.patience} epoch(s) "

@@ -58,7 +58,7 @@ OF_THE_COURSE = {
     "overfitting",
     "underfitting",
 }
-OF_NUMBERS = {"over-regularised", "dead units", "still improving", "overfitting", "underfitting"}
+OF_NUMBERS = OF_THE_COURSE - {"learning rate too high"}
 
 
 def table_for(name):
