@@ -74,9 +74,16 @@ class Linear(nn.Module):
         for bias, generator in zip(self.bias, generators, strict=True):
             bias.copy_(spread * torch.randn(bias.shape, generator=generator, dtype=torch.float64))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``(members, rows, fan_in)`` to ``(members, rows, fan_out)``."""
-        return affine(x, self.weight, self.bias, self.products)
+    def forward(self, x: Tensor, factors: Tensor | None = None) -> Tensor:
+        """``(members, rows, fan_in)`` to ``(members, rows, fan_out)``.
+
+        Factors ``(members, 1, fan_in)`` on the inputs go into the weights, of which there are fewer.
+        """
+        return affine(x, self.times(factors), self.bias, self.products)
+
+    def times(self, factors: Tensor | None) -> Tensor:
+        """The weights, factors on their inputs multiplied in."""
+        return self.weight if factors is None else self.weight * factors.transpose(1, 2)
 
     def predict(self, x: Tensor) -> Tensor:
         """The same, a row's bits not depending on the rows beside it."""

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, repeat
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -11,8 +11,11 @@ from scipy import sparse
 from torch import Tensor
 
 BLOCK_ELEMENTS = 1 << 16  # half a megabyte of float64: larger blocks leave the cache and cost up to twice the step
+PREPARE_ROWS = 4096
+PREPARED_ELEMENTS = 1 << 23  # what is kept prepared over the epochs, 32 MB of float32
 
-Prepare = Callable[[Tensor, Tensor | None, Tensor], tuple[Tensor, Tensor | None, Tensor]]
+_Prepared = tuple[Tensor, Tensor | None, Tensor]
+Prepare = Callable[[Tensor, Tensor | None, Tensor], _Prepared]
 
 
 class Batch(NamedTuple):
@@ -142,6 +145,7 @@ class Batches:
         self._slots = torch.stack(layouts).clamp(min=0)
         self.sizes = real.view(-1, self.n_steps, self.height).sum(2).clamp(min=1)
         self._shares = (real.view(-1, self.n_steps, self.height).to(rows.dtype) / self.sizes.unsqueeze(2)).flatten(1)
+        self._prepared: _Prepared | None = None
 
     def epoch(self, orders: Tensor, prepare: Prepare, width: int) -> Iterator[Batch]:
         """The batches of one epoch.
@@ -151,24 +155,42 @@ class Batches:
         orders : Tensor of shape (members, rows)
             A permutation of each member's positions.
         prepare : callable (numbers, levels, target) -> (inputs, levels, target)
-            Scales and one-hot encodes rows; called on blocks of several batches, which costs less than on each.
+            Scales and one-hot encodes rows: once and for all if they are few, else blocks of several batches, which
+            costs less than each of them.
         width : int
             Columns of the inputs, which decide how many batches make a block.
         """
         positions = orders.gather(1, self._slots)
-        rows = self.rows.index.gather(1, positions)
         weight = (self.rows._weight.gather(1, positions) * self._shares).to(self.rows.device)
+        take = self._taker(positions, prepare, width)
         per_block = max(1, BLOCK_ELEMENTS // (self.rows.n_members * self.height * max(1, width)))
         for start in range(0, self.n_steps, per_block):
             stop = min(start + per_block, self.n_steps)
             block = slice(start * self.height, stop * self.height)
-            inputs, levels, target = prepare(*self.rows.take(rows[:, block]))
-            yield from self._cut(inputs, levels, target, weight[:, block], stop - start)
+            yield from self._cut(*take(block), weight[:, block])
 
-    def _cut(self, inputs: Tensor, levels: Tensor | None, target: Tensor, weight: Tensor, n: int) -> Iterator[Batch]:
-        for step in range(n):
-            here = slice(step * self.height, (step + 1) * self.height)
-            yield Batch(inputs[:, here], None if levels is None else levels[:, here], target[:, here], weight[:, here])
+    def _taker(self, positions: Tensor, prepare: Prepare, width: int) -> Callable[[slice], _Prepared]:
+        """What gives the prepared rows at a block of ``positions`` ``(members, slots)``."""
+        rows = self.rows
+        if rows.n_members * len(rows) * width > PREPARED_ELEMENTS:
+            index = rows.index.gather(1, positions)
+            return lambda block: prepare(*rows.take(index[:, block]))
+        if self._prepared is None:
+            self._prepared = _whole(Blocks(rows, prepare, PREPARE_ROWS))
+        inputs, levels, target = self._prepared
+        flat = (positions + len(rows) * torch.arange(rows.n_members).unsqueeze(1)).to(rows.device)
+
+        def take(block: slice) -> _Prepared:
+            here = flat[:, block]
+            return _picked(inputs, here), None if levels is None else _picked(levels, here), _picked(target, here)
+
+        return take
+
+    def _cut(self, inputs: Tensor, levels: Tensor | None, target: Tensor, weight: Tensor) -> Iterator[Batch]:
+        """The batches of a block."""
+        inputs_of, target_of, weight_of = (part.split(self.height, 1) for part in (inputs, target, weight))
+        levels_of = repeat(None) if levels is None else levels.split(self.height, 1)
+        return map(Batch, inputs_of, levels_of, target_of, weight_of)
 
 
 class Blocks:
@@ -192,6 +214,17 @@ class Blocks:
         for start in range(0, index.shape[1], self._height):
             block = slice(start, start + self._height)
             yield Batch(*self._prepare(*self._rows.take(index[:, block])), weight[:, block])
+
+
+def _whole(blocks: Blocks) -> _Prepared:
+    """All rows of blocks, prepared."""
+    inputs, levels, target, _ = zip(*blocks, strict=True)
+    return torch.cat(inputs, 1), None if levels[0] is None else torch.cat(levels, 1), torch.cat(target, 1)
+
+
+def _picked(tensor: Tensor, flat: Tensor) -> Tensor:
+    """Rows of ``tensor`` ``(members, n, ...)``, counted through all members: of the shape of ``flat``."""
+    return tensor.flatten(0, 1).index_select(0, flat.flatten()).view(*flat.shape, *tensor.shape[2:])
 
 
 def _layout(length: int, n_steps: int, height: int) -> Tensor:

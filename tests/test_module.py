@@ -244,7 +244,7 @@ class Recorder:
     def __init__(self):
         self.asked = []
 
-    def drop(self, x, rate, floor=0.0):
+    def drop(self, x, rate, floor=0.0, in_place=False):
         self.asked.append((x.shape[-1], rate))
         return x
 
