@@ -200,7 +200,7 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
             rng = np.random.RandomState(self.seed_)
             folds = assign_folds(self.target_encoder_.strata(train.y), n_folds, rng)
             held = [folds == member % n_folds for member in range(members)]
-            kept, watched = ([np.flatnonzero(mask) for mask in masks] for masks in ([~h for h in held], held))
+            kept, watched = ([_positions(mask) for mask in masks] for masks in ([~h for h in held], held))
             split = Split(train, kept, train, watched, place, n_folds)
         warn_if_few(min(map(len, split.watched_index)))
         return split
@@ -352,7 +352,7 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
         of_member = [slice(m, None, members) for m in range(members)]
         decoded = [self._decode(raw[m, : len(rows)], m) for m, rows in zip(of_member, index, strict=True)]
         rows = np.concatenate(index)
-        _, y, weight = split.train.as_given(rows)
+        y, weight = split.train.told(rows)
         shown, self.oof_score_ = self._out_of_fold(np.concatenate(decoded), y, weight)
         given = np.arange(split.train.n_given)[split.train.kept]
         self.oof_prediction_ = np.full((split.train.n_given, *shown.shape[1:]), np.nan)
@@ -366,3 +366,8 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
         tags.input_tags.allow_nan = tags.input_tags.categorical = True
         tags.input_tags.sparse = tags.input_tags.string = True
         return tags
+
+
+def _positions(mask: np.ndarray) -> np.ndarray:
+    """Where a mask is true, in as few bytes as will do."""
+    return np.flatnonzero(mask).astype(np.int32 if len(mask) < 1 << 31 else np.int64)

@@ -30,8 +30,11 @@ def affine_by_row(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     width = weight.shape[2]
     if width == 1:
         return (x * weight.transpose(1, 2)).sum(-1, keepdim=True) + bias
-    missing = (0, -width % COLUMN_MULTIPLE)
-    return torch.baddbmm(nn.functional.pad(bias, missing), x, nn.functional.pad(weight, missing))[..., :width]
+    missing = -width % COLUMN_MULTIPLE
+    if not missing:
+        return torch.baddbmm(bias, x, weight)
+    bias, weight = (nn.functional.pad(part, (0, missing)) for part in (bias, weight))
+    return torch.baddbmm(bias, x, weight)[..., :width]
 
 
 class Linear(nn.Module):

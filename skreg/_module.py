@@ -350,7 +350,7 @@ class Network(nn.Module):
             vectors = self.embeddings(levels)
             x = torch.cat([x, vectors if blend is None else blend(vectors)], dim=-1)
         factors = None
-        if self.scale is not None and training:
+        if self.scale is not None and training and not self.adds[0]:  # nobody else sees these inputs
             factors = self.scale.weight
         elif self.scale is not None:
             x = self.scale(x)

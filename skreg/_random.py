@@ -48,7 +48,8 @@ class Streams:
 
     def permutations(self, lengths: list[int]) -> Tensor:
         """A permutation of each member's first ``lengths[m]`` positions: ``(members, max(lengths))``."""
-        orders = torch.zeros(len(lengths), max(lengths), dtype=torch.int64)
+        longest = max(lengths)
+        orders = torch.zeros(len(lengths), longest, dtype=torch.int32 if longest < 1 << 31 else torch.int64)
         for order, length, generator in zip(orders, lengths, self.generators, strict=True):
             torch.randperm(length, generator=generator, out=order[:length])
         return orders

@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 
 __all__ = ["periodic", "piecewise_linear"]
 
-_BLOCK_ELEMENTS = 1 << 23
+_BLOCK_ELEMENTS = 1 << 20  # what the cache holds: of larger blocks a number takes up to five times as long
 _ROW_MULTIPLE = 32
 _NARROW = 1e-6
 

@@ -589,7 +589,7 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
         if split.watched is None:
             return
         seen, members = look(self.net_, split), self.n_members
-        _, y, weight = split.watched.as_given(seen.rows)
+        y, weight = split.watched.told(seen.rows)
         each = np.stack([self._decode(seen.raw[m::members], slice(m, None, members)) for m in range(members)])
         self.net_.residuals = Residuals.of(self.target_encoder_.loss, y, each, seen.holder, weight)
 

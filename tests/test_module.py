@@ -364,3 +364,17 @@ def test_members_are_taken_with_all_that_is_theirs(norm, scaling):
     assert torch.equal(taken.target_center, network.target_center[[2, 0, 2]])
     assert raw(network.of_members([1])).shape == (1, 40, 1)
     assert network.n_members == 3
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_factors_on_the_inputs_mean_the_same_in_training_and_prediction(residual):
+    """In training they are multiplied into the weights behind, unless the inputs go past those as well."""
+    inputs = plain_inputs(6, 2)
+    network = Network(
+        inputs, [], 8, (6, 5), 3, activations.silu, None, residual, (0.0, 0.0), 0.0, None, None, scaled=True
+    )
+    network.draw(initializers.he_normal, initializers.he_normal, [0, 1])
+    with torch.no_grad():
+        network.scale.weight.copy_(1 + normal(2, 1, 6))
+    x = normal(2, 32, 6)
+    torch.testing.assert_close(network(x, weight=torch.ones(2, 32, dtype=F64)), network(x))
