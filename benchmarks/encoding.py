@@ -5,8 +5,8 @@
 
 A pandas frame of 20 float64 columns with missing values, 5 categories and 5 columns of strings (objects). Times are
 processor time of one thread, the fastest of the repeats. Memory is the peak of a process that fits a regressor for one
-epoch, less what the process had with the table already made, by the size of the table's 30 columns in float32; once with
-the frame, and once with a float32 array of 30 numbers.
+epoch, less what the process had with the table already made, by the size of the table's 30 columns in float32; once
+with the frame, and once with a float32 array of 30 numbers.
 """
 
 import argparse

@@ -3,10 +3,10 @@
 
     python benchmarks/predicting.py [--turns 40] [--rows 100000]
 
-Both classifiers are fitted with no parameter set but the seed, and once more with hidden layers of one size; on an array
-of 20 float columns, and on a pandas frame of 15 numbers and 5 categories, before which scikit-learn's network needs a
-pipeline of imputation, scaling and one-hot encoding. Processor time of one thread, in turns, of which the fastest counts.
-A ratio above 1 means that skreg takes longer.
+Both classifiers are fitted with no parameter set but the seed, and once more with hidden layers of one size; on an
+array of 20 float columns, and on a pandas frame of 15 numbers and 5 categories, before which scikit-learn's network
+needs a pipeline of imputation, scaling and one-hot encoding. Processor time of one thread, in turns, of which the
+fastest counts. A ratio above 1 means that skreg takes longer.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -88,9 +89,7 @@ def main() -> None:
         for name, hidden in (("defaults", (100,)), (f"both {default}", default)):
             theirs = scikit_learns(hidden, kind == "frame").fit(X, y)
             for rows, turns, calls in ((many[:1], args.turns, 20), (many, max(2, args.turns // 10), 1)):
-                both = fastest(
-                    lambda r=rows: ours.predict_proba(r), lambda r=rows: theirs.predict_proba(r), turns, calls
-                )
+                both = fastest(partial(ours.predict_proba, rows), partial(theirs.predict_proba, rows), turns, calls)
                 shown = " ".join(f"{1e6 * seconds:12,.0f}" for seconds in both)
                 print(f"{kind:6} {len(rows):8,} {name:24} {shown} {both[0] / both[1]:6.2f}", flush=True)
 

@@ -25,6 +25,7 @@ from ._inspection import Inspection
 from ._module import Network
 from ._monitor import Monitor
 from ._net import Net
+from ._pace import deadline_of
 from ._parameters import CONSTRAINTS
 from ._parts import Part, Place, Split
 from ._prediction import Prediction
@@ -84,6 +85,7 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
             For parameters and data that cannot be used, before any work; for a loss that is not finite from the
             first epoch on.
         """
+        deadline = deadline_of(self)
         check_callbacks(self.callbacks)
         blueprint, course = Blueprint.of(self, self.warm_start and self._continues), Course.of(self)
         source = Source.of(self, blueprint)
@@ -94,6 +96,7 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
         with torch_threads(self.n_threads), torch.inference_mode(False), torch.enable_grad():
             split = self._split(train, held_out)
             net = self._make_net(blueprint, course, source, split, progress.hooks)
+            net.pace_.deadline = deadline
             self._train(net, split, progress.hooks)
             self._calibrate(split)
             self._score_out_of_fold(split)

@@ -118,7 +118,7 @@ class Part:
         return _safe_indexing(self.X, index), *self.told(index)
 
     def told(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """y and weights of some rows, as the user gave them."""
+        """Target and weights of some rows, as the user gave them."""
         return self.y[index], None if self.weight is None else self.weight[index]
 
 

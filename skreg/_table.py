@@ -147,7 +147,7 @@ class _Columns:
             X = np.asarray(X)
         self.array = X
         self.n, self.n_rows = _num_features(X), _num_samples(X)
-        names = _get_feature_names(X)
+        names = None if self.frame is None else _get_feature_names(X)
         self.names: list[Any] = list(range(self.n)) if names is None else list(names)
         self._types: list[Any] = [] if self.frame is None else list(self.frame.schema.values())
         self._category = [self._looks_like_category(j) for j in range(self.n)]
