@@ -68,7 +68,7 @@ def products(net: Net, height: int) -> Callable[[], Any]:
     module, todo = net.module_, []
     for layer, linear in enumerate(module.linears):
         members, a, b = linear.weight.shape
-        needs_gradient = layer > 0 or module.numeric is not None
+        needs_gradient = layer > 0 or module.numeric is not None or not module._scales_weights(height)
         todo.append((torch.randn(members, height, a), torch.randn(members, a, b), needs_gradient))
     if module.numeric is not None:
         members, columns, outputs, features = module.numeric.mixing().shape

@@ -185,6 +185,10 @@ class Network(nn.Module):
         width = 0 if self.embeddings is None else self.embeddings.weight.shape[2]
         return self.inputs.features()[1].repeat_interleave(width)
 
+    def _scales_weights(self, n_rows: int) -> bool:
+        """Whether factors on the inputs go into the weights: there are fewer, and nobody else sees these inputs."""
+        return not self.adds[0] and n_rows > self.linears[0].weight.shape[2]
+
     def _first_weight(self) -> Tensor:
         """Weight of the first layer, the factors on its inputs multiplied in."""
         weight = self.linears[0].weight
@@ -350,7 +354,7 @@ class Network(nn.Module):
             vectors = self.embeddings(levels)
             x = torch.cat([x, vectors if blend is None else blend(vectors)], dim=-1)
         factors = None
-        if self.scale is not None and training and not self.adds[0]:  # nobody else sees these inputs
+        if self.scale is not None and training and self._scales_weights(x.shape[1]):
             factors = self.scale.weight
         elif self.scale is not None:
             x = self.scale(x)
