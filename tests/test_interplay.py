@@ -76,7 +76,6 @@ OPTIONS = {
     "init": {"auto": {"init": "auto"}, "data": {"init": "data_driven"}},
     "inputs": {"plain": {"scale_layer": False}, "scaled": {"scale_layer": "auto", "alpha": 0.0}},
     "activation": {"silu": {}, "selu": {"activation": "selu"}},
-    "time": {"unlimited": {}, "an hour": {"time_limit": 3600.0}},
 }
 """Names of options, and what they may be: a name, and the parameters that it stands for."""
 
