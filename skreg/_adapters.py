@@ -69,18 +69,18 @@ class Heads(Linear):
             for head in weight.chunk(self.n_adapters, dim=1):
                 head.copy_(init(head.shape[0], head.shape[1], generator))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, factors: Tensor | None = None) -> Tensor:
         """``(members, networks * rows, fan_in)`` to ``(members, networks, rows, n_raw)``."""
-        return self._each(affine, x)
+        return self._each(affine, x, self.times(factors))
 
     def predict(self, x: Tensor) -> Tensor:
         """The same, a row's bits not depending on the rows beside it."""
-        return self._each(affine_by_row, x)
+        return self._each(affine_by_row, x, self.weight)
 
-    def _each(self, product: Callable[[Tensor, Tensor, Tensor | None], Tensor], x: Tensor) -> Tensor:
-        networks = self.n_adapters
-        weight, bias = self._split(self.weight), None if self.bias is None else self._split(self.bias)
-        return product(x.unflatten(1, (networks, -1)).flatten(0, 1), weight, bias).unflatten(0, (-1, networks))
+    def _each(self, product: Callable[[Tensor, Tensor, Tensor | None], Tensor], x: Tensor, weight: Tensor) -> Tensor:
+        networks, bias = self.n_adapters, None if self.bias is None else self._split(self.bias)
+        rows = x.unflatten(1, (networks, -1)).flatten(0, 1)
+        return product(rows, self._split(weight), bias).unflatten(0, (-1, networks))
 
     def _split(self, columns: Tensor) -> Tensor:
         """``(members, ., networks * n_raw)`` to ``(members * networks, ., n_raw)``."""

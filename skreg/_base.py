@@ -25,6 +25,7 @@ from ._inspection import Inspection
 from ._module import Network
 from ._monitor import Monitor
 from ._net import Net
+from ._pace import deadline_of
 from ._parameters import CONSTRAINTS
 from ._parts import Part, Place, Split
 from ._prediction import Prediction
@@ -84,6 +85,7 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
             For parameters and data that cannot be used, before any work; for a loss that is not finite from the
             first epoch on.
         """
+        deadline = deadline_of(self)
         check_callbacks(self.callbacks)
         blueprint, course = Blueprint.of(self, self.warm_start and self._continues), Course.of(self)
         source = Source.of(self, blueprint)
@@ -94,6 +96,7 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
         with torch_threads(self.n_threads), torch.inference_mode(False), torch.enable_grad():
             split = self._split(train, held_out)
             net = self._make_net(blueprint, course, source, split, progress.hooks)
+            net.pace_.deadline = deadline
             self._train(net, split, progress.hooks)
             self._calibrate(split)
             self._score_out_of_fold(split)
@@ -200,7 +203,7 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
             rng = np.random.RandomState(self.seed_)
             folds = assign_folds(self.target_encoder_.strata(train.y), n_folds, rng)
             held = [folds == member % n_folds for member in range(members)]
-            kept, watched = ([np.flatnonzero(mask) for mask in masks] for masks in ([~h for h in held], held))
+            kept, watched = ([_positions(mask) for mask in masks] for masks in ([~h for h in held], held))
             split = Split(train, kept, train, watched, place, n_folds)
         warn_if_few(min(map(len, split.watched_index)))
         return split
@@ -352,7 +355,7 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
         of_member = [slice(m, None, members) for m in range(members)]
         decoded = [self._decode(raw[m, : len(rows)], m) for m, rows in zip(of_member, index, strict=True)]
         rows = np.concatenate(index)
-        _, y, weight = split.train.as_given(rows)
+        y, weight = split.train.told(rows)
         shown, self.oof_score_ = self._out_of_fold(np.concatenate(decoded), y, weight)
         given = np.arange(split.train.n_given)[split.train.kept]
         self.oof_prediction_ = np.full((split.train.n_given, *shown.shape[1:]), np.nan)
@@ -366,3 +369,8 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
         tags.input_tags.allow_nan = tags.input_tags.categorical = True
         tags.input_tags.sparse = tags.input_tags.string = True
         return tags
+
+
+def _positions(mask: np.ndarray) -> np.ndarray:
+    """Where a mask is true, in as few bytes as will do."""
+    return np.flatnonzero(mask).astype(np.int32 if len(mask) < 1 << 31 else np.int64)

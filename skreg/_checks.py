@@ -91,7 +91,8 @@ def check_magnitude(values: np.ndarray, name: str) -> None:
     """Refuse numbers that float32 cannot hold; NaN passes."""
     if values.size == 0 or values.dtype == np.float32:
         return
-    if max(np.nanmax(values, initial=0), -np.nanmin(values, initial=0)) > FLOAT32_MAX:
+    # as nanmax and nanmin, without their copies
+    if max(np.fmax.reduce(values, axis=None, initial=0), -np.fmin.reduce(values, axis=None, initial=0)) > FLOAT32_MAX:
         raise ValueError(
             f"Input {name} contains a value too large for dtype('float32'): its largest number is {FLOAT32_MAX:.4g}. "
             "Rescale the column, for example by its logarithm."

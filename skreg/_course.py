@@ -138,6 +138,11 @@ class Course:
             stops=_valleys(estimator, needed=False),
         )
 
+    @property
+    def ends(self) -> tuple[float, ...]:
+        """Progress at which a training that has too little time may end: with a cycle, if its last weights count."""
+        return () if self.swa_start is not None or self.solver == "lbfgs" else self.stops
+
     def check(self, module: Network) -> None:
         """Refuse a module with which a part of the course would have no effect."""
         if acts(self.feature_alpha) and module.adds[:1] == [True]:

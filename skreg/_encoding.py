@@ -74,11 +74,11 @@ def learn_statistics(
     edges = np.zeros((n_members, n_bins + 1, n_numbers))
     learn = _LEARNERS[scaling]
     indicators = []
-    for j, (values, w, missing) in enumerate(_columns(numbers, weight)):
+    for j, (values, w, rows, missing) in enumerate(_columns(numbers, weight)):
         if missing:
             indicators.append(j)
         if len(values):
-            column = _Sorted(values, w)
+            column = _Sorted(values, w, rows)
             learned[:, :, j] = learn(column)
             if n_knots:
                 knots[:, j] = column.quantiles(np.linspace(0, 1, n_knots))
@@ -98,11 +98,12 @@ def learn_statistics(
 
 
 class _Sorted:
-    """A column in order, with the weight of each value for each member."""
+    """A column in order, with the weight of each value for each member; values may be of some ``rows`` only."""
 
-    def __init__(self, values: np.ndarray, weight: np.ndarray) -> None:
-        order = np.argsort(values, kind="stable")
-        self.values, self.weight = values[order].astype(np.float64), weight[:, order]
+    def __init__(self, values: np.ndarray, weight: np.ndarray, rows: np.ndarray | None = None) -> None:
+        order = np.argsort(values)
+        self.values = values[order].astype(np.float64)
+        self.weight = weight[:, order if rows is None else rows[order]]
         self.total = self.weight.sum(1)
 
     def quantiles(self, probabilities: np.ndarray) -> np.ndarray:
@@ -199,12 +200,15 @@ def _inverse(width: np.ndarray) -> np.ndarray:
     return np.divide(1.0, width, out=np.zeros_like(width), where=width > 0)
 
 
-def _columns(numbers: Any, weight: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, bool]]:
-    """Values, weights and whether any is missing, for each column; the zeros of a sparse one are a single value."""
+def _columns(numbers: Any, weight: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None, bool]]:
+    """Values, weights, rows they are of (None for all) and whether any is missing, for each column.
+
+    The zeros of a sparse column are a single value.
+    """
     if not sparse.issparse(numbers):
         for values in numbers.T:
             here = ~np.isnan(values)
-            yield (values, weight, False) if here.all() else (values[here], weight[:, here], True)
+            yield (values, weight, None, False) if here.all() else (values[here], weight, np.flatnonzero(here), True)
         return
     columns = numbers.tocsc()
     total = weight.sum(1, keepdims=True)
@@ -215,7 +219,7 @@ def _columns(numbers: Any, weight: np.ndarray) -> Iterator[tuple[np.ndarray, np.
         if columns.shape[0] == len(values):
             zeros[:] = 0
         here = ~np.isnan(values)
-        yield np.append(values[here], 0), np.hstack([w[:, here], zeros]), not here.all()
+        yield np.append(values[here], 0), np.hstack([w[:, here], zeros]), None, not here.all()
 
 
 def _seen(codes: np.ndarray, n_levels: int, weight: np.ndarray) -> np.ndarray:

@@ -39,6 +39,7 @@ def trains_beside_others(network: RegularizedMLP) -> bool:
         network.solver == WHOLE,
         network.snapshots,
         network.swa_start is not None,
+        network.time_limit is not None,
         network.pretrained is not None,
         network.warm_start,
         network.callbacks,

@@ -30,8 +30,11 @@ def affine_by_row(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     width = weight.shape[2]
     if width == 1:
         return (x * weight.transpose(1, 2)).sum(-1, keepdim=True) + bias
-    missing = (0, -width % COLUMN_MULTIPLE)
-    return torch.baddbmm(nn.functional.pad(bias, missing), x, nn.functional.pad(weight, missing))[..., :width]
+    missing = -width % COLUMN_MULTIPLE
+    if not missing:
+        return torch.baddbmm(bias, x, weight)
+    bias, weight = (nn.functional.pad(part, (0, missing)) for part in (bias, weight))
+    return torch.baddbmm(bias, x, weight)[..., :width]
 
 
 class Linear(nn.Module):
@@ -74,9 +77,16 @@ class Linear(nn.Module):
         for bias, generator in zip(self.bias, generators, strict=True):
             bias.copy_(spread * torch.randn(bias.shape, generator=generator, dtype=torch.float64))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``(members, rows, fan_in)`` to ``(members, rows, fan_out)``."""
-        return affine(x, self.weight, self.bias, self.products)
+    def forward(self, x: Tensor, factors: Tensor | None = None) -> Tensor:
+        """``(members, rows, fan_in)`` to ``(members, rows, fan_out)``.
+
+        Factors ``(members, 1, fan_in)`` on the inputs go into the weights, of which there are fewer.
+        """
+        return affine(x, self.times(factors), self.bias, self.products)
+
+    def times(self, factors: Tensor | None) -> Tensor:
+        """The weights, factors on their inputs multiplied in."""
+        return self.weight if factors is None else self.weight * factors.transpose(1, 2)
 
     def predict(self, x: Tensor) -> Tensor:
         """The same, a row's bits not depending on the rows beside it."""

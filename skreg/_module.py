@@ -23,7 +23,7 @@ SQRT_HALF = 0.5**0.5
 class Dropper(Protocol):
     """Whatever zeroes a share of a tensor in training."""
 
-    def drop(self, x: Tensor, rate: Strength, floor: float = 0.0) -> Tensor:
+    def drop(self, x: Tensor, rate: Strength, floor: float = 0.0, in_place: bool = False) -> Tensor:
         """``x`` with a share ``rate`` of its numbers zeroed, or set to ``floor``."""
         ...
 
@@ -117,6 +117,7 @@ class Network(nn.Module):
             else Heads(members, n_adapters, widths[-1], n_raw, dtype)
         )
         self.activation, self.floor = activation, getattr(activation, "floor", 0.0)
+        self._by_input: bool = getattr(activation, "by_input", False)
         self.dropout: tuple[Strength, ...] = tuple(dropout)
         self.input_dropout: Strength = input_dropout
         for name, value in (("target_center", target_center), ("target_scale", target_scale)):
@@ -183,6 +184,10 @@ class Network(nn.Module):
         """Feature of each row of the first layer that an embedded category's vector meets."""
         width = 0 if self.embeddings is None else self.embeddings.weight.shape[2]
         return self.inputs.features()[1].repeat_interleave(width)
+
+    def _scales_weights(self, n_rows: int) -> bool:
+        """Whether factors on the inputs go into the weights: there are fewer, and nobody else sees these inputs."""
+        return not self.adds[0] and n_rows > self.linears[0].weight.shape[2]
 
     def _first_weight(self) -> Tensor:
         """Weight of the first layer, the factors on its inputs multiplied in."""
@@ -348,7 +353,10 @@ class Network(nn.Module):
         if self.embeddings is not None:
             vectors = self.embeddings(levels)
             x = torch.cat([x, vectors if blend is None else blend(vectors)], dim=-1)
-        if self.scale is not None:
+        factors = None
+        if self.scale is not None and training and self._scales_weights(x.shape[1]):
+            factors = self.scale.weight
+        elif self.scale is not None:
             x = self.scale(x)
         if self.adapters is not None:
             x = self.adapters(x)
@@ -357,12 +365,13 @@ class Network(nn.Module):
             x = noise.drop(x, self.input_dropout)
         for linear, norm, rate, adds in zip_longest(self.linears[:-1], self.norms, self.dropout, self.adds):
             before = x
-            x = linear(x) if training else linear.predict(x)
+            x = linear(x, factors) if training else linear.predict(x)
+            factors = None
             if norm is not None:
                 x = norm(x, weight)
             x = self.activation(x)
             if noise is not None and acts(rate):
-                x = noise.drop(x, rate, self.floor)
+                x = noise.drop(x, rate, self.floor, self._by_input)  # saves memory, and the time to fetch it
             if adds:
-                x = (x + before) * SQRT_HALF
+                x = (x + before).mul_(SQRT_HALF)
         return self.head(x) if training else self.head.predict(x)

@@ -23,12 +23,13 @@ from ._epochs import write_epoch
 from ._module import Network
 from ._monitor import Monitor
 from ._optimizers import FirstOrder, Rate
+from ._pace import Pace
 from ._plateau import Plateau
 from ._position import Position
 from ._predictor import PREDICT_ROWS, Predictor
 from ._random import Streams
 from ._rows import Batch, Blocks, Rows
-from ._snapshots import Snapshots, valley_epochs
+from ._snapshots import Snapshots
 from ._stopping import Stopping
 from ._trainer import Trainer
 
@@ -96,7 +97,7 @@ class Net(Predictor, NeuralNet):
         self.streams_ = Streams(self.seeds)
         self.average_ = self.course.average(self._trained())
         self.snapshots_ = Snapshots.of(self.course.valleys, self.max_epochs)
-        self.stops_ = frozenset(valley_epochs(self.course.stops, self.max_epochs))
+        self.pace_ = Pace(self.max_epochs, self.course.ends)
         self.position_: Position | None = None
         self.epoch_ = 0
         self.watched_: str | None = None
@@ -179,14 +180,15 @@ class Net(Predictor, NeuralNet):
         trainer, tell = self._trainer(train), self._tell if self._listening else None
         watched = None if valid is None else self._prepared(valid)
         while self.epoch_ < last and bool(self.stopping_.active.any()) and not self.stop_training_:
+            if (span := self.pace_.span(self.epoch_)) is None:
+                break
             self.notify("on_epoch_begin", dataset_train=train, dataset_valid=valid)
-            first, end = self.epoch_ / self.max_epochs, (self.epoch_ + 1) / self.max_epochs
-            loss = trainer.epoch(self._rate(), first, end, tell)
+            loss = trainer.epoch(self._rate(), *span, tell, self.pace_)
             finite = _finite(loss) & self._finite_weights()
             self.epoch_ += 1
             if self.average_ is not None:
-                self.average_.after_epoch(end)
-            with self._averaged(train):
+                self.average_.after_epoch(span[1])
+            with self._averaged(train), self.pace_.judging():
                 self._judge(loss, finite, watched, monitor)
             self.notify("on_epoch_end", dataset_train=train, dataset_valid=valid)
             yield self.epoch_
@@ -201,8 +203,7 @@ class Net(Predictor, NeuralNet):
         if self.plateau_ is not None:
             self.plateau_.update(-loss if score is None else score)
         counts = self.average_ is None or self.average_.begun
-        may_stop = not self.stops_ or self.epoch_ in self.stops_
-        self.stopping_.update(self.epoch_, score, finite, self._trained(), counts, may_stop)
+        self.stopping_.update(self.epoch_, score, finite, self._trained(), counts, self.pace_.may_stop(self.epoch_))
         self.snapshots_.update(self.epoch_, self._trained())
 
     def _rate(self) -> Rate:

@@ -8,9 +8,9 @@ costs less.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import accumulate, groupby
 from typing import Any
 
 import torch
@@ -78,18 +78,16 @@ class Optimizer(ABC):
         Those of all groups.
     param_groups : list of dict
         ``params`` and ``lr``, for callbacks that look for them where torch's optimisers have them.
+    parts : list of (Group, slice)
+        Each group, and where its parameters stand among all.
     """
 
     def __init__(self, groups: list[Group]) -> None:
         self.groups = groups
         self.parameters = [parameter for group in groups for parameter in group.parameters]
         self.param_groups: list[dict[str, Any]] = [{"params": self.parameters, "lr": 0.0}]
-
-    def parts(self) -> Iterator[tuple[Group, slice]]:
-        """Each group, and where its parameters stand among all."""
-        start = 0
-        for group in self.groups:
-            yield group, slice(start, start := start + len(group.parameters))
+        ends = list(accumulate(len(group.parameters) for group in groups))
+        self.parts = [(group, slice(end - len(group.parameters), end)) for group, end in zip(groups, ends, strict=True)]
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
@@ -128,7 +126,7 @@ class FirstOrder(Optimizer):
         return along(lr, self.parameters[i]) * self._factors[i]
 
     def _move(self, directions: list[Tensor], lr: Rate, decay: float) -> None:
-        for group, part in self.parts():
+        for group, part in self.parts:
             group.move_(directions[part], lr, decay)
 
     def _zeros(self) -> list[Tensor]:
@@ -159,11 +157,10 @@ class Adam(FirstOrder):
 
         It knows one rate only: members that share theirs take it together, where they have enough weights.
         """
-        self.count[0] += 1
-        for group, part in self.parts():
+        self.count[0].add_(1)
+        for group, part in self.parts:
             tensors = group.parameters, gradients_of(group.parameters), self.means[part], self.squares[part]
-            n_members = len(group.parameters[0])
-            runs = _runs(lr, group.decay, n_members)
+            runs = _runs(lr, group.decay, group.parameters[0].shape[0])
             if len(runs) > 1 and sum(p.numel() for p in group.parameters) < len(runs) * _FUSED_FROM:
                 self._update_each(group, part, lr, decay)
                 continue

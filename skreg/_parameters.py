@@ -51,6 +51,7 @@ CONSTRAINTS: dict[str, list[Any] | str] = {
     "nesterovs_momentum": ["boolean"],
     "batch_size": [Names({"auto"}), Interval(Integral, 1, None, closed="left")],
     "max_iter": [Interval(Integral, 1, None, closed="left")],
+    "time_limit": [Interval(Real, 0, None, closed="neither"), None],
     "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
     "ema_decay": [Interval(Real, 0, 1, closed="left")],
     "swa_start": [Interval(Real, 0, 1, closed="neither"), None],

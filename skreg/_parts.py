@@ -115,7 +115,11 @@ class Part:
 
     def as_given(self, index: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray | None]:
         """X, y and weights of some rows, as the user gave them."""
-        return _safe_indexing(self.X, index), self.y[index], None if self.weight is None else self.weight[index]
+        return _safe_indexing(self.X, index), *self.told(index)
+
+    def told(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Target and weights of some rows, as the user gave them."""
+        return self.y[index], None if self.weight is None else self.weight[index]
 
 
 @dataclass(frozen=True)

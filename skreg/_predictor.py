@@ -8,10 +8,9 @@ from torch import Tensor
 
 from ._module import Network
 from ._random import Streams, Thinning, member_seeds
-from ._rows import Batch, Blocks, Rows
+from ._rows import PREPARED_ELEMENTS, Batch, Blocks, Rows
 
 PREDICT_ROWS = 4096
-PREPARED_ELEMENTS = 1 << 23
 ROW_MULTIPLE = 32
 SAMPLING = 1 << 20  # a generation of its own: samples share no stream with a training of the same seed
 

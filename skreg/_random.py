@@ -48,7 +48,8 @@ class Streams:
 
     def permutations(self, lengths: list[int]) -> Tensor:
         """A permutation of each member's first ``lengths[m]`` positions: ``(members, max(lengths))``."""
-        orders = torch.zeros(len(lengths), max(lengths), dtype=torch.int64)
+        longest = max(lengths)
+        orders = torch.zeros(len(lengths), longest, dtype=torch.int32 if longest < 1 << 31 else torch.int64)
         for order, length, generator in zip(orders, lengths, self.generators, strict=True):
             torch.randperm(length, generator=generator, out=order[:length])
         return orders
@@ -178,7 +179,7 @@ class Noise:
         self._streams = streams
         self._takes, self._alike = takes, bool(takes.all())
         self._pool = _uniform_pool(max(POOL_SIZE, 4 * largest), dtype, device)
-        self._masks: dict[tuple[float, float], Tensor] = {}
+        self._windows: dict[tuple[float, float, int], Tensor] = {}
 
     def begin_epoch(self, n_steps: int) -> None:
         """Draw the offsets of ``n_steps`` steps; where a mask begins does not depend on its size."""
@@ -189,17 +190,20 @@ class Noise:
             offsets = self._streams.integers_of_some(high, n_steps, self._takes).flatten(0, 1)
         self._offsets = iter(offsets.to(self._pool.device))
 
-    def drop(self, x: Tensor, rate: Strength, floor: float = 0.0) -> Tensor:
+    def drop(self, x: Tensor, rate: Strength, floor: float = 0.0, in_place: bool = False) -> Tensor:
         """Zero a share ``rate`` of ``x`` ``(members, rows, width)`` and scale the rest up [Srivastava et al. 2014].
 
         With a ``floor`` what is dropped takes that value, and everything is shifted and scaled so that mean 0 and
-        variance 1 stay: alpha dropout [Klambauer et al. 2017, section 2].
+        variance 1 stay: alpha dropout [Klambauer et al. 2017, section 2]. ``in_place`` says that ``x`` may be changed,
+        which without a floor it then is.
         """
         rate = along(rate, x) * self.factor
         keep = 1 - rate
         scale = 1 / keep if floor == 0 else (keep + floor**2 * keep * rate) ** -0.5
         factor = self._factor(x, rate, scale)
-        return x * factor if floor == 0 else (x - floor) * factor + scale * floor * keep
+        if floor == 0:
+            return x.mul_(factor) if in_place else x * factor
+        return (x - floor) * factor + scale * floor * keep
 
     def _factor(self, x: Tensor, rate: Strength, scale: Strength) -> Tensor:
         """What ``x`` is multiplied by."""
@@ -211,20 +215,19 @@ class Noise:
         One that changes from step to step, or from member to member, has none.
         """
         if self.factor == 1 and not isinstance(rate, Tensor) and not isinstance(scale, Tensor):
-            return self._window(self._mask(rate, scale), size)
+            windows = self._windows.get((rate, scale, size))
+            if windows is None:
+                pool = self._pool
+                mask = _mask_pool(rate, scale, pool.numel(), pool.dtype, pool.device)
+                windows = self._windows[rate, scale, size] = self._every_window(mask, size)
+            return torch.index_select(windows, 0, next(self._offsets))
         rate, scale = (each.flatten(1) if isinstance(each, Tensor) else each for each in (rate, scale))
-        return self._window(self._pool, size).ge_(rate).mul_(scale)
+        windows = self._every_window(self._pool, size)
+        return torch.index_select(windows, 0, next(self._offsets)).ge_(rate).mul_(scale)
 
-    def _window(self, source: Tensor, size: int) -> Tensor:
-        """A copy of the members' next windows ``(members, size)``."""
-        every_window = source.as_strided((self._pool.numel() // 2, size), (1, 1))
-        return torch.index_select(every_window, 0, next(self._offsets))
-
-    def _mask(self, rate: float, scale: float) -> Tensor:
-        if (rate, scale) not in self._masks:
-            pool = self._pool
-            self._masks[rate, scale] = _mask_pool(rate, scale, pool.numel(), pool.dtype, pool.device)
-        return self._masks[rate, scale]
+    def _every_window(self, source: Tensor, size: int) -> Tensor:
+        """Each window of ``size`` numbers that a member's may be, ``(windows, size)``, nothing copied."""
+        return source.as_strided((self._pool.numel() // 2, size), (1, 1))
 
 
 class Thinning(Noise):

@@ -1,8 +1,8 @@
 """Rows are a table's tensors, and which of its rows each member sees, in which order, in which batches."""
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate, repeat
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -11,8 +11,11 @@ from scipy import sparse
 from torch import Tensor
 
 BLOCK_ELEMENTS = 1 << 16  # half a megabyte of float64: larger blocks leave the cache and cost up to twice the step
+PREPARE_ROWS = 4096
+PREPARED_ELEMENTS = 1 << 23  # what is kept prepared over the epochs, 32 MB of float32
 
-Prepare = Callable[[Tensor, Tensor | None, Tensor], tuple[Tensor, Tensor | None, Tensor]]
+_Prepared = tuple[Tensor, Tensor | None, Tensor]
+Prepare = Callable[[Tensor, Tensor | None, Tensor], _Prepared]
 
 
 class Batch(NamedTuple):
@@ -61,9 +64,9 @@ class Rows:
         self._levels = as_tensor(levels, device)
         self._target = as_tensor(target, device)
         self.lengths = [len(rows) for rows in index]
-        self.index = _padded(index, torch.int64)
-        given = [np.ones(len(rows)) if weight is None else weight[rows] for rows in index]
-        self._weight = _padded([own / (own.mean() if unit is None else unit) for own in given], dtype)
+        self.index = _padded(index, self.lengths, torch.int32 if len(target) < 1 << 31 else torch.int64)
+        given = (np.ones(len(rows)) if weight is None else weight[rows] for rows in index)
+        self._weight = _padded((own / (own.mean() if unit is None else unit) for own in given), self.lengths, dtype)
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
@@ -136,39 +139,62 @@ class Batches:
         self.rows = rows
         self.n_steps = -(-len(rows) // batch_size)
         self.height = -(-len(rows) // self.n_steps)
-        of_length = {length: _layout(length, self.n_steps, self.height) for length in set(rows.lengths)}
-        layouts = [of_length[length] for length in rows.lengths]
-        real = torch.stack(layouts) >= 0
-        self._slots = torch.stack(layouts).clamp(min=0)
-        self.sizes = real.view(-1, self.n_steps, self.height).sum(2).clamp(min=1)
-        self._shares = (real.view(-1, self.n_steps, self.height).to(rows.dtype) / self.sizes.unsqueeze(2)).flatten(1)
+        lengths, steps = torch.tensor(rows.lengths).unsqueeze(1), torch.arange(self.n_steps)
+        self._real = lengths // self.n_steps + (steps < lengths % self.n_steps)
+        self._starts = self._real.cumsum(1) - self._real
+        self.sizes = self._real.clamp(min=1)
+        self._prepared: _Prepared | None = None
 
     def epoch(self, orders: Tensor, prepare: Prepare, width: int) -> Iterator[Batch]:
         """The batches of one epoch.
 
         Parameters
         ----------
-        orders : Tensor of shape (members, rows)
+        orders : int Tensor of shape (members, rows)
             A permutation of each member's positions.
         prepare : callable (numbers, levels, target) -> (inputs, levels, target)
-            Scales and one-hot encodes rows; called on blocks of several batches, which costs less than on each.
+            Scales and one-hot encodes rows: once and for all if they are few, else blocks of several batches, which
+            costs less than each of them.
         width : int
             Columns of the inputs, which decide how many batches make a block.
         """
-        positions = orders.gather(1, self._slots)
-        rows = self.rows.index.gather(1, positions)
-        weight = (self.rows._weight.gather(1, positions) * self._shares).to(self.rows.device)
+        take = self._taker(prepare, width)
         per_block = max(1, BLOCK_ELEMENTS // (self.rows.n_members * self.height * max(1, width)))
         for start in range(0, self.n_steps, per_block):
-            stop = min(start + per_block, self.n_steps)
-            block = slice(start * self.height, stop * self.height)
-            inputs, levels, target = prepare(*self.rows.take(rows[:, block]))
-            yield from self._cut(inputs, levels, target, weight[:, block], stop - start)
+            slots, shares = self._slots(slice(start, start + per_block))
+            positions = orders.gather(1, slots).long()
+            weight = (self.rows._weight.gather(1, positions) * shares).to(self.rows.device)
+            yield from self._cut(*take(positions), weight)
 
-    def _cut(self, inputs: Tensor, levels: Tensor | None, target: Tensor, weight: Tensor, n: int) -> Iterator[Batch]:
-        for step in range(n):
-            here = slice(step * self.height, (step + 1) * self.height)
-            yield Batch(inputs[:, here], None if levels is None else levels[:, here], target[:, here], weight[:, here])
+    def _slots(self, steps: slice) -> tuple[Tensor, Tensor]:
+        """Of some steps the place of each row in its member's order, 0 for padding, and its share of the batch."""
+        place = torch.arange(self.height)
+        real = place < self._real[:, steps, None]
+        slots = torch.where(real, self._starts[:, steps, None] + place, 0)
+        shares = real.to(self.rows.dtype) / self.sizes[:, steps, None]
+        return slots.flatten(1), shares.flatten(1)
+
+    def _taker(self, prepare: Prepare, width: int) -> Callable[[Tensor], _Prepared]:
+        """What gives the prepared rows at positions ``(members, slots)``."""
+        rows = self.rows
+        if rows.n_members * len(rows) * width > PREPARED_ELEMENTS:
+            return lambda positions: prepare(*rows.take(rows.index.gather(1, positions)))
+        if self._prepared is None:
+            self._prepared = _whole(Blocks(rows, prepare, PREPARE_ROWS))
+        inputs, levels, target = self._prepared
+        starts = len(rows) * torch.arange(rows.n_members).unsqueeze(1)
+
+        def take(positions: Tensor) -> _Prepared:
+            here = (positions + starts).to(rows.device)
+            return _picked(inputs, here), None if levels is None else _picked(levels, here), _picked(target, here)
+
+        return take
+
+    def _cut(self, inputs: Tensor, levels: Tensor | None, target: Tensor, weight: Tensor) -> Iterator[Batch]:
+        """The batches of a block."""
+        inputs_of, target_of, weight_of = (part.split(self.height, 1) for part in (inputs, target, weight))
+        levels_of = repeat(None) if levels is None else levels.split(self.height, 1)
+        return map(Batch, inputs_of, levels_of, target_of, weight_of)
 
 
 class Blocks:
@@ -194,21 +220,23 @@ class Blocks:
             yield Batch(*self._prepare(*self._rows.take(index[:, block])), weight[:, block])
 
 
-def _layout(length: int, n_steps: int, height: int) -> Tensor:
-    """Position of each slot of the grid in a member's rows, -1 where it has none."""
-    grid = torch.full((n_steps, height), -1)
-    sizes = [length // n_steps + (step < length % n_steps) for step in range(n_steps)]
-    start = 0
-    for row, size in zip(grid, sizes, strict=True):
-        row[:size] = torch.arange(start, start + size)
-        start += size
-    return grid.flatten()
+def _whole(blocks: Blocks) -> _Prepared:
+    """All rows of blocks, prepared."""
+    inputs, levels, target, _ = zip(*blocks, strict=True)
+    return torch.cat(inputs, 1), None if levels[0] is None else torch.cat(levels, 1), torch.cat(target, 1)
 
 
-def _padded(arrays: list[np.ndarray], dtype: torch.dtype) -> Tensor:
+def _picked(tensor: Tensor, flat: Tensor) -> Tensor:
+    """Rows of ``tensor`` ``(members, n, ...)``, counted through all members: of the shape of ``flat``."""
+    return tensor.flatten(0, 1).index_select(0, flat.flatten()).view(*flat.shape, *tensor.shape[2:])
+
+
+def _padded(arrays: Iterable[np.ndarray], lengths: list[int], dtype: torch.dtype) -> Tensor:
     """Arrays of unequal length as one tensor, the shorter ones continued with zeros."""
-    longest = max(map(len, arrays))
-    return torch.stack([torch.as_tensor(np.pad(a, (0, longest - len(a)))).to(dtype) for a in arrays])
+    padded = torch.zeros(len(lengths), max(lengths), dtype=dtype)
+    for row, array in zip(padded, arrays, strict=True):
+        row[: len(array)] = torch.as_tensor(array)
+    return padded
 
 
 def _filled(rows: Tensor, length: int) -> Tensor:

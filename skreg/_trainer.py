@@ -10,6 +10,7 @@ from ._averaging import WeightAverage
 from ._course import Course
 from ._module import Network
 from ._optimizers import Rate
+from ._pace import Pace
 from ._random import Noise, Streams
 from ._rows import Batch, Batches
 from ._solvers import Solver, SolverOptimizer
@@ -69,7 +70,7 @@ class Trainer:
         largest = rows * max(linear.weight.shape[1] for linear in module.linears)
         return Noise(self._streams, takes, largest, module.inputs.dtype, module.head.weight.device)
 
-    def epoch(self, lr: Rate, first: float, last: float, tell: Tell | None) -> Tensor:
+    def epoch(self, lr: Rate, first: float, last: float, tell: Tell | None, pace: Pace | None = None) -> Tensor:
         """Train an epoch, and give the mean loss of each member, on the CPU: the one read-back.
 
         Parameters
@@ -80,6 +81,8 @@ class Trainer:
             Progress of the training when the epoch begins, and when it ends.
         tell : callable (event, **told) or None
             Hears of each batch.
+        pace : Pace or None
+            Knows whether the epoch has to end before its last step.
         """
         module, course, batches, n_steps = self._module, self._course, self._batches, self._batches.n_steps
         total = torch.zeros(module.n_members, dtype=module.inputs.dtype, device=module.head.weight.device)
@@ -88,10 +91,14 @@ class Trainer:
             if source is not None:
                 source.begin_epoch(n_steps)
         for step, given in enumerate(batches.epoch(orders, module.prepare, module.inputs.width)):
+            hurry = None if pace is None else pace.share(step, n_steps)
+            if hurry == 1:
+                break
+            done = step + 1
             batch, mix = (given, None) if self._augmenter is None else self._augmenter(given)
             if tell is not None:
                 tell("on_batch_begin", batch=batch, training=True)
-            progress = first + (last - first) * step / n_steps
+            progress = first + ((last - first) * step / n_steps if hurry is None else (last - first) * hurry)
             if self._noise is not None:
                 self._noise.factor = course.dropout_schedule(progress)
             raw, loss = self._step(lr * course.schedule(progress), course.decay_schedule(progress), batch, mix, tell)
@@ -101,7 +108,7 @@ class Trainer:
             if tell is not None:
                 tell("on_batch_end", batch=batch, training=True, y_pred=raw, loss=loss)
         self._solver.zero_grad()
-        return (total / n_steps).cpu().double()
+        return (total / done).cpu().double()
 
     def _step(self, lr: Rate, decay: float, batch: Batch, mix: Mix | None, tell: Tell | None) -> tuple[Tensor, Tensor]:
         """Train on a batch, and give the raw output and the losses before it."""

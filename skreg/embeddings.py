@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 
 __all__ = ["periodic", "piecewise_linear"]
 
-_BLOCK_ELEMENTS = 1 << 23
+_BLOCK_ELEMENTS = 1 << 20  # what the cache holds: of larger blocks a number takes up to five times as long
 _ROW_MULTIPLE = 32
 _NARROW = 1e-6
 
@@ -85,15 +85,19 @@ class NumericEmbedding(nn.Module, ABC):
         height = max(1, _BLOCK_ELEMENTS // (a_row * _ROW_MULTIPLE)) * _ROW_MULTIPLE
         return torch.cat([self._embed(part, self._mix_rows) for part in x.split(height, dim=1)], dim=1)
 
+    def mixing(self) -> Tensor:
+        """What makes outputs of the features, ``(members, columns, outputs, features)``."""
+        return self.weight
+
     def _mix(self, features: Tensor) -> Tensor:
-        return torch.baddbmm(self.bias.flatten(0, 1), self.weight.flatten(0, 1), features)
+        return torch.baddbmm(self.bias.flatten(0, 1), self.mixing().flatten(0, 1), features)
 
     def _mix_rows(self, features: Tensor) -> Tensor:
         """The same product as plain sums; the kernel of a product of few outputs depends on the number of rows."""
-        return (self.weight.flatten(0, 1).unsqueeze(3) * features.unsqueeze(1)).sum(2) + self.bias.flatten(0, 1)
+        return (self.mixing().flatten(0, 1).unsqueeze(3) * features.unsqueeze(1)).sum(2) + self.bias.flatten(0, 1)
 
     def _embed(self, x: Tensor, mix: Callable[[Tensor], Tensor]) -> Tensor:
-        columns = x[..., : self.columns].transpose(1, 2).unsqueeze(2)
+        columns = x[..., : self.columns].transpose(1, 2).unsqueeze(2).contiguous()  # each feature reads all of it
         mixed = mix(self.functions(columns).flatten(0, 1)).unflatten(0, (len(x), -1))
         embedded = self.combine(columns, mixed).flatten(1, 2).transpose(1, 2)
         return torch.cat([embedded, x[..., self.columns :]], -1) if x.shape[-1] > self.columns else embedded
@@ -163,13 +167,21 @@ class _PiecewiseLinear(NumericEmbedding):
             for parameter in (self.line, self.bias):
                 parameter[m] = self.width**-0.5 * _symmetric(parameter[m].shape, generator)
 
+    def mixing(self) -> Tensor:
+        """Heights of the pieces, and the slope of the line."""
+        return torch.cat([self.weight, self.line], 3)
+
     def functions(self, x: Tensor) -> Tensor:
-        """How much of each bin lies below the number, in [0, 1]; nothing of a bin without width."""
-        return ((x - self.low) * self.slope).clamp(0, 1)
+        """How much of each bin lies below the number, in [0, 1], nothing of a bin without width; then the number."""
+        members, columns, _, rows = x.shape
+        out = x.new_empty(members, columns, self.features + 1, rows)
+        torch.sub(x, self.low, out=out[:, :, :-1]).mul_(self.slope).clamp_(0, 1)
+        out[:, :, -1:] = x
+        return out
 
     def combine(self, x: Tensor, mixed: Tensor) -> Tensor:
-        """Line and pieces summed."""
-        return torch.addcmul(mixed, x, self.line)
+        """Line and pieces are summed already."""
+        return mixed
 
 
 def _symmetric(shape: torch.Size, generator: Generator) -> Tensor:

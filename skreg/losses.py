@@ -144,7 +144,7 @@ class HalfSquaredError(RegressionLoss):
 
     def rows(self, raw: Tensor, target: Tensor) -> Tensor:
         """Half the squared difference."""
-        return (raw - target).square() / 2
+        return F.mse_loss(raw, target, reduction="none") / 2
 
 
 class AbsoluteError(RegressionLoss):

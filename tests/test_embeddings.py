@@ -112,7 +112,9 @@ def test_piecewise_linear_is_interpolation_between_the_edges():
     x = some()
     module, edges = made("piecewise_linear", x), edges_of(x).numpy()
     far = torch.cat([x, 3 * x], 1)
-    encoded = module.functions(far.transpose(1, 2).unsqueeze(2)).numpy()
+    functions = module.functions(far.transpose(1, 2).unsqueeze(2))
+    torch.testing.assert_close(functions[:, :, -1], far.transpose(1, 2), atol=0, rtol=0)  # for the line
+    encoded = functions[:, :, :-1].numpy()
     for m in range(2):
         for j in range(3):
             low, high = edges[m, j, :-1], edges[m, j, 1:]
@@ -126,7 +128,7 @@ def test_piecewise_linear_is_interpolation_between_the_edges():
 def test_piecewise_linear_coverage_grows_with_the_number_and_is_that_of_its_rank_to_a_bin():
     x = some(rows=800)
     module = made("piecewise_linear", x)
-    covered = module.functions(x.transpose(1, 2).unsqueeze(2)).sum(2)
+    covered = module.functions(x.transpose(1, 2).unsqueeze(2))[:, :, :-1].sum(2)
     in_order = covered.gather(2, x.transpose(1, 2).argsort(2))
     assert (in_order.diff(dim=2) >= 0).all()
     expected = torch.linspace(0, 16, 800, dtype=F64).expand_as(in_order)
@@ -136,7 +138,7 @@ def test_piecewise_linear_coverage_grows_with_the_number_and_is_that_of_its_rank
 @pytest.mark.parametrize("column", [torch.zeros(64), torch.arange(64) % 2, torch.arange(64).clamp(min=60)])
 def test_piecewise_linear_takes_repeated_numbers(column):
     x = column.to(F64).view(1, -1, 1)
-    encoded = made("piecewise_linear", x, seeds=(0,)).functions(x.transpose(1, 2).unsqueeze(2))
+    encoded = made("piecewise_linear", x, seeds=(0,)).functions(x.transpose(1, 2).unsqueeze(2))[:, :, :-1]
     assert ((encoded >= 0) & (encoded <= 1)).all()
     _, place = np.unique(column.numpy(), return_inverse=True)
     covered = encoded.sum(2).flatten().numpy()

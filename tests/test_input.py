@@ -78,6 +78,7 @@ BAD_VALUES = {
     "nesterovs_momentum": ("yes", 2, None),
     "batch_size": (0, 1.5, "all", None),
     "max_iter": (0, 1.5, None),
+    "time_limit": (0.0, -1.0, "a minute"),
     "clip_norm": (0.0, -1.0, "one"),
     "ema_decay": (1.0, -0.1, "half", None),
     "swa_start": (0.0, 1.0, "late"),

@@ -244,7 +244,7 @@ class Recorder:
     def __init__(self):
         self.asked = []
 
-    def drop(self, x, rate, floor=0.0):
+    def drop(self, x, rate, floor=0.0, in_place=False):
         self.asked.append((x.shape[-1], rate))
         return x
 
@@ -364,3 +364,19 @@ def test_members_are_taken_with_all_that_is_theirs(norm, scaling):
     assert torch.equal(taken.target_center, network.target_center[[2, 0, 2]])
     assert raw(network.of_members([1])).shape == (1, 40, 1)
     assert network.n_members == 3
+
+
+@pytest.mark.parametrize("rows", [3, 32])
+@pytest.mark.parametrize("residual", [False, True])
+def test_factors_on_the_inputs_mean_the_same_in_training_and_prediction(residual, rows):
+    """In training of many rows they are multiplied into the weights, unless the inputs go past those as well."""
+    inputs = plain_inputs(6, 2)
+    network = Network(
+        inputs, [], 8, (6, 5), 3, activations.silu, None, residual, (0.0, 0.0), 0.0, None, None, scaled=True
+    )
+    network.draw(initializers.he_normal, initializers.he_normal, [0, 1])
+    with torch.no_grad():
+        network.scale.weight.copy_(1 + normal(2, 1, 6))
+    assert network._scales_weights(rows) == (rows == 32 and not residual)
+    x = normal(2, rows, 6)
+    torch.testing.assert_close(network(x, weight=torch.ones(2, rows, dtype=F64)), network(x))

@@ -119,7 +119,7 @@ def test_a_factor_on_the_rates_is_a_rate_and_keeps_no_mask(floor):
         changing.factor = (step + 1) / 20
         rate = changing.factor * 0.4
         assert torch.equal(changing.drop(X, 0.4, floor), steady.drop(X, rate, floor))
-    assert len(changing._masks) == 1
+    assert len(changing._windows) == 1
 
 
 def test_a_factor_of_zero_drops_nothing():

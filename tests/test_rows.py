@@ -57,6 +57,19 @@ def test_an_epoch_of_many_blocks_is_one_of_few(monkeypatch):
         assert torch.equal(one.weight, other.weight)
 
 
+def test_rows_kept_prepared_are_rows_prepared_anew(monkeypatch):
+    numbers = np.random.RandomState(0).randn(60, 3)
+    rows = make_rows([np.arange(50), np.arange(10, 47)], numbers=numbers)
+    _, kept = epoch(rows, 7)
+    monkeypatch.setattr("skreg._rows.PREPARED_ELEMENTS", 0)
+    _, anew = epoch(rows, 7)
+    for one, other in zip(kept, anew, strict=True):
+        real = one.weight > 0
+        assert torch.equal(one.inputs[real], other.inputs[real])
+        assert torch.equal(one.target[real], other.target[real])
+        assert torch.equal(one.weight, other.weight)
+
+
 def test_weights_have_mean_one_for_each_member_and_are_not_normalised_by_the_batch():
     weight = np.array([1.0, 2, 3, 4, 5, 6])
     rows = make_rows([[0, 1, 2, 3], [2, 3, 4, 5]], weight)

@@ -191,7 +191,7 @@ NOT_CURES = {
     "augmentation_strength", "batch_size", "calibrate", "callbacks", "categorical_features", "class_weight", "device",
     "freeze_layers", "frequency_scale", "init", "max_iter", "min_delta", "monitor", "n_threads", "parametrization",
     "patience", "precision", "pretrained", "scale_layer",
-    "pretrained_lr_factor", "quantile", "random_state", "validation_fraction", "verbose", "warm_start",
+    "pretrained_lr_factor", "quantile", "random_state", "time_limit", "validation_fraction", "verbose", "warm_start",
 }  # fmt: skip
 SMALL = {**cures.NO_CURE, "hidden_layer_sizes": (16, 16), "max_iter": 4, "patience": 3, "random_state": 0}
 COMPOSED = {**SMALL, "n_members": 2, "early_stopping": True}
