@@ -109,24 +109,31 @@ class Race:
         step, _ = network_of(scoring.estimator)
         watched = self._scorer if self._prunes else None
         sheet = Sheet(scoring.X, scoring.y, scoring.splits, scoring.settings, self._metadata(step) or {}, watched)
-        kinds, befores, costs = _numbers(lane.key for lane in lanes), _numbers(lane.before for lane in lanes)
+        kinds, befores = _numbers(lane.key for lane in lanes), _numbers(lane.before for lane in lanes)
+        parts, costs = self._parts(lanes, kinds)
+        starts = []
+        for number, lane in enumerate(lanes):
+            contexts = {fold: scoring.progress.context(lane.candidate, fold) for fold in parts[number]}
+            starts.append(Start(number, lane.whole, kinds[number], befores[number], parts[number], contexts))
+        return crew_of(sheet, starts, costs, scoring.n_jobs, self._prunes)
+
+    def _parts(self, lanes: list[Lane], kinds: list[int]) -> tuple[list[dict[int, int]], dict[int, float]]:
+        """For each lane the part of each fold, and about the time that each part takes.
+
+        The folds of a candidate are dealt out, so that the parts have alike to do also when some are given up.
+        """
+        parts: list[dict[int, int]] = [{} for _ in lanes]
         costs: dict[int, float] = {}
-        starts: list[Start] = []
-        for kind in set(kinds):
+        for kind in sorted(set(kinds)):
             alike = [number for number, of_lane in enumerate(kinds) if of_lane == kind]
-            members, weights, time = _size(lanes[alike[0]].whole, scoring.X)
-            n_parts = _n_parts(members * len(alike) * self._n_folds, members_at_once(weights))
-            first = len(costs)
+            members, weights, time = _size(lanes[alike[0]].whole, self.scoring.X)
+            first, n_parts = len(costs), _n_parts(members * len(alike) * self._n_folds, members_at_once(weights))
             costs |= dict.fromkeys(range(first, first + n_parts), 0.0)
             for place, number in enumerate(alike):
-                parts = {f: first + (place * self._n_folds + f) % n_parts for f in range(self._n_folds)}
-                for part in parts.values():
+                for fold in range(self._n_folds):
+                    parts[number][fold] = part = first + (place * self._n_folds + fold) % n_parts
                     costs[part] += time
-                candidate = lanes[number].candidate
-                contexts = {fold: scoring.progress.context(candidate, fold) for fold in parts}
-                starts.append(Start(number, lanes[number].whole, kind, befores[number], parts, contexts))
-        starts.sort(key=lambda start: start.number)
-        return crew_of(sheet, starts, costs, scoring.n_jobs, self._prunes)
+        return parts, costs
 
     def _line_up(self, lanes: list[Lane], news: list[News]) -> tuple[int, set[int]]:
         """How many lanes the memory has room for, and which of them cannot begin."""
