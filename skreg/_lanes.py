@@ -117,6 +117,8 @@ class Lane:
         For each fold that is under way, what it would score now, and how long it has trained.
     results : dict of dict
         What scikit-learn says of the folds that have ended.
+    due, told : bool
+        Whether the pruner is to be asked, and whether it has heard of the last epoch.
     """
 
     candidate: Candidate
@@ -126,6 +128,8 @@ class Lane:
     scores: dict[int, Any] = field(default_factory=dict)
     seconds: dict[int, float] = field(default_factory=dict)
     results: dict[int, dict[str, Any]] = field(default_factory=dict)
+    due: bool = False
+    told: bool = False
 
 
 def key_of(whole: Any, params: dict[str, Any]) -> tuple[Any, ...]:

@@ -42,6 +42,8 @@ class Race:
         Of several metrics the name of the one that is watched.
     prunes : bool
         Whether candidates are watched and given up.
+    decides : callable (epoch) -> bool
+        Whether the pruner may give up somebody then.
     within : callable () -> bool
         Whether there is time left.
     """
@@ -52,9 +54,11 @@ class Race:
         run: StudyRun,
         metric: Any,
         prunes: bool,
+        decides: Callable[[int], bool],
         within: Callable[[], bool],
     ) -> None:
-        self.scoring, self._run, self._prunes, self._within = scoring, run, prunes, within
+        self.scoring, self._run, self._within = scoring, run, within
+        self._prunes, self._decides = prunes, decides
         scorer = scoring.settings["scorer"]
         self._scorer = scorer._scorers[metric] if hasattr(scorer, "_scorers") else scorer
         self._n_folds = len(scoring.splits)
@@ -177,18 +181,25 @@ class Race:
         """After an epoch: report, tell of who is over, give up whom the pruner does; those do not go on."""
         if self._prunes:
             for lane in going.values():
+                lane.due |= self._decides(epoch)
                 value = self._curve(lane)
                 if np.isfinite(value):
                     self._run.report(lane.candidate.trial, epoch, value)
+                lane.told = bool(np.isfinite(value))
         left: set[int] = set()
         for number, lane in going.items():
             if len(lane.results) == self._n_folds:
                 self._finish(lane)
                 left.add(number)
-            elif self._prunes and self._run.should_prune(lane.candidate.trial):
+            elif self._prunes and self._is_lost(lane):
                 self._give_up(lane)
                 left.add(number)
         return left
+
+    def _is_lost(self, lane: Lane) -> bool:
+        """Whether the pruner gives a candidate up; it is asked where it decides, which costs queries of a database."""
+        asked, lane.due = lane.due, lane.due and not lane.told
+        return asked and self._run.should_prune(lane.candidate.trial)
 
     def _curve(self, lane: Lane) -> float:
         """Mean over the folds of what would be scored now."""

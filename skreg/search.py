@@ -383,8 +383,18 @@ class OptunaSearchCV(BaseSearchCV):
             return self.pruner
         from optuna.pruners import SuccessiveHalvingPruner
 
-        first = max(1, round(network_of(self.estimator)[1].max_iter * FIRST_RUNG))
-        return SuccessiveHalvingPruner(min_resource=first, reduction_factor=REDUCTION)
+        return SuccessiveHalvingPruner(min_resource=self._first_rung(), reduction_factor=REDUCTION)
+
+    def _first_rung(self) -> int:
+        """The epoch after which candidates are first compared."""
+        return max(1, round(network_of(self.estimator)[1].max_iter * FIRST_RUNG))
+
+    def _decides(self, epoch: int) -> bool:
+        """Whether the pruner may give up somebody after an epoch; of the user's that is not known."""
+        rung = self._first_rung()
+        while rung < epoch and self.pruner is None:
+            rung *= REDUCTION
+        return self.pruner is not None or rung == epoch
 
     def _search(self, run: StudyRun, space: Space, scoring: Scoring) -> Table:
         """Ask, score and tell until the study has its trials; an interrupt keeps those that it has."""
@@ -409,7 +419,7 @@ class OptunaSearchCV(BaseSearchCV):
 
         prunes = not isinstance(run.study.pruner, NopPruner)
         if self._trains_side_by_side():
-            return Race(scoring, run, self.refit, prunes, within).score, _CANDIDATES_AT_ONCE
+            return Race(scoring, run, self.refit, prunes, self._decides, within).score, _CANDIDATES_AT_ONCE
         size = max(1, _FITS_AT_ONCE // self.n_splits_)
         return partial(scoring.score, run, pruned=prunes, within=within), size
 
