@@ -5,9 +5,10 @@
 
 Runs of one process and of two take turns. A process is pinned to one core and has one thread; the time is from the
 moment that all of them have imported what they need to the end of the last, the making of the tables among it, the last
-fit not. The search is one of half a minute and more for one process: what a process takes to make the tables and to join
-the study, about a second, is then a small part of it. Beside it is the processor's time, all processes together, and the same ratio that would be had of it if both
-cores were free: the larger share of the two. On a machine with other work the first ratio says as much of that.
+fit not. One process takes half a minute: to make the tables and to join takes about a second, which in a search of some
+seconds would be all that is seen. Beside it is the processor's time, all processes together, and the same ratio that
+would be had of it if both cores were free: the larger share of the two. On a machine with other work the first ratio
+says as much of that.
 """
 
 import argparse

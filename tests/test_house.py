@@ -84,7 +84,7 @@ FLOORS = [
     ["_base"],
     ["_distributions", "_entry", "_probe", "_streaming"],
     ["_case", "_lanes"],
-    ["_heat", "_signs"],
+    ["_heat", "_repeats", "_signs"],
     ["_crew"],
     ["_race"],
     ["_evidence_of_data", "_evidence_of_layers", "_evidence_of_training"],
