@@ -37,11 +37,14 @@ class Candidate:
         The parameters of the estimator.
     folds : list of dict
         What scikit-learn says of each fold's fit so far.
+    contexts : dict of dict
+        What each fold's fit is told of scikit-learn's callbacks.
     """
 
     trial: Trial
     params: dict[str, Any]
     folds: list[dict[str, Any]] = field(default_factory=list)
+    contexts: dict[int, dict[str, Any]] = field(default_factory=dict)
 
     def record(self) -> dict[str, list[Any]]:
         """What the table of results needs, as JSON."""
@@ -97,7 +100,6 @@ class Scoring:
     def fit(self, candidates: Sequence[Candidate], folds: Sequence[int], parallel: Any) -> None:
         """Fit candidates on some folds, each on all of them in order."""
         jobs = list(product(candidates, folds))
-        contexts = self.progress.contexts(len(jobs))
         done = parallel(
             delayed(_fit_and_score)(
                 clone(self.estimator),
@@ -108,9 +110,9 @@ class Scoring:
                 parameters=candidate.params,
                 split_progress=(fold, len(self.splits)),
                 **self.settings,
-                **context,
+                **self.progress.context(candidate, fold),
             )
-            for (candidate, fold), context in zip(jobs, contexts, strict=True)
+            for candidate, fold in jobs
         )
         for (candidate, _), result in zip(jobs, done, strict=True):
             candidate.folds.append(result)
@@ -205,19 +207,15 @@ class SearchProgress:
             self._caller.set_params(storage=None, sampler=None, pruner=None)
         self._begun = 0
 
-    def contexts(self, n_fits: int) -> list[dict[str, Any]]:
-        """What ``_fit_and_score`` is told of the callbacks in each of the next fits."""
+    def context(self, candidate: Candidate, fold: int) -> dict[str, Any]:
+        """What ``_fit_and_score`` is told of the callbacks in a candidate's fit of a fold, however often it begins."""
         if self._search is None:
-            return [{}] * n_fits
-        numbers = range(self._begun, self._begun + n_fits)
-        self._begun += n_fits
-        return [
-            {
-                "caller": self._caller,
-                "callback_ctx": self._search.subcontext(task_name="candidate-split-evaluation", task_id=number),
-            }
-            for number in numbers
-        ]
+            return {}
+        if fold not in candidate.contexts:
+            context = self._search.subcontext(task_name="candidate-split-evaluation", task_id=self._begun)
+            candidate.contexts[fold] = {"caller": self._caller, "callback_ctx": context}
+            self._begun += 1
+        return candidate.contexts[fold]
 
     def searched(self) -> None:
         """The candidates are done."""

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import optuna
 
 FINGERPRINT = "skreg:fingerprint"
+WATCHED = "watched"
+"""What of a fingerprint says by what a pruner watches candidates, where there is one; all that are watched are so."""
 JOIN_SECONDS = 2.0
 
 
@@ -71,7 +73,8 @@ def join(
     from ._storages import open_storage
 
     if study_name is None and storage is not None:
-        study_name = f"skreg-{hashlib.sha256(json.dumps(sorted(fingerprint.items())).encode()).hexdigest()[:16]}"
+        lasting = sorted((what, text) for what, text in fingerprint.items() if what != WATCHED)
+        study_name = f"skreg-{hashlib.sha256(json.dumps(lasting).encode()).hexdigest()[:16]}"
     with quiet():
         settings: dict[str, Any] = {"storage": open_storage(storage), "study_name": study_name}
         settings |= {"sampler": sampler, "pruner": pruner or optuna.pruners.NopPruner()}
@@ -92,13 +95,29 @@ def _check_same(study: optuna.Study, direction: str, fingerprint: dict[str, str]
     if known is None:
         study.set_user_attr(FINGERPRINT, fingerprint)
         known = fingerprint
-    differ = [what for what in sorted({*known, *fingerprint}) if known.get(what) != fingerprint.get(what)]
+    names = sorted({*known, *fingerprint} - {WATCHED})
+    differ = [what for what in names if known.get(what) != fingerprint.get(what)]
     if study.direction.name.lower() != direction:
         differ.append("direction")
     if differ:
         raise ValueError(
             f"The study {study.study_name!r} belongs to another search, with other {' and '.join(differ)}: its trials "
             "cannot be compared with these. Give another study_name or another storage, or search for the same again."
+        )
+    _check_watched(study, known, fingerprint)
+
+
+def _check_watched(study: optuna.Study, known: dict[str, str], fingerprint: dict[str, str]) -> None:
+    """Refuse a pruner that would compare curves of epochs with means over folds; who does not prune harms nobody."""
+    if WATCHED not in fingerprint:
+        return
+    if WATCHED not in known:
+        study.set_user_attr(FINGERPRINT, {**known, WATCHED: fingerprint[WATCHED]})
+    elif known[WATCHED] != fingerprint[WATCHED]:
+        raise ValueError(
+            f"A pruner has watched the candidates of the study {study.study_name!r} by {known[WATCHED]}, and would "
+            f"watch those of this search by {fingerprint[WATCHED]}, which cannot be compared. Give the same vectorize, "
+            "pruner=optuna.pruners.NopPruner(), or another study_name."
         )
 
 

@@ -1,4 +1,4 @@
-"""A lane is a candidate on its way: its fits of the folds, each a runner, which train beside those of others."""
+"""A lane is a candidate on its way, and a runner its fit of a fold, which trains beside those of others."""
 
 from __future__ import annotations
 
@@ -65,6 +65,10 @@ class Runner:
         The fold's test rows, as the network gets them, and what else the scorer is told of them.
     entrant : Entrant
         The training.
+    part : int
+        Runners of different parts are members of different nets.
+    context : dict
+        What ``_fit_and_score`` is told of scikit-learn's callbacks.
     """
 
     whole: Any
@@ -74,6 +78,8 @@ class Runner:
     y: Any
     scored: dict[str, Any]
     entrant: Entrant
+    part: int
+    context: dict[str, Any]
     score: Any = np.nan
 
     def look(self, scorer: Any) -> Any:
@@ -106,19 +112,25 @@ class Lane:
         Its estimator, parameters set.
     key : tuple
         What it has in common with those that it can train with.
-    runners : list of Runner
-        One for each fold.
+    before : tuple
+        The parameters of the steps before the network.
+    scores, seconds : dict
+        For each fold that is under way, what it would score now, and how long it has trained.
+    results : dict of dict
+        What scikit-learn says of the folds that have ended.
+    due, told : bool
+        Whether the pruner is to be asked, and whether it has heard of the last epoch.
     """
 
     candidate: Candidate
     whole: Any
     key: tuple[Any, ...]
-    runners: list[Runner] = field(default_factory=list)
-
-    @property
-    def over(self) -> bool:
-        """Whether all folds have been trained."""
-        return all(runner.entrant.over for runner in self.runners)
+    before: tuple[Any, ...]
+    scores: dict[int, Any] = field(default_factory=dict)
+    seconds: dict[int, float] = field(default_factory=dict)
+    results: dict[int, dict[str, Any]] = field(default_factory=dict)
+    due: bool = False
+    told: bool = False
 
 
 def key_of(whole: Any, params: dict[str, Any]) -> tuple[Any, ...]:

@@ -97,7 +97,7 @@ def regularization_path(
     with warnings.catch_warnings():
         # a path goes on until no column is left
         warnings.filterwarnings("ignore", "feature_alpha=.* has let go of every column", ConvergenceWarning)
-        Race(evaluation, NOBODY, None, False, lambda: True).score(candidates)
+        Race(evaluation, NOBODY, None, False, lambda epoch: False, lambda: True).score(candidates)
     fitted = [[fitted_network(fold["estimator"])[0] for fold in candidate.folds] for candidate in candidates]
     if len({network.n_features_in_ for of_value in fitted for network in of_value}) > 1:
         raise ValueError(

@@ -1,45 +1,32 @@
 """A race trains candidates side by side, all folds of each, epoch by epoch, and gives up who falls behind.
 
-The fits of candidates that differ in strengths only become members of one net (``_joint``); what comes out is what each
-fit would have been alone.
+Here it is decided who trains with whom, who is given up, and what the study is told; the training is that of heats
+(``_heat``), by a crew of one or several workers (``_crew``). Which fits are members of one net does not depend on the
+number of workers, and so no bit does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from itertools import pairwise
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from joblib import effective_n_jobs  # type: ignore[import-untyped]  # joblib ships no types
 from sklearn.base import clone
-from sklearn.model_selection._validation import _fit_and_score
-from sklearn.utils.metaestimators import _safe_split
-from sklearn.utils.validation import _check_method_params
 
 from ._blueprint import Blueprint
 from ._candidates import RECORD, Candidate, Scoring
 from ._course import Course
-from ._entry import enter, rows_to_predict
-from ._joint import Entrant, JointNet
-from ._lanes import Lane, Runner, key_of, network_of, plain, trains_beside_others
-from ._net import Net
-from ._threads import torch_threads
+from ._crew import Crew, crew_of
+from ._heat import BYTES, News, Sheet, Start, Verdict, members_at_once
+from ._lanes import Lane, key_of, network_of, plain, trains_beside_others
 
 if TYPE_CHECKING:
     from ._studies import StudyRun
 
-MEMBERS_AT_ONCE, WEIGHTS_AT_ONCE = (4, 64), 200_000
-"""Members of a net, at least and at most; between them so many that it has about these weights, which the cache holds.
-
-Measured: of small networks more at once cost less each, of wide ones more than a few only leave the cache.
-"""
-BYTES = 1 << 30
-COPIES = 8  # of a weight: itself, before training, its gradient, two moments, the best, an average, and room for a step
+MEMBERS_APART = 24  # from so many on two nets take hardly longer than one, and two workers can take one each
 
 
 class Race:
@@ -55,6 +42,8 @@ class Race:
         Of several metrics the name of the one that is watched.
     prunes : bool
         Whether candidates are watched and given up.
+    decides : callable (epoch) -> bool
+        Whether the pruner may give up somebody then.
     within : callable () -> bool
         Whether there is time left.
     """
@@ -65,12 +54,14 @@ class Race:
         run: StudyRun,
         metric: Any,
         prunes: bool,
+        decides: Callable[[int], bool],
         within: Callable[[], bool],
     ) -> None:
-        self.scoring, self._run, self._prunes, self._within = scoring, run, prunes, within
+        self.scoring, self._run, self._within = scoring, run, within
+        self._prunes, self._decides = prunes, decides
         scorer = scoring.settings["scorer"]
         self._scorer = scorer._scorers[metric] if hasattr(scorer, "_scorers") else scorer
-        self._prepared: tuple[Any, list[Any]] = None, []
+        self._n_folds = len(scoring.splits)
 
     def score(self, batch: list[Candidate]) -> None:
         """Score a batch of candidates and tell the study; what cannot be trained here goes fold by fold."""
@@ -85,9 +76,8 @@ class Race:
         begun = False
         while lanes and (not begun or self._within()):
             begun = True
-            heat, lanes, failed = self._line_up(lanes)
-            alone += failed
-            alone += self._go(heat)
+            lanes, broken = self._go(lanes)
+            alone += broken
         if alone and (not begun or self._within()):
             self.scoring.score(self._run, alone, False, self._within)
 
@@ -103,7 +93,9 @@ class Race:
             Course.of(network)
         except Exception:  # the fit says it in its own words, and is counted as failed
             return None
-        return Lane(candidate, whole, key_of(whole, candidate.params))
+        params = candidate.params
+        others = {n: v for n, v in params.items() if step is not None and not n.startswith(f"{step}__")}
+        return Lane(candidate, whole, key_of(whole, params), plain(others))
 
     def _metadata(self, step: str | None) -> dict[str, Any] | None:
         """What of the parameters of ``fit`` the network gets, if that is all of them and no more than weights."""
@@ -115,210 +107,156 @@ class Race:
 
     # before the race
 
-    def _line_up(self, lanes: list[Lane]) -> tuple[list[Lane], list[Lane], list[Candidate]]:
-        """Prepare as many lanes as the memory has room for: these, those that wait, and those that cannot begin."""
-        heat: list[Lane] = []
-        failed: list[Candidate] = []
-        first: dict[Any, Lane] = {}
-        room = BYTES
-        for place, lane in enumerate(lanes):
-            try:
-                with _grad_mode():
-                    lane.runners = self._runners(lane, first.get(lane.key))
-            except Exception:  # as in _lane
-                failed.append(lane.candidate)
-                continue
-            room -= sum(_bytes(runner.entrant) for runner in lane.runners)
-            if room < 0 and heat:
-                lane.runners = []
-                return heat, lanes[place:], failed
-            first.setdefault(lane.key, lane)
-            heat.append(lane)
-        return heat, [], failed
-
-    def _runners(self, lane: Lane, like: Lane | None) -> list[Runner]:
-        step, network = network_of(lane.whole)
-        others = {n: v for n, v in lane.candidate.params.items() if step is not None and not n.startswith(f"{step}__")}
-        known, folds = self._prepared
-        if known != plain(others):
-            folds = [self._prepare(lane.whole, fold) for fold in range(len(self.scoring.splits))]
-            self._prepared = plain(others), folds
-        runners = []
-        for fold, (X, y, weight, X_test, y_test, scored, before) in enumerate(folds):
-            whole = clone(lane.whole)
-            _, network = network_of(whole)
-            with torch_threads(network.n_threads):
-                entry = enter(network, X, y, weight, None if like is None else like.runners[fold].entry)
-            test = None
-            if self._prunes:
-                test = rows_to_predict(network, X_test, entry.net) if like is None else like.runners[fold].entrant.test
-            entrant = Entrant(entry.net, entry.train, entry.valid, entry.monitor, test, network.n_threads)
-            runners.append(Runner(whole, entry, before, X_test, y_test, scored, entrant))
-        return runners
-
-    def _prepare(self, whole: Any, fold: int) -> tuple[Any, ...]:
-        """What the network gets of a fold: training rows, weights, test rows, and the steps that made them."""
+    def _crew(self, lanes: list[Lane]) -> Crew:
+        """Who trains all fits of the lanes."""
         scoring = self.scoring
-        train, test = (np.asarray(rows) for rows in scoring.splits[fold])
-        X, y = _safe_split(whole, scoring.X, scoring.y, train)
-        X_test, y_test = _safe_split(whole, scoring.X, scoring.y, test, train)
-        step, _ = network_of(whole)
-        told = self._metadata(step) or {}
-        weight = _check_method_params(scoring.X, params=told, indices=train).get("sample_weight")
-        scored = _check_method_params(scoring.X, params=scoring.settings["score_params"], indices=test)
-        if step is None or len(whole.steps) == 1:
-            return X, y, weight, X_test, y_test, scored, None
-        before = clone(whole[:-1])
-        X = before.fit_transform(X, y)
-        return X, y, weight, before.transform(X_test), y_test, scored, before
+        step, _ = network_of(scoring.estimator)
+        watched = self._scorer if self._prunes else None
+        sheet = Sheet(scoring.X, scoring.y, scoring.splits, scoring.settings, self._metadata(step) or {}, watched)
+        kinds, befores = _numbers(lane.key for lane in lanes), _numbers(lane.before for lane in lanes)
+        parts, costs = self._parts(lanes, kinds)
+        starts = []
+        for number, lane in enumerate(lanes):
+            contexts = {fold: scoring.progress.context(lane.candidate, fold) for fold in parts[number]}
+            starts.append(Start(number, lane.whole, kinds[number], befores[number], parts[number], contexts))
+        return crew_of(sheet, starts, costs, scoring.n_jobs, self._prunes)
+
+    def _parts(self, lanes: list[Lane], kinds: list[int]) -> tuple[list[dict[int, int]], dict[int, float]]:
+        """For each lane the part of each fold, and about the time that each part takes.
+
+        The folds of a candidate are dealt out, so that the parts have alike to do also when some are given up.
+        """
+        parts: list[dict[int, int]] = [{} for _ in lanes]
+        costs: dict[int, float] = {}
+        for kind in sorted(set(kinds)):
+            alike = [number for number, of_lane in enumerate(kinds) if of_lane == kind]
+            members, weights, time = _size(lanes[alike[0]].whole, self.scoring.X)
+            first, n_parts = len(costs), _n_parts(members * len(alike) * self._n_folds, members_at_once(weights))
+            costs |= dict.fromkeys(range(first, first + n_parts), 0.0)
+            for place, number in enumerate(alike):
+                for fold in range(self._n_folds):
+                    parts[number][fold] = part = first + (place * self._n_folds + fold) % n_parts
+                    costs[part] += time
+        return parts, costs
+
+    def _line_up(self, lanes: list[Lane], news: list[News]) -> tuple[int, set[int]]:
+        """How many lanes the memory has room for, and which of them cannot begin."""
+        sizes = {fit: size for one in news for fit, size in one.sizes.items()}
+        failed: set[int] = set()
+        room, begun = BYTES, False
+        for number in range(len(lanes)):
+            own = [sizes.get((number, fold), -1) for fold in range(self._n_folds)]
+            if None in own:
+                failed.add(number)
+                continue
+            room -= sum(size for size in own if size is not None)
+            if -1 in own or (room < 0 and begun):
+                return number, failed
+            begun = True
+        return len(lanes), failed
 
     # the race
 
-    def _go(self, lanes: list[Lane]) -> list[Candidate]:
-        """Train to the end; who broke down on the way is given back."""
-        joints, going, broken = _joints(lanes), list(lanes), []
-        workers = effective_n_jobs(self.scoring.n_jobs)
-        epoch = 0
-        with ExitStack() as stack:
-            pool = stack.enter_context(ThreadPoolExecutor(workers)) if workers > 1 else None
+    def _go(self, lanes: list[Lane]) -> tuple[list[Lane], list[Candidate]]:
+        """Train those to the end that have room: those that wait, and those that broke down on the way."""
+        with closing(self._crew(lanes)) as crew:
+            n_lanes, failed = self._line_up(lanes, crew.begin())
+            going = {number: lane for number, lane in enumerate(lanes[:n_lanes]) if number not in failed}
+            lost = frozenset(range(len(lanes))) - set(going)
+            epoch = 0
             while going:
-                training = [joint for joint in joints if not joint.done]
-                errors = list((pool.map if pool else map)(_train_epoch, training))
+                news = crew.round(Verdict(lost))
                 epoch += 1
-                for joint, error in zip(training, errors, strict=True):
-                    broken += self._drop(going, joint) if error is not None else []
-                going = self._look(going, epoch)
-                if not self._within():
-                    self._time_is_over(going, joints)
+                broken = {number for one in news for number in one.broken} & set(going)
+                failed |= broken
+                _take(going, news)
+                lost = frozenset(broken | self._look({n: lane for n, lane in going.items() if n not in broken}, epoch))
+                going = {n: lane for n, lane in going.items() if n not in lost}
+                if going and not self._within():
+                    self._time_is_over(going, crew, lost)
                     break
-        return broken
+        return lanes[n_lanes:], [lanes[number].candidate for number in sorted(failed)]
 
-    def _look(self, going: list[Lane], epoch: int) -> list[Lane]:
-        """After an epoch: report, finish who is over, give up whom the pruner does; the others are given back."""
+    def _look(self, going: dict[int, Lane], epoch: int) -> set[int]:
+        """After an epoch: report, tell of who is over, give up whom the pruner does; those do not go on."""
         if self._prunes:
-            for lane in going:
+            for lane in going.values():
+                lane.due |= self._decides(epoch)
                 value = self._curve(lane)
                 if np.isfinite(value):
                     self._run.report(lane.candidate.trial, epoch, value)
-        left = []
-        for lane in going:
-            if lane.over:
+                lane.told = bool(np.isfinite(value))
+        left: set[int] = set()
+        for number, lane in going.items():
+            if len(lane.results) == self._n_folds:
                 self._finish(lane)
-            elif self._prunes and self._run.should_prune(lane.candidate.trial):
+                left.add(number)
+            elif self._prunes and self._is_lost(lane):
                 self._give_up(lane)
-            else:
-                left.append(lane)
+                left.add(number)
         return left
+
+    def _is_lost(self, lane: Lane) -> bool:
+        """Whether the pruner gives a candidate up; it is asked where it decides, which costs queries of a database."""
+        asked, lane.due = lane.due, lane.due and not lane.told
+        return asked and self._run.should_prune(lane.candidate.trial)
 
     def _curve(self, lane: Lane) -> float:
         """Mean over the folds of what would be scored now."""
-        try:
-            return float(np.mean([self.scoring.objective(runner.look(self._scorer)) for runner in lane.runners]))
-        except Exception:  # the pruner hears nothing of it; the scores in the end say it
-            return np.nan
+        return float(np.mean([self.scoring.objective(lane.scores[fold]) for fold in range(self._n_folds)]))
 
     def _finish(self, lane: Lane) -> None:
-        """Score the fitted estimators as scikit-learn does, and tell the study."""
-        scoring, candidate = self.scoring, lane.candidate
-        for fold, (runner, context) in enumerate(
-            zip(lane.runners, scoring.progress.contexts(len(lane.runners)), strict=True)
-        ):
-            runner.whole.fit = runner.fit
-            train, test = scoring.splits[fold]
-            result = _fit_and_score(
-                runner.whole,
-                scoring.X,
-                scoring.y,
-                train=train,
-                test=test,
-                parameters=None,
-                split_progress=(fold, len(scoring.splits)),
-                **scoring.settings,
-                **context,
-            )
-            del runner.whole.fit
-            candidate.folds.append({**result, "fit_time": runner.entrant.seconds + result["fit_time"]})
-        scoring.tell(self._run, candidate)
-        lane.runners = []
+        """Tell the study of a candidate that has been on all folds."""
+        lane.candidate.folds = [lane.results[fold] for fold in range(self._n_folds)]
+        self.scoring.tell(self._run, lane.candidate)
 
     def _give_up(self, lane: Lane) -> None:
-        """Train a candidate no further, and tell the study that it is pruned."""
-        self._leave(lane)
+        """Tell the study that a candidate is pruned."""
         unknown = ["test_scores", "train_scores"][: 1 + self.scoring.settings["return_train_score"]]
-        lane.candidate.folds = [
-            {"fit_time": runner.entrant.seconds, "score_time": 0.0, **dict.fromkeys(unknown, np.nan), "fit_error": None}
-            for runner in lane.runners
-        ]
+        nothing = {"score_time": 0.0, **dict.fromkeys(unknown, np.nan), "fit_error": None}
+        lane.candidate.folds = [{"fit_time": lane.seconds[fold], **nothing} for fold in range(self._n_folds)]
         self._run.tell(lane.candidate.trial, state="pruned", attrs={RECORD: lane.candidate.record()})
-        lane.runners = []
 
-    @staticmethod
-    def _leave(lane: Lane) -> None:
-        for runner in lane.runners:
-            runner.entrant.over = True
-
-    def _drop(self, going: list[Lane], joint: JointNet) -> list[Candidate]:
-        """Take out the candidates of a net whose training failed: one of them is the cause, and shall fail alone."""
-        there = {id(entrant) for entrant in joint.entrants}
-        lost = [lane for lane in going if any(id(runner.entrant) in there for runner in lane.runners)]
-        for lane in lost:
-            self._leave(lane)
-            going.remove(lane)
-        return [lane.candidate for lane in lost]
-
-    def _time_is_over(self, going: list[Lane], joints: list[JointNet]) -> None:
+    def _time_is_over(self, going: dict[int, Lane], crew: Crew, lost: frozenset[int]) -> None:
         """Let go of who is under way; if there is no result at all yet, end them where they stand."""
         if any(trial.state.name == "COMPLETE" for trial in self._run.finished()):
             return
-        for joint in joints:
-            if not joint.done:
-                joint.end()
-        for lane in going:
+        verdict = Verdict(lost, ends=True)
+        while any(len(lane.results) < self._n_folds for lane in going.values()):
+            _take(going, crew.round(verdict))
+            verdict = Verdict()
+        for lane in going.values():
             self._finish(lane)
 
 
-def _bytes(entrant: Entrant) -> int:
-    """About what the training of an entrant takes."""
-    net = entrant.net
-    weights = _weights(net)
-    widths = sum(linear.weight.shape[1] for linear in net.module_.linears)
-    rows = len(entrant.train) + (0 if entrant.valid is None else len(entrant.valid) * net.module_.inputs.width)
-    step = net.batch_size * widths * 4
-    return net.module_.n_members * (net.module_.inputs.dtype.itemsize * (COPIES * weights + step) + 8 * rows)
+def _take(going: dict[int, Lane], news: list[News]) -> None:
+    """Write down what is new of those that are going."""
+    for one in news:
+        for (number, fold), (score, seconds) in one.looks.items():
+            if number in going:
+                going[number].scores[fold], going[number].seconds[fold] = score, seconds
+        for (number, fold), result in one.results.items():
+            if number in going:
+                going[number].results[fold] = result
 
 
-def _weights(net: Net) -> int:
-    """Weights of a member."""
-    return sum(parameter[0].numel() for parameter in net.module_.parameters())
+def _numbers(keys: Iterable[Any]) -> list[int]:
+    """A number for each, the same for the same."""
+    known: dict[Any, int] = {}
+    return [known.setdefault(key, len(known)) for key in keys]
 
 
-def _joints(lanes: list[Lane]) -> list[JointNet]:
-    """Nets of about as many members as ``MEMBERS_AT_ONCE`` and ``WEIGHTS_AT_ONCE`` say."""
-    alike: dict[Any, list[Entrant]] = {}
-    for lane in lanes:
-        for runner in lane.runners:
-            alike.setdefault((lane.key, *runner.entrant.key()), []).append(runner.entrant)
-    joints = []
-    for entrants in alike.values():
-        members, (least, most) = sum(entrant.net.module_.n_members for entrant in entrants), MEMBERS_AT_ONCE
-        room = min(max(WEIGHTS_AT_ONCE // _weights(entrants[0].net), least), most)
-        n_parts = min(len(entrants), ceil(members / room))
-        ends = [round(len(entrants) * part / n_parts) for part in range(n_parts + 1)]
-        joints += [JointNet.of(entrants[a:b]) for a, b in pairwise(ends)]
-    return joints
+def _size(whole: Any, X: Any) -> tuple[int, int, float]:
+    """Members of a fit, about the weights of each, and about the time it takes: a step of few weights costs too."""
+    _, network = network_of(whole)
+    shape = np.shape(X) if hasattr(X, "shape") else (len(X), 1)
+    widths = [shape[-1], *Blueprint.of(network).hidden]
+    weights = sum(a * b for a, b in pairwise(widths))
+    return network.n_members, weights, network.n_members * (weights + 1000.0) * network.max_iter
 
 
-@contextmanager
-def _grad_mode() -> Iterator[None]:
-    with torch.inference_mode(False), torch.enable_grad():
-        yield
-
-
-def _train_epoch(joint: JointNet) -> Exception | None:
-    """Train an epoch, in a thread of its own perhaps; an error is given back."""
-    try:
-        with _grad_mode(), torch_threads(joint.n_threads):
-            joint.train_epoch()
-    except Exception as error:
-        return error
-    return None
+def _n_parts(members: int, room: int) -> int:
+    """Of how many nets so many members are: more than one are an even number, so that two workers have as many."""
+    if members < MEMBERS_APART and members <= room:
+        return 1
+    return 2 * ceil(members / room / 2)

@@ -132,7 +132,8 @@ class StudyRun:
                 return []
             claimed: list[int] = []
             while len(claimed) < n:
-                made = self._take_over(n - len(claimed), total) or self._make(n - len(claimed), total)
+                ledger = self._ledger()
+                made = self._take_over(ledger, n - len(claimed), total) or self._make(ledger, n - len(claimed), total)
                 if not made:
                     break
                 claimed += self._keep(made, total)
@@ -145,11 +146,14 @@ class StudyRun:
     def share(self, most: int, total: int) -> int:
         """How many trials to ask for at once, at most ``most``; where others share the study, fewer towards its end.
 
-        A quarter of what is left, so that nobody is alone with a large batch at the end.
+        An even share of what is left, so that nobody is alone with a large batch at the end.
         """
         if self._heart is None:
             return most
-        return max(1, min(most, -(-(total - len(self._ledger().places)) // 4)))
+        ledger = self._ledger()
+        owners = {t.system_attrs[OWNER]["run"]: t for t in ledger.open(total) if OWNER in t.system_attrs}
+        others = sum(run != self._run and not self._orphaned(trial) for run, trial in owners.items())
+        return max(1, min(most, -(-(total - len(ledger.places)) // (1 + others))))
 
     def report(self, trial: optuna.Trial, step: int, value: float) -> None:
         """Tell how a trial does so far; nothing where others have taken it over."""
@@ -274,9 +278,9 @@ class StudyRun:
         owner = trial.system_attrs.get(OWNER)
         return trial.state.name != "RUNNING" or owner is None or not self._pulse.alive(owner)
 
-    def _take_over(self, n: int, total: int) -> list[int]:
+    def _take_over(self, ledger: Ledger, n: int, total: int) -> list[int]:
         """Make retries of what nobody has any more, and close what they replace."""
-        ledger, made = self._ledger(), []
+        made = []
         self._give_up(ledger.strays(total))
         for trial in [t for t in ledger.open(total) if self._orphaned(t)][:n]:
             counts = COUNTS in trial.user_attrs  # it died while it told that it had failed
@@ -286,9 +290,8 @@ class StudyRun:
             self._fail(trial._trial_id)
         return made
 
-    def _make(self, n: int, total: int) -> list[int]:
+    def _make(self, ledger: Ledger, n: int, total: int) -> list[int]:
         """Make new trials, as many as there seem to be places."""
-        ledger = self._ledger()
         room = min(n, total - len(ledger.places))
         queue = [(key, params) for key, params in self._queue.items() if key not in ledger.enqueued]
         marks = [{ENQUEUED: key, "fixed_params": params} for key, params in queue[: max(0, room)]]

@@ -18,8 +18,10 @@ from ._candidates import RECORD, Candidate, Scoring, SearchProgress, Table
 from ._distributions import Space, space_of
 from ._ensembling import Choice, Contender, Keeper, best_of, fold_estimators
 from ._fingerprint import fingerprint
+from ._joining import WATCHED
 from ._lanes import network_of
 from ._race import Race
+from ._repeats import Repeats
 from ._studies import StudyRun
 
 if TYPE_CHECKING:
@@ -353,12 +355,15 @@ class OptunaSearchCV(BaseSearchCV):
                 "splits": fingerprint(scoring.splits),
                 "scoring": fingerprint([self.scoring, None if metric == _ENSEMBLE else metric]),
             }
+        pruner = self._make_pruner()
+        if identity and _gives_up(pruner):
+            identity[WATCHED] = "epochs" if self._trains_side_by_side() else "folds"
         run = StudyRun.open(
             self.storage,
             self.study_name,
             direction="maximize",
             sampler=self.sampler,
-            pruner=self._make_pruner(),
+            pruner=pruner,
             seed=int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)),
             fingerprint=identity,
         )
@@ -383,8 +388,18 @@ class OptunaSearchCV(BaseSearchCV):
             return self.pruner
         from optuna.pruners import SuccessiveHalvingPruner
 
-        first = max(1, round(network_of(self.estimator)[1].max_iter * FIRST_RUNG))
-        return SuccessiveHalvingPruner(min_resource=first, reduction_factor=REDUCTION)
+        return SuccessiveHalvingPruner(min_resource=self._first_rung(), reduction_factor=REDUCTION)
+
+    def _first_rung(self) -> int:
+        """The epoch after which candidates are first compared."""
+        return max(1, round(network_of(self.estimator)[1].max_iter * FIRST_RUNG))
+
+    def _decides(self, epoch: int) -> bool:
+        """Whether the pruner may give up somebody after an epoch; of the user's that is not known."""
+        rung = self._first_rung()
+        while rung < epoch and self.pruner is None:
+            rung *= REDUCTION
+        return self.pruner is not None or rung == epoch
 
     def _search(self, run: StudyRun, space: Space, scoring: Scoring) -> Table:
         """Ask, score and tell until the study has its trials; an interrupt keeps those that it has."""
@@ -405,18 +420,18 @@ class OptunaSearchCV(BaseSearchCV):
         self, run: StudyRun, scoring: Scoring, within: Callable[[], bool]
     ) -> tuple[Callable[[list[Candidate]], None], int]:
         """What scores a batch of candidates and tells the study, and how many candidates make one."""
-        from optuna.pruners import NopPruner
-
-        prunes = not isinstance(run.study.pruner, NopPruner)
+        prunes = _gives_up(run.study.pruner)
         if self._trains_side_by_side():
-            return Race(scoring, run, self.refit, prunes, within).score, _CANDIDATES_AT_ONCE
+            return Race(scoring, run, self.refit, prunes, self._decides, within).score, _CANDIDATES_AT_ONCE
         size = max(1, _FITS_AT_ONCE // self.n_splits_)
         return partial(scoring.score, run, pruned=prunes, within=within), size
 
     def _spend(self, run: StudyRun, space: Space, scoring: Scoring, known: dict[int, dict[str, Any]]) -> None:
         """Batch after batch, as many candidates as are evaluated together."""
         end = np.inf if self.timeout is None else time.monotonic() + self.timeout
-        evaluate, size = self._evaluation(run, scoring, partial(_before, end))
+        within = partial(_before, end)
+        evaluate, size = self._evaluation(run, scoring, within)
+        repeats = Repeats(run, scoring, lambda trial: known.get(trial.number) or space.params(trial))
         while True:
             batch: list[Candidate] = []
             most = run.share(size, self.n_trials)
@@ -424,7 +439,7 @@ class OptunaSearchCV(BaseSearchCV):
                 batch += [Candidate(trial, space.params(trial)) for trial in asked]
             known |= {candidate.trial.number: candidate.params for candidate in batch}
             if batch:
-                evaluate(batch)
+                repeats.score(batch, evaluate, within)
             elif run.wait(self.n_trials, timeout=max(0.0, min(_POLL_SECONDS, end - time.monotonic()))):
                 return
             if not _before(end):
@@ -500,6 +515,13 @@ class OptunaSearchCV(BaseSearchCV):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "best_estimator_" if self.refit else "cv_results_")
+
+
+def _gives_up(pruner: Any) -> bool:
+    """Whether a pruner is more than none."""
+    from optuna.pruners import NopPruner
+
+    return pruner is not None and not isinstance(pruner, NopPruner)
 
 
 def _before(end: float) -> bool:

@@ -1,13 +1,19 @@
 """Candidates that are trained side by side score as alone, and are given up by their curves."""
 
+import os
+import signal
+import subprocess
+import sys
+import threading
 import time
 import warnings
-from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import optuna
 import pandas as pd
 import pytest
+from joblib import Parallel, delayed, parallel_backend
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 from sklearn.base import BaseEstimator, TransformerMixin, clone
@@ -20,7 +26,9 @@ from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold, TimeSeri
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skreg import OptunaSearchCV, RegularizedMLPClassifier, RegularizedMLPRegressor, _joint, _race
+from skreg import OptunaSearchCV, RegularizedMLPClassifier, RegularizedMLPRegressor, _heat, _joint, _race
+from skreg._crew import _shares, workers_of
+from skreg._heat import Start
 from skreg._quick_scores import quick_score
 
 X, Y = make_classification(200, 6, n_informative=4, random_state=0)
@@ -59,6 +67,9 @@ class Joints:
 
 @pytest.fixture
 def joints(monkeypatch):
+    """All that can be members of one net are."""
+    monkeypatch.setattr(_race, "MEMBERS_APART", 1000)
+    monkeypatch.setattr(_heat, "MEMBERS_AT_ONCE", 1000)
     return Joints(monkeypatch)
 
 
@@ -116,18 +127,44 @@ def test_weights_of_the_rows():
     assert not np.allclose(scores_of(plain), scores_of(beside), atol=1e-4)
 
 
-@pytest.mark.parametrize("n_jobs", [None, 2])
-def test_the_bits_do_not_depend_on_the_workers(n_jobs):
+@pytest.mark.parametrize("pruner", [NONE, optuna.pruners.SuccessiveHalvingPruner(1, 2), optuna.pruners.MedianPruner(2)])
+def test_the_bits_do_not_depend_on_the_workers(pruner):
+    """Nor who is given up, nor what the sampler makes of it."""
     space = {"activation": ["relu", "tanh"], **RATES}
-    first, again = (search_of(NET, space, n_jobs=jobs).fit(X, Y) for jobs in (None, n_jobs))
-    assert_array_equal(scores_of(first), scores_of(again))
+    given = {"pruner": pruner, "sampler": None, "random_state": 0, "n_trials": 14}
+    alone, two = (search_of(NET, space, n_jobs=jobs, **given).fit(X, Y) for jobs in (None, 2))
+    assert two.cv_results_["params"] == alone.cv_results_["params"]
+    assert_array_equal(scores_of(two), scores_of(alone))
+    curves = [[trial.intermediate_values for trial in search.study_.trials] for search in (alone, two)]
+    assert curves[0] == curves[1]
+
+
+def test_how_many_nets():
+    """One, or as many as keep two workers alike busy; of wide layers each member is its own."""
+    assert [_race._n_parts(members, 32) for members in (5, 23, 24, 50, 64, 65, 160)] == [1, 1, 2, 2, 2, 4, 6]
+    assert [_race._n_parts(50, room) for room in (5, 1)] == [10, 50]
+    assert [_heat.members_at_once(weights) for weights in (0, 2300, 19_000, 74_000, 10**6)] == [32, 32, 5, 1, 1]
+
+
+def test_workers_have_alike_to_do_also_when_half_are_given_up():
+    parts = {number: {fold: (5 * number + fold) % 10 for fold in range(5)} for number in range(10)}
+    starts = [Start(number, None, 0, 0, parts[number], {}) for number in range(10)]
+    shares = _shares(starts, dict.fromkeys(range(10), 1.0), 2)
+    for gone in (set(), {0, 2, 4, 6, 8}, {0, 1, 2, 3, 4}):
+        loads = [sum(len(start.parts) for start in share if start.number not in gone) for share in shares]
+        assert abs(loads[0] - loads[1]) <= 5
+        assert sum(loads) == 50 - 5 * len(gone)
+    unequal = _shares([Start(0, None, 0, 0, {0: 0, 1: 1, 2: 2}, {})], {0: 3.0, 1: 1.0, 2: 1.5}, 2)
+    assert [[list(start.parts) for start in share] for share in unequal] == [[[0]], [[1, 2]]]
 
 
 def test_what_has_no_room_waits(monkeypatch, joints):
     many = search_of().fit(X, Y)
-    monkeypatch.setattr(_race, "MEMBERS_AT_ONCE", (4, 18))
+    monkeypatch.setattr(_heat, "MEMBERS_AT_ONCE", 18)
     some = search_of().fit(X, Y)
-    monkeypatch.setattr(_race, "BYTES", 1)
+    monkeypatch.setattr(_heat, "MEMBERS_AT_ONCE", 1000)
+    for module in (_race, _heat):
+        monkeypatch.setattr(module, "BYTES", 1)
     one = search_of().fit(X, Y)
     assert joints.members == [36, 18, 18, *[6] * 6]
     assert_allclose(scores_of(some), scores_of(many), atol=1e-6)
@@ -157,8 +194,8 @@ def test_the_steps_before_are_fitted_once_per_fold():
     Counting.fits = 0
     search = search_of(pipeline, {"net__alpha": [1e-3], "before__factor": [1.0, 2.0]}, refit=True).fit(X, Y)
     values = [params["before__factor"] for params in search.cv_results_["params"]]
-    changes = 1 + sum(a != b for a, b in pairwise(values))
-    assert Counting.fits == 3 * changes + 1
+    assert set(values) == {1.0, 2.0}
+    assert Counting.fits == 3 * 2 + 1, "and a repeated candidate is not fitted again"
 
 
 def test_folds_whose_outputs_differ_in_width(joints):
@@ -377,3 +414,123 @@ def test_other_scores_are_not_quick():
     assert quick_score(get_scorer("roc_auc"), NET, Y) is None
     assert quick_score(get_scorer("f1"), NET, Y) is None
     assert quick_score(get_scorer("accuracy"), NET, np.c_[Y, Y]) is None
+
+
+# workers
+
+
+def test_where_joblib_begins_no_processes_there_is_one_worker():
+    assert workers_of(3) == 3
+    with parallel_backend("threading"):
+        assert workers_of(3) == 1
+    assert Parallel(n_jobs=2)(delayed(workers_of)(3) for _ in range(2)) == [1, 1]
+    found = []
+    thread = threading.Thread(target=lambda: found.append(workers_of(3)))
+    thread.start()
+    thread.join()
+    assert found == [1]
+
+
+def forever(**params):
+    """A search that no one waits for."""
+    net = clone(NET).set_params(max_iter=10**6, early_stopping=False)
+    return search_of(net, n_jobs=2, n_trials=1000, **params)
+
+
+def of_workers(search, n_trials=8, **params):
+    return search.set_params(n_jobs=2, n_trials=n_trials, **params)
+
+
+@pytest.mark.parametrize("pruner", [NONE, optuna.pruners.ThresholdPruner(lower=-1e9)])
+def test_the_time_is_respected_by_workers(pruner):
+    of_workers(search_of()).fit(X, Y)  # they are there
+    began = time.perf_counter()
+    search = forever(pruner=pruner, timeout=1.0).fit(X, Y)
+    assert time.perf_counter() - began < 8
+    assert len(search.cv_results_["params"]) == 10
+    assert np.isfinite(search.best_score_)
+
+
+def test_failures_and_errors_of_workers():
+    fails = [{"alpha": 1e-3, **({"alpha": -1} if number == 1 else {})} for number in range(8)]
+    with pytest.warns(FitFailedWarning, match="3 fits failed"):
+        search = of_workers(search_of(NET, lambda trial: fails[trial.number])).fit(X, Y)
+    assert np.isnan(search.cv_results_["mean_test_score"]).sum() == 1
+
+    def scorer(estimator, X, y):
+        raise ValueError("a scorer that fails")
+
+    with pytest.raises(ValueError, match="a scorer that fails"):
+        of_workers(search_of(scoring=scorer), error_score="raise").fit(X, Y)
+
+    def broken(inputs, generator):
+        raise RuntimeError("an augmentation that fails")
+
+    space = [{"augmentation": broken}, *({"alpha": 0.01 * number} for number in range(1, 8))]
+    with pytest.warns(FitFailedWarning, match="an augmentation that fails"):
+        search = of_workers(search_of(NET, lambda trial: space[trial.number])).fit(X, Y)
+    assert_array_equal(np.isnan(search.cv_results_["mean_test_score"]), [True, *[False] * 7])
+
+
+def pids(seconds=0.5):
+    """The processes that joblib has for two workers."""
+    return set(Parallel(n_jobs=2)(delayed(own_pid)(seconds) for _ in range(2)))
+
+
+def own_pid(seconds):
+    time.sleep(seconds)
+    return os.getpid()
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX does")
+def test_a_worker_that_is_killed_ends_the_search_and_not_the_study():
+    storage = optuna.storages.InMemoryStorage()
+    given = {"storage": storage, "study_name": "killed", "pruner": optuna.pruners.ThresholdPruner(lower=-1e9)}
+    net = clone(NET).set_params(max_iter=300, early_stopping=False)
+    workers = pids()
+    threading.Timer(0.7, os.kill, (min(workers), signal.SIGKILL)).start()
+    with pytest.raises(RuntimeError, match="terminat"):
+        of_workers(search_of(net, **given)).fit(X, Y)
+    search = of_workers(search_of(net.set_params(max_iter=300), **given)).fit(X, Y)
+    assert len(search.cv_results_["params"]) == 8
+    assert {trial.state.name for trial in search.study_.trials} == {"COMPLETE", "FAIL"}
+
+
+def busy(pid):
+    """Ticks of the processor that a process has had; None once it is gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    return sum(map(int, stat.rpartition(")")[2].split()[11:13]))
+
+
+def idle(workers):
+    before = [busy(pid) for pid in workers]
+    time.sleep(0.5)
+    return all(now is None or now - was <= 2 for was, now in zip(before, map(busy, workers), strict=True))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux how busy a process is")
+def test_no_worker_trains_for_a_parent_that_is_no_more():
+    code = "from test_race import *; print(*pids(), flush=True); forever().fit(X, Y)"
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", code],
+        cwd=Path(__file__).parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    workers = [int(pid) for pid in process.stdout.readline().split()]
+    assert len(workers) == 2
+    wait_for(lambda: not idle(workers) and not idle(workers))
+    process.kill()
+    process.wait(timeout=30)
+    wait_for(lambda: idle(workers) and idle(workers))

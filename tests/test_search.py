@@ -59,7 +59,7 @@ class Fussy(ClassifierMixin, BaseEstimator):
     def fit(self, X, y, sample_weight=None, marks=None):
         if self.mood == "interrupt":
             raise KeyboardInterrupt
-        if self.mood == "slow":
+        if isinstance(self.mood, float) and self.mood > 100:  # slow
             time.sleep(0.02)
         elif self.mood == "fail" or (self.mood == "fail later" and X[0, 0] == 0):
             raise ValueError("a bad mood")
@@ -390,7 +390,7 @@ def test_an_interrupt_is_passed_on_and_keeps_what_is_there():
 
 
 def test_no_candidate_is_begun_after_the_time():
-    search = search_of(Fussy(), {"mood": ["slow"]}, n_trials=1000, timeout=0.3)
+    search = search_of(Fussy(), {"mood": stats.uniform(101, 1)}, n_trials=1000, timeout=0.3)
     began = time.perf_counter()
     search.fit(X, Y)
     assert time.perf_counter() - began < 2
@@ -418,6 +418,70 @@ def test_a_study_goes_on_to_its_total_and_shows_all_of_it():
         if "rank" not in name:
             assert_array_equal(np.asarray(column)[:4], np.asarray(some.cv_results_[name]))
     assert_array_equal(more.predict(X), again.predict(X))
+
+
+class Counted(Fussy):
+    """Counts its fits; it draws by chance if it has no seed."""
+
+    fits = 0
+
+    def __init__(self, mood=0.0, random_state=0):
+        super().__init__(mood)
+        self.random_state = random_state
+
+    def fit(self, X, y):
+        Counted.fits += 1
+        return super().fit(X, y)
+
+
+def counted(estimator, **params):
+    Counted.fits = 0
+    search = search_of(estimator, {"mood": [1.0, 2.0]}, n_trials=9, **params).fit(X, Y)
+    moods = [each["mood"] for each in search.cv_results_["params"]]
+    assert len(search.study_.trials) == len(moods) == 9
+    assert set(moods) == {1.0, 2.0}
+    return search, Counted.fits
+
+
+def test_a_repeated_candidate_has_the_scores_that_are_known():
+    """Within a run and in the next one; not where fitting again would give others."""
+    storage = optuna.storages.InMemoryStorage()
+    search, fits = counted(Counted(), storage=storage)
+    assert fits == 2 * 3 + 1
+    assert len(set(search.cv_results_["mean_test_score"])) <= 2
+    _, fits = counted(Counted(), storage=storage)
+    assert fits == 1
+    more = search_of(Counted(), {"mood": [1.0, 2.0]}, n_trials=12, storage=storage).fit(X, Y)
+    assert Counted.fits == 1 + 1
+    assert len(more.cv_results_["params"]) == 12
+    assert counted(Counted(random_state=None))[1] == 9 * 3 + 1
+    _, fits = counted(Counted(), refit="ensemble", scoring="accuracy")
+    assert fits == 2 * 3
+
+
+def test_a_repeated_candidate_that_failed_is_tried_again():
+    fails = Counted().set_params(mood="fail")
+    Counted.fits = 0
+    search = search_of(fails, {"random_state": [0]}, n_trials=4)
+    with pytest.warns(UserWarning), pytest.raises(ValueError, match="All the 12 fits failed"):
+        search.fit(X, Y)
+    assert Counted.fits == 12
+
+
+def test_a_pruner_does_not_compare_epochs_with_folds(tmp_path):
+    net, space = RegularizedMLPClassifier(**TINY), {"alpha": stats.loguniform(1e-6, 1e-2)}
+
+    def of(n_trials, **params):
+        search = search_of(net, space, n_trials=n_trials, cv=2, refit=False, storage=tmp_path / "study.db")
+        return search.set_params(study_name="one", **params).fit(X, Y)
+
+    of(2, vectorize=False)
+    assert len(of(3).cv_results_["params"]) == 3, "the folds were not watched"
+    with pytest.raises(ValueError, match=r"by epochs, and would watch those of this search by folds.* same vectorize"):
+        of(4, vectorize=False, pruner=optuna.pruners.MedianPruner())
+    of(4, vectorize=False)
+    of(5, pruner=optuna.pruners.NopPruner())
+    assert len(of(6).cv_results_["params"]) == 6
 
 
 # pruning
