@@ -19,7 +19,7 @@ from ._blueprint import Blueprint
 from ._checks import OTHER_SHAPE, check_validation_set, check_weights
 from ._course import Course
 from ._encoding import CLIP, ONE_HOT_MAX, learn_statistics
-from ._folds import MIN_VALIDATION_ROWS, assign_folds, warn_if_few
+from ._folds import assign_folds, enough, warn_if_few
 from ._inputs import Inputs
 from ._inspection import Inspection
 from ._module import Network
@@ -195,7 +195,7 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
         n_folds = min(max(members, round(1 / self.validation_fraction)), n)
         if held_out is not None:
             split = Split(train, everyone, held_out, [np.arange(len(held_out))] * members, place)
-        elif not self.early_stopping or (self.early_stopping == "auto" and n // n_folds < MIN_VALIDATION_ROWS):
+        elif not self.early_stopping or (self.early_stopping == "auto" and not enough(n // n_folds, members)):
             return Split(train, everyone, None, [], place)
         else:
             if n < 2:
@@ -205,7 +205,7 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
             held = [folds == member % n_folds for member in range(members)]
             kept, watched = ([_positions(mask) for mask in masks] for masks in ([~h for h in held], held))
             split = Split(train, kept, train, watched, place, n_folds)
-        warn_if_few(min(map(len, split.watched_index)))
+        warn_if_few(min(map(len, split.watched_index)), members)
         return split
 
     def _make_net(

@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 
-MIN_VALIDATION_ROWS = 30
+MIN_ROWS, MIN_ROWS_OF_MANY, MIN_ROWS_OF_ALL = 30, 15, 120
 
 
 def assign_folds(strata: np.ndarray, n_folds: int, rng: np.random.RandomState) -> np.ndarray:
@@ -29,9 +29,14 @@ def assign_folds(strata: np.ndarray, n_folds: int, rng: np.random.RandomState) -
     return np.where(kept, folds, -1) if some_in_each else folds
 
 
-def warn_if_few(n_rows: int) -> None:
-    """Warn where a member is watched on too few rows."""
-    if n_rows < MIN_VALIDATION_ROWS:
+def enough(n_rows: int, n_members: int) -> bool:
+    """Whether rows held out by each member tell a gain from luck: 30, or 15 where all members together have 120."""
+    return n_rows >= MIN_ROWS or (n_rows >= MIN_ROWS_OF_MANY and n_rows * n_members >= MIN_ROWS_OF_ALL)
+
+
+def warn_if_few(n_rows: int, n_members: int) -> None:
+    """Warn where each member is watched on too few rows."""
+    if not enough(n_rows, n_members):
         rows = "1 validation row" if n_rows == 1 else f"{n_rows} validation rows"
         warnings.warn(
             f"Early stopping watches only {rows}, too few to tell a gain from luck. Give more with "

@@ -31,6 +31,8 @@ class Pace:
 
     Attributes
     ----------
+    stops : frozenset of int
+        Epochs at whose ends cycles end, of a training at its own pace; none for a single cycle.
     deadline : float or None
         When the training shall be over, by ``clock``; None is never.
     """
@@ -39,8 +41,8 @@ class Pace:
 
     def __init__(self, max_epochs: int, valleys: Sequence[float]) -> None:
         self._max_epochs = max_epochs
-        self._stops = frozenset(valley_epochs(valleys, max_epochs))
-        self._ends = [epoch / max_epochs for epoch in sorted(self._stops or {max_epochs})]
+        self.stops = frozenset(valley_epochs(valleys, max_epochs))
+        self._ends = [epoch / max_epochs for epoch in sorted(self.stops or {max_epochs})]
         self._progress = 0.0
         self._hurried = False
         self._costs: list[float] = []
@@ -108,8 +110,8 @@ class Pace:
     def may_stop(self, epoch: int) -> bool:
         """Whether early stopping may end the training after ``epoch``: anywhere, or at the end of a cycle."""
         if not self._hurried:
-            return not self._stops or epoch in self._stops
-        return not self._stops or any(abs(end - self._last) < _CLOSE for end in self._ends)
+            return not self.stops or epoch in self.stops
+        return not self.stops or any(abs(end - self._last) < _CLOSE for end in self._ends)
 
 
 def deadline_of(estimator: Any) -> float | None:

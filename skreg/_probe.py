@@ -148,7 +148,7 @@ def training_of(estimator: Any) -> Training:
         diverged=stopping.diverged.numpy().copy(),
         patience=stopping.patience,
         max_iter=net.max_epochs,
-        valleys=_valleys(epoch, net.stops_),
+        valleys=_valleys(epoch, net.pace_.stops),
     )
 
 

@@ -132,8 +132,8 @@ class RegularizedMLPClassifier(ClassifierMixin, SamplingMLP):
         each hidden layer and one for the head.
     early_stopping : bool or "auto", default="auto"
         Whether each member holds out a fold of the rows, stops when its score there has not gained for ``patience``
-        epochs, and keeps the weights of its best epoch. "auto" does so if a fold has at least 30 rows, or if ``X_val``
-        is given.
+        epochs, and keeps the weights of its best epoch. "auto" does so if a fold has at least 30 rows, 15 of
+        eight members or more, or if ``X_val`` is given.
     validation_fraction : float, default=0.25
         Share of the rows that a member holds out, in (0, 0.5]: the rows are cut into
         ``max(n_members, round(1 / validation_fraction))`` folds, and member m holds out fold m.

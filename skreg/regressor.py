@@ -40,7 +40,7 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
 
     Parameters
     ----------
-    hidden_layer_sizes : int or sequence of int, default=(128, 128, 128)
+    hidden_layer_sizes : int or sequence of int, default=(64, 64, 64)
         Widths of the hidden layers; ``()`` is a linear model.
     activation : {"elu", "gelu", "identity", "leaky_relu", "logistic", "mish", "relu", "selu", "silu", "tanh"} or \
             callable, default="silu"
@@ -126,8 +126,8 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
         each hidden layer and one for the head.
     early_stopping : bool or "auto", default="auto"
         Whether each member holds out a fold of the rows, stops when its score there has not gained for ``patience``
-        epochs, and keeps the weights of its best epoch. "auto" does so if a fold has at least 30 rows, or if ``X_val``
-        is given.
+        epochs, and keeps the weights of its best epoch. "auto" does so if a fold has at least 30 rows, 15 of
+        eight members or more, or if ``X_val`` is given.
     validation_fraction : float, default=0.25
         Share of the rows that a member holds out, in (0, 0.5]: the rows are cut into
         ``max(n_members, round(1 / validation_fraction))`` folds, and member m holds out fold m.
@@ -164,7 +164,7 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
     batch_size : int or "auto", default="auto"
         Most rows of a step; the rows are dealt out evenly over the steps of an epoch. "auto" takes 64 for up to 1,024
         rows, 128 up to 4,096, 256 up to 32,768, 512 up to 131,072, else 1,024, and all rows under ``solver="lbfgs"``.
-    max_iter : int, default=127
+    max_iter : int, default=63
         Epochs.
     time_limit : float or None, default=None
         Seconds that ``fit`` may take, about. From what its first epochs cost it sees how far it gets: to the end of an
@@ -186,7 +186,7 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
         ones, averaged as members are [16]_. For "coslog" (4 networks a member), "cosine_restarts" (3), or a callable
         with an attribute ``valleys``, the increasing progress in (0, 1] at which its cycles end. An end after the best
         epoch of early stopping counts as the best epoch.
-    n_members : int, default=4
+    n_members : int, default=8
         Networks trained side by side, whose predictions are averaged. Each has its own initial weights, shuffles and,
         with early stopping, its own validation fold, so that every row is trained on by most of them.
     n_adapters : int, default=1
@@ -329,7 +329,7 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
 
     def __init__(
         self,
-        hidden_layer_sizes: int | Sequence[int] = (128, 128, 128),
+        hidden_layer_sizes: int | Sequence[int] = (64, 64, 64),
         *,
         activation: str | Callable[[Tensor], Tensor] = "silu",
         batch_norm: bool = False,
@@ -362,13 +362,13 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
         momentum: float = 0.9,
         nesterovs_momentum: bool = True,
         batch_size: int | str = "auto",
-        max_iter: int = 127,
+        max_iter: int = 63,
         time_limit: float | None = None,
         clip_norm: float | None = None,
         ema_decay: float = 0.0,
         swa_start: float | None = None,
         snapshots: bool = False,
-        n_members: int = 4,
+        n_members: int = 8,
         n_adapters: int = 1,
         categorical_features: Any = "from_dtype",
         numeric_scaling: str | None = "robust",

@@ -46,7 +46,9 @@ def clock(monkeypatch):
 
 
 def fit(limit, **params):
-    return RegularizedMLPRegressor(**SMALL, patience=1000, time_limit=limit).set_params(**params).fit(X, Y)
+    return (
+        RegularizedMLPRegressor(**SMALL, patience=1000, max_iter=127, time_limit=limit).set_params(**params).fit(X, Y)
+    )
 
 
 @pytest.mark.parametrize(("epochs", "ends"), [(127, 127), (126, 127), (110, 127), (90, 63), (40, 31), (7.2, 7), (2, 1)])

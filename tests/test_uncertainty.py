@@ -331,8 +331,8 @@ def test_deviations_are_as_large_as_errors():
     prediction, std = net.predict(X[1000:], return_std=True)
     assert_array_equal(prediction, net.predict(X[1000:]))
     assert np.sqrt((((y[1000:] - prediction) / std) ** 2).mean()) == pytest.approx(1, abs=0.15)
-    single = net.sample_predictions(X[1000:], 4, dropout=False)
-    unsure = net.predict_uncertainty(X[1000:], 4, dropout=False)
+    single = net.sample_predictions(X[1000:], net.n_members, dropout=False)
+    unsure = net.predict_uncertainty(X[1000:], net.n_members, dropout=False)
     assert_allclose(std**2, unsure.aleatoric + single.var(0))
 
 
