@@ -101,7 +101,7 @@ FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 WITH_TORCH = range(FLOOR["_strengths"], FLOOR["classifier"] + 1)
 WITH_SKORCH = {"_epochs", "_net", "_progress", "callbacks"}
 WITH_OPTUNA = {
-    *("_candidates", "_distributions", "_joining", "_ledger", "_storages", "_studies", "search"),
+    *("_candidates", "_distributions", "_joining", "_ledger", "_repeats", "_storages", "_studies", "search"),
 }  # inside of functions; `_storages` is imported there
 WITH_PANDAS = {"diagnostics": {"pandas"}}  # inside of a method
 WITH_MATPLOTLIB = {"_plotting"}  # inside of a function
