@@ -21,6 +21,9 @@ from ._strengths import along
 
 _FUSED_FROM = 1 << 14  # weights of the members that share a rate, from which a call of their own pays (measured)
 
+Lasting = tuple[list[Tensor], list[Tensor], list[Tensor]]
+"""Parameters, means and squares."""
+
 
 def gradients_of(parameters: list[Tensor]) -> list[Tensor]:
     """The gradients, which a backward pass has left in all of them."""
@@ -151,6 +154,10 @@ class Adam(FirstOrder):
         self.beta2 = beta2
         self.means, self.squares = self._zeros(), self._zeros()
         self.count = [torch.zeros((), dtype=torch.float32, device=self.parameters[0].device)]
+        self._cuts: dict[int, tuple[Any, list[Lasting]]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_cuts": {}}
 
     def update(self, lr: Rate, decay: float = 1.0) -> None:
         """One step of the fused kernel for each group.
@@ -159,18 +166,36 @@ class Adam(FirstOrder):
         """
         self.count[0].add_(1)
         for group, part in self.parts:
-            tensors = group.parameters, gradients_of(group.parameters), self.means[part], self.squares[part]
+            gradients = gradients_of(group.parameters)
             runs = _runs(lr, group.decay, group.parameters[0].shape[0])
             if len(runs) > 1 and sum(p.numel() for p in group.parameters) < len(runs) * _FUSED_FROM:
                 self._update_each(group, part, lr, decay)
                 continue
-            for members, rate, strength in runs:
-                some = tensors if len(runs) == 1 else [[tensor[members] for tensor in kind] for kind in tensors]
-                self._fused(some, rate * group.factor, strength * decay)
+            for (members, rate, strength), lasting in zip(runs, self._cut(group, part, runs), strict=True):
+                own = gradients if len(runs) == 1 else [gradient[members] for gradient in gradients]
+                self._fused(own, *lasting, rate * group.factor, strength * decay)
 
-    def _fused(self, tensors: Sequence[list[Tensor]], lr: float, decay: float) -> None:
+    def _cut(self, group: Group, part: slice, runs: Sequence[Any]) -> list[Lasting]:
+        """Parameters and moments of each run; kept as long as they are where they are, for cutting costs as a step."""
+        lasting = group.parameters, self.means[part], self.squares[part]
+        if len(runs) == 1:
+            return [lasting]
+        key = [(members.start, members.stop) for members, _, _ in runs], [p.data_ptr() for p in group.parameters]
+        if part.start not in self._cuts or self._cuts[part.start][0] != key:
+            cuts = [_of_members(lasting, members) for members, _, _ in runs]
+            self._cuts[part.start] = key, cuts
+        return self._cuts[part.start][1]
+
+    def _fused(
+        self,
+        gradients: list[Tensor],
+        parameters: list[Tensor],
+        means: list[Tensor],
+        squares: list[Tensor],
+        lr: float,
+        decay: float,
+    ) -> None:
         """A step of parameters by their gradients and moments."""
-        parameters, gradients, means, squares = tensors
         torch._fused_adamw_(
             parameters,
             gradients,
@@ -317,6 +342,11 @@ class Sgd(FirstOrder):
     def state_dict(self) -> dict[str, Any]:
         """The velocities."""
         return {"velocities": self.velocities}
+
+
+def _of_members(lasting: Lasting, members: slice) -> Lasting:
+    parameters, means, squares = ([tensor[members] for tensor in kind] for kind in lasting)
+    return parameters, means, squares
 
 
 def _runs(lr: Rate, decay: Rate, n_members: int) -> list[tuple[slice, float, float]]:

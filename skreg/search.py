@@ -92,7 +92,7 @@ class OptunaSearchCV(BaseSearchCV):
     study_name : str or None, default=None
         Its name there; None is one made from data, estimator, space, splits and scoring.
     n_jobs : int or None, default=None
-        Workers of joblib, or threads for candidates that train side by side. Candidates are chosen in batches, of
+        Workers of joblib, processes for candidates that train side by side. Candidates are chosen in batches, of
         about 20 fits or 10 candidates, with any number of workers, which therefore does not change what is found.
     vectorize : bool or "auto", default="auto"
         Whether the candidates of a batch train side by side, all folds of each, as members of one net wherever they
