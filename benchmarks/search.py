@@ -5,10 +5,10 @@
 
 All evaluate the same random candidates (learning rate and L2 strength) on the same folds for the same epochs: relu,
 Adam, the same batch size, no dropout, no early stopping, no last fit. joblib's worker processes are started before the
-clock is. Without early stopping all candidates have the same epochs; pruned are those that Optuna's successive halving
-gives up, by this package's rungs. The runs are taken in turns; the table shows medians over the turns of the seconds
-and of the ratio to candidates side by side of the same turn. With pruning the candidates are the same, so the best
-score is, unless the best was given up.
+clock is. The runs are taken in turns; the table shows medians over the turns of the seconds and of the ratio to
+candidates side by side of the same turn. Pruned are those that successive halving gives up by this package's rungs. The
+candidates are the same, so the best score is, unless the best was given up: under a constant rate, with the same epochs
+for all, those that learn slowly often are.
 """
 
 import argparse

@@ -45,9 +45,13 @@ class Repeats:
         for candidate in (new := self._answer(batch)):
             first.setdefault(plain(candidate.params) if self._is_seeded(candidate) else id(candidate), candidate)
         once = list(first.values())
-        if once:
-            evaluate(once)
         left = [candidate for candidate in new if not any(candidate is one for one in once)]
+        try:
+            if once:
+                evaluate(once)
+        except KeyboardInterrupt:
+            self._answer(left)
+            raise
         if left and within() and (again := self._answer(left)):
             evaluate(again)
 

@@ -73,7 +73,7 @@ def search(storage, total):
 def search_side_by_side(storage, total):
     """A whole search whose candidates train as members of one net, and are given up by their curves."""
     X, y = make_classification(1000, 10, random_state=0)
-    network = RegularizedMLPClassifier((32,), max_iter=60, n_members=1, random_state=0, learning_rate="constant")
+    network = RegularizedMLPClassifier((32,), max_iter=200, n_members=1, random_state=0, learning_rate="constant")
     space = {"learning_rate_init": FloatDistribution(1e-4, 1e-2, log=True)}
     found = OptunaSearchCV(network, space, n_trials=total, cv=3, random_state=0, refit=False)
     return found.set_params(storage=storage, study_name=NAME).fit(X, y)

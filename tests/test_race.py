@@ -266,7 +266,7 @@ def test_random_labels_score_at_chance(cv, pruner):
 
 
 def test_what_cannot_train_beside_others_goes_alone(joints):
-    space = {"solver": ["adamw", "lbfgs"], "alpha": [1e-3]}
+    space = {"solver": ["adamw", "lbfgs"], "alpha": stats.loguniform(1e-3, 1e-2)}
     net = clone(NET).set_params(n_members=1, weight_decay=0.0)
     search = search_of(net, space, n_trials=8).fit(X, Y)
     solvers = [params["solver"] for params in search.cv_results_["params"]]
