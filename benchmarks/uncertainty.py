@@ -93,7 +93,7 @@ CLASSIFIERS: dict[str, dict[str, Any]] = {
 QUANTILES: dict[str, Any] = {"loss": "quantile", "quantile": (0.025, 0.05, 0.1, 0.5, 0.9, 0.95, 0.975)}
 REGRESSORS: dict[str, dict[str, Any]] = {
     "1 member": {"n_members": 1},
-    "4 members": {},
+    "8 members": {},
     "quantiles": QUANTILES,
     "quantiles, X_val": {**QUANTILES, "X_val": True},
 }
