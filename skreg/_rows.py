@@ -75,10 +75,11 @@ class Rows:
         ends = accumulate(len(part._target) for part in distinct)
         starts = {id(part): end - len(part._target) for part, end in zip(distinct, ends, strict=True)}
         joined = copy.copy(parts[0])
-        tables = [part._numbers for part in distinct]
-        joined._numbers = sparse.vstack(tables, "csr") if sparse.issparse(tables[0]) else torch.cat(tables)
-        joined._levels = torch.cat([part._levels for part in distinct])
-        joined._target = torch.cat([part._target for part in distinct])
+        if len(distinct) > 1:
+            tables = [part._numbers for part in distinct]
+            joined._numbers = sparse.vstack(tables, "csr") if sparse.issparse(tables[0]) else torch.cat(tables)
+            joined._levels = torch.cat([part._levels for part in distinct])
+            joined._target = torch.cat([part._target for part in distinct])
         joined.lengths = [length for part in parts for length in part.lengths]
         longest = max(joined.lengths)
         joined.index = torch.cat([_filled(part.index + starts[id(part)], longest) for part in parts])
