@@ -1,5 +1,6 @@
 """Candidates that are trained side by side score as alone, and are given up by their curves."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -534,3 +535,6 @@ def test_no_worker_trains_for_a_parent_that_is_no_more():
     process.kill()
     process.wait(timeout=30)
     wait_for(lambda: idle(workers) and idle(workers))
+    for pid in workers:  # joblib would keep them for some minutes
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
