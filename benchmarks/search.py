@@ -7,8 +7,8 @@ All evaluate the same random candidates (learning rate and L2 strength) on the s
 Adam, the same batch size, no dropout, no early stopping, no last fit. joblib's worker processes are started before the
 clock is. The runs are taken in turns; the table shows medians over the turns of the seconds and of the ratio to
 candidates side by side of the same turn. Pruned are those that successive halving gives up by this package's rungs. The
-candidates are the same, so the best score is, unless the best was given up: under a constant rate, with the same epochs
-for all, those that learn slowly often are.
+candidates are the same, so the best score is, unless the best was given up: without early stopping those that
+lead at first may overfit in the end.
 """
 
 import argparse
