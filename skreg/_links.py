@@ -1,4 +1,6 @@
-"""Links that stay finite: an exponential that goes on as a straight line, and its inverse of a mean."""
+"""Links that stay finite: an exponential that goes on as a straight line, and its inverse of a mean; members' means."""
+
+from functools import reduce
 
 import numpy as np
 import torch
@@ -17,3 +19,14 @@ def log_of_mean(raw: Tensor) -> Tensor:
     """What the exponential makes the mean over axis 1 of the exponentials of ``raw``."""
     mean = exponential(raw.double()).mean(1)
     return torch.where(mean > np.exp(MOST), mean * np.exp(-MOST) + MOST - 1, mean.log()).to(raw.dtype)
+
+
+def mean_of_members(each: Tensor) -> Tensor:
+    """Mean over axis 0, added up in order: of five members and more torch's own order depends on the rows beside a row."""
+    return reduce(torch.add, each.unbind()) / len(each)
+
+
+def log_mean_of_members(log_each: Tensor) -> Tensor:
+    """Logarithm of the mean over axis 0 of what ``log_each`` are the logarithms of, added up in order."""
+    most = log_each.amax(0).clamp(min=torch.finfo(log_each.dtype).min)
+    return most + mean_of_members((log_each - most).exp()).log()

@@ -10,6 +10,7 @@ from sklearn.utils.validation import _check_y
 from torch import Tensor
 
 from ._checks import check_magnitude, listed
+from ._links import mean_of_members
 from .losses import HalfSquaredError, RegressionLoss
 
 
@@ -172,7 +173,7 @@ class NumberTarget:
     def decode(self, raw: Tensor, center: Tensor, scale: Tensor) -> np.ndarray:
         """Mean over the members of the predictions that ``raw`` ``(members, rows, n_raw_)`` stands for."""
         each = self.loss.arrange(self.loss.inverse_link(raw.double()) * scale + center)
-        mean = each.mean(0).cpu().numpy()
+        mean = mean_of_members(each).cpu().numpy()
         return mean.reshape(len(mean), *self.shape_)
 
     def middle(self, prediction: np.ndarray) -> np.ndarray:

@@ -7,7 +7,6 @@ from numbers import Real
 from typing import Any, Self
 
 import numpy as np
-import torch
 from scipy.special import logit
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.frozen import FrozenEstimator
@@ -20,6 +19,7 @@ from torch import Generator, Tensor
 
 from ._calibration import fit_temperature, refuse_stream, refuse_without_rows
 from ._checks import refuse
+from ._links import log_mean_of_members
 from ._net import Net
 from ._parameters import Names
 from ._parts import Part, Split
@@ -621,8 +621,7 @@ class RegularizedMLPClassifier(ClassifierMixin, SamplingMLP):
     def _decode(self, raw: Tensor, members: slice) -> np.ndarray:
         """Log of the members' mean probabilities: ``(rows, classes)``, or ``(rows, labels, 2)``."""
         each = self.net_.criterion_.log_probability(raw.double() / self.temperature_)
-        mean = torch.logsumexp(each, dim=0) - np.log(len(each))
-        mean = mean.cpu().numpy()
+        mean = log_mean_of_members(each).cpu().numpy()
         return mean[:, 0] if self.target_encoder_.kind_ == "binary" else mean
 
     def _shown(self, decoded: np.ndarray) -> np.ndarray:

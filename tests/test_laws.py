@@ -520,17 +520,36 @@ def test_balanced_classes_work_with_validation_rows_that_lack_one():
     assert np.isfinite(net.validation_curve_).all()
 
 
+@pytest.mark.parametrize("n_members", [4, 5, 8])
+@pytest.mark.parametrize(
+    ("Estimator", "target"),
+    [
+        (RegularizedMLPRegressor, Y),
+        (RegularizedMLPClassifier, Y > 7),
+        (RegularizedMLPClassifier, np.digitize(Y, [5, 9])),
+    ],
+    ids=["numbers", "two classes", "three classes"],
+)
+def test_the_bits_of_a_row_do_not_depend_on_those_beside_it(Estimator, target, n_members):
+    net = Estimator((16,), max_iter=2, n_members=n_members, random_state=0).fit(X, target)
+    predict = net.predict if Estimator is RegularizedMLPRegressor else net.predict_proba
+    for n in (1, 7, 33, 100):
+        assert np.concatenate([predict(X[:n]), predict(X[n:])]).tobytes() == predict(X).tobytes()
+
+
 def test_too_few_validation_rows_warn():
-    net = RegularizedMLPRegressor(**SMALL, early_stopping=True)
+    net = RegularizedMLPRegressor(**SMALL, n_members=4, early_stopping=True)
     with pytest.warns(UserWarning, match="watches only 10 validation rows"):
         net.fit(X[:40], Y[:40])
     with pytest.warns(UserWarning, match="watches only 12 validation rows"):
         net.fit(X, Y, X_val=X[:12], y_val=Y[:12])
 
 
-def test_auto_stops_early_where_a_fold_is_large_enough():
-    net = RegularizedMLPRegressor(**SMALL)
-    assert net.fit(X, Y).validation_curve_ is not None
+@pytest.mark.parametrize("n_members", [4, 8])
+def test_auto_stops_early_where_a_fold_is_large_enough(n_members):
+    """Of 30 rows, or of 15 where there are eight."""
+    net = RegularizedMLPRegressor(**SMALL, n_members=n_members)
+    assert net.fit(X[:120], Y[:120]).validation_curve_ is not None
     assert net.fit(X[:119], Y[:119]).validation_curve_ is None
     assert net.set_params(early_stopping=False).fit(X, Y).validation_curve_ is None
 
