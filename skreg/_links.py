@@ -22,7 +22,7 @@ def log_of_mean(raw: Tensor) -> Tensor:
 
 
 def mean_of_members(each: Tensor) -> Tensor:
-    """Mean over axis 0, added up in order: the order of torch's own, of five and more, depends on the rows beside a row."""
+    """Mean over axis 0, added up in order: torch's order, of five and more, depends on the rows beside a row."""
     return reduce(torch.add, each.unbind()) / len(each)
 
 
