@@ -15,7 +15,7 @@ from joblib import (  # type: ignore[import-untyped]  # joblib ships no types
     parallel_config,
     wrap_non_picklable_objects,
 )
-from joblib.parallel import get_active_backend  # type: ignore[import-untyped]
+from joblib.parallel import get_active_backend  # type: ignore[import-untyped]  # as above
 from sklearn.utils.parallel import Parallel, delayed
 
 from ._heat import Course, Heat, News, Sheet, Start, Verdict
