@@ -210,13 +210,28 @@ def test_few_are_kept(monkeypatch):
 
 
 def test_workers_and_a_pruner():
+    alone, two = (search_of(n_jobs=jobs, n_trials=8).fit(X, Y) for jobs in (None, 2))
     with parallel_backend("threading"):
-        alone, two = (search_of(n_jobs=jobs, n_trials=6).fit(X, Y) for jobs in (None, 2))
-    assert_array_equal(alone.predict_proba(X), two.predict_proba(X))
+        threads = search_of(n_jobs=2, n_trials=8).fit(X, Y)
+    assert_array_equal(alone.ensemble_weights_, two.ensemble_weights_)
+    for other in (two, threads):
+        assert_array_equal(alone.predict_proba(X), other.predict_proba(X))
     pruned = search_of(pruner=optuna.pruners.MedianPruner(2), n_trials=12).fit(X, Y)
     lost = np.array([trial.state.name == "PRUNED" for trial in pruned.study_.trials])
     assert lost.any()
     assert not pruned.ensemble_weights_[lost].any()
+
+
+def test_networks_of_workers():
+    given = {"n_trials": 4, "scoring": "neg_log_loss"}
+    network = RegularizedMLPClassifier(**TINY)
+    alone, two = (
+        search_of(network, {"learning_rate_init": [0.01, 0.1, 0.2, 0.5]}, n_jobs=jobs, **given).fit(X, Y)
+        for jobs in (None, 2)
+    )
+    assert_array_equal(alone.ensemble_weights_, two.ensemble_weights_)
+    assert_array_equal(alone.predict_proba(X), two.predict_proba(X))
+    assert two.ensemble_score_ == alone.ensemble_score_
 
 
 # estimators

@@ -442,6 +442,16 @@ def of_workers(search, n_trials=8, **params):
     return search.set_params(n_jobs=2, n_trials=n_trials, **params)
 
 
+def test_several_metrics_of_workers():
+    scoring = ["accuracy", "neg_log_loss", "roc_auc"]
+    given = {"scoring": scoring, "refit": "roc_auc", "return_train_score": True, "n_trials": 8}
+    alone, two = (search_of(n_jobs=jobs, **given).fit(X, Y) for jobs in (None, 2))
+    for name in (name for name in alone.cv_results_ if name.endswith("_score") or "test_" in name or "train_" in name):
+        assert_array_equal(two.cv_results_[name], alone.cv_results_[name], err_msg=name)
+    assert two.best_index_ == alone.best_index_
+    assert_array_equal(two.predict_proba(X), alone.predict_proba(X))
+
+
 @pytest.mark.parametrize("pruner", [NONE, optuna.pruners.ThresholdPruner(lower=-1e9)])
 def test_the_time_is_respected_by_workers(pruner):
     of_workers(search_of()).fit(X, Y)  # they are there
@@ -502,6 +512,37 @@ def test_a_worker_that_is_killed_ends_the_search_and_not_the_study():
     search = of_workers(search_of(net.set_params(max_iter=300), **given)).fit(X, Y)
     assert len(search.cv_results_["params"]) == 8
     assert {trial.state.name for trial in search.study_.trials} == {"COMPLETE", "FAIL"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="interrupts as POSIX does")
+def test_an_interrupt_of_workers_keeps_what_is_there():
+    """First of the process, then of its workers too, as a terminal does it."""
+    code = """if True:
+        from test_race import *
+
+        def space(trial):
+            return {"max_iter": 2 if trial.number < 6 else 10**6, "early_stopping": False, "alpha": 0.01 * trial.number}
+
+        pids()
+        for interrupt in (os.kill, os.killpg):
+            search = search_of(NET, space, n_jobs=2, n_trials=10)
+            threading.Timer(4, interrupt, (os.getpid(), signal.SIGINT)).start()
+            try:
+                search.fit(X, Y)
+            except KeyboardInterrupt:
+                print(len(search.cv_results_["params"]), *sorted({trial.state.name for trial in search.study_.trials}))
+        print(len(search_of(n_jobs=2).fit(X, Y).cv_results_["params"]))
+    """
+    found = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+        timeout=120,
+        check=True,
+    )
+    assert found.stdout.split() == [*["6", "COMPLETE", "FAIL"] * 2, "6"]
 
 
 def busy(pid):
