@@ -1,6 +1,6 @@
 """A comparison holds the losses of a network against those of plain models: what could be learned from the rows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 FOREST = {"n_estimators": 60, "min_samples_leaf": 3, "random_state": 0}
 LEAST_SHARE = 1e-3
+SUREST = 0.25
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,15 @@ class Comparison:
         Of the network, of the better of two plain models (linear, and randomised trees), and of the best constant.
     name : str
         Which plain model that is.
+    surely_wrong : bool ndarray or None
+        Of classes: which of the rows about which the plain model is surest, a quarter of all, are labelled otherwise.
     """
 
     network: np.ndarray
     plain: np.ndarray
     constant: np.ndarray
     name: str
+    surely_wrong: np.ndarray | None = None
 
     @classmethod
     def of(cls, network: np.ndarray, plain: dict[str, np.ndarray], constant: np.ndarray) -> "Comparison":
@@ -37,19 +41,27 @@ class Comparison:
         return cls(network, plain[name], constant, name)
 
 
+def surely_wrong(proba: np.ndarray, code: np.ndarray) -> np.ndarray:
+    """Of the rows with the surest predictions, which are labelled otherwise; probabilities may be logarithms."""
+    sure = proba.max(1)
+    return (proba.argmax(1) != code)[sure >= np.quantile(sure, 1 - SUREST)]
+
+
 def compare_classes(
     X_learn: np.ndarray, X: np.ndarray, y_learn: np.ndarray, y: np.ndarray, log_proba: np.ndarray, classes: np.ndarray
 ) -> Comparison:
     """Fit plain classifiers on some rows, and compare them on others with the network's log probabilities."""
     code, known = np.searchsorted(classes, y), np.unique(y_learn)
     row = np.arange(len(y))
-    plain = {}
+    plain, wrong = {}, {}
     for name, model in _models(ExtraTreesClassifier(**FOREST), LogisticRegression(max_iter=200)).items():
         proba = np.full((len(y), len(classes)), LEAST_SHARE)
         proba[:, np.searchsorted(classes, known)] = model.fit(X_learn, y_learn).predict_proba(X)
         plain[name] = -np.log(proba[row, code].clip(LEAST_SHARE))
+        wrong[name] = surely_wrong(proba, code)
     share = np.bincount(np.searchsorted(classes, y_learn), minlength=len(classes)) / len(y_learn)
-    return Comparison.of(-log_proba[row, code], plain, -np.log(share[code].clip(LEAST_SHARE)))
+    found = Comparison.of(-log_proba[row, code], plain, -np.log(share[code].clip(LEAST_SHARE)))
+    return replace(found, surely_wrong=wrong[found.name])
 
 
 def compare_numbers(

@@ -61,7 +61,8 @@ def learn_statistics(
     n_levels : list of int
         Levels of each category.
     weight : ndarray of shape (members, rows)
-        Weight of each row for each member, 0 where it does not train on it.
+        Weight of each row for each member, 0 where it does not train on it; bools, an eighth of the memory, where all
+        weigh alike.
     scaling : {"robust", "standard", "quantile", None}
         How numbers are scaled.
     n_bins : int
@@ -115,7 +116,7 @@ class _Sorted:
         out = np.zeros((len(self.weight), len(probabilities)))
         for row, weight, total in zip(out, self.weight, self.total, strict=True):
             if total > 0:
-                sums = np.cumsum(weight)
+                sums = np.cumsum(weight, dtype=np.float64)
                 slack = 1e-9 * sums[-1]
                 target = probabilities * sums[-1]
                 lower = np.searchsorted(sums, np.maximum(target - slack, slack * 1e-3))
@@ -125,13 +126,14 @@ class _Sorted:
 
     def mean(self) -> np.ndarray:
         """Weighted mean of each member, 0 for one that has no value."""
-        return self.weight @ self.values / np.where(self.total > 0, self.total, 1)
+        return np.stack([weight @ self.values for weight in self.weight]) / np.where(self.total > 0, self.total, 1)
 
     def spread(self, mean: np.ndarray) -> np.ndarray:
         """Weighted standard deviation of each member, the population's."""
         largest = max(np.abs(self.values).max(), 1e-300)
-        squares = ((self.values - mean[:, None]) / largest) ** 2
-        return largest * np.sqrt((self.weight * squares).sum(1) / np.where(self.total > 0, self.total, 1))
+        pairs = zip(self.weight, mean, strict=True)
+        squares = np.stack([weight @ np.square((self.values - center) / largest) for weight, center in pairs])
+        return largest * np.sqrt(squares / np.where(self.total > 0, self.total, 1))
 
 
 def _robust(column: _Sorted) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -11,6 +11,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from ._case import MOST_JUDGED, Case
 from ._checks import listed
+from ._comparison import surely_wrong
 from ._signs import Sign, averaging, beyond, error_of_mean, shortfall
 
 RATIO, LARGE = 30.0, 30.0
@@ -19,9 +20,9 @@ GIVEN_AWAY, AHEAD = 0.9, 0.3
 RARE, RECALL = 0.1, 0.75
 UNSURE, FEW, LITTLE_LEFT = 0.4, 40, 0.2
 APART, FEWEST = 0.6, 10
-SURE, WRONG, BETTER = 0.25, 0.05, 0.4
+WRONG, BETTER = 0.05, 0.4
 SMOOTHING = 0.2
-MUCH = 0.4
+MUCH, NOTHING = 0.4, 1.0
 FAR, OUTLYING = 5.0, 0.03
 
 
@@ -192,24 +193,28 @@ def noisy_labels(case: Case) -> Sign | None:
 def _wrong_classes(case: Case, seen: Any, part: Any) -> Sign | None:
     """Labels that contradict the predictions that are the surest of all.
 
-    Where classes overlap the network is unsure, and right where it is sure; wrong labels lie everywhere.
+    Where classes overlap the network is unsure, and right where it is sure; wrong labels lie everywhere. A network that
+    has learned too little to tell chance from mistakes is believed where a plain model finds the same.
     """
     code = np.searchsorted(case.estimator.classes_, part.y[seen.rows])
-    wrong, sure = seen.decoded.argmax(1) != code, seen.decoded.max(1)
-    top = sure >= np.quantile(sure, 1 - SURE)
-    rate, overall = float(wrong[top].mean()), float(wrong.mean())
-    guess = 1 - float(np.bincount(code).max() / len(code))
-    if overall > BETTER * 2 * guess:  # too little is learned to tell chance from mistakes
-        return None
-    error = np.sqrt((rate * (1 - rate) + 1 / top.sum()) / top.sum())
-    certainty = min(beyond(rate, WRONG, error), 1 - shortfall(case, MUCH))
+    wrong = surely_wrong(seen.decoded, code)
+    overall, guess = float((seen.decoded.argmax(1) != code).mean()), 1 - float(np.bincount(code).max() / len(code))
+    believed = 0.0 if overall > BETTER * 2 * guess else 1 - shortfall(case, MUCH)
+    if case.comparison is not None and case.comparison.surely_wrong is not None:
+        believed = max(believed, min(_often(case.comparison.surely_wrong), 1 - shortfall(case, NOTHING)))
     evidence = (
-        f"of the {int(top.sum())} rows about which the network is surest {rate:.0%} are labelled otherwise, and "
+        f"of the {len(wrong)} rows about which the network is surest {wrong.mean():.0%} are labelled otherwise, and "
         f"{overall:.0%} of all"
     )
     smoothed = case.parameters["label_smoothing"]
     even = {"label_smoothing": SMOOTHING if smoothed == "auto" else max(SMOOTHING, smoothed), "calibrate": "auto"}
-    return Sign(certainty, evidence, averaging(case.parameters, 0.2) | even)
+    return Sign(min(_often(wrong), believed), evidence, averaging(case.parameters, 0.2) | even)
+
+
+def _often(wrong: np.ndarray) -> float:
+    """Certainty that more than a few of the labels are wrong, as those are that were looked at."""
+    rate = float(wrong.mean())
+    return beyond(rate, WRONG, float(np.sqrt((rate * (1 - rate) + 1 / len(wrong)) / len(wrong))))
 
 
 def _far_numbers(case: Case, seen: Any, part: Any) -> Sign | None:

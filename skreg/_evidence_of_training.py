@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.stats import linregress
 
 from ._case import Case
 from ._probe import Training
@@ -17,7 +18,7 @@ TO_COME = 0.2
 LINE = 0.05
 """Share of what a plain model learns that an underfitted network misses."""
 
-SHORT_PATIENCE, USUAL_PATIENCE, PACED = 5, 20, 5
+SHORT_PATIENCE, USUAL_PATIENCE, PACED = 5, 20, 8
 MOVED = 0.15
 USUAL_WIDTHS = 128, 128
 RATES = {"sgd": 0.05, "rmsprop": 0.001, "muon": 0.01}
@@ -134,16 +135,23 @@ def stopped_too_early(case: Case) -> Sign | None:
         return None
     fall = _late_fall(case, training.train_loss)
     share, of_share = lost(case)
-    steady = _steady(case)[-PACED:]
-    steps = np.diff(training.train_loss[steady]) / np.diff(steady) / max(abs(float(training.train_loss[-1])), 1e-12)
-    ahead = -USUAL_PATIENCE * float(steps.mean()) if len(steps) else np.inf
-    pace = beyond(ahead, TO_COME, USUAL_PATIENCE * error_of_mean(steps))
-    certainty = min(max(fall.certainty, pace), 1 - beyond(share, LOST_WATCHED, of_share))
+    certainty = min(max(fall.certainty, _still_to_come(case)), 1 - beyond(share, LOST_WATCHED, of_share))
     evidence = (
         f"training stopped after {len(training.epoch)} of {training.max_iter} epochs, {training.patience} epoch(s) "
         f"without a gain; of all that the training loss fell, {fall.share:.0%} fell in the last third; {in_words(case)}"
     )
     return Sign(certainty, evidence, {"patience": USUAL_PATIENCE})
+
+
+def _still_to_come(case: Case) -> float:
+    """Certainty that the training loss falls much in as many epochs more as are usually waited, at its latest pace."""
+    epochs = _steady(case)[-PACED:]
+    if len(epochs) < 2:
+        return 1.0
+    losses = case.training.train_loss[epochs]
+    line = linregress(epochs, losses)
+    ahead = USUAL_PATIENCE / max(abs(float(losses[-1])), 1e-12)
+    return beyond(-ahead * float(line.slope), TO_COME, ahead * float(line.stderr))
 
 
 def still_improving(case: Case) -> Sign | None:

@@ -107,10 +107,13 @@ class Part:
         return Rows(table.numbers, table.levels, self.target, index, self.cost, place.dtype, place.device, unit)
 
     def member_weights(self, index: list[np.ndarray]) -> np.ndarray:
-        """Weight ``(members, rows)`` of each row in a member's statistics, 0 where it does not train on it."""
-        weights = np.zeros((len(index), len(self)))
+        """Weight ``(members, rows)`` of each row in a member's statistics, 0 where it does not train on it.
+
+        Bools where rows have no weights of their own.
+        """
+        weights = np.zeros((len(index), len(self)), dtype=bool if self.weight is None else np.float64)
         for row, seen in zip(weights, index, strict=True):
-            row[seen] = 1.0 if self.weight is None else self.weight[seen]
+            row[seen] = True if self.weight is None else self.weight[seen]
         return weights
 
     def as_given(self, index: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray | None]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from ._module import Network
 from ._rows import Rows
 
-SETTLING_ROWS = 8192
+SETTLING_ROWS = 4096
 _TINY = 1e-6
 
 
@@ -25,7 +25,7 @@ def settle(network: Network, rows: Rows) -> None:
     network : Network
         Weights drawn, and biases around 0; layers in its ``old`` stay as they are.
     rows : Rows
-        What each member trains on; of more than 8,192 every second, third ...
+        What each member trains on; of more than 4,096 every second, third ...
     """
     index, weight = rows.everything()
     step = -(-index.shape[1] // SETTLING_ROWS)
