@@ -101,6 +101,22 @@ def test_only_the_ends_of_cycles_are_compared():
     assert not len(training_of(doctor.healthy("friedman1", 0).set(max_iter=3).fit()).valleys)
 
 
+@pytest.mark.parametrize(("table", "seed"), [("hastie", 40), ("hastie", 45), ("classes", 41)])
+def test_the_pace_is_seen_although_single_epochs_rise(table, seed):
+    result = doctor.run("stopped too early", table, seed)
+    assert result.certainty >= 0.8, result.names
+
+
+def test_a_weak_network_is_believed_about_labels_where_a_plain_model_says_the_same():
+    rows = np.random.RandomState(0).randn(1200, 4)
+    right = (rows[:, 0] * rows[:, 1] + 0.4 * rows[:, 2] > 0).astype(int)
+    linear = RegularizedMLPClassifier((), max_iter=30, n_members=4, random_state=0)
+    assert "noisy labels" not in diagnose(linear.fit(rows, right), rows, right)
+    given = np.where(np.random.RandomState(1).rand(len(right)) < 0.2, 1 - right, right)
+    found = diagnose(linear.fit(rows, given), rows, given)
+    assert next(finding for finding in found if finding.name == "noisy labels").is_certain
+
+
 def test_a_residual_is_no_wrong_label_unless_it_is_as_large_as_the_target_varies():
     fitted = RegularizedMLPRegressor(**SMALL | {"max_iter": 60}, learning_rate_init=0.01).fit(X, X[:, 0])
     shaken = X[:, 0].copy()
