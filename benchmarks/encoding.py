@@ -89,19 +89,17 @@ def fit_alone(kind: str, n_rows: int) -> None:
     net = RegularizedMLPRegressor(max_iter=1, random_state=0, device="cpu")
     net.fit(few, np.arange(500.0))  # loads the libraries, and makes the pools that are kept
     X, y = frame(n_rows) if kind == "frame" else array(n_rows), np.random.default_rng(1).normal(size=n_rows)
-    while peak() > 1.05 * resident():  # raise what is held to the peak so far, that a new peak is the fit's
-        ballast = np.ones(peak() - resident(), dtype=np.uint8)  # noqa: F841
-        break
+    ballast = np.ones(max(0, peak() - resident()), dtype=np.uint8)  # so that a new peak is the fit's
     before = resident()
     net.fit(X, y)
-    print(peak() - before)
+    print(peak() - before, len(ballast))
 
 
 def show_memory(n_rows: int) -> None:
     """Print how much memory a fit takes."""
     for kind in ("frame", "array"):
         command = [sys.executable, __file__, "--alone", kind, "--rows", str(n_rows)]
-        grown = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        grown = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[0])
         table = 4 * COLUMNS * n_rows
         print(
             f"a fit of {n_rows:,} x {COLUMNS} ({kind}) took {grown / 2**20:,.0f} MB, {grown / table:.2f} times the "

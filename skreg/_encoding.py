@@ -126,13 +126,16 @@ class _Sorted:
 
     def mean(self) -> np.ndarray:
         """Weighted mean of each member, 0 for one that has no value."""
-        return np.stack([weight @ self.values for weight in self.weight]) / np.where(self.total > 0, self.total, 1)
+        sums = np.stack([weight.astype(np.float64) @ self.values for weight in self.weight])
+        return sums / np.where(self.total > 0, self.total, 1)
 
     def spread(self, mean: np.ndarray) -> np.ndarray:
         """Weighted standard deviation of each member, the population's."""
         largest = max(np.abs(self.values).max(), 1e-300)
         pairs = zip(self.weight, mean, strict=True)
-        squares = np.stack([weight @ np.square((self.values - center) / largest) for weight, center in pairs])
+        squares = np.stack(
+            [weight.astype(np.float64) @ np.square((self.values - center) / largest) for weight, center in pairs]
+        )
         return largest * np.sqrt(squares / np.where(self.total > 0, self.total, 1))
 
 
