@@ -596,7 +596,7 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
         """Keep how far off the predictions of held-out rows are."""
         if split.watched is None:
             return
-        seen, members = look(self.net_, split), self.n_members
+        seen, members = look(self.net_, split), split.n_members
         y, weight = split.watched.told(seen.rows)
         each = np.stack([self._decode(seen.raw[m::members], slice(m, None, members)) for m in range(members)])
         self.net_.residuals = Residuals.of(self.target_encoder_.loss, y, each, seen.holder, weight)
