@@ -5,6 +5,7 @@ Read ``fit`` first. The classifier and the regressor add what a target is, and w
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -31,7 +32,7 @@ from ._parts import Part, Place, Split
 from ._prediction import Prediction
 from ._progress import CallbackSupportMixin, FitProgress, with_callbacks
 from ._random import member_seeds
-from ._rehearsal import members_in_time
+from ._rehearsal import plan
 from ._settling import settle
 from ._stopping import judge
 from ._table import TableEncoder, check_table
@@ -96,12 +97,11 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
         progress = FitProgress(self, X, y, metadata, self.max_iter, lambda net: self._fitted(net.as_if_ended()))
         with torch_threads(self.n_threads), torch.inference_mode(False), torch.enable_grad():
             split = self._split(train, held_out)
-            net = self._make_net(blueprint, course, source, split, progress.hooks)
-            if deadline is not None and not self._continues:
-                split = split.first(members_in_time(net, split, deadline))
-            if split.n_members < len(net.seeds):
-                fewer = net.module_.of_members(range(split.n_members)).cpu()
-                net = self._make_net(blueprint, course, source, split, progress.hooks, fewer)
+            make = partial(self._make_net, blueprint, course, source, hooks=progress.hooks)
+            if deadline is None or self._continues:
+                net = make(split)
+            else:
+                split, net = plan(make, split, deadline)
             net.pace_.deadline = deadline
             self._train(net, split, progress.hooks)
             self._calibrate(split)
