@@ -191,8 +191,8 @@ def test_real_time_ends_as_well():
 # members
 
 ALIKE = {**SMALL, "hidden_layer_sizes": (4,), "n_members": 8, "validation_fraction": 0.125, "max_iter": 15}
-EPOCH = 7 * (1 + 1 / 3 / 7)
-"""Steps of an epoch of these: 210 rows of each member in batches of 30, and 30 that it is watched on."""
+EPOCH = rehearsal.BESIDE * 7 * (1 + 1 / 3 / 7)
+"""Steps that an epoch of these is taken for: 210 rows of each member in batches of 30, and 30 that it is watched on."""
 
 
 @pytest.fixture
@@ -385,7 +385,7 @@ def test_the_doctor_knows_the_members_that_there_are(rehearsed, Estimator, monke
 @BOTH
 def test_fewer_members_are_watched_on_rows_of_the_users_own(rehearsed, Estimator):
     rows, target = rows_for(Estimator)
-    limit = 8 * 11 + 3.01 * 7 * 6 * (1 + 60 / 180 / 3)
+    limit = 8 * 11 + 3.01 * 7 * rehearsal.BESIDE * 6 * (1 + 60 / 180 / 3)
     net = Estimator(**{**ALIKE, "max_iter": 7}, time_limit=limit)
     net.fit(rows[:180], target[:180], X_val=rows[180:], y_val=target[180:])
     assert members_of(net) == 3
