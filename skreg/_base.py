@@ -5,6 +5,7 @@ Read ``fit`` first. The classifier and the regressor add what a target is, and w
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -31,6 +32,7 @@ from ._parts import Part, Place, Split
 from ._prediction import Prediction
 from ._progress import CallbackSupportMixin, FitProgress, with_callbacks
 from ._random import member_seeds
+from ._rehearsal import plan
 from ._settling import settle
 from ._stopping import judge
 from ._table import TableEncoder, check_table
@@ -95,7 +97,11 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
         progress = FitProgress(self, X, y, metadata, self.max_iter, lambda net: self._fitted(net.as_if_ended()))
         with torch_threads(self.n_threads), torch.inference_mode(False), torch.enable_grad():
             split = self._split(train, held_out)
-            net = self._make_net(blueprint, course, source, split, progress.hooks)
+            make = partial(self._make_net, blueprint, course, source, hooks=progress.hooks)
+            if deadline is None or self._continues:
+                net = make(split)
+            else:
+                split, net = plan(make, split, deadline)
             net.pace_.deadline = deadline
             self._train(net, split, progress.hooks)
             self._calibrate(split)
@@ -133,6 +139,15 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
         """Whether this fit goes on from an earlier one, which ``_check_rows`` forgets otherwise."""
         return hasattr(self, "net_")
 
+    @property
+    def _n_members(self) -> int:
+        """Members that a fit begins with: as many as are asked for, or those of the fit that it goes on from.
+
+        These are fewer where the time did not suffice; where another number is asked for now, it is that.
+        """
+        goes_on = self._continues and self.n_members == self._asked_members
+        return len(self.net_.seeds) if goes_on else self.n_members
+
     def _check_rows(
         self, X: Any, y: Any, weight: Any, source: Source | None, may_continue: bool, *classes: Any
     ) -> Part:
@@ -164,6 +179,7 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
         cost = self._cost(y, weight)
         if not continues:
             self._weight_unit = 1.0 if cost is None else float(cost.mean())
+            self._asked_members = self.n_members
         return Part(X, y, table, target, weight, cost, kept, n_given)
 
     def _forget(self) -> None:
@@ -189,12 +205,12 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
 
     def _split(self, train: Part, held_out: Part | None) -> Split:
         """Give each member its rows: all of them, or all but its own fold."""
-        n, members = len(train), self.n_members
+        n, members, there = len(train), self.n_members, self._n_members
         place = Place.of(self, n)
-        everyone = [np.arange(n)] * members
+        everyone = [np.arange(n)] * there
         n_folds = min(max(members, round(1 / self.validation_fraction)), n)
         if held_out is not None:
-            split = Split(train, everyone, held_out, [np.arange(len(held_out))] * members, place)
+            split = Split(train, everyone, held_out, [np.arange(len(held_out))] * there, place)
         elif not self.early_stopping or (self.early_stopping == "auto" and not enough(n // n_folds, members)):
             return Split(train, everyone, None, [], place)
         else:
@@ -202,7 +218,7 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
                 raise ValueError("early_stopping=True needs a second row to be watched on, and X has 1 sample.")
             rng = np.random.RandomState(self.seed_)
             folds = assign_folds(self.target_encoder_.strata(train.y), n_folds, rng)
-            held = [folds == member % n_folds for member in range(members)]
+            held = [folds == member % n_folds for member in range(there)]
             kept, watched = ([_positions(mask) for mask in masks] for masks in ([~h for h in held], held))
             split = Split(train, kept, train, watched, place, n_folds)
         warn_if_few(min(map(len, split.watched_index)), members)
@@ -222,7 +238,7 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
         Statistics are those of the ``known`` network where one is given, and else the rows'.
         """
         known = self.net_.own_module if self._continues else known
-        seeds = member_seeds(self.seed_, self.n_members, 0 if source is None else source.generation)
+        seeds = member_seeds(self.seed_, split.n_members, 0 if source is None else source.generation)
         sizes = [len(levels) for levels in self.encoder_.levels_]
         embedded = [j for j, size in enumerate(sizes) if size > ONE_HOT_MAX]
         inputs, target_statistics = self._statistics(split, sizes, embedded, blueprint.n_bins, source, known)
@@ -270,13 +286,13 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
         Of the columns it knows what the source's did, and of the target too where the head is the source's.
         """
         if known is not None:
-            if (known.n_members, known.inputs.n_bins) != (self.n_members, n_bins):
+            if (known.n_members, known.inputs.n_bins) != (split.n_members, n_bins):
                 raise ValueError(OTHER_SHAPE)
             return known.known_statistics(split.place.dtype)
         one_hot = [j for j, size in enumerate(sizes) if 0 < size <= ONE_HOT_MAX]
         weights, table = split.train.member_weights(split.train_index), split.train.table
         if source is not None:
-            inputs, of_target = source.statistics(self.n_members, split.place.dtype)
+            inputs, of_target = source.statistics(split.n_members, split.place.dtype)
             if not source.gives_head(self.target_encoder_):
                 of_target = self._target_statistics(split.train.target, weights)
             return inputs, of_target
@@ -350,7 +366,7 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
         """Predict each row by the member that did not train on it, where there is one for every row."""
         if not split.covers_all:
             return
-        members, index = self.n_members, split.watched_index
+        members, index = split.n_members, split.watched_index
         raw, _, _ = self.net_.raw_of(split.watched_rows(self.net_.module_.n_members // members))
         of_member = [slice(m, None, members) for m in range(members)]
         decoded = [self._decode(raw[m, : len(rows)], m) for m, rows in zip(of_member, index, strict=True)]

@@ -16,8 +16,8 @@ class Inspection:
         The trained net.
     encoder_ : TableEncoder
         Knows which columns became numbers, and which categories.
-    n_features_in_, n_members, n_adapters : int
-        Columns of the table, members, and networks of each.
+    n_features_in_, n_adapters : int
+        Columns of the table, and networks of each member.
     feature_alpha : float
         Strength of the group lasso over the columns.
     """
@@ -25,7 +25,6 @@ class Inspection:
     net_: Any
     encoder_: Any
     n_features_in_: int
-    n_members: int
     n_adapters: int
     feature_alpha: float
 
@@ -41,7 +40,7 @@ class Inspection:
 
     @property
     def chosen_(self) -> dict[str, Any]:
-        """What the parameters that may be "auto" were."""
+        """What the parameters that may be "auto" were, and ``n_members``, of which a time limit may leave fewer."""
         if not hasattr(self, "net_"):
             raise AttributeError("chosen_ is known after fit.")
         net, module = self.net_, self.net_.module_
@@ -50,6 +49,7 @@ class Inspection:
             "batch_size": net.batch_size,
             "device": net.device,
             "early_stopping": net.patience is not None,
+            "n_members": len(net.seeds),
             "numeric_embedding": None if module.numeric is None else module.numeric.name,
             "precision": str(module.inputs.dtype if products is None else products).removeprefix("torch."),
             "residual": any(module.adds),
@@ -92,8 +92,9 @@ class Inspection:
         if not hasattr(self, "net_"):
             raise AttributeError(f"{name} is known after fit.")
         if (networks := self.net_.module_.n_members) > 1:
-            others = f", with snapshots {networks} networks" if networks > self.n_members else ""
-            raise AttributeError(f"{name} is known for a single member; this estimator has {self.n_members}{others}.")
+            members = len(self.net_.seeds)
+            others = f", with snapshots {networks} networks" if networks > members else ""
+            raise AttributeError(f"{name} is known for a single member; this estimator has {members}{others}.")
         if self.net_.module_.n_adapters > 1:
             raise AttributeError(f"{name} is known for a single network; this one has {self.n_adapters} adapters.")
         layers = self.net_.module_.effective_layers(self.net_.criterion_.log_link)

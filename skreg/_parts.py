@@ -1,7 +1,7 @@
 """Parts of the user's rows: as given, for scorers, and as encoded, for the network."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -147,6 +147,15 @@ class Split:
     watched_index: list[np.ndarray]
     place: Place
     n_folds: int = 0
+
+    @property
+    def n_members(self) -> int:
+        """How many members there are."""
+        return len(self.train_index)
+
+    def first(self, n_members: int) -> Self:
+        """The split of the first members, each with the rows that it had."""
+        return replace(self, train_index=self.train_index[:n_members], watched_index=self.watched_index[:n_members])
 
     def train_rows(self) -> Rows:
         """What each member trains on."""

@@ -228,7 +228,7 @@ def _initial(estimator: Any) -> Network:
     known, blueprint = estimator.net_.own_module, Blueprint.of(estimator)
     source = Source.of(estimator, blueprint)
     widths = tuple(linear.weight.shape[2] for linear in known.linears[:-1])
-    if (blueprint.hidden, estimator.n_members) != (widths, known.n_members):
+    if (blueprint.hidden, estimator._n_members) != (widths, known.n_members):
         raise ValueError(
             f"The initial weights cannot be drawn anew: the network was fitted with hidden_layer_sizes={widths} and "
             f"n_members={known.n_members}, and the parameters now say {blueprint.hidden} and {estimator.n_members}. "
@@ -236,7 +236,7 @@ def _initial(estimator: Any) -> Network:
         )
     inputs, of_target = known.known_statistics(known.inputs.dtype)
     sizes = [len(levels) for levels in estimator.encoder_.levels_ if len(levels) > ONE_HOT_MAX]
-    seeds = member_seeds(estimator.seed_, estimator.n_members, 0 if source is None else source.generation)
+    seeds = member_seeds(estimator.seed_, known.n_members, 0 if source is None else source.generation)
     n_raw = estimator.target_encoder_.n_raw_
     network = blueprint.network(inputs.cpu(), sizes, n_raw, of_target, [weights for weights, _ in seeds])
     if source is not None:

@@ -1,6 +1,7 @@
 """A trainer takes all members once through their rows, step by step."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -112,18 +113,30 @@ class Trainer:
 
     def _step(self, lr: Rate, decay: float, batch: Batch, mix: Mix | None, tell: Tell | None) -> tuple[Tensor, Tensor]:
         """Train on a batch, and give the raw output and the losses before it."""
-        module, criterion, solver = self._module, self._criterion, self._solver
         seen: list[Tensor] = []
-
-        def evaluate() -> Tensor:
-            solver.zero_grad()
-            raw = module(batch.inputs, batch.levels, batch.weight, self._noise, mix and mix.blend)
-            loss = criterion(raw, batch.target, batch.weight) if mix is None else mix.loss(criterion, raw)
-            loss.sum().backward()  # with gradients given for each member torch would import its compiler
-            if tell is not None:
-                tell("on_grad_computed", named_parameters=list(module.named_parameters()), batch=batch)
-            seen.append(raw)
-            return loss
-
-        loss = solver.step(lr, evaluate, decay)
+        loss = self._solver.step(lr, partial(self._evaluate, batch, mix, tell, seen), decay)
         return seen[0], loss
+
+    def _evaluate(self, batch: Batch, mix: Mix | None, tell: Tell | None, seen: list[Tensor]) -> Tensor:
+        """The losses of a batch, their gradients left in place, and the raw output appended to ``seen``."""
+        module, criterion = self._module, self._criterion
+        self._solver.zero_grad()
+        raw = module(batch.inputs, batch.levels, batch.weight, self._noise, mix and mix.blend)
+        loss = criterion(raw, batch.target, batch.weight) if mix is None else mix.loss(criterion, raw)
+        loss.sum().backward()  # with gradients given for each member torch would import its compiler
+        if tell is not None:
+            tell("on_grad_computed", named_parameters=list(module.named_parameters()), batch=batch)
+        seen.append(raw)
+        return loss
+
+    def rehearse(self) -> None:
+        """Take the first step at a rate of 0, as far as the CPU waits for it; norms remember it, and streams go on.
+
+        There is no augmentation, which may be a function of the user's.
+        """
+        module, batches = self._module, self._batches
+        orders = self._streams.permutations(batches.rows.lengths)
+        if self._noise is not None:
+            self._noise.begin_epoch(1)
+        batch = next(batches.epoch(orders, module.prepare, module.inputs.width))
+        self._solver.step(0.0, partial(self._evaluate, batch, None, None, [])).detach().cpu()
