@@ -6,7 +6,7 @@ batch, and the callbacks of a batch are called only where somebody listens.
 """
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -28,7 +28,7 @@ from ._plateau import Plateau
 from ._position import Position
 from ._predictor import PREDICT_ROWS, Predictor
 from ._random import Streams
-from ._rows import Batch, Blocks, Rows
+from ._rows import Blocks, Rows
 from ._snapshots import Snapshots
 from ._stopping import Stopping
 from ._trainer import Trainer
@@ -193,7 +193,7 @@ class Net(Predictor, NeuralNet):
             self.notify("on_epoch_end", dataset_train=train, dataset_valid=valid)
             yield self.epoch_
 
-    def _judge(self, loss: Tensor, finite: Tensor, watched: Iterable[Batch] | None, monitor: Monitor | None) -> None:
+    def _judge(self, loss: Tensor, finite: Tensor, watched: Blocks | None, monitor: Monitor | None) -> None:
         """Look at the weights of an epoch: score them, write it down, and see who stops and what is kept."""
         score = None
         if watched is not None and monitor is not None:
@@ -228,7 +228,7 @@ class Net(Predictor, NeuralNet):
                 self.module_.renew_statistics(Blocks(train, self.module_.prepare, PREDICT_ROWS))
             yield
 
-    def _validate(self, watched: Iterable[Batch], monitor: Monitor) -> tuple[Tensor, Tensor]:
+    def _validate(self, watched: Blocks, monitor: Monitor) -> tuple[Tensor, Tensor]:
         """Score and loss of each member on its validation rows."""
         raw, target, weight = self._raw_of(watched)
         loss = self._mean_loss(raw, target, weight)
@@ -237,9 +237,9 @@ class Net(Predictor, NeuralNet):
     def _settle(self, train: Rows) -> None:
         """Put the weights in place that each member shall have; those of the last epoch once their loss is known."""
         if self.stopping_.pending is not None:
-            some = next(iter(Blocks(train, self.module_.prepare, PREDICT_ROWS)))
+            inputs, levels, target, weight = next(iter(Blocks(train, self.module_.prepare, PREDICT_ROWS)))
             with self._averaged(train):
-                self.stopping_.confirm(_finite(self._mean_loss(*self._raw_of([some]))))
+                self.stopping_.confirm(_finite(self._mean_loss(self._forward(inputs, levels), target, weight)))
         self.stopping_.restore(self._trained())
 
     def _trainer(self, train: Rows) -> Trainer:

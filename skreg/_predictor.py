@@ -1,6 +1,5 @@
 """A predictor takes rows through a network, block by block."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -8,9 +7,9 @@ from torch import Tensor
 
 from ._module import Network
 from ._random import Streams, Thinning, member_seeds
-from ._rows import PREPARED_ELEMENTS, Batch, Blocks, Rows
+from ._rows import PREPARED_ELEMENTS, Blocks, Rows
 
-PREDICT_ROWS = 4096
+PREDICT_ROWS = 1024
 ROW_MULTIPLE = 32
 SAMPLING = 1 << 20  # a generation of its own: samples share no stream with a training of the same seed
 
@@ -39,16 +38,25 @@ class Predictor:
         """Raw output, target and weight of each member on its own rows: ``(members, rows, ...)``."""
         return self._raw_of(Blocks(rows, self.module_.prepare, PREDICT_ROWS))
 
-    def _raw_of(self, blocks: Iterable[Batch]) -> tuple[Tensor, Tensor, Tensor]:
-        parts = [(self._forward(inputs, levels), target, weight) for inputs, levels, target, weight in blocks]
-        raw, target, weight = (torch.cat(part, 1) for part in zip(*parts, strict=True))
+    def _raw_of(self, blocks: Blocks) -> tuple[Tensor, Tensor, Tensor]:
+        """The same of prepared rows; whole tensors are made first, as parts between blocks would scatter the memory."""
+        whole: list[Tensor] = []
+        start = 0
+        for inputs, levels, target, weight in blocks:
+            parts = self._forward(inputs, levels), target, weight
+            whole = whole or [part.new_empty(len(part), blocks.n_rows, *part.shape[2:]) for part in parts]
+            end = start + target.shape[1]
+            for of_all, part in zip(whole, parts, strict=True):
+                of_all[:, start:end] = part
+            start = end
+        raw, target, weight = whole
         return raw, target, weight
 
-    def _prepared(self, rows: Rows) -> Iterable[Batch]:
+    def _prepared(self, rows: Rows) -> Blocks:
         """Rows as the layers take them: kept over the epochs if they are few, else made anew each time."""
         blocks = Blocks(rows, self.module_.prepare, PREDICT_ROWS)
         few = rows.n_members * len(rows) * self.module_.inputs.width <= PREPARED_ELEMENTS
-        return list(blocks) if few else blocks
+        return blocks.kept() if few else blocks
 
     def predict_raw(self, numbers: Tensor, levels: Tensor | None) -> Tensor:
         """Raw output ``(members, rows, outputs)`` for rows that all members see alike.

@@ -213,8 +213,22 @@ class Blocks:
 
     def __init__(self, rows: Rows, prepare: Prepare, height: int) -> None:
         self._rows, self._prepare, self._height = rows, prepare, height
+        self._kept: list[Batch] | None = None
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of a member, padding among them."""
+        return len(self._rows)
+
+    def kept(self) -> Self:
+        """These blocks, which are prepared only once from now on."""
+        self._kept = list(self)
+        return self
 
     def __iter__(self) -> Iterator[Batch]:
+        return self._prepared() if self._kept is None else iter(self._kept)
+
+    def _prepared(self) -> Iterator[Batch]:
         index, weight = self._rows.everything()
         for start in range(0, index.shape[1], self._height):
             block = slice(start, start + self._height)
