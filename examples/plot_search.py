@@ -74,7 +74,11 @@ def draw(study: optuna.Study) -> None:
         arguments = {"params": ["mlp__weight_decay", "mlp__learning_rate_init"]} if name == "slices" else {}
         axes = getattr(pictures, function)(study, **arguments)
         figure = (axes if not hasattr(axes, "__len__") else axes[0]).figure
-        figure.savefig(f"search_{name}.png", bbox_inches="tight")
+        figure.set_size_inches(9, 5)
+        figure.set_layout_engine("constrained")
+        for drawn in figure.axes:
+            drawn.xaxis.set_minor_formatter("")  # numbers between powers of ten lie over each other
+        figure.savefig(f"search_{name}.png")
     print(f"\nPictures are in {Path.cwd()}: {', '.join(f'search_{name}.png' for name in PICTURES)}")
 
 
