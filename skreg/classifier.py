@@ -570,7 +570,7 @@ class RegularizedMLPClassifier(ClassifierMixin, SamplingMLP):
         decoded = self._predict_decoded(X)
         if self._known_target().kind_ == "multiclass":
             return decoded
-        return logit(np.exp(decoded[..., 1]).clip(max=1 - np.finfo(np.float64).epsneg))
+        return _log_odds(np.exp(decoded[..., 1]))
 
     def _known_target(self) -> ClassTarget:
         if not hasattr(self, "target_encoder_"):
@@ -647,3 +647,9 @@ class RegularizedMLPClassifier(ClassifierMixin, SamplingMLP):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
+
+
+def _log_odds(proba: np.ndarray) -> np.ndarray:
+    """Log odds; what has been rounded to 1 counts as halfway between it and the number below, not as that number."""
+    below = 1 - np.finfo(np.float64).epsneg
+    return logit(proba.clip(max=below)) + np.where(proba > below, np.log(2), 0.0)

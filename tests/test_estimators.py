@@ -6,6 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from numpy.testing import assert_array_equal
+from scipy.special import logit
+from scipy.stats import rankdata
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import log_loss, r2_score
@@ -13,6 +16,7 @@ from skorch.callbacks import Callback, EpochTimer
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
 from skreg.callbacks import REFUSED, SUPPORTED
+from skreg.classifier import _log_odds
 
 N = 160
 RNG = np.random.RandomState(0)
@@ -360,3 +364,13 @@ def test_a_tuned_network_is_of_its_sources_kind():
     source = RegularizedMLPRegressor((8, 8), max_iter=2, n_members=1).fit(X, Y)
     tuned = RegularizedMLPClassifier((8, 8), max_iter=2, n_members=1, pretrained=FrozenEstimator(source)).fit(X, TWO)
     assert (tuned.chosen_["numeric_embedding"], tuned.chosen_["residual"]) == ("piecewise_linear", True)
+
+
+def test_the_decision_ranks_as_the_probability_does_up_to_one():
+    """Also the last two numbers before it, which scikit-learn's check meets with some seeds."""
+    eps = np.finfo(np.float64).epsneg
+    proba = np.array([0.2, 1 - 3 * eps, 1 - 2 * eps, 1 - eps, 1 - eps, 1.0, 1.0])
+    decision = _log_odds(proba)
+    assert_array_equal(rankdata(decision), rankdata(proba))
+    assert np.isfinite(decision).all()
+    assert decision[0] == logit(0.2)
