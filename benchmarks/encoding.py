@@ -92,14 +92,15 @@ def fit_alone(kind: str, n_rows: int) -> None:
     ballast = np.ones(max(0, peak() - resident()), dtype=np.uint8)  # so that a new peak is the fit's
     before = resident()
     net.fit(X, y)
-    print(peak() - before, len(ballast))
+    print(peak() - before)
+    del ballast  # which is held until here
 
 
 def show_memory(n_rows: int) -> None:
     """Print how much memory a fit takes."""
     for kind in ("frame", "array"):
         command = [sys.executable, __file__, "--alone", kind, "--rows", str(n_rows)]
-        grown = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[0])
+        grown = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         table = 4 * COLUMNS * n_rows
         print(
             f"a fit of {n_rows:,} x {COLUMNS} ({kind}) took {grown / 2**20:,.0f} MB, {grown / table:.2f} times the "
