@@ -44,7 +44,7 @@ class NumericEmbedding(nn.Module, ABC):
     """
 
     name: str
-    width = 4
+    width: int
     bias: Tensor
 
     def __init__(
@@ -106,7 +106,7 @@ class NumericEmbedding(nn.Module, ABC):
 class _Periodic(NumericEmbedding):
     """Cosines of learned frequencies and phases, and the number itself."""
 
-    name, frequencies = "periodic", 16
+    name, width, frequencies = "periodic", 4, 16
 
     def __init__(self, members: int, columns: int, dtype: torch.dtype, biased: bool, spread: float) -> None:
         super().__init__(members, columns, self.frequencies, self.width - 1, dtype, biased)
@@ -140,9 +140,12 @@ class _Periodic(NumericEmbedding):
 
 
 class _PiecewiseLinear(NumericEmbedding):
-    """A linear map of the number, plus a piecewise linear one that starts at zero."""
+    """A linear map of the number, plus a piecewise linear one that starts at zero.
 
-    name = "piecewise_linear"
+    Two outputs: four are as accurate and take a quarter longer to train, one is less accurate (both measured).
+    """
+
+    name, width = "piecewise_linear", 2
     low: Tensor
     slope: Tensor
 
@@ -227,7 +230,7 @@ def piecewise_linear(
 ) -> NumericEmbedding:
     """Piecewise linear encoding [Gorishniy et al. 2022] beside a line: ``w x + b + W PLE(x)``, W starting at zero.
 
-    Four numbers out for each column.
+    Two numbers out for each column.
 
     Parameters
     ----------

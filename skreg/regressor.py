@@ -207,8 +207,8 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
         scores; None leaves numbers as they are. Missing numbers take the median (mean under "standard" and None), and a
         column that has any gets an indicator. Each member's statistics come from its own training rows.
     numeric_embedding : {"auto", "periodic", "piecewise_linear"} or None, default="auto"
-        What each number becomes before the first layer, four learned functions of it. "periodic": three mixtures of 16
-        cosines, and the number [5]_. "piecewise_linear": four sums of a line and a piecewise linear function on at most
+        What each number becomes before the first layer, some learned functions of it. "periodic": three mixtures of 16
+        cosines, and the number [5]_. "piecewise_linear": two sums of a line and a piecewise linear function on at most
         16 quantile bins of the member's training rows [10]_. Their mixing weights count as weights for ``alpha`` and
         ``weight_decay``; frequencies and phases are exempt. "auto" is "piecewise_linear" for numbers, and none for
         classes, in a linear model, beside ``feature_alpha`` and under "sgd"; with ``pretrained`` what that has.
@@ -266,7 +266,7 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
     coefs_, intercepts_ : list of ndarray
         Weights ``(fan_in, fan_out)`` and biases ``(fan_out,)`` of each layer, of a single member; batch norm is folded
         in, and the last layer's are in the units of the prediction. The first layer's rows are the encoded columns:
-        numbers (with ``numeric_embedding`` the four functions of each), missing-value indicators, one-hot levels,
+        numbers (with ``numeric_embedding`` the functions of each), missing-value indicators, one-hot levels,
         embeddings.
     feature_importances_ : ndarray of shape (`n_features_in_`,)
         Norm of each column's weights in the first layer, over its numbers, indicators, levels or embedding; the mean

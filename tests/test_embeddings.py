@@ -63,7 +63,7 @@ def some(members=2, rows=64, columns=3, seed=0):
 
 @pytest.mark.parametrize("dtype", [torch.float32, F64])
 @pytest.mark.parametrize("name", NAMES)
-def test_numbers_become_four_outputs_and_other_inputs_pass(name, dtype):
+def test_numbers_become_several_outputs_and_other_inputs_pass(name, dtype):
     x = some(columns=5).to(dtype)
     module = made(name, x, columns=3, dtype=dtype)
     out = module(x)
@@ -150,7 +150,7 @@ def test_piecewise_linear_starts_as_a_line():
     x = some()
     module = made("piecewise_linear", x)
     assert (module.weight == 0).all()
-    out = module(x).unflatten(2, (3, 4)).transpose(1, 2).unsqueeze(-1)
+    out = module(x).unflatten(2, (3, module.width)).transpose(1, 2).unsqueeze(-1)
     torch.testing.assert_close(out, module.bias.unsqueeze(2) + module.line.unsqueeze(2) * x.mT[..., None, None])
 
 
@@ -362,7 +362,7 @@ def test_mixing_weights_are_penalised_and_the_rest_is_exempt(name):
 def test_the_first_layer_has_a_row_for_each_output(name):
     net = RegularizedMLPRegressor(**{**SMALL, "n_members": 1}, numeric_embedding=name).fit(FRAME, Y)
     indicators = int(np.isnan(X).any(0).sum())
-    assert net.coefs_[0].shape == (3 * 4 + indicators + 3 + 8, 12)
+    assert net.coefs_[0].shape == (3 * net.net_.module_.numeric.width + indicators + 3 + 8, 12)
 
 
 @pytest.mark.parametrize("name", NAMES)
