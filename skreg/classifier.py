@@ -161,7 +161,7 @@ class RegularizedMLPClassifier(ClassifierMixin, SamplingMLP):
         over the root. Where there are cycles, early stopping ends a training at the end of one.
         "adaptive" cuts a member's rate to a fifth whenever what it is watched by, else its training loss, has not
         gained by more than ``min_delta`` for a quarter of ``patience`` epochs.
-    learning_rate_init : float, default=0.02
+    learning_rate_init : float, default=0.012
         Learning rate at factor 1.
     momentum : float, default=0.9
         What a step keeps of the last one, in [0, 1) (Sutskever et al. 2013). Only used when ``solver="sgd"``.
@@ -380,7 +380,7 @@ class RegularizedMLPClassifier(ClassifierMixin, SamplingMLP):
         min_delta: float = 0.0,
         solver: str = "adamw",
         learning_rate: str | Callable[[float], float] = "growing_cycles",
-        learning_rate_init: float = 0.02,
+        learning_rate_init: float = 0.012,
         momentum: float = 0.9,
         nesterovs_momentum: bool = True,
         batch_size: int | str = "auto",
