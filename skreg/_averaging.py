@@ -38,6 +38,11 @@ class WeightAverage(ABC):
     def begun(self) -> bool:
         """Whether there is an average that stands for the weights."""
 
+    def begin(self) -> None:
+        """Where nothing has been averaged yet, start from the weights as they are now."""
+        if not self._count:
+            torch._foreach_copy_(self._averages, self._tensors)
+
     @abstractmethod
     def after_step(self) -> None:
         """Look at the weights of a step."""

@@ -59,6 +59,8 @@ class Trainer:
             course.clip_norm,
             course.group_penalties(module),
         )
+        if average is not None:
+            average.begin()  # weights are fitted to the rows, or taken from an earlier fit, after they were drawn
         self._noise = self._make_noise()
         self._augmenter = Augmenter.of(course.augmentation, batches, module.inputs, streams)
 

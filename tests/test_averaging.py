@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from skorch.callbacks import Callback
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
@@ -59,6 +60,17 @@ def test_the_averaged_weights_are_those_that_predict(batch_norm):
     fitted = RegularizedMLPRegressor(**settings, ema_decay=0.9).fit(X, Y)
     assert torch.equal(fitted.net_.module_.head.weight, recorder.averaged)
     assert not torch.allclose(recorder.last, recorder.averaged)
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_the_average_starts_where_the_training_starts(warm):
+    """At weights that were fitted to the rows, or at those of the last fit: at a rate of nearly 0 it stays there."""
+    still = {"learning_rate_init": 1e-12, "learning_rate": "constant"}
+    settings = {**SMALL, "init": "data_driven", "early_stopping": False, "warm_start": True}
+    net = RegularizedMLPRegressor(**settings).set_params(**({} if warm else still))
+    start = net.fit(X, Y).net_.module_.head.weight.detach().clone()
+    again = (net if warm else clone(net)).set_params(**still, ema_decay=0.9, max_iter=1).fit(X, Y)
+    torch.testing.assert_close(again.net_.module_.head.weight, start, rtol=0, atol=1e-6)
 
 
 def test_early_stopping_watches_the_average():
