@@ -37,7 +37,7 @@ class Switch:
 
 
 COCKTAIL: dict[str, Range | Choice | Switch] = {
-    "hidden_layer_sizes": Choice(((64, 64, 64), (128, 128), (128, 128, 128), (256, 256), (256, 256, 256))),
+    "hidden_layer_sizes": Choice(((64, 64), (128, 128), (128, 128, 128), (256, 256), (256, 256, 256))),
     "activation": Choice(("mish", "relu", "silu")),
     "numeric_embedding": Choice(("auto", None, *embeddings.__all__)),
     "batch_norm": Choice((False, True)),

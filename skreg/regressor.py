@@ -40,7 +40,7 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
 
     Parameters
     ----------
-    hidden_layer_sizes : int or sequence of int, default=(64, 64, 64)
+    hidden_layer_sizes : int or sequence of int, default=(64, 64)
         Widths of the hidden layers; ``()`` is a linear model.
     activation : {"elu", "gelu", "identity", "leaky_relu", "logistic", "mish", "relu", "selu", "silu", "tanh"} or \
             callable, default="silu"
@@ -333,7 +333,7 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
 
     def __init__(
         self,
-        hidden_layer_sizes: int | Sequence[int] = (64, 64, 64),
+        hidden_layer_sizes: int | Sequence[int] = (64, 64),
         *,
         activation: str | Callable[[Tensor], Tensor] = "silu",
         batch_norm: bool = False,

@@ -25,7 +25,7 @@ from skreg import (
 PACKAGE = Path(skreg.__file__).parent
 BOTH = [RegularizedMLPClassifier, RegularizedMLPRegressor]
 BESIDE = [OptunaSearchCV, WeightedVotingClassifier, WeightedVotingRegressor]
-FOR_NUMBERS = {"hidden_layer_sizes": (64, 64, 64), "learning_rate_init": 0.02, "max_iter": 63, "n_members": 8}
+FOR_NUMBERS = {"hidden_layer_sizes": (64, 64), "learning_rate_init": 0.02, "max_iter": 63, "n_members": 8}
 OF_ONE_ESTIMATOR = {"loss", "quantile", "label_smoothing", "calibrate", "class_weight"}
 
 FLOORS = [
