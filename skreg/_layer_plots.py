@@ -55,7 +55,7 @@ class WeightDisplay(LayerDisplay):
     >>> X, y = load_diabetes(return_X_y=True)
     >>> sparse = RegularizedMLPRegressor(alpha=0.02, l1_ratio=1.0, max_iter=20, random_state=0).fit(X, y)
     >>> len(WeightDisplay.from_estimator(sparse).below)
-    4
+    3
     """
 
     _what = "weight"

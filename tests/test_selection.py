@@ -162,7 +162,8 @@ def test_all_rows_of_a_column_go_together(numeric_embedding):
     assert (shares[["size", "city", "answer"]] > 0.1).all()
     assert (shares[["constant", "empty"]] == 0).all()
     assert shares.sum() == pytest.approx(1)
-    width = 1 if numeric_embedding is None else 4
+    numeric = net.net_.module_.numeric
+    width = 1 if numeric is None else numeric.width
     weight = net.net_.module_.linears[0].weight.detach()
     assert weight.shape[1] == 3 * width + 1 + 3 + 1 + 8
     owners = ["holes"] * width + ["constant"] * width + ["size"] * width + ["holes"] + ["noise"] * 3 + ["answer"]
