@@ -47,7 +47,7 @@ PLAIN = {**NARROW, "dropout": 0.0, "init": "auto", "alpha": 1e-5}
 DEEP = {"hidden_layer_sizes": (32, 32), "dropout": 0.0, "max_iter": 20, "init": "auto", "alpha": 1e-5}
 SETTINGS = [
     {},
-    {"n_members": 1, "dropout": 0.0, "max_iter": 20, "init": "auto", "alpha": 1e-5},
+    {"n_members": 1, "dropout": 0.0, "max_iter": 20, "learning_rate_init": 0.02},
     {"n_members": 4, "dropout": 0.0, "max_iter": 20, "init": "auto", "alpha": 1e-5},
     {**NARROW, "batch_norm": True},
     {"hidden_layer_sizes": ()},
