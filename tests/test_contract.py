@@ -77,7 +77,7 @@ TWO_MASKS = (
 )
 A_CLASS_WITHOUT_WEIGHT = (
     "A fault of ours, not of the check: in a single network without dropout, at the default rate of classes, a class "
-    "of a ten-millionth of the weight keeps some of the outputs that it began with. At the former rate of 0.02 it passed."
+    "of a ten-millionth of the weight keeps some of the outputs that it began with. At the rate 0.02 it passed."
 )
 EIGHT_BITS = "The two fits agree to the rounding of bfloat16, which has 8 bits, and the check asks for 1e-7."
 
