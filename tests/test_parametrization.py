@@ -8,6 +8,7 @@ from torch.nn.functional import silu
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
 from skreg._course import Course
+from skreg._optimizers import EPS
 from skreg._parametrization import BASE_WIDTH, BIASES
 
 RNG = np.random.RandomState(0)
@@ -51,10 +52,10 @@ def network_that_divides(steps):
         biases.append(linear.bias[0].detach().clone().requires_grad_())
     rate, decay = SETTINGS["learning_rate_init"], SETTINGS["weight_decay"]
     groups = [
-        {"params": [weight for _, weight in weights], "lr": rate, "weight_decay": decay},
+        *({"params": [weight], "lr": rate, "weight_decay": decay, "eps": EPS / root} for root, weight in weights),
         {"params": biases, "lr": rate * BIASES, "weight_decay": 0.0},
     ]
-    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95))
+    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95), eps=EPS)
     target = torch.tensor((Y - Y.mean()) / Y.std())
     for _ in range(steps):
         x = torch.tensor(X)

@@ -5,7 +5,7 @@ import torch
 from torch import Generator, nn
 
 from skreg._muon import orthogonal
-from skreg._optimizers import FirstOrder, Group
+from skreg._optimizers import EPS, FirstOrder, Group
 from skreg._solvers import SOLVERS, Solver, make_optimizer
 from skreg.constraints import MaxNorm
 from skreg.penalties import ElasticNet
@@ -56,6 +56,17 @@ def test_decay_shrinks_weights_exactly_and_leaves_biases(name):
     assert torch.equal(problem.bias.detach(), bias)
 
 
+@pytest.mark.parametrize("name", ["adam", "adamw", "nadam", "rmsprop"])
+def test_a_gradient_of_next_to_nothing_moves_next_to_nothing(name):
+    """As of rows that weigh a ten-millionth: a step of theirs is no longer as long as all others."""
+    usual, tiny = Problem(name), Problem(name)
+    before = usual.weight.detach().clone()
+    for problem, size in ((usual, 1e-2), (tiny, 1e-9)):
+        problem.step(torch.full_like(before, size), torch.zeros_like(problem.bias))
+    assert ((usual.weight - before).abs() > 0.09).all()
+    assert ((tiny.weight - before).abs() < 0.001).all()
+
+
 @pytest.mark.parametrize("name", STEPWISE)
 def test_a_factor_on_the_decay_is_a_smaller_decay(name):
     problem, smaller = Problem(name, decay=0.4), Problem(name, decay=0.1)
@@ -96,10 +107,10 @@ def test_penalties_leave_biases(name, ratio):
 
 
 TORCHS = {
-    "adamw": ({}, lambda p: torch.optim.AdamW(p, betas=(0.9, 0.95), weight_decay=0.1)),
-    "adam": ({}, lambda p: torch.optim.AdamW(p, betas=(0.9, 0.999), weight_decay=0.1)),
-    "nadam": ({}, lambda p: torch.optim.NAdam(p, weight_decay=0.1, decoupled_weight_decay=True)),
-    "rmsprop": ({"decay": 0.0}, lambda p: torch.optim.RMSprop(p, alpha=0.9)),
+    "adamw": ({}, lambda p: torch.optim.AdamW(p, betas=(0.9, 0.95), weight_decay=0.1, eps=EPS)),
+    "adam": ({}, lambda p: torch.optim.AdamW(p, betas=(0.9, 0.999), weight_decay=0.1, eps=EPS)),
+    "nadam": ({}, lambda p: torch.optim.NAdam(p, weight_decay=0.1, decoupled_weight_decay=True, eps=EPS)),
+    "rmsprop": ({"decay": 0.0}, lambda p: torch.optim.RMSprop(p, alpha=0.9, eps=EPS)),
     "sgd": ({"decay": 0.0}, lambda p: torch.optim.SGD(p, momentum=0.9, nesterov=True)),
     "sgd with momentum": ({"decay": 0.0, "nesterov": False}, lambda p: torch.optim.SGD(p, momentum=0.9)),
     "sgd with less": (
@@ -146,7 +157,7 @@ def test_muon_is_torchs_on_each_members_matrix(shape, monkeypatch):
     optimizer = make_optimizer("muon", [Group([weight], 0.1, matrices=True), Group([bias])])
     matrices, vector = [nn.Parameter(w.clone()) for w in weight.detach()], nn.Parameter(bias.detach().clone())
     theirs = torch.optim.Muon(matrices, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
-    adamw = torch.optim.AdamW([vector], betas=(0.9, 0.95), weight_decay=0.0)
+    adamw = torch.optim.AdamW([vector], betas=(0.9, 0.95), weight_decay=0.0, eps=EPS)
     for step in range(6):
         weight.grad, bias.grad = normal(2, *shape, seed=step + 2), normal(2, 1, 3, seed=step + 20)
         for matrix, gradient in zip(matrices, weight.grad.clone(), strict=True):
