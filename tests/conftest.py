@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
+from skreg._threads import torch_threads
 
 PLAIN = {
     "alpha": 1e-5,
@@ -68,6 +69,13 @@ def make_mixed_table(n_rows: int = 240, seed: int = 0) -> MixedTable:
     )
     label = pd.Series(np.where(target > np.median(target), "yes", "no"), name="label")
     return MixedTable(X, label, pd.Series(target, name="number"))
+
+
+@pytest.fixture
+def one_thread():
+    """For nets that are trained without an estimator: on a machine of few cores threads wait for one another."""
+    with torch_threads(1):
+        yield
 
 
 @pytest.fixture

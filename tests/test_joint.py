@@ -10,6 +10,7 @@ from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
 from skreg._entry import enter, leave
 from skreg._joint import Entrant, JointNet
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = {"hidden_layer_sizes": (16, 8), "max_iter": 12, "n_members": 2, "random_state": 0, "patience": 4}
 SMALL |= {"parametrization": "standard", "init": "auto", "scale_layer": False, "residual": False}
 SMALL |= {"numeric_embedding": None, "learning_rate": "cosine", "learning_rate_init": 0.01, "weight_decay": 0.01}

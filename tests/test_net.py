@@ -26,6 +26,7 @@ from skreg.constraints import MaxNorm
 from skreg.losses import HalfSquaredError, HuberLoss, PinballLoss
 from skreg.penalties import ElasticNet
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 N, MEMBERS = 120, 4
 RNG = np.random.RandomState(0)
 NUMBERS = RNG.randn(N, 4) * [1, 5, 100, 0.1]
@@ -166,10 +167,9 @@ MORE = [
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("settings", [{}, {"solver": "adam"}, {"solver": "sgd"}, PLAIN, *MORE, *AUGMENTED])
 def test_a_member_trains_as_if_alone(settings, dtype):
-    with torch_threads(1):
-        together = train(*make_net(range(MEMBERS), dtype, **settings))
-        for i in range(MEMBERS):
-            assert_member_is(together, i, train(*make_net([i], dtype, **settings)))
+    together = train(*make_net(range(MEMBERS), dtype, **settings))
+    for i in range(MEMBERS):
+        assert_member_is(together, i, train(*make_net([i], dtype, **settings)))
 
 
 @pytest.mark.parametrize("augmented", AUGMENTED)
@@ -224,13 +224,12 @@ SNAPSHOTS = {"valleys": (0.3, 0.6, 1.0), "patience": 3, "lr": 0.1}
 
 
 def test_snapshots_of_a_member_are_those_that_it_has_alone():
-    with torch_threads(1):
-        for settings in (SNAPSHOTS, {**PLAIN, "valleys": (0.3, 0.6, 1.0)}):
-            together = train(*make_net(range(MEMBERS), torch.float64, **settings)).as_if_ended()
-            assert together.module_.n_members == 3 * MEMBERS
-            for i in range(MEMBERS):
-                alone = train(*make_net([i], torch.float64, **settings)).as_if_ended()
-                torch.testing.assert_close(predictions(together)[i::MEMBERS], predictions(alone))
+    for settings in (SNAPSHOTS, {**PLAIN, "valleys": (0.3, 0.6, 1.0)}):
+        together = train(*make_net(range(MEMBERS), torch.float64, **settings)).as_if_ended()
+        assert together.module_.n_members == 3 * MEMBERS
+        for i in range(MEMBERS):
+            alone = train(*make_net([i], torch.float64, **settings)).as_if_ended()
+            torch.testing.assert_close(predictions(together)[i::MEMBERS], predictions(alone))
 
 
 def written_torch(state):
