@@ -97,7 +97,7 @@ def test_the_stream_of_a_parquet_file_runs_in_less_memory_than_its_table_takes(t
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     as_table = int(re.search(r"as a table (\d+) MB", done.stdout).group(1))
