@@ -114,5 +114,5 @@ def edges_of(values: list[np.ndarray], bins: int, logarithmic: bool = False) -> 
 
 def shares_of(values: list[np.ndarray], edges: np.ndarray) -> np.ndarray:
     """Share of each bin in what is not 0 in each layer; what lies outside is counted in the outermost bins."""
-    counts = [np.histogram(np.clip(each[each != 0], edges[0], edges[-1]), edges)[0] for each in values]
+    counts = [np.histogram(np.clip(each[each != 0].astype(float), edges[0], edges[-1]), edges)[0] for each in values]
     return np.array([count / max(count.sum(), 1) for count in counts])

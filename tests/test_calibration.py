@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+import sklearn
 import torch
 from conftest import make_mixed_table
 from numpy.testing import assert_allclose, assert_array_equal
@@ -14,6 +15,7 @@ from sklearn.datasets import make_blobs, make_classification, make_multilabel_cl
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import log_loss
 from sklearn.model_selection import train_test_split
+from sklearn.utils.fixes import parse_version
 
 from skreg import RegularizedMLPClassifier
 from skreg._calibration import HeldOut, _minimise
@@ -227,6 +229,7 @@ def test_many_rows_are_thinned(monkeypatch):
     assert thinned.temperature_ == pytest.approx(whole.temperature_, rel=0.2)
 
 
+@pytest.mark.skipif(parse_version(sklearn.__version__) < parse_version("1.8"), reason="1.8 brought the temperature")
 def test_scikit_learns_calibration_goes_round_it():
     X, y = noisy(900)
     inner = RegularizedMLPClassifier(**EAGER, n_members=2)

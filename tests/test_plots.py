@@ -274,7 +274,7 @@ def heights(ax):
 
 def assert_same_shape(widths, values, edges):
     """A violin is as wide as the histogram of what is not 0, in units of its own."""
-    counts, _ = np.histogram(np.clip(values[values != 0], edges[0], edges[-1]), edges)
+    counts, _ = np.histogram(np.clip(values[values != 0].astype(float), edges[0], edges[-1]), edges)
     assert_allclose(widths / widths.max(), counts / counts.max(), atol=1e-9)
 
 
