@@ -67,7 +67,7 @@ SETTINGS = [
     {**DEEP, "solver": "muon", **WEIGHED},
     {**PLAIN, "solver": "lbfgs", "weight_decay": 0.0, "n_members": 1, **WEIGHED},
     {**PLAIN, "precision": "bfloat16"},
-    {**NARROW, "residual": True, "alpha": 0.0},  # the initial weights of the default, in a narrow network
+    {**NARROW, "residual": True},
     *({**PLAIN, "numeric_embedding": name} for name in embeddings.__all__),
 ]
 CALIBRATED = RegularizedMLPClassifier(**PLAIN, calibrate="auto")
