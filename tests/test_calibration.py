@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import sklearn
 import torch
-from conftest import make_mixed_table
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import expit, log_softmax, logsumexp
 from sklearn.base import clone
@@ -19,6 +18,7 @@ from sklearn.utils.fixes import parse_version
 
 from skreg import RegularizedMLPClassifier
 from skreg._calibration import HeldOut, _minimise
+from tests.helpers import make_mixed_table
 
 SMALL = {"hidden_layer_sizes": (16,), "max_iter": 10, "random_state": 0, "learning_rate": "cosine", "init": "auto"}
 SMALL |= {"parametrization": "standard", "scale_layer": False, "patience": 20, "learning_rate_init": 0.01}

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
-from conftest import make_mixed_table
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
@@ -31,6 +30,7 @@ from skorch.callbacks import Callback
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor, embeddings
 from skreg.callbacks import REFUSED, SUPPORTED
+from tests.helpers import make_mixed_table
 
 BOTH = [RegularizedMLPClassifier, RegularizedMLPRegressor]
 SMALL = {"hidden_layer_sizes": (16,), "max_iter": 8, "n_members": 2, "random_state": 0}

@@ -8,11 +8,11 @@ import sys
 import numpy as np
 import pytest
 import torch
-from conftest import make_mixed_table
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
 from skreg._parts import Place
 from skreg._precision import PRECISIONS
+from tests.helpers import make_mixed_table
 
 HERE = ["cpu", *(name for name in ("cuda", "mps") if getattr(torch, name).is_available())]
 TABLE, LABEL, NUMBER = make_mixed_table(200)

@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from conftest import make_mixed_table
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.frozen import FrozenEstimator
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
+from tests.helpers import make_mixed_table
 
 BOTH = [RegularizedMLPClassifier, RegularizedMLPRegressor]
 SMALL = {"hidden_layer_sizes": (16,), "max_iter": 5, "n_members": 2, "random_state": 0}

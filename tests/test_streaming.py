@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import make_mixed_table
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
@@ -19,6 +18,7 @@ from sklearn.utils.estimator_checks import check_estimators_partial_fit_n_featur
 from skorch.callbacks import Callback
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor, _net
+from tests.helpers import make_mixed_table
 
 pytestmark = pytest.mark.usefixtures("plain_training")
 

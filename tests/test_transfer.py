@@ -8,7 +8,6 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
-from conftest import make_mixed_table
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
@@ -16,10 +15,11 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
-from test_net import make_net, train
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
 from skreg._transfer import ITS_OWN, freeze
+from tests.helpers import make_mixed_table
+from tests.test_net import make_net, train
 
 pytestmark = pytest.mark.usefixtures("plain_training")
 

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from conftest import make_mixed_table
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from scipy.stats import binom, entropy
@@ -20,6 +19,7 @@ from skreg._random import Streams, Thinning
 from skreg._residuals import Residuals, conformal_quantile
 from skreg.losses import HalfGammaDeviance, HalfPoissonDeviance, HalfSquaredError, PinballLoss
 from skreg.uncertainty import Uncertainty, of_numbers, of_probabilities
+from tests.helpers import make_mixed_table
 
 BOTH = [RegularizedMLPClassifier, RegularizedMLPRegressor]
 SMALL = {"hidden_layer_sizes": (16, 16), "max_iter": 8, "random_state": 0}
