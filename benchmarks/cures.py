@@ -105,30 +105,30 @@ NAMES = [*CURES, *ALONE, *OF_CLASSES, *OF_NUMBERS, *RECIPES, "the defaults"]
 
 BETTER = 0.98
 
-Rows = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+MemberRows = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 Estimator = type[RegularizedMLPClassifier] | type[RegularizedMLPRegressor]
 
 
 class Table(NamedTuple):
     """A function from a seed to rows (to train on, to test on, targets of both), and the estimator for them."""
 
-    rows: Callable[[int], Rows]
+    rows: Callable[[int], MemberRows]
     estimator: Estimator
 
 
-def noisy_classes(seed: int) -> Rows:
+def noisy_classes(seed: int) -> MemberRows:
     """Two classes, 5 of 30 columns that tell them apart, and a label in ten drawn anew."""
     X, y = make_classification(2_300, 30, n_informative=5, n_redundant=5, flip_y=0.1, random_state=seed)
     return tuple(train_test_split(X, y, train_size=300, stratify=y, random_state=seed))
 
 
-def noisy_numbers(seed: int) -> Rows:
+def noisy_numbers(seed: int) -> MemberRows:
     """Friedman's function of 5 of 30 columns, and noise with a fifth of its variance."""
     X, y = make_friedman1(2_300, 30, noise=2.2, random_state=seed)
     return tuple(train_test_split(X, y, train_size=300, random_state=seed))
 
 
-def outlying_numbers(seed: int) -> Rows:
+def outlying_numbers(seed: int) -> MemberRows:
     """The same with less noise; one target in ten of the training rows is far off."""
     X, y = make_friedman1(2_300, 10, noise=1.0, random_state=seed)
     X_train, X_test, y_train, y_test = train_test_split(X, y, train_size=300, random_state=seed)
@@ -136,10 +136,10 @@ def outlying_numbers(seed: int) -> Rows:
     return X_train, X_test, y_train, y_test
 
 
-def real(load: Callable[..., Any], n_rows: int, stratified: bool) -> Callable[[int], Rows]:
+def real(load: Callable[..., Any], n_rows: int, stratified: bool) -> Callable[[int], MemberRows]:
     """A function from a seed to ``n_rows`` of scikit-learn's rows, and the others."""
 
-    def rows(seed: int) -> Rows:
+    def rows(seed: int) -> MemberRows:
         X, y = load(return_X_y=True)
         return tuple(train_test_split(X, y, train_size=n_rows, stratify=y if stratified else None, random_state=seed))
 

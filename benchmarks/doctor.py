@@ -143,8 +143,8 @@ class Patient:
 
     def fit(self) -> Any:
         """The estimator, fitted."""
-        watched = {"X_val": self.X_val, "y_val": self.y_val} if self.watches else {}
-        return clone(self.estimator).fit(self.X, self.y, **watched)
+        validation = {"X_val": self.X_val, "y_val": self.y_val} if self.watches else {}
+        return clone(self.estimator).fit(self.X, self.y, **validation)
 
     def diagnose(self, fitted: Any) -> Diagnosis:
         """What the doctor says."""

@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 
 from skreg import RegularizedMLPRegressor
-from skreg._table import TableEncoder, check_table
+from skreg.data.table import TableEncoder, check_table
 
 COLUMNS = 30
 

@@ -31,8 +31,8 @@ import torch
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
 from skreg._entry import enter
-from skreg._net import Net
-from skreg._trainer import Trainer
+from skreg.training.net import Net
+from skreg.training.trainer import Trainer
 
 STEPS, COLUMNS = 40, 20
 ESTIMATORS = {"classes": RegularizedMLPClassifier, "numbers": RegularizedMLPRegressor}

@@ -30,7 +30,7 @@ import numpy as np
 import torch
 
 from skreg import RegularizedMLPRegressor
-from skreg._precision import has_bfloat16
+from skreg._utils.device import has_bfloat16
 
 SHORT, LONG = 2, 6
 

@@ -1,11 +1,13 @@
 """Regularised neural networks for tables, as scikit-learn estimators."""
 
-from . import plots, recipes
+from . import plots, recipes, uncertainty
 from ._version import __version__
-from .classifier import RegularizedMLPClassifier
 from .diagnostics import diagnose
-from .regressor import RegularizedMLPRegressor
+from .estimators.classifier import RegularizedMLPClassifier
+from .estimators.regressor import RegularizedMLPRegressor
+from .network import activations, embeddings, initializers
 from .search import OptunaSearchCV
+from .training import augmentations, callbacks, constraints, losses, penalties, schedules
 from .voting import WeightedVotingClassifier, WeightedVotingRegressor
 
 __all__ = [
@@ -15,7 +17,17 @@ __all__ = [
     "WeightedVotingClassifier",
     "WeightedVotingRegressor",
     "__version__",
+    "activations",
+    "augmentations",
+    "callbacks",
+    "constraints",
     "diagnose",
+    "embeddings",
+    "initializers",
+    "losses",
+    "penalties",
     "plots",
     "recipes",
+    "schedules",
+    "uncertainty",
 ]

@@ -149,11 +149,11 @@ class Scoring:
             if fold + 1 == len(self.splits):
                 break
             values = {candidate.trial.number: self.values(candidate) for candidate in going}
-            watched = [candidate for candidate in going if np.isfinite(values[candidate.trial.number]).all()]
-            for candidate in watched:
+            validation = [candidate for candidate in going if np.isfinite(values[candidate.trial.number]).all()]
+            for candidate in validation:
                 *_, last = so_far = values[candidate.trial.number]
                 run.report(candidate.trial, fold, last if of_folds else float(np.mean(so_far)))
-            lost = {candidate.trial.number for candidate in watched if run.should_prune(candidate.trial)}
+            lost = {candidate.trial.number for candidate in validation if run.should_prune(candidate.trial)}
             for candidate in going:
                 if candidate.trial.number in lost:
                     run.tell(candidate.trial, state="pruned", attrs={RECORD: candidate.record()})

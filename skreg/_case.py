@@ -15,13 +15,13 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from ._checks import check_validation_set
 from ._comparison import Comparison, compare_classes, compare_numbers
-from ._parts import Part
 from ._probe import Probe, Training, probe, training_of
-from ._rows import Rows
-from ._table import check_table
-from ._threads import torch_threads
+from ._utils.threads import torch_threads
+from ._utils.validation import check_validation_set
+from .data.batches import MemberRows
+from .data.split import EncodedTable
+from .data.table import check_table
 
 MOST_ROWS = 2000
 MOST_COLUMNS = 300
@@ -140,12 +140,12 @@ class Case:
         """Tell again who was trained on which rows, and watched on which."""
         members, everyone = len(self.training.best_epoch), np.arange(len(self.part))
         self._trained_on, self._held_out = [everyone] * members, None
-        if self.training.watched is not None:
+        if self.training.validation is not None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)
                 split = self.estimator._split(self.part, None)
-            if split.watched is not None:
-                self._trained_on, self._held_out = split.train_index, split.watched_index
+            if split.validation is not None:
+                self._trained_on, self._held_out = split.train_index, split.validation_index
         if self.own is not None:
             self._held_out = [np.arange(len(self.own))] * members
 
@@ -162,7 +162,7 @@ class Case:
         return None if self._held_out is None else self._see(self.held_part, self._held_out)
 
     @property
-    def held_part(self) -> Part:
+    def held_part(self) -> EncodedTable:
         """Where these come from."""
         return self.part if self.own is None else self.own
 
@@ -178,12 +178,12 @@ class Case:
         """The layers that predict."""
         return probe(self.estimator, self.part.X, self.part.y, "now", 500)
 
-    def _see(self, part: Part, index: list[np.ndarray]) -> Seen:
+    def _see(self, part: EncodedTable, index: list[np.ndarray]) -> Seen:
         """Predict rows by the members that they belong to, and average over these."""
         index = [_some(rows, MOST_ROWS) for rows in index]
         net = self.estimator.net_
         members, networks = len(index), net.module_.n_members
-        kept = Rows(
+        kept = MemberRows(
             part.table.numbers,
             part.table.levels,
             part.target,
@@ -235,7 +235,7 @@ class Case:
         """The columns of ``X_val``."""
         return None if self.own is None else self._columns(self.own, _some(np.arange(len(self.own)), MOST_ROWS))
 
-    def _columns(self, part: Part, rows: np.ndarray) -> Columns:
+    def _columns(self, part: EncodedTable, rows: np.ndarray) -> Columns:
         encoder, table = self.estimator.encoder_, part.table
         places, n_numbers = np.array([*encoder.numeric_, *encoder.categorical_], dtype=int), len(encoder.numeric_)
         chosen = _some(np.arange(len(places)), MOST_COLUMNS)
@@ -278,12 +278,12 @@ def _some(rows: np.ndarray, most: int) -> np.ndarray:
     return rows if len(rows) <= most else np.sort(np.random.RandomState(0).choice(rows, most, replace=False))
 
 
-def _part(estimator: Any, X: Any, y: Any) -> Part:
+def _part(estimator: Any, X: Any, y: Any) -> EncodedTable:
     """Rows as the estimator reads them."""
     X = validate_data(estimator, check_table(X), reset=False, skip_check_array=True)
     y = estimator._target_encoder.check(y)
     table, target = estimator.encoder_.transform(X), estimator.target_encoder_.transform(y)
-    return Part(X, y, table, target, None, estimator._cost(y, None), slice(None), len(y))
+    return EncodedTable(X, y, table, target, None, estimator._loss_weight(y, None), slice(None), len(y))
 
 
 def _by_row(rows: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from joblib import (  # type: ignore[import-untyped]  # joblib ships no types
 from joblib.parallel import get_active_backend  # type: ignore[import-untyped]  # as above
 from sklearn.utils.parallel import Parallel, delayed
 
-from ._heat import Course, Heat, News, Sheet, Start, Verdict
+from ._heat import Heat, News, Sheet, Start, TrainingConfig, Verdict
 
 PROCESSES = "LokyBackend"
 POLL_SECONDS = 0.1
@@ -51,7 +51,7 @@ class Alone:
     """
 
     def __init__(self, heat: Heat) -> None:
-        self._course = heat.course()
+        self._course = heat.training_config()
 
     def begin(self) -> list[News]:
         """See ``Crew``."""
@@ -218,20 +218,20 @@ def _serve(address: Any, key: bytes, sheet: Sheet, share: list[Start], in_step: 
     with Client(address, authkey=key) as line:
         line.send(os.getpid())
         try:
-            _go_through(Heat(sheet, share).course(), line, in_step)
+            _go_through(Heat(sheet, share).training_config(), line, in_step)
         except (EOFError, ConnectionError):  # nobody wants to know any more
             return
 
 
-def _go_through(course: Course, line: Connection[Any, Any], in_step: bool) -> None:
-    news, waits = next(course), True
+def _go_through(training_config: TrainingConfig, line: Connection[Any, Any], in_step: bool) -> None:
+    news, waits = next(training_config), True
     while True:
         if waits or news.results or news.broken:
             line.send(wrap_non_picklable_objects(news, keep_wrapper=False))  # estimators of the user's among it
         verdict = line.recv() if waits or line.poll() else NOTHING
         waits = in_step
         try:
-            news = course.send(verdict)
+            news = training_config.send(verdict)
         except StopIteration:
             line.send(None)
             return

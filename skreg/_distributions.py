@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.pipeline import Pipeline
 
-from ._base import RegularizedMLP
 from ._space import Choice, Range, Switch, searched, strength_counts
+from .estimators.base import RegularizedMLP
 
 if TYPE_CHECKING:
     from optuna import Trial

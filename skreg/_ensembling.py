@@ -111,7 +111,7 @@ def fold_estimators(contenders: Sequence[Contender], scoring: Scoring) -> list[l
     return [known[one.number] or [next(again) for _ in scoring.splits] for one in contenders]
 
 
-class Part:
+class EncodedTable:
     """Some rows of a fold, and what every candidate's estimator of that fold says of them.
 
     Parameters
@@ -230,7 +230,7 @@ class Choice:
         weights = [float(shares[c]) / len(self._rows) for c, _ in entered]
         return kind.from_fitted(list(zip(names, fitted, strict=True)), weights=weights)
 
-    def _counts(self, parts: Sequence[Part]) -> np.ndarray:
+    def _counts(self, parts: Sequence[EncodedTable]) -> np.ndarray:
         return greedy(lambda counts: _mean([part.score(counts) for part in parts]), len(self._contenders))
 
     def _worth(self, fold: int) -> float:
@@ -239,14 +239,14 @@ class Choice:
         parts = [part for part in others if part is not None]
         return self._whole[fold].score(self._counts(parts)) if parts else np.nan
 
-    def _without(self, fold: int, rows: np.ndarray) -> Part | None:
+    def _without(self, fold: int, rows: np.ndarray) -> EncodedTable | None:
         """A fold without the rows that another has too, as with repeated or shuffled splits."""
         kept = ~np.isin(self._rows[fold], rows)
         if kept.all():
             return self._whole[fold]
         return self._part(fold, kept) if kept.any() else None
 
-    def _part(self, fold: int, kept: Any = slice(None)) -> Part:
+    def _part(self, fold: int, kept: Any = slice(None)) -> EncodedTable:
         """What everyone says of some of a fold's rows, all by default."""
         scoring, rows = self._scoring, self._rows[fold][kept]
         X, y = _safe_split(scoring.estimator, scoring.X, scoring.y, rows, scoring.splits[fold][0])
@@ -256,7 +256,9 @@ class Choice:
         votes = np.stack([view._votes(each[fold], X) for each in self._estimators])
         settings = scoring.settings
         params = _check_method_params(scoring.X, params=settings["score_params"], indices=rows)
-        return Part(view, votes, X, lambda one: scoring.objective(_score(one, X, y, settings["scorer"], params)))
+        return EncodedTable(
+            view, votes, X, lambda one: scoring.objective(_score(one, X, y, settings["scorer"], params))
+        )
 
 
 def _numbers(test: Any) -> np.ndarray:

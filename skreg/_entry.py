@@ -8,15 +8,15 @@ import numpy as np
 import torch
 from sklearn.utils.validation import validate_data
 
-from ._base import RegularizedMLP
-from ._blueprint import Blueprint
-from ._course import Course
-from ._monitor import Monitor
-from ._net import Net
-from ._parts import Split
-from ._rows import Rows
-from ._table import check_table
-from ._threads import torch_threads
+from ._utils.threads import torch_threads
+from .data.batches import MemberRows
+from .data.split import MemberSplit
+from .data.table import check_table
+from .estimators.base import RegularizedMLP
+from .network.config import NetworkConfig
+from .training.config import TrainingConfig
+from .training.monitor import Monitor
+from .training.net import Net
 
 
 class Entry(NamedTuple):
@@ -37,10 +37,10 @@ class Entry(NamedTuple):
     """
 
     estimator: RegularizedMLP
-    split: Split
+    split: MemberSplit
     net: Net
-    train: Rows
-    valid: Rows | None
+    train: MemberRows
+    valid: MemberRows | None
     monitor: Monitor | None
 
 
@@ -56,27 +56,27 @@ def enter(estimator: RegularizedMLP, X: Any, y: Any, sample_weight: Any = None, 
     like : Entry or None
         Of an estimator that was given the same rows and differs in strengths alone.
     """
-    blueprint, course = Blueprint.of(estimator), Course.of(estimator)
+    network_config, training_config = NetworkConfig.of(estimator), TrainingConfig.of(estimator)
     if like is None:
         split = estimator._split(estimator._check_rows(X, y, sample_weight, None, False), None)
-        train, valid, known = split.train_rows(), split.watched_rows(), None
+        train, valid, known = split.train_rows(), split.validation_rows(), None
     else:
         given = estimator.get_params(deep=False)
         estimator.__dict__.update({name: what for name, what in vars(like.estimator).items() if name not in given})
         split, train, valid, known = like.split, like.train, like.valid, like.net.module_
-        if known.inputs.n_bins != blueprint.n_bins:  # a strength can decide what "auto" embeds
+        if known.inputs.n_bins != network_config.n_bins:  # a strength can decide what "auto" embeds
             known = None
-    net = estimator._make_net(blueprint, course, None, split, [], known)
+    net = estimator._make_net(network_config, training_config, None, split, [], known)
     return Entry(estimator, split, net, train, valid, estimator._make_monitor(net, split))
 
 
-def rows_to_predict(estimator: RegularizedMLP, X: Any, net: Net) -> Rows:
+def rows_to_predict(estimator: RegularizedMLP, X: Any, net: Net) -> MemberRows:
     """Rows to predict, all of them for each member of ``net``, before the estimator is fitted."""
     table = estimator.encoder_.transform(validate_data(estimator, check_table(X), reset=False, skip_check_array=True))
     everyone = [np.arange(len(table))] * net.module_.n_members
     target = np.zeros((len(table), estimator.target_encoder_.n_raw_))
     inputs, device = net.module_.inputs, torch.device(net.device)
-    return Rows(table.numbers, table.levels, target, everyone, None, inputs.dtype, device)
+    return MemberRows(table.numbers, table.levels, target, everyone, None, inputs.dtype, device)
 
 
 def leave(entry: Entry) -> None:

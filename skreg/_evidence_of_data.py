@@ -10,9 +10,9 @@ from sklearn.model_selection import cross_val_predict
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from ._case import MOST_JUDGED, Case
-from ._checks import listed
 from ._comparison import surely_wrong
 from ._signs import Sign, averaging, beyond, error_of_mean, shortfall
+from ._utils.validation import listed
 
 RATIO, LARGE = 30.0, 30.0
 DECADE = 0.15

@@ -31,9 +31,9 @@ def overfitting(case: Case) -> Sign | None:
     """The loss of rows that it was not trained on is much higher than that of rows it was."""
     if case.held is None:
         return None
-    watched = case.training.patience is not None
+    validation = case.training.patience is not None
     share, error = lost(case)
-    certainty = beyond(share, LOST_WATCHED if watched else LOST, error)
+    certainty = beyond(share, LOST_WATCHED if validation else LOST, error)
     inside, outside = case.train.loss.mean(), case.held.loss.mean()
     reach = 1.96 * error * (outside - inside) / share if share else 0.0
     evidence = (
@@ -42,7 +42,7 @@ def overfitting(case: Case) -> Sign | None:
         f"{share:.0%} of what was learned{_after_the_best(case)}"
     )
     remedy = averaging(case.parameters, 0.3) | {"weight_decay": max(0.1, case.parameters["weight_decay"])}
-    if not watched:  # else the weights are those of the best epoch already
+    if not validation:  # else the weights are those of the best epoch already
         remedy |= {"early_stopping": True, "patience": max(USUAL_PATIENCE, case.parameters["patience"])}
     return Sign(certainty, evidence, remedy)
 
@@ -62,7 +62,7 @@ def _after_the_best(case: Case) -> str:
 
 def _watched_loss(case: Case) -> np.ndarray | None:
     """What was watched, less being better."""
-    curve = case.training.watched
+    curve = case.training.validation
     return None if curve is None else -curve if case.training.greater_is_better else curve
 
 

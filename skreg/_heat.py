@@ -23,8 +23,8 @@ from sklearn.utils.validation import _check_method_params
 from ._entry import enter, rows_to_predict
 from ._joint import Entrant, JointNet
 from ._lanes import Runner, network_of
-from ._net import Net
-from ._threads import torch_threads
+from ._utils.threads import torch_threads
+from .training.net import Net
 
 MEMBERS_AT_ONCE, WEIGHTS_AT_ONCE = 32, 100_000
 """Members of a net at most, and their weights, if it is not a single one.
@@ -122,7 +122,7 @@ class Verdict(NamedTuple):
     ends: bool = False
 
 
-Course = Generator[News, Verdict, None]
+TrainingConfig = Generator[News, Verdict, None]
 
 
 class Heat:
@@ -142,7 +142,7 @@ class Heat:
         self._like: dict[tuple[int, int], Runner] = {}
         self._prepared: tuple[int, dict[int, tuple[Any, ...]]] = -1, {}
 
-    def course(self) -> Course:
+    def training_config(self) -> TrainingConfig:
         """What becomes of the fits: first how large they are, then news after each epoch."""
         verdict = yield News(sizes=self._enter())
         self._leave(verdict.lost)

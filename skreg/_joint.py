@@ -13,15 +13,15 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from ._epochs import Epoch, history_of
 from ._joint_course import joint_course
-from ._module import Network
-from ._monitor import LossMonitor, Monitor
-from ._net import Net
-from ._predictor import PREDICT_ROWS
-from ._random import Streams
-from ._rows import Blocks, Rows
-from ._strengths import of_each
+from ._utils.per_member import stack
+from .data.batches import EvalBatches, MemberRows
+from .network.generators import MemberGenerators
+from .network.inference import PREDICT_ROWS
+from .network.network import Network
+from .training.history import EpochRecord, history_of
+from .training.monitor import LossMonitor, Monitor
+from .training.net import Net
 
 CROWDED = 0.75  # members leave once fewer than this share still trains
 
@@ -53,16 +53,16 @@ class Entrant:
     """
 
     net: Net
-    train: Rows
-    valid: Rows | None
+    train: MemberRows
+    valid: MemberRows | None
     monitor: Monitor | None
-    test: Rows | None = None
+    test: MemberRows | None = None
     n_threads: int | None = 1
     raw: list[Tensor | None] = field(default_factory=list)
     seconds: float = 0.0
     over: bool = False
     fresh: bool = False
-    epochs: list[Epoch] = field(default_factory=list)
+    epochs: list[EpochRecord] = field(default_factory=list)
 
     def key(self) -> tuple[Any, ...]:
         """What entrants must have in common that train together."""
@@ -98,7 +98,7 @@ class JointNet(Net):
         joint = cls(
             network,
             first.criterion,
-            joint_course([net.course for net in nets], counts, first.module_.head.weight),
+            joint_course([net.training_config for net in nets], counts, first.module_.head.weight),
             max_epochs=first.max_epochs,
             batch_size=first.batch_size,
             seeds=[seed for net in nets for seed in net.seeds],
@@ -108,7 +108,7 @@ class JointNet(Net):
             callbacks=[],
             verbose=0,
         ).initialize()
-        joint.streams_ = Streams.of([generator for net in nets for generator in net.streams_.generators])
+        joint.generators_ = MemberGenerators.of([generator for net in nets for generator in net.generators_.generators])
         joint.entrants, joint.n_threads = list(entrants), entrants[0].n_threads
         joint._owner = torch.arange(len(nets)).repeat_interleave(torch.tensor(counts))
         joint._slot = torch.cat([torch.arange(count) for count in counts])
@@ -123,19 +123,19 @@ class JointNet(Net):
         self._present, counts = torch.unique_consecutive(self._owner, return_counts=True)
         present, sizes, like = [self.entrants[i] for i in self._present], counts.tolist(), self.module_.head.weight
         chosen = self._slots(present)
-        self.course = joint_course([entrant.net.course for entrant in present], sizes, like)
-        self.lr = self.course.rate
+        self.training_config = joint_course([entrant.net.training_config for entrant in present], sizes, like)
+        self.lr = self.training_config.rate
         modules = [entrant.net.module_ for entrant in present]
-        self.module_.input_dropout = of_each([module.input_dropout for module in modules], sizes, like)
+        self.module_.input_dropout = stack([module.input_dropout for module in modules], sizes, like)
         rates = zip(*(module.dropout for module in modules), strict=True)
-        self.module_.dropout = tuple(of_each(rate, sizes, like) for rate in rates)
+        self.module_.dropout = tuple(stack(rate, sizes, like) for rate in rates)
         losses = [entrant.net.criterion_ for entrant in present]
         if hasattr(losses[0], "label_smoothing"):
             self.__dict__["criterion_"] = copy.copy(losses[0])
-            self.criterion_.label_smoothing = of_each([loss.label_smoothing for loss in losses], sizes, like)
-        self._train = Rows.joined([entrant.train for entrant in present]).of_members(chosen)
+            self.criterion_.label_smoothing = stack([loss.label_smoothing for loss in losses], sizes, like)
+        self._train = MemberRows.joined([entrant.train for entrant in present]).of_members(chosen)
         self._valid, self._test = (
-            None if rows[0] is None else Rows.joined(rows).of_members(chosen)
+            None if rows[0] is None else MemberRows.joined(rows).of_members(chosen)
             for rows in ([e.valid for e in present], [e.test for e in present])
         )
         self._monitor = None if present[0].monitor is None else JointMonitor(self._owner, self._slot, self.entrants)
@@ -191,7 +191,7 @@ class JointNet(Net):
         for number in self._present.tolist():
             own = active & (self._owner == number)
             if bool(own.any()):
-                of_epoch = Epoch(loss[own], None if score is None else score[own], rates[own])
+                of_epoch = EpochRecord(loss[own], None if score is None else score[own], rates[own])
                 self.entrants[number].epochs.append(of_epoch)
                 if score is not None:
                     scores = self.entrants[number].net.stopping_.scores
@@ -207,7 +207,7 @@ class JointNet(Net):
         gained = self.stopping_.best_epoch == self.epoch_ if watched else self.stopping_.active
         if not bool(gained.any()):
             return
-        raw, _, _ = self._raw_of(Blocks(self._test, self.module_.prepare, PREDICT_ROWS))
+        raw, _, _ = self._raw_of(EvalBatches(self._test, self.module_.prepare, PREDICT_ROWS))
         for member in gained.nonzero()[:, 0].tolist():
             entrant = self.entrants[int(self._owner[member])]
             entrant.raw[int(self._slot[member])], entrant.fresh = raw[member, : self._test.lengths[member]], True
@@ -237,7 +237,7 @@ class JointNet(Net):
     def _conclude(self, entrant: Entrant) -> None:
         """Write down in a net what its training was."""
         net = entrant.net
-        net.watched_ = None if entrant.monitor is None else entrant.monitor.name
+        net.validation_name_ = None if entrant.monitor is None else entrant.monitor.name
         net.stopping_.active &= ~net.stopping_.diverged
         net.epoch_ = len(entrant.epochs)
         net.history = history_of(entrant.epochs, entrant.monitor)
@@ -248,15 +248,17 @@ class JointNet(Net):
         average = None if self.average_ is None else self.average_.state_dict()
         self.__dict__["module_"] = self.module_.of_members(members.tolist())
         self._owner, self._slot = self._owner[members], self._slot[members]
-        self.streams_ = Streams.of([self.streams_.generators[member] for member in members.tolist()])
+        self.generators_ = MemberGenerators.of([self.generators_.generators[member] for member in members.tolist()])
         self._gather()
-        self.__dict__["optimizer_"] = self.course.optimizer(self.module_)
+        self.__dict__["optimizer_"] = self.training_config.optimizer(self.module_)
         self.optimizer_.load_state_dict({name: _of(tensors, members) for name, tensors in moments.items()})
-        self.average_ = self.course.average(self._trained())
+        self.average_ = self.training_config.average(self._trained())
         if self.average_ is not None and average is not None:
             self.average_.load_state_dict({**average, "averages": _of(average["averages"], members)})
-        if self.plateau_ is not None:
-            self.plateau_.load_state_dict({n: v[members] for n, v in self.plateau_.state_dict().items()})
+        if self.reduce_on_plateau_ is not None:
+            self.reduce_on_plateau_.load_state_dict(
+                {n: v[members] for n, v in self.reduce_on_plateau_.state_dict().items()}
+            )
         for name, value in old.state_dict().items():
             if isinstance(value, Tensor):
                 setattr(old, name, value[members])

@@ -9,15 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._course import Course
-from ._strengths import Strength, of_each
-from .constraints import MaxNorm
-from .penalties import ElasticNet
+from ._utils.per_member import Strength, stack
+from .training.config import TrainingConfig
+from .training.constraints import MaxNorm
+from .training.penalties import ElasticNet
 
 NO_PENALTY, NO_CONSTRAINT = ElasticNet(0.0, 0.0), MaxNorm(inf)
 
 
-def joint_course(courses: Sequence[Course], counts: Sequence[int], like: Tensor) -> Course:
+def joint_course(courses: Sequence[TrainingConfig], counts: Sequence[int], like: Tensor) -> TrainingConfig:
     """The course of members that follow one another, ``counts[i]`` of them on ``courses[i]``.
 
     Strengths may differ; all else has to be the same.
@@ -32,20 +32,20 @@ def joint_course(courses: Sequence[Course], counts: Sequence[int], like: Tensor)
         Whose type and device the strengths get.
     """
 
-    def each(strength: Callable[[Course], Any]) -> Strength:
-        return of_each([strength(course) for course in courses], counts, like)
+    def each(strength: Callable[[TrainingConfig], Any]) -> Strength:
+        return stack([strength(training_config) for training_config in courses], counts, like)
 
-    clips = [course.clip_norm for course in courses]
+    clips = [training_config.clip_norm for training_config in courses]
     return replace(
         courses[0],
-        rate=each(lambda course: course.rate),
-        weight_decay=each(lambda course: course.weight_decay),
+        rate=each(lambda training_config: training_config.rate),
+        weight_decay=each(lambda training_config: training_config.weight_decay),
         penalty=_by_layer([c.penalty for c in courses], NO_PENALTY, partial(_penalty, counts=counts, like=like)),
-        feature_alpha=each(lambda course: course.feature_alpha),
+        feature_alpha=each(lambda training_config: training_config.feature_alpha),
         constraint=_by_layer([c.constraint for c in courses], NO_CONSTRAINT, partial(_limit, counts=counts, like=like)),
-        clip_norm=None if clips == [None] * len(clips) else of_each([c or inf for c in clips], counts, like),
-        ema_decay=each(lambda course: course.ema_decay),
-        augmentation=_augmentation([course.augmentation for course in courses], counts, like),
+        clip_norm=None if clips == [None] * len(clips) else stack([c or inf for c in clips], counts, like),
+        ema_decay=each(lambda training_config: training_config.ema_decay),
+        augmentation=_augmentation([training_config.augmentation for training_config in courses], counts, like),
     )
 
 
@@ -59,17 +59,17 @@ def _by_layer(given: Sequence[Any], none: Any, join: Callable[[list[Any]], Any])
 
 
 def _penalty(penalties: list[ElasticNet], counts: Sequence[int], like: Tensor) -> ElasticNet:
-    alpha = of_each([penalty.alpha for penalty in penalties], counts, like)
-    return ElasticNet(alpha, of_each([penalty.l1_ratio for penalty in penalties], counts, like))
+    alpha = stack([penalty.alpha for penalty in penalties], counts, like)
+    return ElasticNet(alpha, stack([penalty.l1_ratio for penalty in penalties], counts, like))
 
 
 def _limit(constraints: list[MaxNorm], counts: Sequence[int], like: Tensor) -> MaxNorm:
-    return MaxNorm(of_each([constraint.limit for constraint in constraints], counts, like))
+    return MaxNorm(stack([constraint.limit for constraint in constraints], counts, like))
 
 
 def _augmentation(given: Sequence[Any], counts: Sequence[int], like: Tensor) -> Any:
     """The same augmentation with the strengths of all; one of the user's, or none, is the same for all."""
     if not isinstance(given[0], partial):
         return given[0]
-    strength = of_each([one.keywords["strength"] for one in given], counts, like)
+    strength = stack([one.keywords["strength"] for one in given], counts, like)
     return partial(given[0].func, strength=strength.view(-1, 1, 1) if isinstance(strength, torch.Tensor) else strength)

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from sklearn.pipeline import Pipeline
 
-from ._base import RegularizedMLP
-from ._blueprint import decided_by_strengths
 from ._candidates import Candidate
 from ._entry import Entry, leave
 from ._joint import Entrant
-from ._parts import WHOLE
 from ._quick_scores import quick_score
+from .data.split import WHOLE
+from .estimators.base import RegularizedMLP
+from .network.config import structure_decided_by_values
 
 STRENGTHS = frozenset(
     (
@@ -139,7 +139,7 @@ def key_of(whole: Any, params: dict[str, Any]) -> tuple[Any, ...]:
     strengths = {name if step is None else f"{step}__{name}" for name in STRENGTHS}
     others = {name: value for name, value in params.items() if name not in strengths}
     idle = network.augmentation is None or not network.augmentation_strength
-    return (*plain(others), idle, *decided_by_strengths(network))
+    return (*plain(others), idle, *structure_decided_by_values(network))
 
 
 def plain(params: dict[str, Any]) -> tuple[Any, ...]:

@@ -11,7 +11,7 @@ from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from ._inspection import Inspection
+from .estimators.inspection import Inspection
 
 # Okabe and Ito's colours but for black and yellow, which vanish on a dark or on a light ground. Neighbours of the list
 # differ in lightness, or else in the dashes and marks beside them, so that a print in black and white is read as well.

@@ -15,16 +15,16 @@ from sklearn.utils import _safe_indexing, check_consistent_length
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from ._adapters import mean_of_each
-from ._blueprint import Blueprint
-from ._encoding import ONE_HOT_MAX
-from ._module import Network
-from ._random import member_seeds
-from ._rows import Rows
-from ._settling import settle_again
-from ._table import check_table
-from ._threads import torch_threads
-from ._transfer import Source
+from ._utils.threads import torch_threads
+from .data.batches import MemberRows
+from .data.statistics import ONE_HOT_MAX
+from .data.table import check_table
+from .network.adapters import mean_of_each
+from .network.config import NetworkConfig
+from .network.data_driven_init import settle_again
+from .network.generators import member_seeds
+from .network.network import Network
+from .network.pretrained import PretrainedSource
 
 WHEN = ("initial", "now", "last")
 DEAD_SLOPE, SATURATED_SLOPE = 0.005, 0.05
@@ -121,7 +121,7 @@ class Training:
     epoch: np.ndarray
     train_loss: np.ndarray
     rate: np.ndarray
-    watched: np.ndarray | None
+    validation: np.ndarray | None
     greater_is_better: bool
     best_epoch: np.ndarray
     stopped: np.ndarray
@@ -141,14 +141,14 @@ def training_of(estimator: Any) -> Training:
         epoch=epoch,
         train_loss=np.array(history[:, "train_loss"]),
         rate=np.array(history[:, "lr"]),
-        watched=None if net.watched_ is None else np.array(history[:, net.watched_]),
-        greater_is_better=net.watched_ is not None and net.watched_ != "valid_loss",
+        validation=None if net.validation_name_ is None else np.array(history[:, net.validation_name_]),
+        greater_is_better=net.validation_name_ is not None and net.validation_name_ != "valid_loss",
         best_epoch=stopping.best_epoch.numpy().copy(),
         stopped=(~stopping.active & ~stopping.diverged).numpy() & (net.epoch_ < net.max_epochs),
         diverged=stopping.diverged.numpy().copy(),
         patience=stopping.patience,
         max_iter=net.max_epochs,
-        valleys=_valleys(epoch, net.pace_.stops),
+        valleys=_valleys(epoch, net.time_budget_.stops),
     )
 
 
@@ -225,39 +225,41 @@ def _network(estimator: Any, when: str) -> tuple[Network, np.ndarray]:
 
 def _initial(estimator: Any) -> Network:
     """The network as the first epoch found it: drawn anew from the seeds, or what ``pretrained`` gave."""
-    known, blueprint = estimator.net_.own_module, Blueprint.of(estimator)
-    source = Source.of(estimator, blueprint)
+    known, network_config = estimator.net_.own_module, NetworkConfig.of(estimator)
+    source = PretrainedSource.of(estimator, network_config)
     widths = tuple(linear.weight.shape[2] for linear in known.linears[:-1])
-    if (blueprint.hidden, estimator._n_members) != (widths, known.n_members):
+    if (network_config.hidden, estimator._n_members) != (widths, known.n_members):
         raise ValueError(
             f"The initial weights cannot be drawn anew: the network was fitted with hidden_layer_sizes={widths} and "
-            f"n_members={known.n_members}, and the parameters now say {blueprint.hidden} and {estimator.n_members}. "
+            f"n_members={known.n_members}, and the parameters now say {network_config.hidden} and {estimator.n_members}. "
             "Fit again, or set them back."
         )
     inputs, of_target = known.known_statistics(known.inputs.dtype)
     sizes = [len(levels) for levels in estimator.encoder_.levels_ if len(levels) > ONE_HOT_MAX]
     seeds = member_seeds(estimator.seed_, known.n_members, 0 if source is None else source.generation)
     n_raw = estimator.target_encoder_.n_raw_
-    network = blueprint.network(inputs.cpu(), sizes, n_raw, of_target, [weights for weights, _ in seeds])
+    network = network_config.network(inputs.cpu(), sizes, n_raw, of_target, [weights for weights, _ in seeds])
     if source is not None:
         source.give(network, estimator.target_encoder_)
     settle_again(network, known)
     return network
 
 
-def _rows_for(estimator: Any, network: Network, X: Any, y: Any) -> Rows:
+def _rows_for(estimator: Any, network: Network, X: Any, y: Any) -> MemberRows:
     """Rows as the network takes them, the same for all members; without a target the first that comes to mind."""
     table = estimator.encoder_.transform(validate_data(estimator, X, reset=False, skip_check_array=True))
     target, cost = np.zeros((len(table), network.head.weight.shape[2] // network.n_adapters)), None
     if y is not None:
         y = estimator._target_encoder.check(y)
-        target, cost = estimator.target_encoder_.transform(y), estimator._cost(y, None)
+        target, cost = estimator.target_encoder_.transform(y), estimator._loss_weight(y, None)
     index = [np.arange(len(table))] * network.n_members
-    return Rows(table.numbers, table.levels, target, index, cost, network.inputs.dtype, network.head.weight.device)
+    return MemberRows(
+        table.numbers, table.levels, target, index, cost, network.inputs.dtype, network.head.weight.device
+    )
 
 
 def _look(
-    estimator: Any, network: Network, seen: Rows, back: bool, when: str, epoch: np.ndarray, rows: np.ndarray
+    estimator: Any, network: Network, seen: MemberRows, back: bool, when: str, epoch: np.ndarray, rows: np.ndarray
 ) -> Probe:
     """Take the rows through the network, and the gradients back."""
     network.requires_grad_(True).multiply_in(network.inputs.dtype)

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.base import clone
 
-from ._blueprint import Blueprint
 from ._candidates import RECORD, Candidate, Scoring
-from ._course import Course
 from ._crew import Crew, crew_of
 from ._heat import BYTES, News, Sheet, Start, Verdict, members_at_once
 from ._lanes import Lane, key_of, network_of, plain, trains_beside_others
+from .network.config import NetworkConfig
+from .training.config import TrainingConfig
 
 if TYPE_CHECKING:
     from ._studies import StudyRun
@@ -89,8 +89,8 @@ class Race:
             if network is None or not trains_beside_others(network) or self._metadata(step) is None:
                 return None
             network._validate_params()
-            Blueprint.of(network)
-            Course.of(network)
+            NetworkConfig.of(network)
+            TrainingConfig.of(network)
         except Exception:  # the fit says it in its own words, and is counted as failed
             return None
         params = candidate.params
@@ -111,8 +111,8 @@ class Race:
         """Who trains all fits of the lanes."""
         scoring = self.scoring
         step, _ = network_of(scoring.estimator)
-        watched = self._scorer if self._prunes else None
-        sheet = Sheet(scoring.X, scoring.y, scoring.splits, scoring.settings, self._metadata(step) or {}, watched)
+        validation = self._scorer if self._prunes else None
+        sheet = Sheet(scoring.X, scoring.y, scoring.splits, scoring.settings, self._metadata(step) or {}, validation)
         kinds, befores = _numbers(lane.key for lane in lanes), _numbers(lane.before for lane in lanes)
         parts, costs = self._parts(lanes, kinds)
         starts = []
@@ -250,7 +250,7 @@ def _size(whole: Any, X: Any) -> tuple[int, int, float]:
     """Members of a fit, about the weights of each, and about the time it takes: a step of few weights costs too."""
     _, network = network_of(whole)
     shape = np.shape(X) if hasattr(X, "shape") else (len(X), 1)
-    widths = [shape[-1], *Blueprint.of(network).hidden]
+    widths = [shape[-1], *NetworkConfig.of(network).hidden]
     weights = sum(a * b for a, b in pairwise(widths))
     return network.n_members, weights, network.n_members * (weights + 1000.0) * network.max_iter
 

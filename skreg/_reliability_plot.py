@@ -9,7 +9,7 @@ from sklearn.base import is_classifier
 from sklearn.utils.validation import check_is_fitted
 
 from ._plotting import COLOURS, GREY, legend_above, panels, percent, unwrapped
-from ._reliability import interval_reliability, reliability
+from .uncertainty.reliability import interval_reliability, reliability
 
 
 class UncertaintyDisplay:

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from . import augmentations, embeddings
+from .network import embeddings
+from .training import augmentations
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from ._plotting import (
     share_below,
     text_colour,
 )
-from .callbacks import Callback
+from .training.callbacks import Callback
 
 FEW_EPOCHS = 4
 LUCK = 3.0
@@ -145,13 +145,13 @@ class TrainingCurveDisplay:
         """
         score_apart = self.validation is not None and self.validation_name != "loss"
         self.axes_ = panels(ax, (3, 3, 1.2) if score_apart else (3, 1))
-        self.ax_, watched, rate = self.axes_[0], self.axes_[-2], self.axes_[-1]
+        self.ax_, validation, rate = self.axes_[0], self.axes_[-2], self.axes_[-1]
         self.figure_ = self.ax_.figure
         self.ax_.plot(self.epochs, self.train, color=COLOURS[0], label="training")
         self.ax_.set_ylabel("loss")
         if self.validation is not None:
-            self._draw_validation(watched)
-            watched.set_ylabel(self.validation_name)
+            self._draw_validation(validation)
+            validation.set_ylabel(self.validation_name)
         for panel in self.axes_[:-1]:
             self._draw_epochs(panel)
         legend_above(self.axes_[:-1])
@@ -193,12 +193,12 @@ def training_curve(net: Any, monitor: Any) -> dict[str, Any]:
     rows = [row for row in net.history if "lr" in row]  # the last to be written, which an interrupt may leave out
     columns = {"epochs": "epoch", "train": "train_loss", "learning_rate": "lr"}
     record: dict[str, Any] = {name: np.array([row[column] for row in rows]) for name, column in columns.items()}
-    if net.watched_ is None:
+    if net.validation_name_ is None:
         return record
-    is_loss = net.watched_ == "valid_loss"
+    is_loss = net.validation_name_ == "valid_loss"
     best = net.stopping_.best_epoch.numpy().copy()
     record |= {
-        "validation": np.array([row[net.watched_] for row in rows]),
+        "validation": np.array([row[net.validation_name_] for row in rows]),
         "validation_name": "loss" if is_loss else monitor if isinstance(monitor, str) else "score",
         "best_epoch": round(best.mean()),
     }

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ._base import RegularizedMLP
-from ._blueprint import Blueprint
 from ._case import Case
-from ._course import Course
 from ._illnesses import ILLNESSES, Illness
-from ._transfer import Source
+from .estimators.base import RegularizedMLP
+from .network.config import NetworkConfig
+from .network.pretrained import PretrainedSource
+from .training.config import TrainingConfig
 
 __all__ = ["Diagnosis", "Finding", "diagnose"]
 
@@ -214,8 +214,8 @@ def _accepted(estimator: Any, remedy: dict[str, Any]) -> dict[str, Any]:
             changed = copy.copy(estimator)
             vars(changed).update(kept | {name: value})
             try:
-                Course.of(changed)
-                Source.of(changed, Blueprint.of(changed))
+                TrainingConfig.of(changed)
+                PretrainedSource.of(changed, NetworkConfig.of(changed))
             except ValueError:
                 continue
             kept[name] = value

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
-from skreg._threads import torch_threads
+from skreg._utils.threads import torch_threads
 from tests.helpers import PLAIN, SHARED_DATA, make_mixed_table
 
 

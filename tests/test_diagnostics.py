@@ -145,7 +145,7 @@ def test_each_illness_has_one_name_a_check_and_a_line_in_the_benchmark_and_the_d
 
 def tensors_of(fitted):
     net = fitted.net_
-    return [*(t.clone() for t in net.module_.state_dict().values()), *net.streams_.state_dict()]
+    return [*(t.clone() for t in net.module_.state_dict().values()), *net.generators_.state_dict()]
 
 
 @pytest.mark.parametrize("way", [{}, {"warm_start": True}, {"batch_norm": True, "n_adapters": 2}])

@@ -123,21 +123,21 @@ def clone_of_best(search):
 def test_the_score_is_of_weights_that_other_folds_chose(monkeypatch):
     """Whose rows are never among those on which they are chosen, also where splits overlap."""
     chosen_on, judged = [], []
-    score = _ensembling.Part.score
+    score = _ensembling.EncodedTable.score
 
-    def watched(part, counts):
-        (judged if watched.choosing is None else watched.choosing).append(part._X[:, 0])
+    def validation(part, counts):
+        (judged if validation.choosing is None else validation.choosing).append(part._X[:, 0])
         return score(part, counts)
 
     def choose(judge, n):
-        watched.choosing = []
+        validation.choosing = []
         counts = greedy(judge, n)
-        chosen_on.append(np.unique(np.concatenate(watched.choosing)))
-        watched.choosing = None
+        chosen_on.append(np.unique(np.concatenate(validation.choosing)))
+        validation.choosing = None
         return counts
 
-    watched.choosing = None
-    monkeypatch.setattr(_ensembling.Part, "score", watched)
+    validation.choosing = None
+    monkeypatch.setattr(_ensembling.EncodedTable, "score", validation)
     monkeypatch.setattr(_ensembling, "greedy", choose)
     rows = np.column_stack([np.arange(150.0), X])  # numbered
     for cv in (KFold(3, shuffle=True), RepeatedKFold(n_splits=3, n_repeats=2), ShuffleSplit(3)):

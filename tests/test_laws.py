@@ -21,8 +21,8 @@ from sklearn.utils.fixes import parse_version
 from skorch.callbacks import Callback
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor, initializers
-from skreg._folds import assign_folds
-from skreg._random import member_seeds
+from skreg.data.folds import assign_folds
+from skreg.network.generators import member_seeds
 
 N = 120
 RNG = np.random.RandomState(0)

@@ -40,7 +40,7 @@ def state_of(fitted):
     """All tensors of a fitted estimator, gradients and streams too, and what it predicts."""
     net = fitted.net_
     tensors = [*net.module_.state_dict().values(), *(p.grad for p in net.module_.parameters() if p.grad is not None)]
-    training = [*net.streams_.state_dict(), *(v for v in vars(net.stopping_).values() if torch.is_tensor(v))]
+    training = [*net.generators_.state_dict(), *(v for v in vars(net.stopping_).values() if torch.is_tensor(v))]
     return [*(t.clone() for t in (*tensors, *training)), torch.from_numpy(fitted.predict_proba(X))]
 
 
@@ -169,7 +169,7 @@ def test_the_course_of_a_training():
     assert len(training.epoch) == len(training.rate) == fitted.n_iter_
     assert training.stopped.all()
     assert not training.diverged.any()
-    assert np.array_equal(training.watched, fitted.validation_curve_)
+    assert np.array_equal(training.validation, fitted.validation_curve_)
     assert not training.greater_is_better
     assert training_of(fitted.set_params(monitor="accuracy").fit(X, LABEL)).greater_is_better
-    assert training_of(fitted.set_params(monitor="loss", early_stopping=False).fit(X, LABEL)).watched is None
+    assert training_of(fitted.set_params(monitor="loss", early_stopping=False).fit(X, LABEL)).validation is None

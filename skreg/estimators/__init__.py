@@ -1,0 +1,4 @@
+"""The scikit-learn interface: ``fit``, ``predict``, parameters and targets.
+
+Start with ``base.py``, which shows how a fit and a prediction proceed.
+"""

@@ -1,0 +1,352 @@
+"""A course is how a network is trained, as an estimator's parameters say it, checked before any work."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from math import inf, isfinite
+from numbers import Real
+from typing import Any, Self, TypeAlias, TypeVar
+
+import numpy as np
+from torch import Tensor
+
+from .._utils.per_member import Strength, is_nonzero
+from .._utils.validation import layer_sizes, listed, rate_per_layer, refuse, strength_per_layer
+from ..network.network import Network
+from . import augmentations, schedules
+from .augmented_batch import PerMember
+from .averaging import LateMean, MovingAverage, WeightAverage
+from .constraints import MaxNorm
+from .learning_rates import rate_factors
+from .optimizers.base import Group
+from .penalties import ElasticNet, GroupLasso
+from .plateau import ADAPTIVE
+from .update_step import SolverOptimizer, make_optimizer
+
+T = TypeVar("T")
+PerLayer: TypeAlias = T | Sequence[T | None] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How a network is trained: solver, rates, and what weights and batches suffer.
+
+    Attributes
+    ----------
+    solver : str
+        See ``skreg.training.update_step``.
+    rate : float or Tensor of shape (members,)
+        Learning rate at factor 1. This and the other strengths may be one for each member, see ``joined``.
+    schedule : callable float -> float
+        Factor on it at a progress in [0, 1].
+    weight_decay : float
+        Each step multiplies the weights by ``1 - rate * weight_decay``.
+    dropout_schedule, decay_schedule : callable float -> float
+        Factors on the dropout rates and on the decay; the first is at most 1.
+    momentum : float
+        Of "sgd".
+    nesterov : bool
+        Whether it is Nesterov's.
+    plateau : int or None
+        Epochs without a gain after which a member's rate is cut; None does not cut.
+    penalty : ElasticNet or None, or a sequence of them
+        Acts on the weights of all layers, or of each: the hidden ones, then the head.
+    feature_alpha : float
+        Strength of the group lasso over the features; 0 is none.
+    constraint : MaxNorm or None, or a sequence of them
+        Projection of the linear layers' weights after every step, likewise.
+    clip_norm : float or None
+        Largest norm of a member's gradient.
+    ema_decay : float
+        Of the moving average of the weights; 0 is none.
+    swa_start : float or None
+        Progress from which the weights at the ends of epochs are averaged; None is none.
+    valleys : tuple of float
+        Progress at which snapshots are taken.
+    augmentation : callable or None
+        Changes a training batch.
+    old_factor : float
+        On the learning rate of what another network brought.
+    parametrization : str
+        See ``skreg.training.learning_rates``.
+    stops : tuple of float
+        Progress at which early stopping may end the training; none is after every epoch.
+    """
+
+    solver: str
+    rate: Strength
+    schedule: Callable[[float], float]
+    weight_decay: Strength = 0.0
+    dropout_schedule: Callable[[float], float] = schedules.constant
+    decay_schedule: Callable[[float], float] = schedules.constant
+    momentum: float = 0.9
+    nesterov: bool = True
+    plateau: int | None = None
+    penalty: PerLayer[ElasticNet] = None
+    feature_alpha: Strength = 0.0
+    constraint: PerLayer[MaxNorm] = None
+    clip_norm: Strength | None = None
+    ema_decay: Strength = 0.0
+    swa_start: float | None = None
+    valleys: tuple[float, ...] = ()
+    augmentation: Callable[[Any], None] | None = None
+    old_factor: float = 1.0
+    parametrization: str = "standard"
+    stops: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, estimator: Any) -> Self:
+        """The course of an estimator's parameters; what excludes each other is refused."""
+        if estimator.solver in _EXCLUDED:
+            _refuse_excluded(estimator)
+        if estimator.swa_start is not None and estimator.ema_decay:
+            raise ValueError(
+                f"swa_start={estimator.swa_start!r} and ema_decay={estimator.ema_decay!r} exclude each other: one "
+                "average of the weights predicts. Leave swa_start=None or ema_decay=0.0."
+            )
+        if estimator.learning_rate_init * estimator.weight_decay > 1:
+            raise ValueError(
+                f"weight_decay={estimator.weight_decay!r} times learning_rate_init={estimator.learning_rate_init!r} is "
+                "above 1: each step would turn the weights' signs. Lower one of them."
+            )
+        if estimator.feature_alpha and estimator.freeze_layers:
+            raise ValueError(
+                f"feature_alpha={estimator.feature_alpha!r} selects columns by the first layer, which "
+                f"freeze_layers={estimator.freeze_layers!r} keeps as it is. Leave feature_alpha=0.0 or freeze_layers=0."
+            )
+        return cls(
+            solver=estimator.solver,
+            rate=estimator.learning_rate_init,
+            schedule=_schedule(estimator, "learning_rate"),
+            weight_decay=estimator.weight_decay,
+            dropout_schedule=_schedule(estimator, "dropout_schedule", largest=1.0),
+            decay_schedule=_schedule(estimator, "weight_decay_schedule"),
+            momentum=estimator.momentum,
+            nesterov=estimator.nesterovs_momentum,
+            plateau=max(1, estimator.patience // 4) if estimator.learning_rate == ADAPTIVE else None,
+            penalty=_each(lambda alpha: ElasticNet(alpha, estimator.l1_ratio) if alpha else None, _alpha(estimator)),
+            feature_alpha=estimator.feature_alpha,
+            constraint=_each(lambda limit: None if limit is None else MaxNorm(limit), _max_norm(estimator)),
+            clip_norm=estimator.clip_norm,
+            ema_decay=estimator.ema_decay,
+            swa_start=estimator.swa_start,
+            valleys=_valleys(estimator) if estimator.snapshots else (),
+            augmentation=_augmentation(estimator),
+            old_factor=estimator.pretrained_lr_factor,
+            parametrization=estimator.parametrization,
+            stops=_valleys(estimator, needed=False),
+        )
+
+    @property
+    def ends(self) -> tuple[float, ...]:
+        """Progress at which a training that has too little time may end: with a cycle, if its last weights count."""
+        return () if self.swa_start is not None or self.solver == "lbfgs" else self.stops
+
+    def check(self, module: Network) -> None:
+        """Refuse a module with which a part of the course would have no effect."""
+        if is_nonzero(self.feature_alpha) and module.adds[:1] == [True]:
+            raise ValueError(
+                f"feature_alpha={self.feature_alpha!r} cannot let go of a column that residual=True carries past the "
+                f"first layer, which it does as that layer is as wide as its {module.linears[0].weight.shape[1]} "
+                "inputs. Give it another width, or leave residual=False."
+            )
+
+    def optimizer(self, module: Network) -> SolverOptimizer:
+        """What updates the module's parameters."""
+        settings = {"momentum": self.momentum, "nesterov": self.nesterov} if self.solver == "sgd" else {}
+        return make_optimizer(self.solver, self.groups(module), **settings)
+
+    def groups(self, module: Network) -> list[Group]:
+        """The module's parameters by how they are updated: weights decay, biases and norms do not; frozen ones stay."""
+        old = {id(parameter) for name, parameter in module.named_parameters() if name in module.old}
+        factors = rate_factors(module, self.parametrization, self.solver)
+        taken = {id(weight) for weight in module.weights()}
+        others = [parameter for parameter in module.parameters() if id(parameter) not in taken]
+        inner = {id(linear.weight) for linear in module.linears[1:-1]} if self.solver == "muon" else set()
+        groups = []
+        for parameters, decay in ((module.weights(), self.weight_decay), (others, 0.0)):
+            for is_old, factor in ((True, self.old_factor), (False, 1.0)):
+                chosen = [p for p in _trained(parameters) if (id(p) in old) == is_old]
+                moved = [p for p in chosen if id(p) not in inner]
+                for own in dict.fromkeys(factors.get(id(p), 1.0) for p in moved):
+                    alike = [p for p in moved if factors.get(id(p), 1.0) == own]
+                    groups.append(Group(alike, decay / own, factor * own))  # a decay that does not go with the factor
+                groups.append(Group([p for p in chosen if id(p) in inner], decay, factor, matrices=True))
+        return [group for group in groups if group.parameters]
+
+    def average(self, tensors: list[Tensor]) -> WeightAverage | None:
+        """What averages the tensors that are trained."""
+        if self.swa_start is not None:
+            return LateMean(tensors, self.swa_start)
+        return MovingAverage(tensors, self.ema_decay) if is_nonzero(self.ema_decay) else None
+
+    def penalties(self, module: Network) -> list[tuple[Tensor, ElasticNet]]:
+        """What each weight costs."""
+        layers = module.weights_by_layer()
+        of_layers = zip(layers, _for_all(self.penalty, len(layers)), strict=True)
+        return [(weight, penalty) for layer, penalty in of_layers if penalty is not None for weight in _trained(layer)]
+
+    def group_penalties(self, module: Network) -> list[tuple[Tensor, GroupLasso]]:
+        """What the first layer's rows of each feature cost together."""
+        if not is_nonzero(self.feature_alpha):
+            return []
+        weights = _trained([module.linears[0].weight])
+        return [(weight, GroupLasso(self.feature_alpha, module.features().to(weight.device))) for weight in weights]
+
+    def constraints(self, module: Network) -> list[tuple[Tensor, MaxNorm]]:
+        """What the weights of the linear layers may be."""
+        of_layers = zip(module.linears, _for_all(self.constraint, len(module.linears)), strict=True)
+        return [
+            (weight, constraint)
+            for linear, constraint in of_layers
+            if constraint is not None
+            for weight in _trained([linear.weight])
+        ]
+
+
+def _each(make: Callable[[Any], T | None], strengths: Any) -> PerLayer[T]:
+    """What is made of a strength, or of those of the layers."""
+    return tuple(map(make, strengths)) if isinstance(strengths, tuple) else make(strengths)
+
+
+def _for_all(given: PerLayer[T], n_layers: int) -> Sequence[T | None]:
+    """One for each layer."""
+    return given if isinstance(given, Sequence) else [given] * n_layers
+
+
+def _n_hidden(estimator: Any) -> int:
+    return len(layer_sizes(estimator, estimator.hidden_layer_sizes))
+
+
+def _alpha(estimator: Any) -> Any:
+    return strength_per_layer(estimator, "alpha", estimator.alpha, _n_hidden(estimator), "[0.0", False)
+
+
+def _max_norm(estimator: Any) -> Any:
+    return strength_per_layer(estimator, "max_norm", estimator.max_norm, _n_hidden(estimator), "(0.0", True)
+
+
+_EXCLUDED: dict[str, tuple[str, dict[str, Any]]] = {
+    "lbfgs": (
+        "minimises a smooth loss of one network over all rows at once",
+        {
+            "n_members": 1,
+            "batch_size": "auto",
+            "dropout": 0.0,
+            "input_dropout": 0.0,
+            "augmentation": None,
+            "weight_decay": 0.0,
+            "l1_ratio": 0.0,
+            "feature_alpha": 0.0,
+            "max_norm": None,
+            "clip_norm": None,
+            "ema_decay": 0.0,
+            "swa_start": None,
+            "snapshots": False,
+            "batch_norm": False,
+        },
+    ),
+    "muon": ("moves whole matrices and has no step of a single weight", {"l1_ratio": 0.0}),
+}
+"""What a solver does, and how the parameters have to stand that it cannot go with."""
+
+
+def _refuse_excluded(estimator: Any) -> None:
+    """Refuse what the solver cannot go with, all of it in one sentence; what has no effect may stay."""
+    why, needed = _EXCLUDED[estimator.solver]
+    idle = {
+        "dropout": not any(rate_per_layer(estimator, "dropout", estimator.dropout, _n_hidden(estimator))),
+        "augmentation": not estimator.augmentation_strength,
+        "l1_ratio": not np.any(_alpha(estimator)),
+        "max_norm": not np.any(_max_norm(estimator)),
+    }
+    wrong = [
+        name
+        for name, value in needed.items()
+        if not idle.get(name) and (np.ndim(given := getattr(estimator, name)) or given != value)
+    ]
+    if wrong:
+        found = _in_words(f"{name}={getattr(estimator, name)!r}" for name in wrong)
+        wanted = _in_words(f"{name}={needed[name]!r}" for name in wrong)
+        solver = estimator.solver
+        raise ValueError(f"solver={solver!r} {why}, and cannot go with {found}: set {wanted}, or another solver.")
+
+
+def _in_words(parts: Iterable[str]) -> str:
+    *first, last = parts
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _trained(parameters: Sequence[Tensor]) -> list[Tensor]:
+    """Those that are not frozen."""
+    return [parameter for parameter in parameters if parameter.requires_grad]
+
+
+def _augmentation(estimator: Any) -> Callable[[Any], None] | None:
+    chosen, strength = estimator.augmentation, estimator.augmentation_strength
+    if chosen is None or not strength:
+        return None
+    if not isinstance(chosen, str):
+        return PerMember(chosen)
+    augmentation = getattr(augmentations, chosen)
+    if strength > augmentation.largest:
+        must = f"a float in the range [0.0, {augmentation.largest}] with augmentation={chosen!r}"
+        raise refuse(estimator, "augmentation_strength", must, strength)
+    return partial(augmentation, strength=float(strength))
+
+
+def _valleys(estimator: Any, needed: bool = True) -> tuple[float, ...]:
+    """Progress at which the cycles of the learning rate end; where there are none and they are ``needed``, refused."""
+    schedule = estimator.learning_rate
+    known = getattr(schedules, schedule, None) if isinstance(schedule, str) else schedule
+    valleys = getattr(known, "valleys", None)
+    if valleys is None and not needed:
+        return ()
+    if valleys is None:
+        cyclic = [name for name in schedules.__all__ if hasattr(getattr(schedules, name), "valleys")]
+        raise ValueError(
+            f"snapshots=True needs a learning_rate of several cycles: {listed(cyclic)}, or a callable with an "
+            f"attribute 'valleys', the progress at which each cycle ends. Got learning_rate={schedule!r} instead."
+        )
+    ends = tuple(valleys) if isinstance(valleys, Iterable) else ()
+    numbers = bool(ends) and all(isinstance(end, Real) for end in ends)
+    if not numbers or ends[-1] > 1 or not all(before < end for before, end in pairwise((0.0, *ends))):
+        raise ValueError(
+            f"The 'valleys' of the callable given as 'learning_rate' must increase within (0, 1]. Got {valleys!r} "
+            "instead."
+        )
+    return tuple(map(float, ends))
+
+
+@dataclass(frozen=True)
+class _Bounded:
+    """A schedule of the user's, refused when it leaves its range on the way."""
+
+    name: str
+    schedule: Callable[[float], float]
+    largest: float
+
+    def __call__(self, progress: float) -> float:
+        factor = self.schedule(progress)
+        if not (isinstance(factor, Real) and isfinite(factor) and 0 <= float(factor) <= self.largest):
+            raise ValueError(
+                f"The callable given as {self.name!r} must give finite factors in the range [0.0, {self.largest}]. "
+                f"It gave {factor!r} at {progress:.3g}."
+            )
+        return float(factor)
+
+
+def _schedule(estimator: Any, name: str, largest: float = inf) -> Callable[[float], float]:
+    schedule = getattr(estimator, name)
+    if isinstance(schedule, str):
+        return schedules.constant if schedule == ADAPTIVE else getattr(schedules, schedule)
+    try:
+        factors = [schedule(progress) for progress in (0.0, 0.5, 1.0)]
+    except Exception as error:
+        raise ValueError(f"The callable given as {name!r} failed on a progress in [0, 1]: {error}") from error
+    if not all(isinstance(f, Real) and isfinite(f) and 0 <= float(f) <= largest for f in factors):
+        reach = "of at least 0" if largest == inf else f"in [0, {largest:g}]"
+        must = f"a name, or a callable from a progress in [0, 1] to a finite factor {reach}"
+        raise ValueError(f"{refuse(estimator, name, must, schedule)} It gives {factors} at 0, 0.5 and 1.")
+    return _Bounded(name, schedule, largest)

@@ -1,0 +1,30 @@
+"""A constraint is what a weight may be: a projection onto a set, applied after every step."""
+
+import torch
+from torch import Tensor
+
+from .._utils.per_member import Strength, broadcast
+
+__all__ = ["MaxNorm"]
+
+
+class MaxNorm:
+    """The incoming weights of each unit have a Euclidean norm of at most ``limit``.
+
+    Parameters
+    ----------
+    limit : float or Tensor of shape (members,)
+        Largest norm, above 0; infinity binds nothing.
+
+    References
+    ----------
+    Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from overfitting", section 5.1.
+    """
+
+    def __init__(self, limit: Strength) -> None:
+        self.limit = limit
+
+    def project_(self, weight: Tensor) -> None:
+        """Shrink the columns of ``weight`` ``(members, fan_in, fan_out)`` that are too long, in place."""
+        norm = torch.linalg.vector_norm(weight, dim=1, keepdim=True)
+        weight.mul_((broadcast(self.limit, weight) / norm).clamp(max=1))

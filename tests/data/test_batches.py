@@ -1,0 +1,118 @@
+"""Rows are dealt out in even batches, each once an epoch, with weights that no batch normalises."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+
+from skreg.data.batches import MemberRows, as_tensor
+from skreg.network.generators import MemberGenerators
+
+few = settings(derandomize=True, max_examples=40, deadline=None)
+CPU = torch.device("cpu")
+
+
+def make_rows(index, weight=None, numbers=None, dtype=torch.float64):
+    n = 1 + max(max(rows) for rows in index)
+    numbers = np.arange(n, dtype=float)[:, None] if numbers is None else numbers
+    index = [np.asarray(rows) for rows in index]
+    return MemberRows(
+        numbers, np.zeros((n, 0), np.int32), np.arange(n, dtype=float)[:, None], index, weight, dtype, CPU
+    )
+
+
+def prepare(numbers, levels, target):
+    return numbers, levels, target
+
+
+def epoch(rows, batch_size, seed=0):
+    batches = rows.in_batches(batch_size)
+    orders = MemberGenerators([seed + m for m in range(rows.n_members)]).permutations(rows.lengths)
+    return batches, list(batches.epoch(orders, prepare, 1))
+
+
+@few
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=3), st.integers(1, 45), st.integers(0, 100))
+def test_every_row_comes_once_an_epoch(lengths, batch_size, seed):
+    rows = make_rows([np.arange(length) for length in lengths])
+    batches, seen = epoch(rows, batch_size, seed)
+    assert len(seen) == batches.n_steps == -(-max(lengths) // batch_size)
+    for m, length in enumerate(lengths):
+        real = [batch.inputs[m, batch.weight[m] > 0, 0] for batch in seen]
+        assert sorted(torch.cat(real).tolist()) == list(range(length))
+        sizes = [len(part) for part in real]
+        assert max(sizes) - min(sizes) <= 1
+        assert max(sizes) <= batch_size
+    for batch in seen:
+        assert torch.equal(batch.inputs, batch.target)
+
+
+def test_an_epoch_of_many_blocks_is_one_of_few(monkeypatch):
+    rows = make_rows([np.arange(50), np.arange(50)])
+    _, usual = epoch(rows, 7)
+    monkeypatch.setattr("skreg.data.batches.BLOCK_ELEMENTS", 40)
+    _, cut = epoch(rows, 7)
+    for one, other in zip(usual, cut, strict=True):
+        assert torch.equal(one.inputs, other.inputs)
+        assert torch.equal(one.weight, other.weight)
+
+
+def test_rows_kept_prepared_are_rows_prepared_anew(monkeypatch):
+    numbers = np.random.RandomState(0).randn(60, 3)
+    rows = make_rows([np.arange(50), np.arange(10, 47)], numbers=numbers)
+    _, kept = epoch(rows, 7)
+    monkeypatch.setattr("skreg.data.batches.PREPARED_ELEMENTS", 0)
+    _, anew = epoch(rows, 7)
+    for one, other in zip(kept, anew, strict=True):
+        real = one.weight > 0
+        assert torch.equal(one.inputs[real], other.inputs[real])
+        assert torch.equal(one.target[real], other.target[real])
+        assert torch.equal(one.weight, other.weight)
+
+
+def test_weights_have_mean_one_for_each_member_and_are_not_normalised_by_the_batch():
+    weight = np.array([1.0, 2, 3, 4, 5, 6])
+    rows = make_rows([[0, 1, 2, 3], [2, 3, 4, 5]], weight)
+    _, all_weights = rows.everything()
+    np.testing.assert_allclose(all_weights.mean(1).numpy(), 1)
+    _, seen = epoch(rows, 2)
+    for m, mean in ((0, 2.5), (1, 4.5)):
+        for batch in seen:
+            np.testing.assert_allclose(batch.weight[m] * 2, weight[batch.inputs[m, :, 0].long()] / mean)
+
+
+def test_shares_are_exact_in_the_precision_of_the_fit():
+    """In float64 the loss of a full batch is the mean to the last digits, not to those of float32."""
+    _, (batch,) = epoch(make_rows([np.arange(77)]), 100)
+    np.testing.assert_allclose(batch.weight.numpy(), 1 / 77, rtol=1e-15)
+
+
+def test_padding_has_no_weight():
+    rows = make_rows([np.arange(5), np.arange(3)])
+    index, weight = rows.everything()
+    assert index.shape == (2, 5)
+    np.testing.assert_array_equal(weight.numpy(), [[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
+    assert len(rows) == 5
+
+
+def test_sparse_rows_are_dense_rows():
+    dense = np.where(np.random.RandomState(0).rand(30, 4) < 0.3, 1.5, 0.0)
+    index = [np.arange(30), np.arange(30)[::-1].copy()]
+    one, other = (make_rows(index, numbers=numbers) for numbers in (dense, sparse.csr_array(dense)))
+    for a, b in zip(epoch(one, 8)[1], epoch(other, 8)[1], strict=True):
+        assert torch.equal(a.inputs, b.inputs)
+
+
+@pytest.mark.parametrize("array", [np.arange(6.0)[::-1], np.arange(6.0).reshape(2, 3).T, np.arange(6, dtype=np.int32)])
+def test_arrays_of_any_layout_become_tensors(array):
+    np.testing.assert_array_equal(as_tensor(array, CPU).numpy(), array)
+
+
+def test_a_read_only_array_is_copied():
+    array = np.arange(4.0)
+    array.flags.writeable = False
+    tensor = as_tensor(array, CPU)
+    tensor[0] = 9
+    assert array[0] == 0

@@ -1,0 +1,95 @@
+"""A target encoder gives the loss what it compares with, and refuses what it cannot encode."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from skreg.estimators.targets import ClassTargetEncoder, NumberTargetEncoder
+
+
+def encode(kind, y):
+    target = kind()
+    checked = target.check(y)
+    return target.fit(checked), target.transform(checked)
+
+
+@pytest.mark.parametrize(
+    ("y", "classes"),
+    [
+        (["no", "yes", "no"], ["no", "yes"]),
+        ([3, 1, 3], [1, 3]),
+        ([True, False, True], [False, True]),
+        (np.array(["b", "a", "b"], dtype=object), ["a", "b"]),
+    ],
+)
+def test_two_classes_have_one_logit(y, classes):
+    target, encoded = encode(ClassTargetEncoder, y)
+    assert (target.kind_, target.n_raw_) == ("binary", 1)
+    assert target.classes_.tolist() == classes
+    assert encoded.shape == (3, 1)
+    np.testing.assert_array_equal(target.classes_[encoded[:, 0].astype(int)], y)
+
+
+def test_several_classes_have_one_logit_each():
+    target, encoded = encode(ClassTargetEncoder, ["c", "a", "b", "a"])
+    assert (target.kind_, target.n_raw_) == ("multiclass", 3)
+    assert encoded.dtype.kind == "i"
+    np.testing.assert_array_equal(encoded, [2, 0, 1, 0])
+
+
+@pytest.mark.parametrize("make", [np.array, sparse.csr_array, sparse.csr_matrix])
+def test_several_labels_at_once(make):
+    matrix = [[0, 1, 1], [1, 0, 0], [1, 1, 0]]
+    target, encoded = encode(ClassTargetEncoder, make(matrix))
+    assert (target.kind_, target.n_raw_) == ("multilabel", 3)
+    assert type(encoded) is np.ndarray
+    np.testing.assert_array_equal(encoded, matrix)
+    assert len(np.unique(target.strata(encoded))) == 1
+
+
+def test_a_single_class_is_refused():
+    with pytest.raises(ValueError, match="only one class is present"):
+        encode(ClassTargetEncoder, ["a", "a"])
+
+
+@pytest.mark.parametrize(("known", "new"), [(["a", "b"], ["a", "c"]), ([0, 1, 2], [0, 7]), ([1, 2], [0, 1])])
+def test_classes_that_training_did_not_have_are_named(known, new):
+    target, _ = encode(ClassTargetEncoder, known)
+    unknown = sorted(set(new) - set(known))
+    with pytest.raises(ValueError, match=repr(unknown[0])):
+        target.transform(target.check(new))
+
+
+def test_numbers_are_not_classes():
+    with pytest.raises(ValueError, match="Unknown label type"):
+        ClassTargetEncoder.check([0.5, 1.7, 2.2])
+
+
+def test_strata_are_the_classes():
+    target, _ = encode(ClassTargetEncoder, ["b", "a", "b"])
+    np.testing.assert_array_equal(target.strata(np.array(["b", "a", "b"])), [1, 0, 1])
+
+
+@pytest.mark.parametrize(("shape", "flat", "n_raw"), [((4,), True, 1), ((4, 1), False, 1), ((4, 3), False, 3)])
+def test_numbers_keep_their_shape(shape, flat, n_raw):
+    y = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    target, encoded = encode(NumberTargetEncoder, y)
+    assert (target.flat_, target.n_raw_) == (flat, n_raw)
+    assert encoded.dtype == np.float64
+    np.testing.assert_array_equal(encoded, y.reshape(4, n_raw))
+    np.testing.assert_array_equal(target.strata(y), 0)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e300])
+def test_numbers_are_finite_and_fit_float32(bad):
+    with pytest.raises(ValueError, match=r"NaN|infinity|too large"):
+        NumberTargetEncoder.check([1.0, bad])
+
+
+@pytest.mark.parametrize(
+    ("kind", "known"), [(NumberTargetEncoder, np.zeros((3, 2))), (ClassTargetEncoder, np.eye(3, 2))]
+)
+def test_another_number_of_outputs_is_refused(kind, known):
+    target, _ = encode(kind, known)
+    with pytest.raises(ValueError, match="was fitted with 2"):
+        target.transform(np.ones((3, 3)))

@@ -1,0 +1,98 @@
+"""Initial weights that fit the rows: each unit's sums have spread 1 over them, and its kink is among them."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.frozen import FrozenEstimator
+
+from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
+from skreg.network.data_driven_init import SETTLING_ROWS
+
+RNG = np.random.RandomState(0)
+X = RNG.randn(200, 6) * [1, 10, 100, 1, 1, 1] + [0, 0, 1e3, 5, 5, 5]
+Y = X[:, 0] - X[:, 3] * X[:, 4]
+CLASSES = Y.mean() < Y
+SETTINGS = {
+    "hidden_layer_sizes": (40, 30),
+    "init": "data_driven",
+    "learning_rate": lambda progress: 0.0,  # the initial weights stay
+    "max_iter": 1,
+    "early_stopping": False,
+    "n_members": 3,
+    "random_state": 0,
+}
+
+
+def sums(fitted, rows=X):
+    """What each layer computes before its activation: ``(members, rows, units)``."""
+    seen = []
+    hooks = [
+        linear.register_forward_hook(lambda layer, given, result: seen.append(result.detach()))
+        for linear in fitted.net_.module_.linears
+    ]
+    numbers = fitted.encoder_.transform(rows).numbers
+    module = fitted.net_.module_
+    inputs, _ = module.inputs(torch.from_numpy(np.ascontiguousarray(numbers)).expand(module.n_members, -1, -1), None)
+    module(inputs, None, torch.ones(inputs.shape[:2]))
+    for hook in hooks:
+        hook.remove()
+    return seen
+
+
+@pytest.mark.parametrize("changes", [{}, {"residual": True, "hidden_layer_sizes": (30, 30)}, {"n_adapters": 4}])
+@pytest.mark.parametrize("embedding", [None, "periodic", "piecewise_linear"])
+def test_each_unit_has_spread_one_over_the_rows(changes, embedding):
+    fitted = RegularizedMLPRegressor(**{**SETTINGS, "numeric_embedding": embedding, **changes}).fit(X, Y)
+    for before in sums(fitted):
+        np.testing.assert_allclose(before.std(-2, correction=0), 1, rtol=1e-3)
+
+
+def test_the_kinks_are_among_the_rows():
+    settings = {**SETTINGS, "hidden_layer_sizes": (400,), "n_members": 1}
+    before = sums(RegularizedMLPRegressor(**settings).fit(X, Y))[0][0]
+    mean = before.mean(0)
+    assert mean.std() == pytest.approx(3**-0.5, rel=0.15)
+    assert abs(mean.mean()) < 0.1
+    assert (before > 0).any(0).logical_and((before < 0).any(0)).double().mean() > 0.95
+
+
+def test_a_row_of_weight_two_is_two_rows_and_of_weight_zero_none():
+    weight = RNG.randint(3, size=len(X))
+    settings = {**SETTINGS, "dropout": 0.0, "batch_size": 1000, "learning_rate": "constant", "max_iter": 3}
+    weighted = RegularizedMLPRegressor(**settings).fit(X, Y, sample_weight=weight)
+    repeated = RegularizedMLPRegressor(**settings).fit(X.repeat(weight, 0), Y.repeat(weight))
+    np.testing.assert_allclose(weighted.predict(X), repeated.predict(X), rtol=1e-9)
+
+
+def test_members_settle_on_their_own_rows():
+    settings = {**SETTINGS, "early_stopping": True, "learning_rate": "constant", "validation_fraction": 1 / 3}
+    alone = RegularizedMLPClassifier(**{**settings, "n_members": 1}).fit(X, CLASSES)
+    three = RegularizedMLPClassifier(**settings).fit(X, CLASSES)
+    one, first = (fitted.net_.module_.linears[0].weight[0].detach() for fitted in (alone, three))
+    np.testing.assert_allclose(one, first, atol=1e-5)
+
+
+def test_layers_of_another_network_stay():
+    source = RegularizedMLPRegressor(**{**SETTINGS, "n_members": 1, "learning_rate": "constant"}).fit(X, Y)
+    tuned = RegularizedMLPClassifier(**{**SETTINGS, "n_members": 1, "pretrained": FrozenEstimator(source)})
+    tuned.fit(X, CLASSES)
+    before = [linear.weight for linear in source.net_.module_.hidden]
+    after = [linear.weight for linear in tuned.net_.module_.hidden]
+    assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
+    np.testing.assert_allclose(sums(tuned)[-1].std(1, correction=0), 1, rtol=1e-3)
+
+
+def test_many_rows_are_thinned_out():
+    n = 2 * SETTLING_ROWS + 1
+    table = np.arange(n, dtype=float)[:, None]
+    fitted = RegularizedMLPRegressor(**{**SETTINGS, "n_members": 1}).fit(table, table[:, 0])
+    assert sums(fitted, table[::3])[0].std().item() == pytest.approx(1, abs=0.6)
+    np.testing.assert_allclose(sums(fitted, table[::3])[1].std(1, correction=0), 1, rtol=1e-2)
+
+
+@pytest.mark.parametrize("norm", ["batch_norm", "layer_norm"])
+def test_a_norm_does_it_itself(norm):
+    plain, settled = (
+        RegularizedMLPRegressor(**{**SETTINGS, norm: True, "init": init}).fit(X, Y) for init in ("auto", "data_driven")
+    )
+    assert plain.predict(X).tobytes() == settled.predict(X).tobytes()
