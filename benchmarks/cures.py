@@ -85,7 +85,6 @@ CURES: dict[str, dict[str, Any]] = {
     "snapshots": {"learning_rate": "cosine_restarts", "snapshots": True},
     "clip_norm 1": {"clip_norm": 1.0},
     "n_members 4": {"n_members": 4},
-    "n_adapters 4": {"n_adapters": 4},
     "scaling robust": {"numeric_scaling": "robust"},
     "scaling quantile": {"numeric_scaling": "quantile"},
     **{name: {"augmentation": name} for name in augmentations.__all__},  # 0.2, as Zhang et al. for mixup

@@ -6,7 +6,6 @@ It is taken on a copy, so that the fit, its random numbers and its predictions s
 import copy
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,6 @@ from ._utils.threads import torch_threads
 from .data.batches import MemberRows
 from .data.statistics import ONE_HOT_MAX
 from .data.table import check_table
-from .network.adapters import mean_of_each
 from .network.config import NetworkConfig
 from .network.data_driven_init import settle_again
 from .network.generators import member_seeds
@@ -35,7 +33,7 @@ _REACH = 30.0
 
 @dataclass(frozen=True)
 class Layer:
-    """What was seen of one layer. With adapters the rows of one network come after another's.
+    """What was seen of one layer.
 
     Attributes
     ----------
@@ -248,7 +246,7 @@ def _initial(estimator: Any) -> Network:
 def _rows_for(estimator: Any, network: Network, X: Any, y: Any) -> MemberRows:
     """Rows as the network takes them, the same for all members; without a target the first that comes to mind."""
     table = estimator.encoder_.transform(validate_data(estimator, X, reset=False, skip_check_array=True))
-    target, cost = np.zeros((len(table), network.head.weight.shape[2] // network.n_adapters)), None
+    target, cost = np.zeros((len(table), network.head.weight.shape[2])), None
     if y is not None:
         y = estimator._target_encoder.check(y)
         target, cost = estimator.target_encoder_.transform(y), estimator._loss_weight(y, None)
@@ -272,8 +270,6 @@ def _look(
     loss = None
     if back:
         criterion = estimator.net_.criterion_.in_training
-        if network.n_adapters > 1:
-            criterion = partial(mean_of_each, criterion)
         for before, _ in listener.seen:
             before.retain_grad()
         each = criterion(raw, target, weight)

@@ -148,7 +148,7 @@ def tensors_of(fitted):
     return [*(t.clone() for t in net.module_.state_dict().values()), *net.generators_.state_dict()]
 
 
-@pytest.mark.parametrize("way", [{}, {"warm_start": True}, {"batch_norm": True, "n_adapters": 2}])
+@pytest.mark.parametrize("way", [{}, {"warm_start": True}, {"batch_norm": True}])
 def test_a_diagnosis_changes_nothing_and_is_the_same_again(way):
     fitted = RegularizedMLPClassifier(**SMALL, **way).fit(X, LABEL)
     names, before, predicted = set(vars(fitted)), tensors_of(fitted), fitted.predict_proba(X)
@@ -187,7 +187,7 @@ def both(way, table, label, number):
     [
         {"early_stopping": False},
         {"hidden_layer_sizes": (), "monitor": "neg_log_loss"},
-        {"n_adapters": 2, "numeric_embedding": "periodic", "dropout": (0.5,)},
+        {"numeric_embedding": "periodic", "dropout": (0.5,)},
         {"learning_rate": "coslog", "snapshots": True, "early_stopping": True},
         {"solver": "lbfgs", "n_members": 1, "dropout": 0.0, "weight_decay": 0.0},
     ],

@@ -151,7 +151,6 @@ def test_a_finished_trial_stands_for_the_same_parameters():
         {"hidden_layer_sizes": ()},
         {"hidden_layer_sizes": (8, 4), "activation": "selu"},
         {"augmentation": "cutmix"},
-        {"n_adapters": 2},
         {},
     ],
 )

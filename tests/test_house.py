@@ -75,7 +75,7 @@ FLOORS = [
         "_table",
         "_targets",
     ],
-    ["_adapters", "_augmenting", "_candidates", "_pace", "_solvers"],
+    ["_augmenting", "_candidates", "_pace", "_solvers"],
     ["_ensembling", "_module"],
     ["_parametrization", "_settling"],
     ["_blueprint", "_course", "_inspection", "_parameters", "_parts", "_progress", "callbacks"],

@@ -97,7 +97,7 @@ def test_a_fit_beside_others_is_as_alone(fixed, candidates):
     "fixed",
     [
         {},
-        {"n_adapters": 2, "numeric_embedding": "periodic"},
+        {"numeric_embedding": "periodic"},
         {"loss": "huber", "feature_alpha": 0.01},
         {"validation_fraction": 0.5, "learning_rate_init": 0.05},
     ],

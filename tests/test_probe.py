@@ -20,7 +20,7 @@ WAYS = [
     {},
     {"batch_norm": True, "activation": "relu", "dropout": 0.3},
     {"layer_norm": True, "residual": True, "hidden_layer_sizes": (8, 8)},
-    {"n_adapters": 3, "input_dropout": 0.2},
+    {"input_dropout": 0.2},
     {"hidden_layer_sizes": ()},
     {"numeric_embedding": "periodic"},
     {"numeric_embedding": "piecewise_linear", "early_stopping": True},
@@ -58,7 +58,7 @@ def test_a_probe_records_each_layer_and_leaves_the_fit_alone(way):
         assert [layer.name for layer in record.layers] == [*(f"hidden {1 + i}" for i in range(len(hidden))), "head"]
         for layer, width in zip(record.layers, hidden, strict=False):
             assert layer.before.shape == layer.after.shape == layer.gradient.shape
-            assert layer.before.shape == (2, 150 * fitted.n_adapters, width)
+            assert layer.before.shape == (2, 150, width)
             assert layer.weight.shape == layer.weight_gradient.shape
             assert layer.dead.shape == layer.saturated.shape == (2, width)
             assert np.isfinite(layer.gradient).all()

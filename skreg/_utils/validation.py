@@ -11,7 +11,7 @@ from sklearn.utils.validation import _check_sample_weight
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 OTHER_SHAPE = (
     "Training cannot continue: the network has another shape than the fitted one. Leave its widths, norms, "
-    "numeric_embedding, n_members and n_adapters as they were, or fit with warm_start=False."
+    "numeric_embedding and n_members as they were, or fit with warm_start=False."
 )
 
 

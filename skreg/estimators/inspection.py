@@ -16,8 +16,8 @@ class Inspection:
         The trained net.
     encoder_ : TableEncoder
         Knows which columns became numbers, and which categories.
-    n_features_in_, n_adapters : int
-        Columns of the table, and networks of each member.
+    n_features_in_ : int
+        Columns of the table.
     feature_alpha : float
         Strength of the group lasso over the columns.
     """
@@ -25,7 +25,6 @@ class Inspection:
     net_: Any
     encoder_: Any
     n_features_in_: int
-    n_adapters: int
     feature_alpha: float
 
     def _warn_if_no_column_is_left(self) -> None:
@@ -95,8 +94,6 @@ class Inspection:
             members = len(self.net_.seeds)
             others = f", with snapshots {networks} networks" if networks > members else ""
             raise AttributeError(f"{name} is known for a single member; this estimator has {members}{others}.")
-        if self.net_.module_.n_adapters > 1:
-            raise AttributeError(f"{name} is known for a single network; this one has {self.n_adapters} adapters.")
         layers = self.net_.module_.effective_layers(self.net_.criterion_.log_link)
         layers[-1] = tuple(part / self.net_.temperature for part in layers[-1])
         return layers

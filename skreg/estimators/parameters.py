@@ -58,7 +58,6 @@ CONSTRAINTS: dict[str, list[Any] | str] = {
     "swa_start": [Interval(Real, 0, 1, closed="neither"), None],
     "snapshots": ["boolean"],
     "n_members": [Interval(Integral, 1, None, closed="left")],
-    "n_adapters": [Interval(Integral, 1, None, closed="left")],
     "categorical_features": [Names({"from_dtype"}), "array-like", None],
     "numeric_scaling": [Names({"robust", "standard", "quantile"}), None],
     "numeric_embedding": [Names({"auto", *embeddings.__all__}), None],

@@ -81,8 +81,7 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
         Whether each input of the first layer has a learned factor besides its weights, 1 at first, which moves fast
         under ``parametrization="ntk"``, 34 times the learning rate [5]_: a mild choice of columns. In ``coefs_`` it is
         multiplied in; a linear model has none. "auto" leaves it out where ``alpha``, ``feature_alpha`` or ``max_norm``
-        act on the first layer, whose weights are not all there is then, and beside ``n_adapters``, which are factors
-        too.
+        act on the first layer, whose weights are not all there is then.
     dropout : float or sequence of float, default=0.1
         Share of the units of each hidden layer that are zeroed in a training step [2]_, in [0, 1); a sequence gives
         one for each layer. With ``activation="selu"`` it is alpha dropout, which keeps mean 0 and variance 1 [8]_.
@@ -193,11 +192,6 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
     n_members : int, default=8
         Networks trained side by side, whose predictions are averaged. Each has its own initial weights, shuffles and,
         with early stopping, its own validation fold, so that every row is trained on by most of them.
-    n_adapters : int, default=1
-        Networks within each member that share its hidden layers [12]_. Each has factors on the inputs and a head of
-        its own, is trained on its own loss, and their predictions are averaged. They have hardly more weights than one
-        network, but a step costs nearly as much as that of as many members; 8 to 32 is usual. Not for
-        ``hidden_layer_sizes=()``.
     categorical_features : "from_dtype", None or array-like of bool, int or str, default="from_dtype"
         Which columns are categories: those whose type says so (category, string, object, bool), none, or those named
         by a mask, positions or names. Up to 8 levels are one-hot encoded, more get an embedding of width 8; beyond
@@ -374,7 +368,6 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
         swa_start: float | None = None,
         snapshots: bool = False,
         n_members: int = 8,
-        n_adapters: int = 1,
         categorical_features: Any = "from_dtype",
         numeric_scaling: str | None = "robust",
         numeric_embedding: str | None = "auto",
@@ -429,7 +422,6 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
         self.swa_start = swa_start
         self.snapshots = snapshots
         self.n_members = n_members
-        self.n_adapters = n_adapters
         self.categorical_features = categorical_features
         self.numeric_scaling = numeric_scaling
         self.numeric_embedding = numeric_embedding
@@ -501,8 +493,7 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
             return self._predict_decoded(X)
         check_is_fitted(self)
         self._residuals("return_std=True")
-        module = self.net_.module_
-        unsure = self.predict_uncertainty(X, module.n_members * module.n_adapters, dropout=False)
+        unsure = self.predict_uncertainty(X, self.net_.module_.n_members, dropout=False)
         return self._predict_decoded(X), np.sqrt(unsure.total)
 
     def predict_interval(self, X: Any, coverage: float = 0.9) -> np.ndarray:

@@ -48,8 +48,6 @@ class NetworkConfig:
         Draw the weights of the hidden layers, and of the head.
     numeric_embedding : callable or None
         Makes what embeds the numbers.
-    n_adapters : int
-        Networks of each member, which share its weights.
     scaled : bool
         Whether each input of the first layer has a learned factor.
     settles : bool
@@ -65,7 +63,6 @@ class NetworkConfig:
     init: initializers.Initializer
     head_init: initializers.Initializer
     numeric_embedding: Callable[..., embeddings.NumericEmbedding] | None
-    n_adapters: int
     scaled: bool = False
     settles: bool = False
 
@@ -91,7 +88,6 @@ class NetworkConfig:
             getattr(initializers, init),
             getattr(initializers, head_init),
             _numeric_embedding(estimator, continues),
-            _adapters(estimator, hidden),
             _scaled(estimator, hidden),
             estimator.init == DATA_DRIVEN and bool(hidden) and _norm(estimator) is None,
         )
@@ -139,7 +135,6 @@ class NetworkConfig:
             center,
             scale,
             self.numeric_embedding,
-            self.n_adapters,
             self.scaled,
         )
         network.draw(self.init, self.head_init, seeds, BIAS_SPREAD if self.settles else 0.0)
@@ -175,7 +170,7 @@ def _scaled(estimator: Any, hidden: tuple[int, ...]) -> bool:
     """Whether the inputs have factors: by itself where nothing bounds the weights that they are multiplied with."""
     acting = _bounds(estimator)
     if estimator.scale_layer == "auto":
-        return bool(hidden) and estimator.n_adapters == 1 and not acting
+        return bool(hidden) and not acting
     if estimator.scale_layer and hidden and acting:
         name = acting[0]
         raise ValueError(
@@ -201,15 +196,6 @@ def _numeric_embedding(estimator: Any, continues: bool) -> Callable[..., embeddi
     if name == "periodic":
         return partial(embeddings.periodic, spread=estimator.frequency_scale)
     return getattr(embeddings, name) if name else None
-
-
-def _adapters(estimator: Any, hidden: tuple[int, ...]) -> int:
-    if estimator.n_adapters > 1 and not hidden:
-        raise ValueError(
-            f"n_adapters={estimator.n_adapters} needs a hidden layer, whose weights the networks of a member share; "
-            "hidden_layer_sizes=() has none. Raise n_members instead."
-        )
-    return int(estimator.n_adapters)
 
 
 def _activation(estimator: Any) -> Callable[[Tensor], Tensor]:

@@ -241,26 +241,10 @@ class MonteCarloDropout(Dropout):
     ----------
     streams, takes, dtype, device
         As of ``Dropout``.
-    networks : int
-        Networks of each member, whose rows stand one after another's.
-    width : int
+    largest : int
         Units of the widest layer.
     """
 
-    def __init__(
-        self,
-        streams: MemberGenerators,
-        takes: Tensor,
-        networks: int,
-        width: int,
-        dtype: torch.dtype,
-        device: torch.device,
-    ) -> None:
-        super().__init__(streams, takes, networks * width, dtype, device)
-        self._networks = networks
-
     def _factor(self, x: Tensor, rate: Strength, scale: Strength) -> Tensor:
-        """The same for all rows of a network."""
-        members, height, width = x.shape
-        masks = self._cut(rate, scale, self._networks * width).view(members, self._networks, 1, width)
-        return masks.expand(-1, -1, height // self._networks, -1).reshape(x.shape)
+        """The same for all rows of a member."""
+        return self._cut(rate, scale, x.shape[2]).unsqueeze(1).expand(x.shape)

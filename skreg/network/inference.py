@@ -80,14 +80,14 @@ class Predictor:
         whichever rows stand beside it.
         """
         n_rows = inputs.shape[1]
-        return self._mean(*_filled(inputs, levels))[:, :n_rows]
+        return self.module_(*_filled(inputs, levels))[:, :n_rows]
 
     @torch.no_grad()
     def sample_raw(self, numbers: Tensor, levels: Tensor | None, n_samples: int, thin: bool, seed: int) -> Tensor:
         """Raw output ``(n_samples, rows, outputs)`` of single networks, in turn that of each.
 
-        Sample s is of network s modulo their number: members first, then their snapshots, then their adapters. More
-        samples, and other rows beside, change none.
+        Sample s is of network s modulo their number: members first, then their snapshots. More samples, and other
+        rows beside, change none.
 
         Parameters
         ----------
@@ -101,44 +101,30 @@ class Predictor:
             Of what is dropped.
         """
         module, n_rows = self.module_, len(numbers)
-        members, networks = module.n_members, module.n_adapters
+        members = module.n_members
         everyone = None if levels is None else levels.expand(members, -1, -1)
         inputs, codes = _filled(*module.inputs(numbers.expand(members, -1, -1), everyone))
-        height = max(1, PREDICT_ROWS // (networks * ROW_MULTIPLE)) * ROW_MULTIPLE
         blocks = []
-        for start in range(0, inputs.shape[1], height):
-            block = slice(start, start + height)
+        for start in range(0, inputs.shape[1], PREDICT_ROWS):
+            block = slice(start, start + PREDICT_ROWS)
             thinning = self._thinning(seed) if thin and module.n_masks else None
-            rounds = 1 if thinning is None else -(-n_samples // (members * networks))
+            rounds = 1 if thinning is None else -(-n_samples // members)
             given = inputs[:, block], None if codes is None else codes[:, block]
             raw = torch.cat([self._each(*given, thinning) for _ in range(rounds)])
             blocks.append(raw[torch.arange(n_samples, device=raw.device) % len(raw)])
         return torch.cat(blocks, 1)[:, :n_rows]
 
-    def _mean(self, inputs: Tensor, levels: Tensor | None) -> Tensor:
-        """Raw output that stands for the mean prediction of a member's networks, in blocks that bound the memory."""
-        module = self.module_
-        if module.n_adapters == 1:
-            return module(inputs, levels)
-        height = max(1, PREDICT_ROWS // (module.n_adapters * ROW_MULTIPLE)) * ROW_MULTIPLE
-        blocks = [slice(start, start + height) for start in range(0, inputs.shape[1], height)]
-        parts = [module(inputs[:, b], None if levels is None else levels[:, b]) for b in blocks]
-        return torch.cat([self.criterion_.average(raw) for raw in parts], 1)
-
     def _each(self, inputs: Tensor, levels: Tensor | None, thinning: MonteCarloDropout | None) -> Tensor:
-        """Raw output of each network alone, ``(networks * members, rows, outputs)``."""
+        """Raw output of each network alone, ``(members, rows, outputs)``."""
         if thinning is not None:
             thinning.begin_epoch(1)
-        raw = self.module_(inputs, levels, noise=thinning)
-        return raw if raw.dim() == 3 else raw.transpose(0, 1).flatten(0, 1)
+        return self.module_(inputs, levels, noise=thinning)
 
     def _thinning(self, seed: int) -> MonteCarloDropout:
         module = self.module_
         streams = MemberGenerators([stream for _, stream in member_seeds(seed, module.n_members, SAMPLING)])
         width = max(linear.weight.shape[1] for linear in module.linears)
-        return MonteCarloDropout(
-            streams, module.masks_taken(), module.n_adapters, width, module.inputs.dtype, module.head.weight.device
-        )
+        return MonteCarloDropout(streams, module.masks_taken(), width, module.inputs.dtype, module.head.weight.device)
 
     def _mean_loss(self, raw: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         return self.criterion_(raw, target, weight / weight.sum(1, keepdim=True)).cpu().double()

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from .._utils.per_member import Strength, is_nonzero
 from ..data.batches import Batch
-from .adapters import Adapters, Heads
 from .embeddings import NumericEmbedding
 from .input_layer import InputLayer
 from .layers import BatchNorm, Draw, Embeddings, LayerNorm, Linear, Scale
@@ -57,8 +56,6 @@ class Network(nn.Module):
         Standardisation of the target.
     numeric_embedding : callable or None
         Makes what embeds the numbers, see ``skreg.embeddings``.
-    n_adapters : int
-        Networks of each member, which share its weights.
     scaled : bool
         Whether each input of the first layer has a learned factor.
 
@@ -87,7 +84,6 @@ class Network(nn.Module):
         target_center: np.ndarray | None,
         target_scale: np.ndarray | None,
         numeric_embedding: Callable[..., NumericEmbedding] | None = None,
-        n_adapters: int = 1,
         scaled: bool = False,
     ) -> None:
         super().__init__()
@@ -97,38 +93,23 @@ class Network(nn.Module):
         self.numeric: NumericEmbedding | None = None
         grown = inputs.width
         if numeric_embedding is not None and inputs.n_numbers:
-            # a norm takes constants away: a bias before it would train on rounding errors, unless adapters scale it
-            biased = not (hidden and norm is BatchNorm) or n_adapters > 1
+            # batch norm takes constants away: a bias before it would train on rounding errors
+            biased = not (hidden and norm is BatchNorm)
             self.numeric = numeric_embedding(members, inputs.n_numbers, inputs.edges, dtype, biased)
             grown += inputs.n_numbers * (self.numeric.width - 1)
         widths = [grown + embedding_width * len(embedding_sizes), *hidden]
         self.scale = Scale(members, widths[0], dtype) if scaled else None
-        self.n_adapters, self.adapters = n_adapters, None
-        if n_adapters > 1:
-            owners = self._owners(embedding_width)
-            self.adapters = Adapters(members, n_adapters, owners, self.numeric is not None, dtype)
         biased = norm is not BatchNorm
         self.hidden = nn.ModuleList(Linear(members, a, b, dtype, biased) for a, b in pairwise(widths))
         self.norms = nn.ModuleList(norm(members, b, dtype) for b in hidden if norm is not None)
         self.adds = [residual and a == b for a, b in pairwise(widths)]
-        self.head = (
-            Linear(members, widths[-1], n_raw, dtype)
-            if self.adapters is None
-            else Heads(members, n_adapters, widths[-1], n_raw, dtype)
-        )
+        self.head = Linear(members, widths[-1], n_raw, dtype)
         self.activation, self.floor = activation, getattr(activation, "floor", 0.0)
         self._by_input: bool = getattr(activation, "by_input", False)
         self.dropout: tuple[Strength, ...] = tuple(dropout)
         self.input_dropout: Strength = input_dropout
         for name, value in (("target_center", target_center), ("target_scale", target_scale)):
             self.register_buffer(name, None if value is None else torch.from_numpy(value).unsqueeze(1))
-
-    def _owners(self, embedding_width: int) -> Tensor:
-        """Feature of each column of what the first layer is given."""
-        columns, codes = self.inputs.features()
-        times = torch.ones_like(columns)
-        times[: self.inputs.n_numbers] = 1 if self.numeric is None else self.numeric.width
-        return torch.cat([columns.repeat_interleave(times), codes.repeat_interleave(embedding_width)])
 
     @property
     def n_members(self) -> int:
@@ -154,7 +135,7 @@ class Network(nn.Module):
         return taken
 
     def weights(self) -> list[nn.Parameter]:
-        """What penalties and decay act on: weights and embeddings, not biases, norms, adapters, waves' places."""
+        """What penalties and decay act on: weights and embeddings, not biases, norms, waves' places."""
         return [weight for layer in self.weights_by_layer() for weight in layer]
 
     def weights_by_layer(self) -> list[list[nn.Parameter]]:
@@ -198,14 +179,11 @@ class Network(nn.Module):
     def feature_norms(self) -> np.ndarray:
         """Norm ``(members, features)`` of each feature's weights in the first layer, batch norm folded in.
 
-        Rows whose input is always 0 do not count; of adapters it is the root of their mean square.
+        Rows whose input is always 0 do not count.
         """
         norm = next(iter(self.norms), None)
         factor = norm.as_affine()[0] if isinstance(norm, BatchNorm) else 1.0
-        squares = (self._first_weight() * factor).double().square().sum(2)
-        if self.adapters is not None:
-            squares *= self.adapters.weight[:, :, 0].double().square().mean(1)
-        squares = squares.cpu()
+        squares = (self._first_weight() * factor).double().square().sum(2).cpu()
         live = self._rows_of(self.inputs.live()).cpu()
         squares[:, : live.shape[1]] *= live
         total = squares.new_zeros(len(squares), self.inputs.n_features)
@@ -286,7 +264,7 @@ class Network(nn.Module):
 
     @torch.no_grad()
     def draw(self, init: Draw, head_init: Draw, seeds: Sequence[int], bias_spread: float = 0.0) -> None:
-        """Draw each member's initial weights from its seed: embeddings, layers, head, numbers', adapters, biases."""
+        """Draw each member's initial weights from its seed: embeddings, layers, head, numbers', biases."""
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         if self.embeddings is not None:
             self.embeddings.draw(generators)
@@ -295,8 +273,6 @@ class Network(nn.Module):
         self.head.draw(head_init, generators)
         if self.numeric is not None:
             self.numeric.draw(generators)
-        if self.adapters is not None:
-            self.adapters.draw(generators)
         for linear in self.linears if bias_spread else []:
             linear.draw_bias(bias_spread, generators)
 
@@ -332,7 +308,7 @@ class Network(nn.Module):
         noise: Dropper | None = None,
         blend: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
-        """Raw output ``(members, rows, n_raw)``; with adapters ``(members, adapters, rows, n_raw)``.
+        """Raw output ``(members, rows, n_raw)``.
 
         Parameters
         ----------
@@ -358,9 +334,6 @@ class Network(nn.Module):
             factors = self.scale.weight
         elif self.scale is not None:
             x = self.scale(x)
-        if self.adapters is not None:
-            x = self.adapters(x)
-            weight = None if weight is None else weight.repeat(1, self.n_adapters)
         if noise is not None and is_nonzero(self.input_dropout):
             x = noise.drop(x, self.input_dropout)
         for linear, norm, rate, adds in zip_longest(self.linears[:-1], self.norms, self.dropout, self.adds):

@@ -137,10 +137,8 @@ def freeze(network: Network, n_layers: int) -> None:
 
 
 def _parts(network: Network, n_layers: int) -> list[nn.Module]:
-    """The parts of a network up to a hidden layer: embeddings, adapters, affine layers, norms."""
-    before = [
-        part for part in (network.embeddings, network.numeric, network.scale, network.adapters) if part is not None
-    ]
+    """The parts of a network up to a hidden layer: embeddings, affine layers, norms."""
+    before = [part for part in (network.embeddings, network.numeric, network.scale) if part is not None]
     return [*before, *network.hidden[:n_layers], *network.norms[:n_layers]]
 
 
@@ -173,7 +171,6 @@ def _refuse_other_kind(fitted: Any, network: Network, network_config: NetworkCon
         "layer_norm": normed and (network_config.norm is LayerNorm) != (norm is LayerNorm),
         "residual": adds[:n_layers] != network.adds[:n_layers],
         "numeric_embedding": _numeric_kind(network_config, network) is not type(network.numeric),
-        "n_adapters": network_config.n_adapters != network.n_adapters,
     }
     if names := [name for name, other in differs.items() if other]:
         wanted = ", ".join(f"{name}={getattr(fitted, name)!r}" for name in names)

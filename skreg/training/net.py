@@ -8,7 +8,6 @@ batch, and the callbacks of a batch are called only where somebody listens.
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import torch
@@ -18,7 +17,6 @@ from skorch.history import History
 from torch import Tensor
 
 from ..data.batches import EvalBatches, MemberRows
-from ..network.adapters import mean_of_each
 from ..network.generators import MemberGenerators
 from ..network.inference import PREDICT_ROWS, Predictor
 from ..network.network import Network
@@ -250,8 +248,6 @@ class Net(Predictor, NeuralNet):
 
     def _trainer(self, train: MemberRows) -> Trainer:
         criterion, batches = self.criterion_.in_training, train.in_batches(self.batch_size)
-        if self.module_.n_adapters > 1:
-            criterion = partial(mean_of_each, criterion)
         return Trainer(
             self.module_, self.training_config, criterion, self.optimizer_, self.average_, batches, self.generators_
         )

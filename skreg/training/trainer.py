@@ -69,8 +69,7 @@ class Trainer:
         takes = module.masks_taken()
         if not takes.shape[1]:
             return None
-        rows = self._batches.height * module.n_adapters
-        largest = rows * max(linear.weight.shape[1] for linear in module.linears)
+        largest = self._batches.height * max(linear.weight.shape[1] for linear in module.linears)
         return Dropout(self._streams, takes, largest, module.inputs.dtype, module.head.weight.device)
 
     def epoch(self, lr: Rate, first: float, last: float, tell: Tell | None, pace: TimeBudget | None = None) -> Tensor:

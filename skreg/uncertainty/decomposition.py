@@ -1,7 +1,7 @@
 """An uncertainty is how unsure a network is of each row, and how much of that more rows to learn from would take away.
 
 Noise in the target, *aleatoric*, stays however many rows there are; what the network could be instead, *epistemic*, is
-how much its samples differ: members, adapters' networks, networks thinned by dropout (Depeweg et al. 2018,
+how much its samples differ: members, networks thinned by dropout (Depeweg et al. 2018,
 "Decomposition of uncertainty in Bayesian deep learning for efficient and risk-sensitive learning").
 """
 

@@ -92,7 +92,6 @@ BAD_VALUES = {
     "augmentation": ("mixdown", 3),
     "augmentation_strength": (-0.1, "strong", None),
     "n_members": (0, 1.5, None),
-    "n_adapters": (0, 1.5, None, "auto"),
     "categorical_features": ("colour", 3),
     "numeric_scaling": ("minmax", 1),
     "numeric_embedding": ("fourier", 16, True),

@@ -60,7 +60,6 @@ SETTINGS = [
     {**PLAIN, "l1_ratio": 1, "alpha": 1e-3},
     {**PLAIN, "feature_alpha": 1e-2, "alpha": 1e-2},
     {**DEEP, "layer_norm": True, "residual": True, "n_members": 2},
-    {**PLAIN, "n_adapters": 3, "n_members": 2},
     {**PLAIN, "solver": "sgd", "learning_rate_init": 0.05, "nesterovs_momentum": False},
     {**DEEP, "solver": "nadam", "alpha": (0.0, 1e-3, 0.1)},
     {**PLAIN, "solver": "rmsprop", "learning_rate": "adaptive"},

@@ -45,7 +45,6 @@ OPTIONS = {
     },
     "average": {"none": {}, "ema": {"ema_decay": 0.9}, "swa": {"swa_start": 0.4}},
     "snapshots": {"without": {}, "with": {"snapshots": True}},
-    "adapters": {"one": {}, "three": {"n_adapters": 3}},
     "norm": {"none": {}, "batch": {"batch_norm": True}, "layer": {"layer_norm": True}},
     "numbers": {
         "plain": {"numeric_embedding": None},
@@ -127,8 +126,7 @@ def idle(one, other):
 
 def _bounds_the_first_layer(pair):
     return (
-        pair.get("adapters") == "three"
-        or pair.get("columns") == "selected"
+        pair.get("columns") == "selected"
         or pair.get("layers") == "each"
         or pair.get("bounds", "none") != "none"
         or pair.get("l1") == "with"
@@ -166,7 +164,7 @@ def covering_array():
 CASES = dict(enumerate(covering_array()))
 
 
-KIND_OF_NETWORK = ("norm", "numbers", "adapters", "residual", "activation")
+KIND_OF_NETWORK = ("norm", "numbers", "residual", "activation")
 
 
 @cache
@@ -233,7 +231,7 @@ def test_every_pair_fits_predicts_and_repeats(case):
     np.testing.assert_array_equal(outputs(clone(net).fit(TABLE, net_target(case), WEIGHT)), first)
     np.testing.assert_array_equal(outputs(pickle.loads(pickle.dumps(net))), first)
     assert shares.shape == (5,) and shares.sum() == pytest.approx(1)
-    assert hasattr(net, "coefs_") == (net.net_.module_.n_members * net.n_adapters == 1)
+    assert hasattr(net, "coefs_") == (net.net_.module_.n_members == 1)
     if net.freeze_layers:
         kept = net.pretrained.estimator.net_.own_module.state_dict()
         frozen = {name: tensor for name, tensor in own_state(net).items() if name.startswith("hidden.0")}
@@ -407,7 +405,6 @@ def test_columns_that_pass_the_first_layer_by_cannot_be_selected():
 CYCLES = {"learning_rate": "coslog", "snapshots": True}
 SOURCES = {
     "snapshots": (CYCLES, {}),
-    "adapters and snapshots": ({**CYCLES, "n_adapters": 3}, {"n_adapters": 3}),
     "bfloat16 and an average": ({"precision": "bfloat16", "ema_decay": 0.9}, {}),
     "late mean and batch norm": ({"swa_start": 0.3, "batch_norm": True}, {"batch_norm": True}),
     "muon at adaptive rates": ({"solver": "muon", "learning_rate": "adaptive"}, {"solver": "sgd"}),
@@ -429,8 +426,8 @@ def test_fine_tuning_starts_from_the_members_own_weights(there, here, streamed):
     assert_same({n: t.double() for n, t in of_tuned.items()}, {n: t.double() for n, t in of_source.items()}, **NEARLY)
 
 
-def test_out_of_fold_predictions_of_snapshots_with_adapters_are_the_own_members():
-    settings = {**BASE, **CYCLES, "n_adapters": 3, "n_members": 2, "validation_fraction": 0.5}
+def test_out_of_fold_predictions_of_snapshots_are_the_own_members():
+    settings = {**BASE, **CYCLES, "n_members": 2, "validation_fraction": 0.5}
     net = RegularizedMLPRegressor(**settings).fit(TABLE, NUMBER)
     raw = torch.cat(list(net._raw_blocks(TABLE)), 1)
     each = [net._decode(raw[member::2], slice(member, None, 2)) for member in range(2)]
@@ -438,8 +435,8 @@ def test_out_of_fold_predictions_of_snapshots_with_adapters_are_the_own_members(
     assert np.abs(np.stack(each) - net.oof_prediction_).min(0).max() < 1e-6
 
 
-def test_weights_of_snapshots_with_adapters_are_not_those_of_one_network():
-    net = RegularizedMLPRegressor(**BASE, **CYCLES, n_adapters=3, n_members=1).fit(TABLE, NUMBER)
+def test_weights_of_snapshots_are_not_those_of_one_network():
+    net = RegularizedMLPRegressor(**BASE, **CYCLES, n_members=1).fit(TABLE, NUMBER)
     with pytest.raises(AttributeError, match="this estimator has 1, with snapshots 3 networks"):
         net.coefs_  # noqa: B018
 
@@ -464,7 +461,7 @@ def test_a_warm_start_goes_on_through_every_change_but_one_of_the_shape():
         net.set_params(**{**plain, **change}).fit(TABLE, NUMBER)
         assert np.isfinite(net.predict(TABLE)).all() and not np.array_equal(net.predict(TABLE), before)
     before = net.predict(TABLE)
-    for change in ({"n_adapters": 3}, {"numeric_embedding": "periodic"}, {"batch_norm": False}):
+    for change in ({"numeric_embedding": "periodic"}, {"batch_norm": False}):
         with pytest.raises(ValueError, match="the network has another shape"):
             net.set_params(**{**plain, **change}).fit(TABLE, NUMBER)
         np.testing.assert_array_equal(net.predict(TABLE), before)

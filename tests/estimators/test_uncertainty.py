@@ -28,7 +28,7 @@ TARGETS = {RegularizedMLPClassifier: TABLE.label, RegularizedMLPRegressor: TABLE
 OPTIONS = {
     "defaults": {},
     "snapshots": {"snapshots": True, "learning_rate": "coslog", "n_members": 2},
-    "adapters": {"n_adapters": 3, "n_members": 2, "input_dropout": 0.1},
+    "input dropout": {"n_members": 2, "input_dropout": 0.1},
     "alpha dropout": {"activation": "selu", "dropout": (0.3, 0.1), "batch_norm": True},
     "embeddings": {"numeric_embedding": "periodic", "residual": True, "layer_norm": True},
     "single precision": {"precision": "bfloat16", "ema_decay": 0.9},
@@ -75,12 +75,10 @@ def test_a_sample_depends_neither_on_other_rows_nor_on_other_samples(Estimator, 
 
 @in_both
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-@pytest.mark.usefixtures(
-    "plain_training"
-)  # a temperature is that of the mean over adapters, which it is not applied to
+@pytest.mark.usefixtures("plain_training")
 def test_whole_networks_average_to_the_prediction(Estimator, options):
     net = fitted(Estimator, **options)
-    networks = net.net_.module_.n_members * net.n_adapters
+    networks = net.net_.module_.n_members
     samples = net.sample_predictions(TABLE.X, 2 * networks, dropout=False)
     assert_array_equal(samples[:networks], samples[networks:])
     assert_allclose(samples[:networks].mean(0), said(net), rtol=1e-4, atol=1e-6)
@@ -88,7 +86,7 @@ def test_whole_networks_average_to_the_prediction(Estimator, options):
 
 
 def test_many_rows_are_sampled_as_few_are():
-    net = fitted(RegularizedMLPRegressor, n_members=1, n_adapters=2)
+    net = fitted(RegularizedMLPRegressor, n_members=2)
     many = TABLE.X.sample(9000, replace=True, random_state=0)
     samples = net.sample_predictions(many, 3, random_state=0)
     assert_array_equal(samples[:, -50:], net.sample_predictions(many[-50:], 3, random_state=0))

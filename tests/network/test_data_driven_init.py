@@ -39,7 +39,7 @@ def sums(fitted, rows=X):
     return seen
 
 
-@pytest.mark.parametrize("changes", [{}, {"residual": True, "hidden_layer_sizes": (30, 30)}, {"n_adapters": 4}])
+@pytest.mark.parametrize("changes", [{}, {"residual": True, "hidden_layer_sizes": (30, 30)}])
 @pytest.mark.parametrize("embedding", [None, "periodic", "piecewise_linear"])
 def test_each_unit_has_spread_one_over_the_rows(changes, embedding):
     fitted = RegularizedMLPRegressor(**{**SETTINGS, "numeric_embedding": embedding, **changes}).fit(X, Y)

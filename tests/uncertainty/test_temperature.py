@@ -147,7 +147,6 @@ def test_out_of_fold_predictions_are_calibrated_too():
 @pytest.mark.parametrize(
     "options",
     [
-        {"n_adapters": 3},
         {"snapshots": True, "learning_rate": "coslog", "max_iter": 12},
         {"numeric_embedding": "periodic", "class_weight": "balanced"},
         {"loss": "focal", "batch_norm": True, "ema_decay": 0.9},

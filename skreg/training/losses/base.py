@@ -3,7 +3,6 @@
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from math import log
 from numbers import Real
 from typing import ClassVar, Self
 
@@ -13,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..._utils.per_member import Strength, along_networks, is_nonzero
-from .link import exponential, log_of_mean
+from .link import exponential
 
 __all__ = [
     "AbsoluteError",
@@ -69,10 +68,6 @@ class Loss(ABC):
         Tensor of shape (members,)
         """
 
-    @abstractmethod
-    def average(self, raw: Tensor) -> Tensor:
-        """The ``(members, rows, outputs)`` that predicts the mean of what ``(members, networks, rows, outputs)`` do."""
-
     def in_training(self, raw: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         """The loss that is trained on, where that is another than the one that is watched."""
         return self(raw, target, weight)
@@ -113,10 +108,6 @@ class RegressionLoss(Loss):
     def __call__(self, raw: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         """Losses of the rows, weighted, summed over outputs."""
         return (self.rows(raw, target) * weight.unsqueeze(-1)).sum((1, 2))
-
-    def average(self, raw: Tensor) -> Tensor:
-        """The mean, as raw is the prediction; quantiles are brought in order after it."""
-        return raw.mean(1)
 
     def inverse_link(self, raw: Tensor) -> Tensor:
         """Prediction in the units of the standardised target."""
@@ -222,10 +213,6 @@ class _LogLinkLoss(RegressionLoss):
         """The exponential of raw."""
         return exponential(raw)
 
-    def average(self, raw: Tensor) -> Tensor:
-        """The logarithm of the mean exponential, and beyond raw = 30 what the straight line takes back."""
-        return log_of_mean(raw)
-
 
 class HalfPoissonDeviance(_LogLinkLoss):
     """Half the Poisson deviance, for counts and rates of at least 0; the link is the logarithm. Estimates the mean.
@@ -312,10 +299,6 @@ class BinaryLoss(ClassificationLoss):
         """``(..., outputs, 2)``: log probability of no and of yes."""
         return torch.stack([F.logsigmoid(-raw), F.logsigmoid(raw)], dim=-1)
 
-    def average(self, raw: Tensor) -> Tensor:
-        """Log odds of the mean probability."""
-        return torch.logsumexp(F.logsigmoid(raw), 1) - torch.logsumexp(F.logsigmoid(-raw), 1)
-
 
 class MulticlassLoss(ClassificationLoss):
     """A loss of exclusive classes, one logit each."""
@@ -328,10 +311,6 @@ class MulticlassLoss(ClassificationLoss):
     def log_probability(self, raw: Tensor) -> Tensor:
         """``(..., outputs)``: log probability of each class."""
         return F.log_softmax(raw, dim=-1)
-
-    def average(self, raw: Tensor) -> Tensor:
-        """Logarithm of the mean probabilities."""
-        return torch.logsumexp(F.log_softmax(raw, dim=-1), 1) - log(raw.shape[1])
 
 
 class BinaryLogLoss(BinaryLoss):

@@ -1,8 +1,7 @@
-"""Links that stay finite: an exponential that goes on as a straight line, and its inverse of a mean; members' means."""
+"""Links that stay finite: an exponential that goes on as a straight line, and means over members."""
 
 from functools import reduce
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,12 +12,6 @@ LEAST, MOST = -100.0, 30.0
 def exponential(raw: Tensor) -> Tensor:
     """The exponential of ``raw``, which from 30 on, 1e13, goes on as a straight line."""
     return raw.clamp(LEAST, MOST).exp() * (1 + (raw - MOST).clamp(min=0))
-
-
-def log_of_mean(raw: Tensor) -> Tensor:
-    """What the exponential makes the mean over axis 1 of the exponentials of ``raw``."""
-    mean = exponential(raw.double()).mean(1)
-    return torch.where(mean > np.exp(MOST), mean * np.exp(-MOST) + MOST - 1, mean.log()).to(raw.dtype)
 
 
 def mean_of_members(each: Tensor) -> Tensor:

@@ -67,20 +67,6 @@ def test_is_the_weighted_sum_of_its_rows(name):
     torch.testing.assert_close(make(name)(RAW, TARGETS[name], 2 * WEIGHT), 2 * sum(rows))
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("name", losses.__all__)
-def test_the_average_of_several_networks_predicts_the_mean_of_what_they_predict(name, dtype):
-    loss, raw = make(name), torch.stack([RAW, 3 * RAW.flip(1), 30 + 5 * RAW.flip(2)], 1)
-    link = loss.inverse_link if name in REGRESSION else lambda raw: loss.log_probability(raw).exp()
-    averaged = loss.average(raw.to(dtype))
-    assert (averaged.shape, averaged.dtype) == (RAW.shape, dtype)
-    torch.testing.assert_close(
-        link(averaged.double()), link(raw).mean(1), rtol=1e-5 if dtype == torch.float32 else 1e-12, atol=1e-7
-    )
-    alone = loss.average(RAW.unsqueeze(1))
-    torch.testing.assert_close(link(alone), link(RAW))
-
-
 @pytest.mark.parametrize("name", losses.__all__)
 def test_members_do_not_mix_and_padding_counts_for_nothing(name):
     weight = WEIGHT.clone()
