@@ -213,9 +213,6 @@ class RegularizedMLPClassifier(ClassifierMixin, SamplingMLP):
         16 quantile bins of the member's training rows [10]_. Their mixing weights count as weights for ``alpha`` and
         ``weight_decay``; frequencies and phases are exempt. "auto" is "piecewise_linear" for numbers, and none for
         classes, in a linear model, beside ``feature_alpha`` and under "sgd"; with ``pretrained`` what that has.
-    frequency_scale : float, default=0.1
-        Standard deviation of the initial frequencies of "periodic", in cycles to a unit of the scaled number; larger
-        ones follow a target that changes fast [5]_. Without effect otherwise.
     class_weight : "balanced", dict or None, default=None
         Weight of each class in the loss; "balanced" gives every class the same total. Multiplies ``sample_weight``.
         Not for several labels at once.
@@ -389,7 +386,6 @@ class RegularizedMLPClassifier(ClassifierMixin, SamplingMLP):
         categorical_features: Any = "from_dtype",
         numeric_scaling: str | None = "robust",
         numeric_embedding: str | None = "auto",
-        frequency_scale: float = 0.1,
         class_weight: str | dict[Any, float] | None = None,
         warm_start: bool = False,
         pretrained: FrozenEstimator | None = None,
@@ -445,7 +441,6 @@ class RegularizedMLPClassifier(ClassifierMixin, SamplingMLP):
         self.categorical_features = categorical_features
         self.numeric_scaling = numeric_scaling
         self.numeric_embedding = numeric_embedding
-        self.frequency_scale = frequency_scale
         self.class_weight = class_weight
         self.warm_start = warm_start
         self.pretrained = pretrained

@@ -61,7 +61,6 @@ CONSTRAINTS: dict[str, list[Any] | str] = {
     "categorical_features": [Names({"from_dtype"}), "array-like", None],
     "numeric_scaling": [Names({"robust", "standard", "quantile"}), None],
     "numeric_embedding": [Names({"auto", *embeddings.__all__}), None],
-    "frequency_scale": [Interval(Real, 0, None, closed="neither")],
     "warm_start": ["boolean"],
     "pretrained": "no_validation",  # Source.of refuses more, in a sentence of its own
     "freeze_layers": [Interval(Integral, 0, None, closed="left")],

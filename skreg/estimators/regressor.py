@@ -207,9 +207,6 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
         16 quantile bins of the member's training rows [10]_. Their mixing weights count as weights for ``alpha`` and
         ``weight_decay``; frequencies and phases are exempt. "auto" is "piecewise_linear" for numbers, and none for
         classes, in a linear model, beside ``feature_alpha`` and under "sgd"; with ``pretrained`` what that has.
-    frequency_scale : float, default=0.1
-        Standard deviation of the initial frequencies of "periodic", in cycles to a unit of the scaled number; larger
-        ones follow a target that changes fast [5]_. Without effect otherwise.
     warm_start : bool, default=False
         Whether a further ``fit`` goes on from the weights of the last one, its encoders and statistics unchanged.
     pretrained : FrozenEstimator or None, default=None
@@ -371,7 +368,6 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
         categorical_features: Any = "from_dtype",
         numeric_scaling: str | None = "robust",
         numeric_embedding: str | None = "auto",
-        frequency_scale: float = 0.1,
         warm_start: bool = False,
         pretrained: FrozenEstimator | None = None,
         freeze_layers: int = 0,
@@ -425,7 +421,6 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
         self.categorical_features = categorical_features
         self.numeric_scaling = numeric_scaling
         self.numeric_embedding = numeric_embedding
-        self.frequency_scale = frequency_scale
         self.warm_start = warm_start
         self.pretrained = pretrained
         self.freeze_layers = freeze_layers

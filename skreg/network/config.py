@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -193,8 +192,6 @@ def structure_decided_by_values(estimator: Any) -> tuple[bool, bool]:
 
 def _numeric_embedding(estimator: Any, continues: bool) -> Callable[..., embeddings.NumericEmbedding] | None:
     name = _chosen(estimator, "numeric_embedding", continues)
-    if name == "periodic":
-        return partial(embeddings.periodic, spread=estimator.frequency_scale)
     return getattr(embeddings, name) if name else None
 
 

@@ -16,6 +16,8 @@ __all__ = ["periodic", "piecewise_linear"]
 _BLOCK_ELEMENTS = 1 << 20  # what the cache holds: of larger blocks a number takes up to five times as long
 _ROW_MULTIPLE = 32
 _NARROW = 1e-6
+FREQUENCY_STD = 0.1
+"""Standard deviation of the initial frequencies of ``periodic``, as in RealMLP [Holzmueller et al. 2024]."""
 
 
 class NumericEmbedding(nn.Module, ABC):
@@ -108,9 +110,8 @@ class _Periodic(NumericEmbedding):
 
     name, width, frequencies = "periodic", 4, 16
 
-    def __init__(self, members: int, columns: int, dtype: torch.dtype, biased: bool, spread: float) -> None:
+    def __init__(self, members: int, columns: int, dtype: torch.dtype, biased: bool) -> None:
         super().__init__(members, columns, self.frequencies, self.width - 1, dtype, biased)
-        self.spread = spread
         shape = (members, columns, self.frequencies, 1)
         self.frequency = nn.Parameter(torch.zeros(shape, dtype=dtype))
         self.phase = nn.Parameter(torch.zeros(shape, dtype=dtype))
@@ -124,7 +125,7 @@ class _Periodic(NumericEmbedding):
         bound = self.frequencies**-0.5
         for m, generator in enumerate(generators):
             normal = torch.randn(self.frequency[m].shape, generator=generator, dtype=torch.float64)
-            self.frequency[m] = self.spread * normal
+            self.frequency[m] = FREQUENCY_STD * normal
             for parameter, limit in ((self.phase, pi), (self.weight, bound), (self.bias, bound)):
                 parameter[m] = limit * _symmetric(parameter[m].shape, generator)
 
@@ -202,7 +203,7 @@ def _learns(bins: int) -> Callable[..., Callable[..., NumericEmbedding]]:
 
 @_learns(bins=0)
 def periodic(
-    members: int, columns: int, edges: Tensor | None, dtype: torch.dtype, biased: bool = True, spread: float = 0.1
+    members: int, columns: int, edges: Tensor | None, dtype: torch.dtype, biased: bool = True
 ) -> NumericEmbedding:
     """Periodic embedding PBLD of RealMLP [Holzmueller et al. 2024]: ``(W cos(2 pi f x + phase) + b, x)``.
 
@@ -218,10 +219,8 @@ def periodic(
         Of the parameters.
     biased : bool
         False does not train the additive constants, which batch norm would take away.
-    spread : float, default=0.1
-        Standard deviation of the frequencies.
     """
-    return _Periodic(members, columns, dtype, biased, spread)
+    return _Periodic(members, columns, dtype, biased)
 
 
 @_learns(bins=16)

@@ -95,7 +95,6 @@ BAD_VALUES = {
     "categorical_features": ("colour", 3),
     "numeric_scaling": ("minmax", 1),
     "numeric_embedding": ("fourier", 16, True),
-    "frequency_scale": (0.0, -0.1, "high", None),
     "class_weight": ("even", 2),
     "warm_start": ("yes", None),
     "pretrained": (RegularizedMLPRegressor(), FrozenEstimator(RegularizedMLPRegressor()), "fitted", 3),

@@ -189,7 +189,7 @@ def test_batch_norm_makes_training_insensitive_to_the_initialisation(seed):
 
 NOT_CURES = {
     "augmentation_strength", "batch_size", "calibrate", "callbacks", "categorical_features", "class_weight", "device",
-    "freeze_layers", "frequency_scale", "init", "max_iter", "min_delta", "monitor", "n_threads", "parametrization",
+    "freeze_layers", "init", "max_iter", "min_delta", "monitor", "n_threads", "parametrization",
     "patience", "precision", "pretrained", "scale_layer",
     "pretrained_lr_factor", "quantile", "random_state", "time_limit", "validation_fraction", "verbose", "warm_start",
 }  # fmt: skip
