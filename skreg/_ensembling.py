@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import clone, is_classifier
+from sklearn.ensemble import VotingClassifier, VotingRegressor
 from sklearn.model_selection._validation import _fit_and_score, _score
 from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_method_params
 
-from .voting import BaseVoting, WeightedVotingClassifier, WeightedVotingRegressor
-
 if TYPE_CHECKING:
     from ._candidates import Scoring
+
+BaseVoting = Any
 
 #: Candidates whose fold estimators are kept, and the most that the choice starts from.
 KEPT, FIRST = 25, 5
@@ -116,7 +117,7 @@ class EncodedTable:
 
     Parameters
     ----------
-    voting : WeightedVotingClassifier or WeightedVotingRegressor
+    voting : VotingClassifier or VotingRegressor
         The vote of all, whose mean is replaced by that of some.
     votes : ndarray of shape (candidates, rows, ...)
         What they say.
@@ -223,7 +224,7 @@ class Choice:
         return self._vote(self.shares)
 
     def _vote(self, shares: np.ndarray) -> BaseVoting:
-        kind = WeightedVotingClassifier if is_classifier(self._estimators[0][0]) else WeightedVotingRegressor
+        kind = VotingClassifier if is_classifier(self._estimators[0][0]) else VotingRegressor
         entered = [(c, fold) for c in np.flatnonzero(shares).tolist() for fold in range(len(self._rows))]
         names = [f"trial{self._contenders[c].number}_fold{fold}" for c, fold in entered]
         fitted = [self._estimators[c][fold] for c, fold in entered]
@@ -251,7 +252,7 @@ class Choice:
         scoring, rows = self._scoring, self._rows[fold][kept]
         X, y = _safe_split(scoring.estimator, scoring.X, scoring.y, rows, scoring.splits[fold][0])
         view = copy(self._all)
-        if isinstance(view, WeightedVotingClassifier):
+        if isinstance(view, VotingClassifier):
             view._several = view._has_several_labels(X)
         votes = np.stack([view._votes(each[fold], X) for each in self._estimators])
         settings = scoring.settings

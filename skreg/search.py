@@ -120,7 +120,7 @@ class OptunaSearchCV(BaseSearchCV):
         The study.
     best_estimator_ : estimator
         The best candidate, fitted on all rows. Only with ``refit``; with ``refit="ensemble"`` the ensemble, a
-        :class:`WeightedVotingClassifier` or :class:`WeightedVotingRegressor`.
+        :class:`~sklearn.ensemble.VotingClassifier` or :class:`~sklearn.ensemble.VotingRegressor`.
     best_params_ : dict
         The parameters of the best candidate, also with an ensemble.
     best_score_ : float

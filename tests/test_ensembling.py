@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
+from sklearn.ensemble import VotingClassifier, VotingRegressor
 from sklearn.exceptions import FitFailedWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
 from sklearn.model_selection import (
@@ -31,8 +32,6 @@ from skreg import (
     OptunaSearchCV,
     RegularizedMLPClassifier,
     RegularizedMLPRegressor,
-    WeightedVotingClassifier,
-    WeightedVotingRegressor,
     _ensembling,
 )
 from skreg._ensembling import Contender, Keeper, best_of, greedy
@@ -110,7 +109,7 @@ def test_it_is_better_than_the_best_candidate():
     assert search.score(rows[350:], labels[350:]) > search.scorer_(alone, rows[350:], labels[350:])
     rows, numbers = load_diabetes(return_X_y=True)
     search = search_of(DecisionTreeRegressor(random_state=0), cv=5, n_trials=15).fit(rows[:300], numbers[:300])
-    assert isinstance(search.best_estimator_, WeightedVotingRegressor)
+    assert isinstance(search.best_estimator_, VotingRegressor)
     assert search.ensemble_score_ > search.best_score_
     alone = clone_of_best(search).fit(rows[:300], numbers[:300])
     assert search.score(rows[300:], numbers[300:]) > alone.score(rows[300:], numbers[300:])
@@ -164,7 +163,7 @@ def test_attributes():
     assert search.best_score_ == search.cv_results_["mean_test_score"].max() == search.study_.best_value
     assert search.best_params_ == search.cv_results_["params"][search.best_index_]
     voting = search.best_estimator_
-    assert isinstance(voting, WeightedVotingClassifier)
+    assert isinstance(voting, VotingClassifier)
     names = [f"trial{number}_fold{fold}" for number in np.flatnonzero(weights) for fold in range(3)]
     assert sorted(name for name, _ in voting.estimators) == sorted(names)
     of_trials = {name: weight for (name, _), weight in zip(voting.estimators, voting.weights, strict=True)}
@@ -276,7 +275,7 @@ def test_classifiers_without_probabilities_vote_with_labels():
     search = search_of(RidgeClassifier(), {"alpha": stats.loguniform(1e-3, 10)}, n_trials=4).fit(X, Y)
     assert search.score(X, Y) > 0.8
     assert not hasattr(search, "predict_proba")
-    with pytest.raises(AttributeError, match="WeightedVotingClassifier has none of the following attributes"):
+    with pytest.raises(AttributeError, match="VotingClassifier has none of the following attributes"):
         search.set_params(scoring="roc_auc").fit(X, Y > 0)
 
 

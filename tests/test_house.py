@@ -14,17 +14,11 @@ from numpydoc.validate import validate
 from sklearn.datasets import load_iris
 
 import skreg
-from skreg import (
-    OptunaSearchCV,
-    RegularizedMLPClassifier,
-    RegularizedMLPRegressor,
-    WeightedVotingClassifier,
-    WeightedVotingRegressor,
-)
+from skreg import OptunaSearchCV, RegularizedMLPClassifier, RegularizedMLPRegressor
 
 PACKAGE = Path(skreg.__file__).parent
 BOTH = [RegularizedMLPClassifier, RegularizedMLPRegressor]
-BESIDE = [OptunaSearchCV, WeightedVotingClassifier, WeightedVotingRegressor]
+BESIDE = [OptunaSearchCV]
 FOR_NUMBERS = {"hidden_layer_sizes": (64, 64), "learning_rate_init": 0.02, "max_iter": 63, "n_members": 8}
 OF_ONE_ESTIMATOR = {"loss", "quantile", "label_smoothing", "calibrate", "class_weight"}
 
@@ -52,7 +46,6 @@ FLOORS = [
         "recipes",
         "schedules",
         "uncertainty",
-        "voting",
     ],
     ["_joining"],
     [
@@ -226,8 +219,7 @@ def test_all_names_what_is_public(name):
 
 
 def test_the_package_exports_the_estimators():
-    votes = ["WeightedVotingClassifier", "WeightedVotingRegressor"]
-    estimators = ["OptunaSearchCV", "RegularizedMLPClassifier", "RegularizedMLPRegressor", *votes]
+    estimators = ["OptunaSearchCV", "RegularizedMLPClassifier", "RegularizedMLPRegressor"]
     assert skreg.__all__ == [*estimators, "__version__", "diagnose", "plots", "recipes"]
     assert re.fullmatch(r"\d+\.\d+\.\d+((a|b|rc|\.dev)\d+)?", skreg.__version__)
     assert (PACKAGE / "py.typed").is_file()
@@ -326,7 +318,7 @@ def test_functions_are_short():
 def file_lines(name):
     """Lines of a file; of the estimators without what scikit-learn wants written out: constructor and parameters."""
     whole = len((PACKAGE / f"{name}.py").read_text(encoding="utf-8").splitlines())
-    if name not in ("classifier", "regressor", "search", "voting"):
+    if name not in ("classifier", "regressor", "search"):
         return whole
     constructors = [function for function in functions_of(name) if function.name == "__init__"]
     documented = [node.body[0] for node in tree_of(name).body if isinstance(node, ast.ClassDef)]
