@@ -99,7 +99,7 @@ WITH_OPTUNA = {
 }  # inside of functions; `_storages` is imported there
 WITH_PANDAS = {"diagnostics": {"pandas"}}  # inside of a method
 WITH_MATPLOTLIB = {"_plotting"}  # inside of a function
-NEVER_AT_IMPORT = {"matplotlib", "onnx", "onnxruntime", "optuna", "pandas", "polars"}
+NEVER_AT_IMPORT = {"matplotlib", "optuna", "pandas", "polars"}
 
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
 PUBLIC = [name for name in MODULES if not name.startswith("_")]

@@ -8,8 +8,6 @@ always the effective ones. Rates are in units of a layer of 32 inputs, which mov
 
 from ..network.network import Network
 
-PARAMETRIZATIONS = ("ntk", "standard")
-
 BASE_WIDTH = 32
 _ROOT = BASE_WIDTH**0.5
 BIASES = 0.1 * _ROOT
