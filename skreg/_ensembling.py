@@ -136,7 +136,7 @@ class EncodedTable:
         key = tuple(counts // np.gcd.reduce(counts))
         if key not in self._known:
             mean = np.tensordot(counts / counts.sum(), self._votes, axes=1)
-            self._view._mean = partial(_given, self._X, mean)  # type: ignore[method-assign]  # of this copy only
+            self._view._mean = partial(_given, self._X, mean)  # of this copy only
             self._known[key] = self._judge(self._view)
         return self._known[key]
 
