@@ -31,6 +31,7 @@ FLOORS = [
         "_ledger",
         "_optimizers",
         "_owners",
+        "_parameter_docs",
         "_precision",
         "_quick_scores",
         "_random",

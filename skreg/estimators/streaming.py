@@ -6,6 +6,8 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from sklearn.base import _fit_context
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call
 
 from .._utils.threads import torch_threads
@@ -16,11 +18,46 @@ from ..training import schedules
 from ..training.callbacks import check_callbacks
 from ..training.config import TrainingConfig
 from .base import RegularizedMLP
-from .sklearn_callbacks import FitProgress
+from .sklearn_callbacks import FitProgress, with_callbacks
+
+
+def takes_parts(estimator: Any) -> bool:
+    """Whether an estimator's parameters let it learn part by part; an ``AttributeError`` says why not."""
+    if estimator.solver == WHOLE:
+        raise AttributeError(f"solver={estimator.solver!r} takes all rows at once: use another solver.")
+    if estimator.swa_start is not None or estimator.snapshots:
+        raise AttributeError("swa_start and snapshots need the end of a training, which a stream does not have.")
+    return True
 
 
 class StreamingMLP(RegularizedMLP):
     """An estimator that also learns from a stream."""
+
+    @available_if(takes_parts)
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train for one pass over the given rows, with the constant learning rate ``learning_rate_init``.
+
+        The first call learns encoders and statistics from its rows, which should be many and in random order. Later
+        calls, and calls after ``fit``, keep them. All members are trained on all rows: ``learning_rate``, ``max_iter``
+        and early stopping do not apply.
+
+        Parameters
+        ----------
+        X : {array-like, data frame, sparse matrix} of shape (n_samples, n_features)
+            Training rows. Category levels that the first call did not contain are unknown.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Target.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Nonnegative weights of the rows, relative to the mean weight of the first call.
+
+        Returns
+        -------
+        self : estimator
+            The fitted estimator.
+        """
+        return self._partial_fit(X, y, sample_weight)
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, *classes: Any) -> Self:
         """Train one pass over the rows; a call that raises leaves an estimator that was fitted as it was."""
@@ -47,15 +84,6 @@ class StreamingMLP(RegularizedMLP):
             return DeviceConfig.of(self, n_rows, (self.net_.batch_size, self.net_.module_.inputs.dtype))
         first = DeviceConfig.of(self, n_rows)
         return DeviceConfig.of(self, n_rows, (first.batch_size, torch.float32))
-
-
-def takes_parts(estimator: Any) -> bool:
-    """Whether an estimator's parameters let it learn part by part; an ``AttributeError`` says why not."""
-    if estimator.solver == WHOLE:
-        raise AttributeError(f"solver={estimator.solver!r} takes all rows at once: use another solver.")
-    if estimator.swa_start is not None or estimator.snapshots:
-        raise AttributeError("swa_start and snapshots need the end of a training, which a stream does not have.")
-    return True
 
 
 def _steady(training_config: TrainingConfig) -> TrainingConfig:

@@ -16,7 +16,7 @@ __all__ = ["periodic", "piecewise_linear"]
 _BLOCK_ELEMENTS = 1 << 20  # what the cache holds: of larger blocks a number takes up to five times as long
 _ROW_MULTIPLE = 32
 _NARROW = 1e-6
-FREQUENCY_STD = 0.1
+_FREQUENCY_STD = 0.1
 """Standard deviation of the initial frequencies of ``periodic``, as in RealMLP [Holzmueller et al. 2024]."""
 
 
@@ -125,7 +125,7 @@ class _Periodic(NumericEmbedding):
         bound = self.frequencies**-0.5
         for m, generator in enumerate(generators):
             normal = torch.randn(self.frequency[m].shape, generator=generator, dtype=torch.float64)
-            self.frequency[m] = FREQUENCY_STD * normal
+            self.frequency[m] = _FREQUENCY_STD * normal
             for parameter, limit in ((self.phase, pi), (self.weight, bound), (self.bias, bound)):
                 parameter[m] = limit * _symmetric(parameter[m].shape, generator)
 
