@@ -92,7 +92,7 @@ CURES: dict[str, dict[str, Any]] = {
     **{name: {"numeric_embedding": name} for name in embeddings.__all__},
     **{name: {"learning_rate": name} for name in schedules.__all__ if name != NO_CURE["learning_rate"]},
     "adaptive": {"learning_rate": "adaptive"},
-    **{f"solver {name}": {"solver": name} for name in ("adamw", "nadam", "rmsprop", "muon")},
+    "solver adamw": {"solver": "adamw"},
     "solver sgd": {"solver": "sgd", "learning_rate_init": 0.01},
     "sgd, momentum 0": {"solver": "sgd", "learning_rate_init": 0.1, "momentum": 0.0, "nesterovs_momentum": False},
 }

@@ -64,7 +64,6 @@ FLOORS = [
         "_layers",
         "_lbfgs",
         "_monitor",
-        "_muon",
         "_plateau",
         "_residuals",
         "_rows",

@@ -140,13 +140,10 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
         of the cycle in which they have passed.
     min_delta : float, default=0.0
         A gain counts if it is larger than this.
-    solver : {"adam", "adamw", "lbfgs", "muon", "nadam", "rmsprop", "sgd"}, default="adamw"
-        "adamw" is Adam with betas (0.9, 0.95), "adam" with scikit-learn's (0.9, 0.999). "nadam" has Nesterov's momentum
-        besides (Dozat 2016), "rmsprop" none (Tieleman & Hinton 2012); the epsilon of these four is 1e-6. "sgd" is
-        gradient descent with ``momentum``. "muon" makes the steps of the weights between hidden layers orthogonal
-        matrices (Jordan et al. 2024), the others are AdamW's; it takes no L1 penalty. "lbfgs" goes to the minimum over
-        all rows, a line search an epoch (Nocedal & Wright 2006): for one member without noise, decay and bounds; it
-        takes no learning rate.
+    solver : {"adam", "adamw", "lbfgs", "sgd"}, default="adamw"
+        "adamw" is Adam with betas (0.9, 0.95), "adam" with scikit-learn's (0.9, 0.999); the epsilon of both is 1e-6.
+        "sgd" is gradient descent with ``momentum``. "lbfgs" minimizes over all rows, with one line search in each epoch
+        (Nocedal & Wright 2006): for one member without noise, decay and bounds; it takes no learning rate.
     learning_rate : {"adaptive", "constant", "cosine", "cosine_restarts", "coslog", "flat_cosine", \
             "growing_cycles", "inverse_scaling", "one_cycle", "warmup"} or callable, default="growing_cycles"
         Schedule of the learning rate: a function of the progress in [0, 1], through ``max_iter`` epochs, to a factor on

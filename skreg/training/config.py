@@ -163,17 +163,14 @@ class TrainingConfig:
         factors = rate_factors(module, self.parametrization, self.solver)
         taken = {id(weight) for weight in module.weights()}
         others = [parameter for parameter in module.parameters() if id(parameter) not in taken]
-        inner = {id(linear.weight) for linear in module.linears[1:-1]} if self.solver == "muon" else set()
         groups = []
         for parameters, decay in ((module.weights(), self.weight_decay), (others, 0.0)):
             for is_old, factor in ((True, self.old_factor), (False, 1.0)):
                 chosen = [p for p in _trained(parameters) if (id(p) in old) == is_old]
-                moved = [p for p in chosen if id(p) not in inner]
-                for own in dict.fromkeys(factors.get(id(p), 1.0) for p in moved):
-                    alike = [p for p in moved if factors.get(id(p), 1.0) == own]
+                for own in dict.fromkeys(factors.get(id(p), 1.0) for p in chosen):
+                    alike = [p for p in chosen if factors.get(id(p), 1.0) == own]
                     groups.append(Group(alike, decay / own, factor * own))  # a decay that does not go with the factor
-                groups.append(Group([p for p in chosen if id(p) in inner], decay, factor, matrices=True))
-        return [group for group in groups if group.parameters]
+        return groups
 
     def average(self, tensors: list[Tensor]) -> WeightAverage | None:
         """What averages the tensors that are trained."""
@@ -247,7 +244,6 @@ _EXCLUDED: dict[str, tuple[str, dict[str, Any]]] = {
             "batch_norm": False,
         },
     ),
-    "muon": ("moves whole matrices and has no step of a single weight", {"l1_ratio": 0.0}),
 }
 """What a solver does, and how the parameters have to stand that it cannot go with."""
 

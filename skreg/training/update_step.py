@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from .constraints import MaxNorm
-from .optimizers.base import Adam, FirstOrder, Group, Nadam, Rate, RmsProp, Sgd, gradients_of
+from .optimizers.base import Adam, FirstOrder, Group, Rate, Sgd, gradients_of
 from .optimizers.lbfgs import Lbfgs
-from .optimizers.muon import Muon
 from .penalties import ElasticNet, GroupLasso
 
 SolverOptimizer = FirstOrder | Lbfgs
@@ -19,9 +18,6 @@ SOLVERS: dict[str, Callable[..., SolverOptimizer]] = {
     "adam": partial(Adam, beta2=0.999),
     "adamw": partial(Adam, beta2=0.95),
     "lbfgs": Lbfgs,
-    "muon": partial(Muon, beta2=0.95),
-    "nadam": Nadam,
-    "rmsprop": RmsProp,
     "sgd": Sgd,
 }
 """What the ``solver`` parameter names; "adam" has scikit-learn's betas."""

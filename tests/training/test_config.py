@@ -1,4 +1,4 @@
-"""A course says how a network is trained: strengths of layers, what "muon" takes, and settings of the solver."""
+"""A course says how a network is trained: strengths of layers, and settings of the solver."""
 
 import numpy as np
 import pandas as pd
@@ -59,13 +59,6 @@ def test_the_sentence_says_how_many_layers_there_are():
         fitted(alpha=(0.1, 0.1))
     with pytest.raises(ValueError, match=r"a float or None in the range \(0.0, inf\), or a sequence of 3 such"):
         fitted(max_norm=(0.1, None, -1.0))
-
-
-def test_muon_takes_the_weights_between_hidden_layers():
-    net = fitted(solver="muon", hidden_layer_sizes=(8, 6, 5)).net_
-    (matrices,) = [group for group in net.training_config.groups(net.module_) if group.matrices]
-    assert [id(p) for p in matrices.parameters] == [id(linear.weight) for linear in net.module_.hidden[1:]]
-    assert not [group for group in fitted().net_.training_config.groups(net.module_) if group.matrices]
 
 
 def test_momentum_is_that_of_sgd():

@@ -147,20 +147,16 @@ def assert_member_is(net, i, alone, tolerance=1e-5):
 
 
 SMOOTH = ElasticNet(1e-3, 0.0)
-MUON = {"solver": "muon", "penalty": SMOOTH}
 LAYERS = {"penalty": [SMOOTH, None, SMOOTH], "constraint": [None, MaxNorm(1.0), None]}
 # members cut their rates at different epochs, so that they differ
-CUT = [{"plateau": 1, "patience": 7, "lr": 0.1, "solver": name, "penalty": SMOOTH} for name in ("adamw", "sgd", "muon")]
+CUT = [{"plateau": 1, "patience": 7, "lr": 0.1, "solver": name, "penalty": SMOOTH} for name in ("adamw", "sgd")]
 # no clipping, whose sums round
 SELECTING = {"feature_alpha": 0.05, "penalty": SMOOTH, "patience": None, "clip_norm": None}
 FOLLOWING = {"dropout_schedule": schedules.flat_cosine, "decay_schedule": schedules.warmup, "weight_decay": 1.0}
 MORE = [
-    {"solver": "nadam"},
-    {"solver": "rmsprop", "penalty": SMOOTH},
-    MUON,
     LAYERS,
     *CUT,
-    *(DEEP, SELECTING, *({**SELECTING, "solver": name} for name in ("sgd", "muon"))),
+    *(DEEP, SELECTING, {**SELECTING, "solver": "sgd"}),
     *({"ema_decay": 0.9}, {"swa_start": 0.3}, {**PLAIN, "swa_start": 0.3}, FOLLOWING, {**DEEP, **FOLLOWING}),
     *({"criterion": HuberLoss}, {"criterion": PinballLoss}, {"n_adapters": 3}),
 ]
@@ -250,7 +246,7 @@ def written_pickle(state):
     "settings",
     [
         *({}, {"solver": "sgd", "patience": 1}, {"solver": "adam", "patience": None}, PLAIN, {"ema_decay": 0.9}),
-        *({"solver": "nadam"}, {"solver": "rmsprop"}, MUON, *CUT, {"n_adapters": 3}, {"feature_alpha": 0.05}),
+        *(*CUT, {"n_adapters": 3}, {"feature_alpha": 0.05}),
         *({"swa_start": 0.3}, {"swa_start": 0.3, "patience": None}, FOLLOWING, SNAPSHOTS, {**SNAPSHOTS, **PLAIN}),
         *AUGMENTED,
     ],

@@ -286,7 +286,7 @@ RICH = {
 
 
 @BOTH
-@pytest.mark.parametrize("params", [{}, RICH, {"solver": "muon"}, {"solver": "sgd", "learning_rate_init": 0.01}])
+@pytest.mark.parametrize("params", [{}, RICH, {"solver": "sgd", "learning_rate_init": 0.01}])
 def test_a_rehearsal_changes_no_bit(Estimator, params):
     """Not of the training that follows: weights, statistics of norms, random numbers of the members and of torch."""
     free = Estimator(**{**ALIKE, "max_iter": 4, **params}).fit(*rows_for(Estimator))

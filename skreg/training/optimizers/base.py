@@ -46,14 +46,11 @@ class Group:
         Each step multiplies them by ``1 - lr * decay`` [Loshchilov & Hutter 2019].
     factor : float
         On the learning rate.
-    matrices : bool
-        Whether they are weights between two hidden layers, which "muon" treats as matrices.
     """
 
     parameters: list[Tensor]
     decay: Rate = 0.0
     factor: float = 1.0
-    matrices: bool = False
 
     def move_(self, directions: list[Tensor], lr: Rate, decay: float = 1.0) -> None:
         """Decay by ``decay`` times its strength, then a step against ``directions``, which may be changed."""
@@ -232,84 +229,6 @@ class Adam(FirstOrder):
     def state_dict(self) -> dict[str, Any]:
         """First and second moments and the count of steps."""
         return {"means": self.means, "squares": self.squares, "count": self.count}
-
-
-class Nadam(FirstOrder):
-    """Adam whose momentum is Nesterov's, and grows over the first steps [Dozat 2016].
-
-    Parameters
-    ----------
-    groups
-        See ``Optimizer``.
-    """
-
-    beta1, beta2, warming = 0.9, 0.999, 4e-3
-
-    def __init__(self, groups: list[Group]) -> None:
-        super().__init__(groups)
-        self.means, self.squares = self._zeros(), self._zeros()
-        # on the CPU, where they are read in each step without waiting for another device
-        self.count, self.product = [torch.zeros((), dtype=torch.float64)], [torch.ones((), dtype=torch.float64)]
-
-    def _momentum(self, step: float) -> float:
-        return self.beta1 * (1 - 0.5 * 0.96 ** (step * self.warming))
-
-    def update(self, lr: Rate, decay: float = 1.0) -> None:
-        """A step along the gradient and the momentum that the next step will have."""
-        self.count[0] += 1
-        now, then = (self._momentum(self.count[0].item() + ahead) for ahead in (0, 1))
-        self.product[0] *= now
-        product, gradients = self.product[0].item(), gradients_of(self.parameters)
-        torch._foreach_lerp_(self.means, gradients, 1 - self.beta1)
-        _follow_squares(self.squares, gradients, self.beta2)
-        torch._foreach_mul_(gradients, (1 - now) / (1 - product))
-        torch._foreach_add_(gradients, self.means, alpha=then / (1 - product * then))
-        torch._foreach_div_(gradients, _roots(self.squares, self._correction()))
-        self._move(gradients, lr, decay)
-
-    def _correction(self) -> float:
-        return 1 - self.beta2 ** self.count[0].item()
-
-    def reach(self, i: int, lr: Rate) -> Tensor:
-        """The rate over the root of the corrected second moment: the two parts of a step add up to one gradient."""
-        (root,) = _roots(self.squares[i : i + 1], self._correction())
-        return self._rate(i, lr) / root
-
-    def state_dict(self) -> dict[str, Any]:
-        """First and second moments, the count of steps and the product of the momenta so far."""
-        return {"means": self.means, "squares": self.squares, "count": self.count, "product": self.product}
-
-
-class RmsProp(FirstOrder):
-    """Gradients over the root of their running square [Tieleman & Hinton 2012], which forgets as in their lecture.
-
-    Parameters
-    ----------
-    groups
-        See ``Optimizer``.
-    """
-
-    forgetting = 0.9
-
-    def __init__(self, groups: list[Group]) -> None:
-        super().__init__(groups)
-        self.squares = self._zeros()
-
-    def update(self, lr: Rate, decay: float = 1.0) -> None:
-        """One step."""
-        gradients = gradients_of(self.parameters)
-        _follow_squares(self.squares, gradients, self.forgetting)
-        torch._foreach_div_(gradients, _roots(self.squares, 1.0))
-        self._move(gradients, lr, decay)
-
-    def reach(self, i: int, lr: Rate) -> Tensor:
-        """The rate over the root of the running square."""
-        (root,) = _roots(self.squares[i : i + 1], 1.0)
-        return self._rate(i, lr) / root
-
-    def state_dict(self) -> dict[str, Any]:
-        """The running squares."""
-        return {"squares": self.squares}
 
 
 class Sgd(FirstOrder):

@@ -133,8 +133,3 @@ def test_each_of_these_is_refused_by_name(setting):
 def test_what_has_no_effect_may_stay():
     idle = {"dropout": 0.3, "l1_ratio": 1.0, "alpha": 0.0, "augmentation": "mixup", "augmentation_strength": 0.0}
     RegularizedMLPRegressor((), **{**ALONE, **idle, "max_norm": [None]}, max_iter=2).fit(X, Y)
-
-
-def test_muon_refuses_the_l1_penalty():
-    with pytest.raises(ValueError, match=r"solver='muon' .* cannot go with l1_ratio=0.5: set l1_ratio=0.0"):
-        RegularizedMLPRegressor(solver="muon", alpha=1e-5, l1_ratio=0.5).fit(X, Y)
