@@ -82,7 +82,6 @@ CURES: dict[str, dict[str, Any]] = {
     "early_stopping": {"early_stopping": True},
     "ema_decay 0.99": {"ema_decay": 0.99},
     "swa_start 0.75": {"swa_start": 0.75},  # Izmailov et al.
-    "snapshots": {"learning_rate": "cosine_restarts", "snapshots": True},
     "clip_norm 1": {"clip_norm": 1.0},
     "n_members 4": {"n_members": 4},
     "n_adapters 4": {"n_adapters": 4},

@@ -37,7 +37,6 @@ def trains_beside_others(network: RegularizedMLP) -> bool:
     """Whether nothing in a network's parameters asks for a training of its own."""
     alone = (
         network.solver == WHOLE,
-        network.snapshots,
         network.swa_start is not None,
         network.time_limit is not None,
         network.pretrained is not None,

@@ -67,7 +67,6 @@ FLOORS = [
         "_plateau",
         "_residuals",
         "_rows",
-        "_snapshots",
         "_space",
         "_stopping",
         "_studies",

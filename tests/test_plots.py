@@ -339,7 +339,7 @@ def test_without_a_hidden_layer_the_raw_output_is_drawn():
     "more",
     [
         {"n_adapters": 2},
-        {"snapshots": True, "learning_rate": "cosine_restarts"},
+        {"learning_rate": "cosine_restarts"},
         {"numeric_embedding": "periodic", "batch_norm": True},
         {"precision": "float64"},
     ],

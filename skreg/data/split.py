@@ -169,11 +169,9 @@ class MemberSplit:
         """What each member trains on."""
         return self.train.rows(self.train_index, self.device_config)
 
-    def validation_rows(self, times: int = 1) -> MemberRows | None:
-        """What each member is watched on; several ``times`` for several networks of each."""
-        return (
-            None if self.validation is None else self.validation.rows(self.validation_index * times, self.device_config)
-        )
+    def validation_rows(self) -> MemberRows | None:
+        """What each member is watched on."""
+        return None if self.validation is None else self.validation.rows(self.validation_index, self.device_config)
 
     def monitor(self, scorer: Callable[..., float] | None, view: Callable[[int, Tensor, Any], Any]) -> Monitor | None:
         """The monitor of a scorer, or of the loss where there is none."""

@@ -240,7 +240,7 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
 
         Statistics are those of the ``known`` network where one is given, and else the rows'.
         """
-        known = self.net_.own_module if self._continues else known
+        known = self.net_.module_ if self._continues else known
         seeds = member_seeds(self.seed_, split.n_members, 0 if source is None else source.generation)
         sizes = [len(levels) for levels in self.encoder_.levels_]
         embedded = [j for j, size in enumerate(sizes) if size > ONE_HOT_MAX]
@@ -369,10 +369,9 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
         """Predict each row by the member that did not train on it, where there is one for every row."""
         if not split.covers_all:
             return
-        members, index = split.n_members, split.validation_index
-        raw, _, _ = self.net_.raw_of(split.validation_rows(self.net_.module_.n_members // members))
-        of_member = [slice(m, None, members) for m in range(members)]
-        decoded = [self._decode(raw[m, : len(rows)], m) for m, rows in zip(of_member, index, strict=True)]
+        index = split.validation_index
+        raw, _, _ = self.net_.raw_of(split.validation_rows())
+        decoded = [self._decode(raw[m : m + 1, : len(rows)], slice(m, m + 1)) for m, rows in enumerate(index)]
         rows = np.concatenate(index)
         y, weight = split.train.y_and_weight(rows)
         shown, self.oof_score_ = self._out_of_fold(np.concatenate(decoded), y, weight)

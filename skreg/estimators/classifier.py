@@ -156,7 +156,8 @@ class RegularizedMLPClassifier(ClassifierMixin, SamplingMLP):
         ``learning_rate_init``. "cosine" falls to 0, "cosine_restarts" three times, each twice as long as the last,
         "coslog" in four such waves that also rise smoothly, "growing_cycles" in seven, "flat_cosine" in the second half
         only, "one_cycle" rises before it falls, "warmup" for a shorter while, "inverse_scaling" falls to a tenth as one
-        over the root. Where there are cycles, early stopping ends a training at the end of one.
+        over the root. Where there are cycles, early stopping ends a training at the end of one; a callable
+        has an attribute ``valleys`` for that, the increasing progress in (0, 1] at which its cycles end.
         "adaptive" cuts a member's rate to a fifth whenever what it is watched by, else its training loss, has not
         gained by more than ``min_delta`` for a quarter of ``patience`` epochs.
     learning_rate_init : float, default=0.012
@@ -188,11 +189,6 @@ class RegularizedMLPClassifier(ClassifierMixin, SamplingMLP):
         Stochastic weight averaging: progress of the training in (0, 1) from which the plain mean of the weights at the
         end of each epoch is watched and predicts [15]_; None is none. For a learning rate that does not fall to 0, as
         "constant". Batch norm's statistics are taken anew from the training rows. Patience counts from there on.
-    snapshots : bool, default=False
-        Whether a member's weights at the end of each cycle of ``learning_rate`` are kept, and predict beside its final
-        ones, averaged as members are [16]_. For "coslog" (4 networks a member), "cosine_restarts" (3), or a callable
-        with an attribute ``valleys``, the increasing progress in (0, 1] at which its cycles end. An end after the best
-        epoch of early stopping counts as the best epoch.
     n_members : int, default=4
         Networks trained side by side, whose predictions are averaged. Each has its own initial weights, shuffles and,
         with early stopping, its own validation fold, so that every row is trained on by most of them.
@@ -321,7 +317,6 @@ class RegularizedMLPClassifier(ClassifierMixin, SamplingMLP):
     .. [13] Yosinski et al. 2014, "How transferable are features in deep neural networks?".
     .. [14] Howard & Ruder 2018, "Universal language model fine-tuning for text classification".
     .. [15] Izmailov et al. 2018, "Averaging weights leads to wider optima and better generalization".
-    .. [16] Huang et al. 2017, "Snapshot ensembles: train 1, get M for free".
     .. [17] Lin et al. 2017, "Focal loss for dense object detection".
     .. [18] Szegedy et al. 2016, "Rethinking the inception architecture for computer vision", section 7.
 
@@ -387,7 +382,6 @@ class RegularizedMLPClassifier(ClassifierMixin, SamplingMLP):
         clip_norm: float | None = None,
         ema_decay: float = 0.0,
         swa_start: float | None = None,
-        snapshots: bool = False,
         n_members: int = 4,
         n_adapters: int = 1,
         categorical_features: Any = "from_dtype",
@@ -444,7 +438,6 @@ class RegularizedMLPClassifier(ClassifierMixin, SamplingMLP):
         self.clip_norm = clip_norm
         self.ema_decay = ema_decay
         self.swa_start = swa_start
-        self.snapshots = snapshots
         self.n_members = n_members
         self.n_adapters = n_adapters
         self.categorical_features = categorical_features

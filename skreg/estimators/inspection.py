@@ -91,10 +91,8 @@ class Inspection:
     def _effective_layers(self, name: str) -> list[tuple[np.ndarray, np.ndarray]]:
         if not hasattr(self, "net_"):
             raise AttributeError(f"{name} is known after fit.")
-        if (networks := self.net_.module_.n_members) > 1:
-            members = len(self.net_.seeds)
-            others = f", with snapshots {networks} networks" if networks > members else ""
-            raise AttributeError(f"{name} is known for a single member; this estimator has {members}{others}.")
+        if (members := self.net_.module_.n_members) > 1:
+            raise AttributeError(f"{name} is known for a single member; this estimator has {members}.")
         if self.net_.module_.n_adapters > 1:
             raise AttributeError(f"{name} is known for a single network; this one has {self.n_adapters} adapters.")
         layers = self.net_.module_.effective_layers(self.net_.criterion_.log_link)

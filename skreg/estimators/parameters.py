@@ -56,7 +56,6 @@ CONSTRAINTS: dict[str, list[Any] | str] = {
     "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
     "ema_decay": [Interval(Real, 0, 1, closed="left")],
     "swa_start": [Interval(Real, 0, 1, closed="neither"), None],
-    "snapshots": ["boolean"],
     "n_members": [Interval(Integral, 1, None, closed="left")],
     "n_adapters": [Interval(Integral, 1, None, closed="left")],
     "categorical_features": [Names({"from_dtype"}), "array-like", None],

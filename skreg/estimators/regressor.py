@@ -150,7 +150,8 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
         ``learning_rate_init``. "cosine" falls to 0, "cosine_restarts" three times, each twice as long as the last,
         "coslog" in four such waves that also rise smoothly, "growing_cycles" in seven, "flat_cosine" in the second half
         only, "one_cycle" rises before it falls, "warmup" for a shorter while, "inverse_scaling" falls to a tenth as one
-        over the root. Where there are cycles, early stopping ends a training at the end of one.
+        over the root. Where there are cycles, early stopping ends a training at the end of one; a callable
+        has an attribute ``valleys`` for that, the increasing progress in (0, 1] at which its cycles end.
         "adaptive" cuts a member's rate to a fifth whenever what it is watched by, else its training loss, has not
         gained by more than ``min_delta`` for a quarter of ``patience`` epochs.
     learning_rate_init : float, default=0.02
@@ -182,11 +183,6 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
         Stochastic weight averaging: progress of the training in (0, 1) from which the plain mean of the weights at the
         end of each epoch is watched and predicts [15]_; None is none. For a learning rate that does not fall to 0, as
         "constant". Batch norm's statistics are taken anew from the training rows. Patience counts from there on.
-    snapshots : bool, default=False
-        Whether a member's weights at the end of each cycle of ``learning_rate`` are kept, and predict beside its final
-        ones, averaged as members are [16]_. For "coslog" (4 networks a member), "cosine_restarts" (3), or a callable
-        with an attribute ``valleys``, the increasing progress in (0, 1] at which its cycles end. An end after the best
-        epoch of early stopping counts as the best epoch.
     n_members : int, default=8
         Networks trained side by side, whose predictions are averaged. Each has its own initial weights, shuffles and,
         with early stopping, its own validation fold, so that every row is trained on by most of them.
@@ -304,7 +300,6 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
     .. [13] Yosinski et al. 2014, "How transferable are features in deep neural networks?".
     .. [14] Howard & Ruder 2018, "Universal language model fine-tuning for text classification".
     .. [15] Izmailov et al. 2018, "Averaging weights leads to wider optima and better generalization".
-    .. [16] Huang et al. 2017, "Snapshot ensembles: train 1, get M for free".
     .. [17] Huber 1964, "Robust estimation of a location parameter".
     .. [18] Koenker & Bassett 1978, "Regression quantiles".
     .. [19] McCullagh & Nelder 1989, "Generalized linear models", chapters 6 and 8.
@@ -369,7 +364,6 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
         clip_norm: float | None = None,
         ema_decay: float = 0.0,
         swa_start: float | None = None,
-        snapshots: bool = False,
         n_members: int = 8,
         n_adapters: int = 1,
         categorical_features: Any = "from_dtype",
@@ -424,7 +418,6 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
         self.clip_norm = clip_norm
         self.ema_decay = ema_decay
         self.swa_start = swa_start
-        self.snapshots = snapshots
         self.n_members = n_members
         self.n_adapters = n_adapters
         self.categorical_features = categorical_features
@@ -598,9 +591,9 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
         """Keep how far off the predictions of held-out rows are."""
         if split.validation is None:
             return
-        seen, members = look(self.net_, split), split.n_members
+        seen = look(self.net_, split)
         y, weight = split.validation.y_and_weight(seen.rows)
-        each = np.stack([self._decode(seen.raw[m::members], slice(m, None, members)) for m in range(members)])
+        each = np.stack([self._decode(seen.raw[m : m + 1], slice(m, m + 1)) for m in range(split.n_members)])
         self.net_.residuals = Residuals.of(self.target_encoder_.loss, y, each, seen.holder, weight)
 
     def _residuals(self, wanted_by: str) -> Residuals:

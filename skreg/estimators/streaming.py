@@ -53,8 +53,8 @@ def takes_parts(estimator: Any) -> bool:
     """Whether an estimator's parameters let it learn part by part; an ``AttributeError`` says why not."""
     if estimator.solver == WHOLE:
         raise AttributeError(f"solver={estimator.solver!r} takes all rows at once: use another solver.")
-    if estimator.swa_start is not None or estimator.snapshots:
-        raise AttributeError("swa_start and snapshots need the end of a training, which a stream does not have.")
+    if estimator.swa_start is not None:
+        raise AttributeError("swa_start needs the end of a training, which a stream does not have: set swa_start=None.")
     return True
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from .._utils.per_member import Strength, is_nonzero
-from .._utils.validation import layer_sizes, listed, rate_per_layer, refuse, strength_per_layer
+from .._utils.validation import layer_sizes, rate_per_layer, refuse, strength_per_layer
 from ..network.network import Network
 from . import augmentations, schedules
 from .augmented_batch import PerMember
@@ -62,8 +62,6 @@ class TrainingConfig:
         Of the moving average of the weights; 0 is none.
     swa_start : float or None
         Progress from which the weights at the ends of epochs are averaged; None is none.
-    valleys : tuple of float
-        Progress at which snapshots are taken.
     augmentation : callable or None
         Changes a training batch.
     old_factor : float
@@ -89,7 +87,6 @@ class TrainingConfig:
     clip_norm: Strength | None = None
     ema_decay: Strength = 0.0
     swa_start: float | None = None
-    valleys: tuple[float, ...] = ()
     augmentation: Callable[[Any], None] | None = None
     old_factor: float = 1.0
     parametrization: str = "standard"
@@ -131,11 +128,10 @@ class TrainingConfig:
             clip_norm=estimator.clip_norm,
             ema_decay=estimator.ema_decay,
             swa_start=estimator.swa_start,
-            valleys=_valleys(estimator) if estimator.snapshots else (),
             augmentation=_augmentation(estimator),
             old_factor=estimator.pretrained_lr_factor,
             parametrization=estimator.parametrization,
-            stops=_valleys(estimator, needed=False),
+            stops=_valleys(estimator),
         )
 
     @property
@@ -240,7 +236,6 @@ _EXCLUDED: dict[str, tuple[str, dict[str, Any]]] = {
             "clip_norm": None,
             "ema_decay": 0.0,
             "swa_start": None,
-            "snapshots": False,
             "batch_norm": False,
         },
     ),
@@ -292,19 +287,13 @@ def _augmentation(estimator: Any) -> Callable[[Any], None] | None:
     return partial(augmentation, strength=float(strength))
 
 
-def _valleys(estimator: Any, needed: bool = True) -> tuple[float, ...]:
-    """Progress at which the cycles of the learning rate end; where there are none and they are ``needed``, refused."""
+def _valleys(estimator: Any) -> tuple[float, ...]:
+    """Progress at which the cycles of the learning rate end; empty without cycles."""
     schedule = estimator.learning_rate
     known = getattr(schedules, schedule, None) if isinstance(schedule, str) else schedule
     valleys = getattr(known, "valleys", None)
-    if valleys is None and not needed:
-        return ()
     if valleys is None:
-        cyclic = [name for name in schedules.__all__ if hasattr(getattr(schedules, name), "valleys")]
-        raise ValueError(
-            f"snapshots=True needs a learning_rate of several cycles: {listed(cyclic)}, or a callable with an "
-            f"attribute 'valleys', the progress at which each cycle ends. Got learning_rate={schedule!r} instead."
-        )
+        return ()
     ends = tuple(valleys) if isinstance(valleys, Iterable) else ()
     numbers = bool(ends) and all(isinstance(end, Real) for end in ends)
     if not numbers or ends[-1] > 1 or not all(before < end for before, end in pairwise((0.0, *ends))):

@@ -55,7 +55,6 @@ SETTINGS = [
     {**NARROW, "activation": "selu", "dropout": 0.1},
     {**NARROW, "augmentation": "mixup"},
     {**PLAIN, "swa_start": 0.5, "batch_norm": True},
-    {**PLAIN, "snapshots": True, "learning_rate": "coslog", "max_iter": 40},
     {**NARROW, "dropout_schedule": "flat_cosine", "weight_decay_schedule": "flat_cosine"},
     {**PLAIN, "l1_ratio": 1, "alpha": 1e-3},
     {**PLAIN, "feature_alpha": 1e-2, "alpha": 1e-2},

@@ -44,7 +44,6 @@ OPTIONS = {
         "score": {"early_stopping": True, "monitor": "score"},
     },
     "average": {"none": {}, "ema": {"ema_decay": 0.9}, "swa": {"swa_start": 0.4}},
-    "snapshots": {"without": {}, "with": {"snapshots": True}},
     "adapters": {"one": {}, "three": {"n_adapters": 3}},
     "norm": {"none": {}, "batch": {"batch_norm": True}, "layer": {"layer_norm": True}},
     "numbers": {
@@ -91,7 +90,6 @@ SMOOTH = {
     "l1": "without",
     "members": "one",
     "noise": "none",
-    "snapshots": "without",
 }
 """What "lbfgs" goes with."""
 
@@ -102,10 +100,8 @@ def excludes(one, other):
     solver, rest = pair.get("solver"), [item for item in (one, other) if item[0] != "solver"]
     if solver == "lbfgs":
         return any(value != SMOOTH.get(option, value) or (option, value) == ("norm", "batch") for option, value in rest)
-    return (
-        (pair.get("snapshots") == "with" and pair.get("rate", "coslog") not in ("coslog", "growing_cycles"))
-        or (pair.get("columns") == "selected" and pair.get("source") in ("frozen", "all frozen"))
-        or (pair.get("kind") == "quantiles" and pair.get("watched") == "score")
+    return (pair.get("columns") == "selected" and pair.get("source") in ("frozen", "all frozen")) or (
+        pair.get("kind") == "quantiles" and pair.get("watched") == "score"
     )
 
 
@@ -211,7 +207,7 @@ def fitted(case, **settings):
 
 def own_state(net, members=slice(None)):
     """Tensors of the members' own networks."""
-    state = net.net_.own_module.state_dict()
+    state = net.net_.module_.state_dict()
     return {name: tensor[members] if tensor.dim() > 1 else tensor for name, tensor in state.items()}
 
 
@@ -234,7 +230,7 @@ def test_every_pair_fits_predicts_and_repeats(case):
     assert shares.shape == (5,) and shares.sum() == pytest.approx(1)
     assert hasattr(net, "coefs_") == (net.net_.module_.n_members * net.n_adapters == 1)
     if net.freeze_layers:
-        kept = net.pretrained.estimator.net_.own_module.state_dict()
+        kept = net.pretrained.estimator.net_.module_.state_dict()
         frozen = {name: tensor for name, tensor in own_state(net).items() if name.startswith("hidden.0")}
         assert_same(
             frozen, {name: kept[name][: net.n_members].to(tensor) for name, tensor in frozen.items()}, **EXACTLY
@@ -314,10 +310,10 @@ def test_a_fit_goes_on_warm_and_from_a_stream(case):
     net, y = fitted(case, warm_start=True), net_target(case)
     copied = pickle.loads(pickle.dumps(net))
     np.testing.assert_array_equal(outputs(net.fit(TABLE, y, WEIGHT)), outputs(copied.fit(TABLE, y, WEIGHT)))
-    in_parts = net.solver != "lbfgs" and net.swa_start is None and not net.snapshots
+    in_parts = net.solver != "lbfgs" and net.swa_start is None
     assert hasattr(net, "partial_fit") == in_parts
     if not in_parts:
-        net.set_params(swa_start=None, snapshots=False, solver="adam" if net.solver == "lbfgs" else net.solver)
+        net.set_params(swa_start=None, solver="adam" if net.solver == "lbfgs" else net.solver)
     net.partial_fit(TABLE, y, sample_weight=WEIGHT).partial_fit(TABLE, y, sample_weight=WEIGHT)
     copied = pickle.loads(pickle.dumps(net))
     both = [outputs(each.partial_fit(TABLE, y, sample_weight=WEIGHT)) for each in (net, copied)]
@@ -401,14 +397,12 @@ def test_columns_that_pass_the_first_layer_by_cannot_be_selected():
     RegularizedMLPRegressor(**{**both, "hidden_layer_sizes": (3, 3)}).fit(numbers, NUMBER)
 
 
-CYCLES = {"learning_rate": "coslog", "snapshots": True}
 SOURCES = {
-    "snapshots": (CYCLES, {}),
-    "adapters and snapshots": ({**CYCLES, "n_adapters": 3}, {"n_adapters": 3}),
+    "adapters": ({"n_adapters": 3}, {"n_adapters": 3}),
     "bfloat16 and an average": ({"precision": "bfloat16", "ema_decay": 0.9}, {}),
     "late mean and batch norm": ({"swa_start": 0.3, "batch_norm": True}, {"batch_norm": True}),
     "adam at adaptive rates": ({"solver": "adam", "learning_rate": "adaptive"}, {"solver": "sgd"}),
-    "selected columns": ({"feature_alpha": 0.2}, {**CYCLES}),
+    "selected columns": ({"feature_alpha": 0.2}, {"learning_rate": "coslog"}),
 }
 
 
@@ -418,34 +412,19 @@ def test_fine_tuning_starts_from_the_members_own_weights(there, here, streamed):
     settings = {**BASE, "n_members": 2}
     kept = RegularizedMLPRegressor(**settings, **there).fit(TABLE, NUMBER)
     if streamed:
-        kept.set_params(snapshots=False, swa_start=None).partial_fit(TABLE, NUMBER)
+        kept.set_params(swa_start=None).partial_fit(TABLE, NUMBER)
     still = {"max_iter": 1, "learning_rate_init": 1e-12, "weight_decay": 0.0, "freeze_layers": 3, "dropout": 0.0}
-    still |= {"early_stopping": False, "snapshots": False}
+    still |= {"early_stopping": False}
     tuned = RegularizedMLPRegressor(**{**settings, **here, **still}, pretrained=FrozenEstimator(kept))
     of_source, of_tuned = (own_state(net) for net in (kept, tuned.fit(TABLE, NUMBER)))
     assert_same({n: t.double() for n, t in of_tuned.items()}, {n: t.double() for n, t in of_source.items()}, **NEARLY)
-
-
-def test_out_of_fold_predictions_of_snapshots_with_adapters_are_the_own_members():
-    settings = {**BASE, **CYCLES, "n_adapters": 3, "n_members": 2, "validation_fraction": 0.5}
-    net = RegularizedMLPRegressor(**settings).fit(TABLE, NUMBER)
-    raw = torch.cat(list(net._raw_blocks(TABLE)), 1)
-    each = [net._decode(raw[member::2], slice(member, None, 2)) for member in range(2)]
-    assert net.net_.module_.n_members == 2 * 3
-    assert np.abs(np.stack(each) - net.oof_prediction_).min(0).max() < 1e-6
-
-
-def test_weights_of_snapshots_with_adapters_are_not_those_of_one_network():
-    net = RegularizedMLPRegressor(**BASE, **CYCLES, n_adapters=3, n_members=1).fit(TABLE, NUMBER)
-    with pytest.raises(AttributeError, match="this estimator has 1, with snapshots 3 networks"):
-        net.coefs_  # noqa: B018
 
 
 CHANGES = [
     {"solver": "adam"},
     {"solver": "sgd", "momentum": 0.5},
     {"learning_rate": "adaptive"},
-    CYCLES,
+    {"learning_rate": "coslog"},
     {"dropout": 0.4, "dropout_schedule": "flat_cosine"},
     {"feature_alpha": 0.1, "alpha": (0.1, 0.0, 0.0, 0.0)},
     {"swa_start": 0.3, "precision": "bfloat16"},

@@ -60,7 +60,7 @@ DEEP = {
     "dropout": (0.2,) * 3,
     "patience": None,
 }
-AVERAGING = ("ema_decay", "swa_start", "valleys")
+AVERAGING = ("ema_decay", "swa_start")
 SCHEDULED = ("dropout_schedule", "decay_schedule", "plateau")
 COURSE = (
     *("solver", "penalty", "feature_alpha", "constraint", "clip_norm", "weight_decay", "augmentation"),
@@ -218,18 +218,6 @@ def test_members_differ_from_each_other():
             assert (raw[i] - raw[j]).abs().max() > 0.01
 
 
-SNAPSHOTS = {"valleys": (0.3, 0.6, 1.0), "patience": 3, "lr": 0.1}
-
-
-def test_snapshots_of_a_member_are_those_that_it_has_alone():
-    for settings in (SNAPSHOTS, {**PLAIN, "valleys": (0.3, 0.6, 1.0)}):
-        together = train(*make_net(range(MEMBERS), torch.float64, **settings)).snapshot()
-        assert together.module_.n_members == 3 * MEMBERS
-        for i in range(MEMBERS):
-            alone = train(*make_net([i], torch.float64, **settings)).snapshot()
-            torch.testing.assert_close(predictions(together)[i::MEMBERS], predictions(alone))
-
-
 def written_torch(state):
     file = io.BytesIO()
     torch.save(state, file)
@@ -247,7 +235,7 @@ def written_pickle(state):
     [
         *({}, {"solver": "sgd", "patience": 1}, {"solver": "adam", "patience": None}, PLAIN, {"ema_decay": 0.9}),
         *(*CUT, {"n_adapters": 3}, {"feature_alpha": 0.05}),
-        *({"swa_start": 0.3}, {"swa_start": 0.3, "patience": None}, FOLLOWING, SNAPSHOTS, {**SNAPSHOTS, **PLAIN}),
+        *({"swa_start": 0.3}, {"swa_start": 0.3, "patience": None}, FOLLOWING),
         *AUGMENTED,
     ],
 )

@@ -161,10 +161,21 @@ def test_swa_reaches_its_average(clock):
     assert net.net_.time_budget_._progress == pytest.approx(1)
 
 
-def test_snapshots_that_were_not_reached_are_the_last_weights(clock):
-    net = fit(9 * STEPS + 0.5, snapshots=True, max_iter=15, learning_rate="coslog")
-    assert net.n_iter_ == 7
-    assert np.isfinite(net.predict(X)).all()
+@pytest.mark.parametrize(
+    ("valleys", "max_iter", "epochs"),
+    [
+        (schedules.coslog.valleys, 60, [4, 12, 28, 60]),
+        (schedules.coslog.valleys, 100, [6, 20, 46, 100]),
+        (schedules.coslog.valleys, 3, [1, 3]),
+        (schedules.coslog.valleys, 1, [1]),
+        (schedules.cosine_restarts.valleys, 7, [1, 3, 7]),
+        (schedules.cosine_restarts.valleys, 49, [7, 21, 49]),
+        ((0.29, 0.58), 100, [29, 58]),
+        ((), 10, []),
+    ],
+)
+def test_a_cycle_ends_with_the_last_epoch_that_ends_in_it(valleys, max_iter, epochs):
+    assert pace.valley_epochs(valleys, max_iter) == epochs
 
 
 def test_each_fit_of_a_warm_start_has_its_own_limit(clock):
@@ -305,7 +316,7 @@ def fewer(Estimator, members=3, **params):
 
 
 @BOTH
-@pytest.mark.parametrize("params", [{}, RICH, {"snapshots": True, "learning_rate": "coslog"}, {"monitor": "loss"}])
+@pytest.mark.parametrize("params", [{}, RICH, {"learning_rate": "coslog"}, {"monitor": "loss"}])
 @pytest.mark.parametrize("slow", [1e-6, 1e9])
 def test_those_that_are_left_are_the_first_as_if_fewer_had_been_asked_for(
     rehearsed, Estimator, params, slow, monkeypatch
