@@ -69,8 +69,6 @@ CURES: dict[str, dict[str, Any]] = {
     "weight_decay 1": {"weight_decay": 1.0},  # that of Loshchilov & Hutter for as few steps, 0.05 / sqrt(steps) / rate
     "dropout 0.2": {"dropout": 0.2},
     "dropout 0.5": {"dropout": 0.5},  # Srivastava et al.: half of the units, a fifth of the inputs, norms up to 3
-    "dropout 0.5 falling": {"dropout": 0.5, "dropout_schedule": "flat_cosine"},  # RealMLP's schedule
-    "decay 1 falling": {"weight_decay": 1.0, "weight_decay_schedule": "flat_cosine"},
     "input_dropout 0.2": {"input_dropout": 0.2},
     "max_norm 3": {"max_norm": 3.0},
     "max_norm 1": {"max_norm": 1.0},  # a unit drawn by He has a norm of 1.4

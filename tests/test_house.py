@@ -286,10 +286,7 @@ def test_both_docstrings_say_the_same_of_a_parameter():
 @pytest.mark.parametrize("Estimator", BOTH)
 @pytest.mark.parametrize(
     "name",
-    [
-        *("activation", "augmentation", "dropout_schedule", "init", "learning_rate", "loss", "precision", "solver"),
-        "weight_decay_schedule",
-    ],
+    ["activation", "augmentation", "init", "learning_rate", "loss", "precision", "solver"],
 )
 def test_the_documented_choices_are_the_accepted_ones(Estimator, name):
     kind, _ = documented(Estimator)[name]

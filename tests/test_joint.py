@@ -70,7 +70,6 @@ def check_same(alone, beside, X, tolerance=1e-5):
         ({}, [{"alpha": 0.01}, {"alpha": (0.0, 0.1, 0.001)}, {"alpha": 0.0}]),
         ({}, [{"dropout": d, "input_dropout": i} for d, i in ((0.0, 0.0), (0.2, 0.0), (0.3, 0.1), ((0.0, 0.4), 0.0))]),
         ({"activation": "selu"}, [{"dropout": d} for d in (0.0, 0.1, 0.3)]),
-        ({"dropout_schedule": "cosine"}, [{"dropout": d} for d in (0.1, 0.3)]),
         ({}, [{"max_norm": n} for n in (None, 0.5, 2.0)]),
         ({}, [{"max_norm": n} for n in ((None, 0.5, 1.0), 1.0)]),
         ({}, [{"label_smoothing": s, "ema_decay": e} for s, e in ((0.0, 0.0), (0.1, 0.9), (0.2, 0.95))]),

@@ -88,10 +88,6 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
         one for each layer. With ``activation="selu"`` it is alpha dropout, which keeps mean 0 and variance 1 [8]_.
     input_dropout : float, default=0.0
         The same for the inputs.
-    dropout_schedule : {"constant", "cosine", "cosine_restarts", "coslog", "flat_cosine", "growing_cycles", \
-            "inverse_scaling", "one_cycle", "warmup"} or callable, default="constant"
-        Schedule of both rates, as ``learning_rate`` is one of the learning rate; a callable's factors are at most 1.
-        "flat_cosine" keeps them for half of the training, then lets them fall to 0 [5]_.
     augmentation : {"cutmix", "cutout", "gaussian_noise", "mixup", "swap_noise"}, callable or None, default=None
         What training batches suffer besides [11]_; a category's columns, and a number and its indicator, go together.
         "mixup" makes each row a mixture with another one, "cutmix" replaces a share of the features by those of
@@ -118,9 +114,6 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
     weight_decay : float, default=0.1
         Decoupled decay [4]_: each step multiplies the weights by ``1 - learning_rate * weight_decay``, under every
         solver. Not a penalty of the objective, unlike ``alpha``. Biases and norms are exempt.
-    weight_decay_schedule : {"constant", "cosine", "cosine_restarts", "coslog", "flat_cosine", "growing_cycles", \
-            "inverse_scaling", "one_cycle", "warmup"} or callable, default="constant"
-        Schedule of it, besides that of the learning rate.
     max_norm : float, None or sequence of these, default=None
         Largest Euclidean norm of a unit's incoming weights, enforced after every step [2]_. A sequence gives one for
         each hidden layer and one for the head.
@@ -339,14 +332,12 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
         scale_layer: bool | str = "auto",
         dropout: float | Sequence[float] = 0.1,
         input_dropout: float = 0.0,
-        dropout_schedule: str | Callable[[float], float] = "constant",
         augmentation: str | Callable[[Tensor, Generator], Tensor] | None = None,
         augmentation_strength: float = 0.2,
         alpha: float | Sequence[float] = 0.0,
         l1_ratio: float = 0.0,
         feature_alpha: float = 0.0,
         weight_decay: float = 0.1,
-        weight_decay_schedule: str | Callable[[float], float] = "constant",
         max_norm: float | Sequence[float | None] | None = None,
         early_stopping: bool | str = "auto",
         validation_fraction: float = 0.25,
@@ -393,14 +384,12 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
         self.scale_layer = scale_layer
         self.dropout = dropout
         self.input_dropout = input_dropout
-        self.dropout_schedule = dropout_schedule
         self.augmentation = augmentation
         self.augmentation_strength = augmentation_strength
         self.alpha = alpha
         self.l1_ratio = l1_ratio
         self.feature_alpha = feature_alpha
         self.weight_decay = weight_decay
-        self.weight_decay_schedule = weight_decay_schedule
         self.max_norm = max_norm
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction

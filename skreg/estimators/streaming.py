@@ -59,9 +59,8 @@ def takes_parts(estimator: Any) -> bool:
 
 
 def _steady(training_config: TrainingConfig) -> TrainingConfig:
-    """The course of a training whose end is not known: nothing follows a schedule."""
-    constant = schedules.constant
-    return replace(training_config, schedule=constant, dropout_schedule=constant, decay_schedule=constant, plateau=None)
+    """The course of a training whose end is not known: the learning rate follows no schedule."""
+    return replace(training_config, schedule=schedules.constant, plateau=None)
 
 
 def check_classes(class_weight: Any, classes: Any, known: np.ndarray | None) -> np.ndarray:

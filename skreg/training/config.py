@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from math import inf, isfinite
+from math import isfinite
 from numbers import Real
 from typing import Any, Self, TypeAlias, TypeVar
 
@@ -42,8 +42,6 @@ class TrainingConfig:
         Factor on it at a progress in [0, 1].
     weight_decay : float
         Each step multiplies the weights by ``1 - rate * weight_decay``.
-    dropout_schedule, decay_schedule : callable float -> float
-        Factors on the dropout rates and on the decay; the first is at most 1.
     momentum : float
         Of "sgd".
     nesterov : bool
@@ -76,8 +74,6 @@ class TrainingConfig:
     rate: Strength
     schedule: Callable[[float], float]
     weight_decay: Strength = 0.0
-    dropout_schedule: Callable[[float], float] = schedules.constant
-    decay_schedule: Callable[[float], float] = schedules.constant
     momentum: float = 0.9
     nesterov: bool = True
     plateau: int | None = None
@@ -115,10 +111,8 @@ class TrainingConfig:
         return cls(
             solver=estimator.solver,
             rate=estimator.learning_rate_init,
-            schedule=_schedule(estimator, "learning_rate"),
+            schedule=_schedule(estimator),
             weight_decay=estimator.weight_decay,
-            dropout_schedule=_schedule(estimator, "dropout_schedule", largest=1.0),
-            decay_schedule=_schedule(estimator, "weight_decay_schedule"),
             momentum=estimator.momentum,
             nesterov=estimator.nesterovs_momentum,
             plateau=max(1, estimator.patience // 4) if estimator.learning_rate == ADAPTIVE else None,
@@ -308,30 +302,31 @@ def _valleys(estimator: Any) -> tuple[float, ...]:
 class _Bounded:
     """A schedule of the user's, refused when it leaves its range on the way."""
 
-    name: str
     schedule: Callable[[float], float]
-    largest: float
 
     def __call__(self, progress: float) -> float:
         factor = self.schedule(progress)
-        if not (isinstance(factor, Real) and isfinite(factor) and 0 <= float(factor) <= self.largest):
+        if not _is_factor(factor):
             raise ValueError(
-                f"The callable given as {self.name!r} must give finite factors in the range [0.0, {self.largest}]. "
+                "The callable given as 'learning_rate' must give finite factors in the range [0.0, inf). "
                 f"It gave {factor!r} at {progress:.3g}."
             )
         return float(factor)
 
 
-def _schedule(estimator: Any, name: str, largest: float = inf) -> Callable[[float], float]:
-    schedule = getattr(estimator, name)
+def _is_factor(factor: Any) -> bool:
+    return isinstance(factor, Real) and isfinite(factor) and float(factor) >= 0
+
+
+def _schedule(estimator: Any) -> Callable[[float], float]:
+    schedule = estimator.learning_rate
     if isinstance(schedule, str):
         return schedules.constant if schedule == ADAPTIVE else getattr(schedules, schedule)
     try:
         factors = [schedule(progress) for progress in (0.0, 0.5, 1.0)]
     except Exception as error:
-        raise ValueError(f"The callable given as {name!r} failed on a progress in [0, 1]: {error}") from error
-    if not all(isinstance(f, Real) and isfinite(f) and 0 <= float(f) <= largest for f in factors):
-        reach = "of at least 0" if largest == inf else f"in [0, {largest:g}]"
-        must = f"a name, or a callable from a progress in [0, 1] to a finite factor {reach}"
-        raise ValueError(f"{refuse(estimator, name, must, schedule)} It gives {factors} at 0, 0.5 and 1.")
-    return _Bounded(name, schedule, largest)
+        raise ValueError(f"The callable given as 'learning_rate' failed on a progress in [0, 1]: {error}") from error
+    if not all(map(_is_factor, factors)):
+        must = "a name, or a callable from a progress in [0, 1] to a finite factor of at least 0"
+        raise ValueError(f"{refuse(estimator, 'learning_rate', must, schedule)} It gives {factors} at 0, 0.5 and 1.")
+    return _Bounded(schedule)

@@ -68,7 +68,7 @@ class UpdateStep:
         for parameter in self.optimizer.parameters:
             parameter.grad = None
 
-    def step(self, lr: Rate, evaluate: Callable[[], Tensor], decay: float = 1.0) -> Tensor:
+    def step(self, lr: Rate, evaluate: Callable[[], Tensor]) -> Tensor:
         """One step, and the members' losses before it.
 
         Parameters
@@ -77,13 +77,11 @@ class UpdateStep:
             Learning rate; a line search takes none.
         evaluate : callable () -> Tensor of shape (members,)
             Computes the losses, and leaves their gradients. A line search calls it several times.
-        decay : float
-            Factor on the groups' decay.
         """
         if isinstance(self.optimizer, Lbfgs):
             return self._search(self.optimizer, evaluate)
         loss = evaluate()
-        self._follow(self.optimizer, lr, decay)
+        self._follow(self.optimizer, lr)
         return loss
 
     def _search(self, optimizer: Lbfgs, evaluate: Callable[[], Tensor]) -> Tensor:
@@ -97,14 +95,14 @@ class UpdateStep:
         return losses[0]
 
     @torch.no_grad()
-    def _follow(self, optimizer: FirstOrder, lr: Rate, decay: float) -> None:
+    def _follow(self, optimizer: FirstOrder, lr: Rate) -> None:
         """A step from the gradients in place."""
         optimizer.param_groups[0]["lr"] = lr
         for weight, penalty in self._smooth:
             penalty.add_gradient_(gradients_of([weight])[0], weight)
         if self._clip_norm is not None:
             _clip(gradients_of(optimizer.parameters), self._clip_norm)
-        optimizer.update(lr, decay)
+        optimizer.update(lr)
         for i, weight, sharp in self._sharp:
             sharp.proximal_(weight, optimizer.reach(i, lr))
         for weight, constraint in self._constraints:

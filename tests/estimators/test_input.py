@@ -82,8 +82,6 @@ BAD_VALUES = {
     "clip_norm": (0.0, -1.0, "one"),
     "ema_decay": (1.0, -0.1, "half", None),
     "swa_start": (0.0, 1.0, "late"),
-    "dropout_schedule": ("fading", None, 0.5),
-    "weight_decay_schedule": ("fading", None, 0.5),
     "loss": ("l3", None, 2),
     "label_smoothing": (1.0, -0.1, "some", None),
     "calibrate": ("sigmoid", True, 1),

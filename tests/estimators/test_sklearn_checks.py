@@ -55,7 +55,6 @@ SETTINGS = [
     {**NARROW, "activation": "selu", "dropout": 0.1},
     {**NARROW, "augmentation": "mixup"},
     {**PLAIN, "swa_start": 0.5, "batch_norm": True},
-    {**NARROW, "dropout_schedule": "flat_cosine", "weight_decay_schedule": "flat_cosine"},
     {**PLAIN, "l1_ratio": 1, "alpha": 1e-3},
     {**PLAIN, "feature_alpha": 1e-2, "alpha": 1e-2},
     {**DEEP, "layer_norm": True, "residual": True, "n_members": 2},

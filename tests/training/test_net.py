@@ -61,10 +61,9 @@ DEEP = {
     "patience": None,
 }
 AVERAGING = ("ema_decay", "swa_start")
-SCHEDULED = ("dropout_schedule", "decay_schedule", "plateau")
 COURSE = (
     *("solver", "penalty", "feature_alpha", "constraint", "clip_norm", "weight_decay", "augmentation"),
-    *(*AVERAGING, *SCHEDULED),
+    *(*AVERAGING, "plateau"),
 )
 PLAIN = {"solver": "sgd", "norm": None, "dropout": (0.0, 0.0), "input_dropout": 0.0, "patience": None}
 AUGMENTATIONS = [partial(getattr(augmentations, name), strength=0.5) for name in augmentations.__all__]
@@ -152,12 +151,11 @@ LAYERS = {"penalty": [SMOOTH, None, SMOOTH], "constraint": [None, MaxNorm(1.0), 
 CUT = [{"plateau": 1, "patience": 7, "lr": 0.1, "solver": name, "penalty": SMOOTH} for name in ("adamw", "sgd")]
 # no clipping, whose sums round
 SELECTING = {"feature_alpha": 0.05, "penalty": SMOOTH, "patience": None, "clip_norm": None}
-FOLLOWING = {"dropout_schedule": schedules.flat_cosine, "decay_schedule": schedules.warmup, "weight_decay": 1.0}
 MORE = [
     LAYERS,
     *CUT,
     *(DEEP, SELECTING, {**SELECTING, "solver": "sgd"}),
-    *({"ema_decay": 0.9}, {"swa_start": 0.3}, {**PLAIN, "swa_start": 0.3}, FOLLOWING, {**DEEP, **FOLLOWING}),
+    *({"ema_decay": 0.9}, {"swa_start": 0.3}, {**PLAIN, "swa_start": 0.3}),
     *({"criterion": HuberLoss}, {"criterion": PinballLoss}, {"n_adapters": 3}),
 ]
 
@@ -235,7 +233,7 @@ def written_pickle(state):
     [
         *({}, {"solver": "sgd", "patience": 1}, {"solver": "adam", "patience": None}, PLAIN, {"ema_decay": 0.9}),
         *(*CUT, {"n_adapters": 3}, {"feature_alpha": 0.05}),
-        *({"swa_start": 0.3}, {"swa_start": 0.3, "patience": None}, FOLLOWING),
+        *({"swa_start": 0.3}, {"swa_start": 0.3, "patience": None}),
         *AUGMENTED,
     ],
 )

@@ -32,12 +32,12 @@ class Problem:
         constraints = [] if constraint is None else [(self.weight, constraint)]
         self.solver = UpdateStep(self.optimizer, penalties, constraints, clip_norm)
 
-    def step(self, of_weight, of_bias, lr=None, decay=1.0):
+    def step(self, of_weight, of_bias, lr=None):
         def evaluate():
             self.weight.grad, self.bias.grad = of_weight.clone(), of_bias.clone()
             return torch.zeros(len(of_weight))
 
-        self.solver.step(self.lr if lr is None else lr, evaluate, decay)
+        self.solver.step(self.lr if lr is None else lr, evaluate)
 
     def still(self, lr=None):
         self.step(torch.zeros_like(self.weight), torch.zeros_like(self.bias), lr)
@@ -63,15 +63,6 @@ def test_a_gradient_of_next_to_nothing_moves_next_to_nothing(name):
         problem.step(torch.full_like(before, size), torch.zeros_like(problem.bias))
     assert ((usual.weight - before).abs() > 0.09).all()
     assert ((tiny.weight - before).abs() < 0.001).all()
-
-
-@pytest.mark.parametrize("name", STEPWISE)
-def test_a_factor_on_the_decay_is_a_smaller_decay(name):
-    problem, smaller = Problem(name, decay=0.4), Problem(name, decay=0.1)
-    for seed in range(3):
-        for solver, factor in ((problem, 0.25), (smaller, 1.0)):
-            solver.step(normal(2, 4, 3, seed=seed), torch.zeros_like(solver.bias), decay=factor)
-    assert torch.equal(problem.weight, smaller.weight)
 
 
 @pytest.mark.parametrize("name", STEPWISE)

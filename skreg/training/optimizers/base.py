@@ -52,14 +52,14 @@ class Group:
     decay: Rate = 0.0
     factor: float = 1.0
 
-    def move_(self, directions: list[Tensor], lr: Rate, decay: float = 1.0) -> None:
-        """Decay by ``decay`` times its strength, then a step against ``directions``, which may be changed."""
-        rate, strength = lr * self.factor, self.decay * decay
-        if isinstance(rate, Tensor) or isinstance(strength, Tensor):
-            self._move_each_(directions, rate, 1 - rate * strength)
+    def move_(self, directions: list[Tensor], lr: Rate) -> None:
+        """Apply the weight decay, then a step against ``directions``, which may be changed."""
+        rate = lr * self.factor
+        if isinstance(rate, Tensor) or isinstance(self.decay, Tensor):
+            self._move_each_(directions, rate, 1 - rate * self.decay)
             return
-        if strength:
-            torch._foreach_mul_(self.parameters, 1 - rate * strength)
+        if self.decay:
+            torch._foreach_mul_(self.parameters, 1 - rate * self.decay)
         torch._foreach_add_(self.parameters, directions, alpha=-rate)
 
     def _move_each_(self, directions: list[Tensor], rate: Rate, kept: Rate) -> None:
@@ -118,8 +118,8 @@ class FirstOrder(Optimizer):
         self._factors = [group.factor for group in groups for _ in group.parameters]
 
     @abstractmethod
-    def update(self, lr: Rate, decay: float = 1.0) -> None:
-        """One step from the gradients in place; ``decay`` is a factor on the groups' decay."""
+    def update(self, lr: Rate) -> None:
+        """One step from the gradients in place."""
 
     @abstractmethod
     def reach(self, i: int, lr: Rate) -> Rate:
@@ -129,9 +129,9 @@ class FirstOrder(Optimizer):
         """The learning rate of parameter ``i``, as it multiplies it."""
         return broadcast(lr, self.parameters[i]) * self._factors[i]
 
-    def _move(self, directions: list[Tensor], lr: Rate, decay: float) -> None:
+    def _move(self, directions: list[Tensor], lr: Rate) -> None:
         for group, part in self.parts:
-            group.move_(directions[part], lr, decay)
+            group.move_(directions[part], lr)
 
     def _zeros(self) -> list[Tensor]:
         return [torch.zeros_like(p, requires_grad=False) for p in self.parameters]
@@ -160,7 +160,7 @@ class Adam(FirstOrder):
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_cuts": {}}
 
-    def update(self, lr: Rate, decay: float = 1.0) -> None:
+    def update(self, lr: Rate) -> None:
         """One step of the fused kernel for each group.
 
         It knows one rate only: members that share theirs take it together, where they have enough weights.
@@ -170,11 +170,11 @@ class Adam(FirstOrder):
             gradients = gradients_of(group.parameters)
             runs = _runs(lr, group.decay, group.parameters[0].shape[0])
             if len(runs) > 1 and sum(p.numel() for p in group.parameters) < len(runs) * _FUSED_FROM:
-                self._update_each(group, part, lr, decay)
+                self._update_each(group, part, lr)
                 continue
-            for (members, rate, strength), lasting in zip(runs, self._cut(group, part, runs), strict=True):
+            for (members, rate, decay), lasting in zip(runs, self._cut(group, part, runs), strict=True):
                 own = gradients if len(runs) == 1 else [gradient[members] for gradient in gradients]
-                self._fused(own, *lasting, rate * group.factor, strength * decay)
+                self._fused(own, *lasting, rate * group.factor, decay)
 
     def _cut(self, group: Group, part: slice, runs: Sequence[Any]) -> list[Lasting]:
         """Parameters and moments of each run; kept as long as they are where they are, for cutting costs as a step."""
@@ -213,14 +213,14 @@ class Adam(FirstOrder):
             maximize=False,
         )
 
-    def _update_each(self, group: Group, part: slice, lr: Rate, decay: float) -> None:
+    def _update_each(self, group: Group, part: slice, lr: Rate) -> None:
         """The same step with rates or decays of each member, in operations on all of them."""
         count, gradients, means = self.count[0].item(), gradients_of(group.parameters), self.means[part]
         torch._foreach_lerp_(means, gradients, 1 - self.beta1)
         _follow_squares(self.squares[part], gradients, self.beta2)
         directions = torch._foreach_div(means, 1 - self.beta1**count)
         torch._foreach_div_(directions, _roots(self.squares[part], 1 - self.beta2**count))
-        group.move_(list(directions), lr, decay)
+        group.move_(list(directions), lr)
 
     def reach(self, i: int, lr: Rate) -> Tensor:
         """The rate over the root of the corrected second moment."""
@@ -249,14 +249,14 @@ class Sgd(FirstOrder):
         self.momentum, self.nesterov = momentum, nesterov
         self.velocities = self._zeros()
 
-    def update(self, lr: Rate, decay: float = 1.0) -> None:
+    def update(self, lr: Rate) -> None:
         """Decay, then a step along the momentum, and under Nesterov's along the gradient besides."""
         gradients = gradients_of(self.parameters)
         torch._foreach_mul_(self.velocities, self.momentum)
         torch._foreach_add_(self.velocities, gradients)
         if self.nesterov:
             torch._foreach_add_(gradients, self.velocities, alpha=self.momentum)
-        self._move(gradients if self.nesterov else self.velocities, lr, decay)
+        self._move(gradients if self.nesterov else self.velocities, lr)
 
     def reach(self, i: int, lr: Rate) -> Rate:
         """Momentum of either kind repeats a lasting gradient ``1 / (1 - momentum)`` times."""
