@@ -228,7 +228,7 @@ def _initial(estimator: Any) -> Network:
     known, network_config = estimator.net_.module_, NetworkConfig.of(estimator)
     source = PretrainedSource.of(estimator, network_config)
     widths = tuple(linear.weight.shape[2] for linear in known.linears[:-1])
-    if (network_config.hidden, estimator._n_members) != (widths, known.n_members):
+    if (network_config.hidden, estimator.n_members) != (widths, known.n_members):
         raise ValueError(
             f"The initial weights cannot be drawn anew: the network was fitted with hidden_layer_sizes={widths} and "
             f"n_members={known.n_members}, and the parameters now say {network_config.hidden} and {estimator.n_members}. "

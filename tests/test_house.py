@@ -79,7 +79,7 @@ FLOORS = [
     ["_blueprint", "_course", "_inspection", "_parameters", "_parts", "_progress", "callbacks"],
     ["_calibration", "_epochs", "_joint_course", "_position", "_predictor", "_trainer", "_transfer"],
     ["_net"],
-    ["_joint", "_prediction", "_rehearsal"],
+    ["_joint", "_prediction"],
     ["_base"],
     ["_distributions", "_entry", "_probe", "_streaming"],
     ["_case", "_lanes"],

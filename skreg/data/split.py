@@ -1,7 +1,7 @@
 """Parts of the user's rows: as given, for scorers, and as encoded, for the network."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -158,12 +158,6 @@ class MemberSplit:
     def n_members(self) -> int:
         """How many members there are."""
         return len(self.train_index)
-
-    def first(self, n_members: int) -> Self:
-        """The split of the first members, each with the rows that it had."""
-        return replace(
-            self, train_index=self.train_index[:n_members], validation_index=self.validation_index[:n_members]
-        )
 
     def train_rows(self) -> MemberRows:
         """What each member trains on."""

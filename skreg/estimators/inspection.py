@@ -40,7 +40,7 @@ class Inspection:
 
     @property
     def chosen_(self) -> dict[str, Any]:
-        """What the parameters that may be "auto" were, and ``n_members``, of which a time limit may leave fewer."""
+        """What the parameters that may be "auto" were."""
         if not hasattr(self, "net_"):
             raise AttributeError("chosen_ is known after fit.")
         net, module = self.net_, self.net_.module_
@@ -49,7 +49,6 @@ class Inspection:
             "batch_size": net.batch_size,
             "device": net.device,
             "early_stopping": net.patience is not None,
-            "n_members": len(net.seeds),
             "numeric_embedding": None if module.numeric is None else module.numeric.name,
             "precision": str(module.inputs.dtype if products is None else products).removeprefix("torch."),
             "residual": any(module.adds),

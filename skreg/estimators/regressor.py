@@ -159,14 +159,12 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
     max_iter : int, default=63
         Epochs.
     time_limit : float or None, default=None
-        Seconds that ``fit`` may take, about. From what its first epochs cost it sees how far it gets: to the end of an
-        earlier cycle of ``learning_rate``, up to a quarter faster if that gets it to one more; where there are no
-        cycles, or not even the first can be reached, through all of it in fewer or shorter epochs. Where a rehearsed
-        step shows that seven epochs of all members take longer (all epochs, if ``max_iter`` is less), it trains the
-        first members only, about as many as can have those, at least one: ``chosen_["n_members"]``. However small the
-        limit, the estimator is usable. What fits into it depends on the machine, and so do the bits; a limit that does
-        not come into play changes none. ``partial_fit`` has none, and with ``warm_start`` the members stay those that
-        there are.
+        Approximate number of seconds that ``fit`` may take. The first epochs show how many epochs there is time for.
+        The training ends at the last end of a cycle of ``learning_rate`` that it can reach, running up to a quarter
+        faster if that reaches one more. Without cycles, or if the first one cannot be reached, the whole
+        schedule is run in fewer or shorter epochs. All members are trained, and the estimator is usable however small
+        the limit is. Results then depend on the speed of the machine; a limit that is not reached changes nothing.
+        ``partial_fit`` ignores the limit.
     clip_norm : float or None, default=None
         Largest Euclidean norm of a member's gradient; longer ones are scaled down.
     ema_decay : float, default=0.0
@@ -247,7 +245,7 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
         What early stopping watched, likewise: the loss, or the scorer's value with its own sign.
     oof_prediction_ : ndarray of shape (n_samples, ...)
         Prediction of each row by the member that held it out; NaN for rows that none did. Only if the members' folds
-        cover the rows: ``n_members >= round(1 / validation_fraction)``, and ``time_limit`` left all of them.
+        cover the rows: ``n_members >= round(1 / validation_fraction)``.
     oof_score_ : float
         R2 of it, as of ``score``. A little too good, as the same rows chose the epochs.
     coefs_, intercepts_ : list of ndarray
@@ -261,8 +259,7 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
         numbers, so that units do not matter unless ``numeric_scaling=None``. A residual connection past the first layer
         is no weight, and left out.
     chosen_ : dict
-        What the parameters that may be "auto" were in this fit, and ``n_members``, of which ``time_limit`` may leave
-        fewer than were asked for.
+        What the parameters that may be "auto" were in this fit.
     seed_ : int
         The seed drawn from ``random_state``.
     encoder_, target_encoder_ : objects

@@ -31,7 +31,7 @@ class StreamingMLP(RegularizedMLP):
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         progress = FitProgress(self, X, y, metadata, 1, lambda net: self._fitted(net.snapshot()))
         with torch_threads(self.n_threads), torch.inference_mode(False), torch.enable_grad():
-            rows = MemberSplit(part, [np.arange(len(part))] * self._n_members, None, [], self._stream_place(len(part)))
+            rows = MemberSplit(part, [np.arange(len(part))] * self.n_members, None, [], self._stream_place(len(part)))
             net = self._make_net(network_config, training_config, source, rows, progress.hooks)
             if self._continues:
                 net.follow(self.net_)

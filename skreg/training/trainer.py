@@ -128,15 +128,3 @@ class Trainer:
             tell("on_grad_computed", named_parameters=list(module.named_parameters()), batch=batch)
         seen.append(raw)
         return loss
-
-    def rehearse(self) -> None:
-        """Take the first step at a rate of 0, as far as the CPU waits for it; norms remember it, and streams go on.
-
-        There is no augmentation, which may be a function of the user's.
-        """
-        module, batches = self._module, self._batches
-        orders = self._streams.permutations(batches.rows.lengths)
-        if self._noise is not None:
-            self._noise.begin_epoch(1)
-        batch = next(batches.epoch(orders, module.prepare, module.inputs.width))
-        self._solver.step(0.0, partial(self._evaluate, batch, None, None, [])).detach().cpu()
