@@ -17,9 +17,6 @@ from .table import Table
 
 BATCH_SIZES = ((1024, 64), (4096, 128), (32_768, 256), (131_072, 512), (np.inf, 1024))
 
-WHOLE = "lbfgs"
-"""The solver that takes all rows at once."""
-
 
 @dataclass(frozen=True)
 class DeviceConfig:
@@ -42,13 +39,15 @@ class DeviceConfig:
     products: torch.dtype
 
     @classmethod
-    def of(cls, estimator: Any, n_rows: int, known: tuple[int, torch.dtype] | None = None) -> Self:
+    def of(
+        cls, estimator: Any, n_rows: int, known: tuple[int, torch.dtype] | None = None, full_batch: bool = False
+    ) -> Self:
         """The place of an estimator's fit of ``n_rows`` rows.
 
-        "auto" means the ``known`` rows of a step and type, and all rows if the solver takes the whole.
+        "auto" means the ``known`` rows of a step and type, and all rows if the solver needs the ``full_batch``.
         """
         device_config, rows = _device(estimator.device), estimator.batch_size
-        if rows == "auto" and estimator.solver == WHOLE:
+        if rows == "auto" and full_batch:
             rows = n_rows
         elif rows == "auto":
             rows = next(size for most, size in BATCH_SIZES if n_rows <= most) if known is None else known[0]

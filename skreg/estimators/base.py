@@ -34,6 +34,7 @@ from ..training.losses.base import Loss
 from ..training.monitor import Monitor
 from ..training.net import Net
 from ..training.time_limit import deadline_of
+from ..training.update_step import solvers_with
 from .inspection import Inspection
 from .parameters import CONSTRAINTS
 from .prediction import Prediction
@@ -108,6 +109,7 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
 
     _target_encoder: type[ClassTargetEncoder] | type[NumberTargetEncoder]
     target_encoder_: Any
+    solver: str
 
     @abstractmethod
     def _loss(self, split: MemberSplit) -> Callable[[], Loss]:
@@ -135,6 +137,10 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
     def _continues(self) -> bool:
         """Whether this fit goes on from an earlier one, which ``_check_rows`` forgets otherwise."""
         return hasattr(self, "net_")
+
+    @property
+    def _has_scale_invariant_solver(self) -> bool:
+        return self.solver in solvers_with("scale_invariant")
 
     def _check_rows(
         self, X: Any, y: Any, weight: Any, source: PretrainedSource | None, may_continue: bool, *classes: Any
@@ -193,7 +199,7 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
     def _split(self, train: EncodedTable, held_out: EncodedTable | None) -> MemberSplit:
         """Give each member its rows: all of them, or all but its own fold."""
         n, members = len(train), self.n_members
-        place = DeviceConfig.of(self, n)
+        place = DeviceConfig.of(self, n, full_batch=self.solver in solvers_with("full_batch"))
         everyone = [np.arange(n)] * members
         n_folds = min(max(members, round(1 / self.validation_fraction)), n)
         if held_out is not None:

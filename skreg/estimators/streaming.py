@@ -9,12 +9,13 @@ import torch
 from sklearn.utils.multiclass import _check_partial_fit_first_call
 
 from .._utils.threads import torch_threads
-from ..data.split import WHOLE, DeviceConfig, MemberSplit
+from ..data.split import DeviceConfig, MemberSplit
 from ..network.config import NetworkConfig
 from ..network.pretrained import PretrainedSource
 from ..training import schedules
 from ..training.callbacks import check_callbacks
 from ..training.config import TrainingConfig
+from ..training.update_step import solvers_with
 from .base import RegularizedMLP
 from .sklearn_callbacks import FitProgress
 
@@ -51,7 +52,7 @@ class StreamingMLP(RegularizedMLP):
 
 def takes_parts(estimator: Any) -> bool:
     """Whether an estimator's parameters let it learn part by part; an ``AttributeError`` says why not."""
-    if estimator.solver == WHOLE:
+    if estimator.solver in solvers_with("full_batch"):
         raise AttributeError(f"solver={estimator.solver!r} takes all rows at once: use another solver.")
     if estimator.swa_start is not None:
         raise AttributeError("swa_start needs the end of a training, which a stream does not have: set swa_start=None.")

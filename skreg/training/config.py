@@ -22,7 +22,7 @@ from .learning_rates import rate_factors
 from .optimizers.base import Group
 from .penalties import ElasticNet, GroupLasso
 from .plateau import ADAPTIVE
-from .update_step import SolverOptimizer, make_optimizer
+from .update_step import SOLVERS, SolverOptimizer, make_optimizer
 
 T = TypeVar("T")
 PerLayer: TypeAlias = T | Sequence[T | None] | None
@@ -91,8 +91,7 @@ class TrainingConfig:
     @classmethod
     def of(cls, estimator: Any) -> Self:
         """The course of an estimator's parameters; what excludes each other is refused."""
-        if estimator.solver in _EXCLUDED:
-            _refuse_excluded(estimator)
+        _refuse_unsupported(estimator)
         if estimator.swa_start is not None and estimator.ema_decay:
             raise ValueError(
                 f"swa_start={estimator.swa_start!r} and ema_decay={estimator.ema_decay!r} exclude each other: one "
@@ -131,7 +130,7 @@ class TrainingConfig:
     @property
     def ends(self) -> tuple[float, ...]:
         """Progress at which a training that has too little time may end: with a cycle, if its last weights count."""
-        return () if self.swa_start is not None or self.solver == "lbfgs" else self.stops
+        return () if self.swa_start is not None or not SOLVERS[self.solver].takes_learning_rate else self.stops
 
     def check(self, module: Network) -> None:
         """Refuse a module with which a part of the course would have no effect."""
@@ -144,13 +143,13 @@ class TrainingConfig:
 
     def optimizer(self, module: Network) -> SolverOptimizer:
         """What updates the module's parameters."""
-        settings = {"momentum": self.momentum, "nesterov": self.nesterov} if self.solver == "sgd" else {}
+        settings = {name: getattr(self, name) for name in SOLVERS[self.solver].settings}
         return make_optimizer(self.solver, self.groups(module), **settings)
 
     def groups(self, module: Network) -> list[Group]:
         """The module's parameters by how they are updated: weights decay, biases and norms do not; frozen ones stay."""
         old = {id(parameter) for name, parameter in module.named_parameters() if name in module.old}
-        factors = rate_factors(module, self.parametrization, self.solver)
+        factors = rate_factors(module, self.parametrization, SOLVERS[self.solver])
         taken = {id(weight) for weight in module.weights()}
         others = [parameter for parameter in module.parameters() if id(parameter) not in taken]
         groups = []
@@ -214,32 +213,27 @@ def _max_norm(estimator: Any) -> Any:
     return strength_per_layer(estimator, "max_norm", estimator.max_norm, _n_hidden(estimator), "(0.0", True)
 
 
-_EXCLUDED: dict[str, tuple[str, dict[str, Any]]] = {
-    "lbfgs": (
-        "minimises a smooth loss of one network over all rows at once",
-        {
-            "n_members": 1,
-            "batch_size": "auto",
-            "dropout": 0.0,
-            "input_dropout": 0.0,
-            "augmentation": None,
-            "weight_decay": 0.0,
-            "l1_ratio": 0.0,
-            "feature_alpha": 0.0,
-            "max_norm": None,
-            "clip_norm": None,
-            "ema_decay": 0.0,
-            "swa_start": None,
-            "batch_norm": False,
-        },
-    ),
-}
-"""What a solver does, and how the parameters have to stand that it cannot go with."""
+def _required(estimator: Any) -> dict[str, Any]:
+    """Values that some parameters must have because of what the solver does not support."""
+    optimizer = SOLVERS[estimator.solver]
+    required: dict[str, Any] = {}
+    if not optimizer.supports_members:
+        required |= {"n_members": 1}
+    if optimizer.full_batch:
+        required |= {"batch_size": "auto", "dropout": 0.0, "input_dropout": 0.0, "augmentation": None}
+        required |= {"batch_norm": False}
+    if not optimizer.takes_learning_rate:
+        required |= {"weight_decay": 0.0, "max_norm": None, "clip_norm": None, "ema_decay": 0.0, "swa_start": None}
+    if not optimizer.supports_l1:
+        required |= {"l1_ratio": 0.0, "feature_alpha": 0.0}
+    return required
 
 
-def _refuse_excluded(estimator: Any) -> None:
-    """Refuse what the solver cannot go with, all of it in one sentence; what has no effect may stay."""
-    why, needed = _EXCLUDED[estimator.solver]
+def _refuse_unsupported(estimator: Any) -> None:
+    """Raise if parameters have values that the solver does not support; those without effect are ignored."""
+    needed = _required(estimator)
+    if not needed:
+        return
     idle = {
         "dropout": not any(rate_per_layer(estimator, "dropout", estimator.dropout, _n_hidden(estimator))),
         "augmentation": not estimator.augmentation_strength,
@@ -254,8 +248,7 @@ def _refuse_excluded(estimator: Any) -> None:
     if wrong:
         found = _in_words(f"{name}={getattr(estimator, name)!r}" for name in wrong)
         wanted = _in_words(f"{name}={needed[name]!r}" for name in wrong)
-        solver = estimator.solver
-        raise ValueError(f"solver={solver!r} {why}, and cannot go with {found}: set {wanted}, or another solver.")
+        raise ValueError(f"solver={estimator.solver!r} cannot go with {found}: set {wanted}, or another solver.")
 
 
 def _in_words(parts: Iterable[str]) -> str:

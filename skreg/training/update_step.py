@@ -1,30 +1,29 @@
 """A solver makes one step of the weights: penalty, clipping, the optimiser, proximal step, constraint."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .constraints import MaxNorm
-from .optimizers.base import Adam, FirstOrder, Group, Rate, Sgd, gradients_of
+from .optimizers.base import Adam, AdamW, FirstOrder, Group, Rate, Sgd, gradients_of
 from .optimizers.lbfgs import Lbfgs
 from .penalties import ElasticNet, GroupLasso
 
 SolverOptimizer = FirstOrder | Lbfgs
 
-SOLVERS: dict[str, Callable[..., SolverOptimizer]] = {
-    "adam": partial(Adam, beta2=0.999),
-    "adamw": partial(Adam, beta2=0.95),
-    "lbfgs": Lbfgs,
-    "sgd": Sgd,
-}
-"""What the ``solver`` parameter names; "adam" has scikit-learn's betas."""
+SOLVERS: dict[str, type[SolverOptimizer]] = {"adam": Adam, "adamw": AdamW, "lbfgs": Lbfgs, "sgd": Sgd}
+"""Values of the ``solver`` parameter and their optimizer classes."""
+
+
+def solvers_with(capability: str) -> list[str]:
+    """Names of the solvers whose optimizer class has a capability, see ``Optimizer``."""
+    return [name for name, optimizer in SOLVERS.items() if getattr(optimizer, capability)]
 
 
 def make_optimizer(name: str, groups: list[Group], **settings: Any) -> SolverOptimizer:
-    """The optimiser of a solver; only "sgd" has settings, see ``Sgd``."""
+    """Construct the optimizer of a solver."""
     return SOLVERS[name](groups, **settings)
 
 

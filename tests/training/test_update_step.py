@@ -7,10 +7,10 @@ from torch import Generator, nn
 from skreg.training.constraints import MaxNorm
 from skreg.training.optimizers.base import EPS, FirstOrder, Group
 from skreg.training.penalties import ElasticNet
-from skreg.training.update_step import SOLVERS, UpdateStep, make_optimizer
+from skreg.training.update_step import SOLVERS, UpdateStep, make_optimizer, solvers_with
 
 F64 = torch.float64
-STEPWISE = [name for name in SOLVERS if name != "lbfgs"]
+STEPWISE = solvers_with("takes_learning_rate")
 
 
 def normal(*shape, seed=0):
@@ -183,9 +183,20 @@ def test_reach_is_what_a_lasting_gradient_moves_under_every_solver(name):
 
 
 @pytest.mark.parametrize("name", SOLVERS)
-def test_a_solver_says_how_it_steps(name):
-    weight = nn.Parameter(normal(1, 4, 3))
-    assert isinstance(make_optimizer(name, [Group([weight])]), FirstOrder) == (name != "lbfgs")
+def test_an_optimizer_that_takes_a_learning_rate_steps_from_one_gradient(name):
+    optimizer = make_optimizer(name, [Group([nn.Parameter(normal(1, 4, 3))])])
+    assert isinstance(optimizer, FirstOrder) == optimizer.takes_learning_rate
+
+
+@pytest.mark.parametrize("name", STEPWISE)
+def test_a_scale_invariant_optimizer_ignores_a_factor_on_the_loss(name):
+    usual, scaled = Problem(name), Problem(name)
+    for step in range(4):
+        gradients = normal(2, 4, 3, seed=step + 2), normal(2, 1, 3, seed=step + 20)
+        usual.step(*gradients)
+        scaled.step(*(1000 * gradient for gradient in gradients))
+    same = torch.allclose(usual.weight, scaled.weight, rtol=1e-3, atol=1e-4)
+    assert same == usual.optimizer.scale_invariant
 
 
 @pytest.mark.parametrize(

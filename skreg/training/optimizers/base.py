@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -69,7 +69,9 @@ class Group:
 
 
 class Optimizer(ABC):
-    """What changes parameters.
+    """Base class of the optimizers.
+
+    The class attributes state the capabilities of an optimizer. All other code reads them instead of solver names.
 
     Parameters
     ----------
@@ -78,6 +80,18 @@ class Optimizer(ABC):
 
     Attributes
     ----------
+    takes_learning_rate : bool
+        Whether a step has the length that a learning rate gives it.
+    supports_l1 : bool
+        Whether proximal steps for non-smooth penalties can follow a step.
+    supports_members : bool
+        Whether several members can be trained side by side.
+    full_batch : bool
+        Whether each step needs the loss of all rows, and the same loss for the same weights.
+    scale_invariant : bool
+        Whether a constant factor on the loss leaves the steps as they are.
+    settings : tuple of str
+        Hyperparameters of the constructor, besides ``groups``.
     parameters : list of Tensor
         Those of all groups.
     param_groups : list of dict
@@ -85,6 +99,13 @@ class Optimizer(ABC):
     parts : list of (Group, slice)
         Each group, and where its parameters stand among all.
     """
+
+    takes_learning_rate: ClassVar[bool] = True
+    supports_l1: ClassVar[bool] = True
+    supports_members: ClassVar[bool] = True
+    full_batch: ClassVar[bool] = False
+    scale_invariant: ClassVar[bool] = True
+    settings: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, groups: list[Group]) -> None:
         self.groups = groups
@@ -138,21 +159,23 @@ class FirstOrder(Optimizer):
 
 
 class Adam(FirstOrder):
-    """AdamW; without decay Adam [Kingma & Ba 2015].
+    """Adam [Kingma & Ba 2015] with decoupled weight decay, and the betas of scikit-learn's "adam".
 
     Parameters
     ----------
     groups
         See ``Optimizer``.
-    beta2 : float
-        Forgetting of the squared gradients.
+
+    Attributes
+    ----------
+    betas : tuple of float
+        Decay rates of the averages of the gradients and of their squares.
     """
 
-    beta1 = 0.9
+    betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
 
-    def __init__(self, groups: list[Group], beta2: float) -> None:
+    def __init__(self, groups: list[Group]) -> None:
         super().__init__(groups)
-        self.beta2 = beta2
         self.means, self.squares = self._zeros(), self._zeros()
         self.count = [torch.zeros((), dtype=torch.float32, device=self.parameters[0].device)]
         self._cuts: dict[int, tuple[Any, list[Lasting]]] = {}
@@ -205,8 +228,8 @@ class Adam(FirstOrder):
             [],
             self.count * len(parameters),
             lr=lr,
-            beta1=self.beta1,
-            beta2=self.beta2,
+            beta1=self.betas[0],
+            beta2=self.betas[1],
             weight_decay=decay,
             eps=EPS,
             amsgrad=False,
@@ -216,19 +239,26 @@ class Adam(FirstOrder):
     def _update_each(self, group: Group, part: slice, lr: Rate) -> None:
         """The same step with rates or decays of each member, in operations on all of them."""
         count, gradients, means = self.count[0].item(), gradients_of(group.parameters), self.means[part]
-        torch._foreach_lerp_(means, gradients, 1 - self.beta1)
-        _follow_squares(self.squares[part], gradients, self.beta2)
-        directions = torch._foreach_div(means, 1 - self.beta1**count)
-        torch._foreach_div_(directions, _roots(self.squares[part], 1 - self.beta2**count))
+        beta1, beta2 = self.betas
+        torch._foreach_lerp_(means, gradients, 1 - beta1)
+        _follow_squares(self.squares[part], gradients, beta2)
+        directions = torch._foreach_div(means, 1 - beta1**count)
+        torch._foreach_div_(directions, _roots(self.squares[part], 1 - beta2**count))
         group.move_(list(directions), lr)
 
     def reach(self, i: int, lr: Rate) -> Tensor:
         """The rate over the root of the corrected second moment."""
-        return self._rate(i, lr) / ((self.squares[i] / (1 - self.beta2 ** self.count[0])).sqrt_() + EPS)
+        return self._rate(i, lr) / ((self.squares[i] / (1 - self.betas[1] ** self.count[0])).sqrt_() + EPS)
 
     def state_dict(self) -> dict[str, Any]:
         """First and second moments and the count of steps."""
         return {"means": self.means, "squares": self.squares, "count": self.count}
+
+
+class AdamW(Adam):
+    """Adam whose average of squared gradients forgets faster."""
+
+    betas = (0.9, 0.95)
 
 
 class Sgd(FirstOrder):
@@ -243,6 +273,9 @@ class Sgd(FirstOrder):
     nesterov : bool
         Whether a step looks ahead along the momentum.
     """
+
+    scale_invariant = False
+    settings = ("momentum", "nesterov")
 
     def __init__(self, groups: list[Group], momentum: float = 0.9, nesterov: bool = True) -> None:
         super().__init__(groups)

@@ -101,7 +101,7 @@ def test_what_it_cannot_go_with_is_refused_in_one_sentence():
     with pytest.raises(ValueError) as caught:
         RegularizedMLPRegressor(solver="lbfgs").fit(X, Y)
     assert str(caught.value) == (
-        "solver='lbfgs' minimises a smooth loss of one network over all rows at once, and cannot go with n_members=8, "
+        "solver='lbfgs' cannot go with n_members=8, "
         "dropout=0.1 and weight_decay=0.1: set n_members=1, dropout=0.0 and weight_decay=0.0, or another solver."
     )
 
