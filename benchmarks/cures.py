@@ -69,8 +69,6 @@ CURES: dict[str, dict[str, Any]] = {
     "weight_decay 1": {"weight_decay": 1.0},  # that of Loshchilov & Hutter for as few steps, 0.05 / sqrt(steps) / rate
     "dropout 0.2": {"dropout": 0.2},
     "dropout 0.5": {"dropout": 0.5},  # Srivastava et al.: half of the units, a fifth of the inputs, norms up to 3
-    "dropout 0.5 falling": {"dropout": 0.5, "dropout_schedule": "flat_cosine"},  # RealMLP's schedule
-    "decay 1 falling": {"weight_decay": 1.0, "weight_decay_schedule": "flat_cosine"},
     "input_dropout 0.2": {"input_dropout": 0.2},
     "max_norm 3": {"max_norm": 3.0},
     "max_norm 1": {"max_norm": 1.0},  # a unit drawn by He has a norm of 1.4
@@ -82,7 +80,6 @@ CURES: dict[str, dict[str, Any]] = {
     "early_stopping": {"early_stopping": True},
     "ema_decay 0.99": {"ema_decay": 0.99},
     "swa_start 0.75": {"swa_start": 0.75},  # Izmailov et al.
-    "snapshots": {"learning_rate": "cosine_restarts", "snapshots": True},
     "clip_norm 1": {"clip_norm": 1.0},
     "n_members 4": {"n_members": 4},
     "scaling robust": {"numeric_scaling": "robust"},
@@ -91,7 +88,7 @@ CURES: dict[str, dict[str, Any]] = {
     **{name: {"numeric_embedding": name} for name in embeddings.__all__},
     **{name: {"learning_rate": name} for name in schedules.__all__ if name != NO_CURE["learning_rate"]},
     "adaptive": {"learning_rate": "adaptive"},
-    **{f"solver {name}": {"solver": name} for name in ("adamw", "nadam", "rmsprop", "muon")},
+    "solver adamw": {"solver": "adamw"},
     "solver sgd": {"solver": "sgd", "learning_rate_init": 0.01},
     "sgd, momentum 0": {"solver": "sgd", "learning_rate_init": 0.1, "momentum": 0.0, "nesterovs_momentum": False},
 }

@@ -84,7 +84,7 @@ class WeightDisplay(LayerDisplay):
             If the estimator is not fitted.
         """
         network, _ = fitted_network(estimator)
-        linears = network.net_.own_module.linears
+        linears = network.net_.module_.linears
         names = [*(f"hidden {number}" for number in range(1, len(linears))), "head"]
         weights = [linear.weight.detach().cpu().double().numpy().ravel() for linear in linears]
         edges = edges_of(weights, bins)

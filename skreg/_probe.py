@@ -218,15 +218,15 @@ def _network(estimator: Any, when: str) -> tuple[Network, np.ndarray]:
             f"The weights of the last epoch, {net.epoch_}, are not kept: the members went back to those of epoch(s) "
             f"{', '.join(map(str, np.unique(best)))}. Look at when='now', or fit with early_stopping=False."
         )
-    return copy.deepcopy(net.own_module), best
+    return copy.deepcopy(net.module_), best
 
 
 def _initial(estimator: Any) -> Network:
     """The network as the first epoch found it: drawn anew from the seeds, or what ``pretrained`` gave."""
-    known, network_config = estimator.net_.own_module, NetworkConfig.of(estimator)
+    known, network_config = estimator.net_.module_, NetworkConfig.of(estimator)
     source = PretrainedSource.of(estimator, network_config)
     widths = tuple(linear.weight.shape[2] for linear in known.linears[:-1])
-    if (network_config.hidden, estimator._n_members) != (widths, known.n_members):
+    if (network_config.hidden, estimator.n_members) != (widths, known.n_members):
         raise ValueError(
             f"The initial weights cannot be drawn anew: the network was fitted with hidden_layer_sizes={widths} and "
             f"n_members={known.n_members}, and the parameters now say {network_config.hidden} and {estimator.n_members}. "

@@ -60,7 +60,6 @@ COCKTAIL: dict[str, Range | Choice | Switch] = {
 EXCLUDED: tuple[tuple[Callable[[dict[str, Any]], bool], tuple[str, ...]], ...] = (
     (lambda chosen: chosen["layer_norm"], ("batch_norm",)),
     (lambda chosen: chosen["swa_start"] is not None, ("ema_decay",)),
-    (lambda chosen: chosen["solver"] == "muon", ("l1_ratio",)),
     (
         lambda chosen: chosen["pretrained"] is not None,
         ("hidden_layer_sizes", "activation", "numeric_embedding", "batch_norm", "residual"),

@@ -188,7 +188,7 @@ def both(way, table, label, number):
         {"early_stopping": False},
         {"hidden_layer_sizes": (), "monitor": "neg_log_loss"},
         {"numeric_embedding": "periodic", "dropout": (0.5,)},
-        {"learning_rate": "coslog", "snapshots": True, "early_stopping": True},
+        {"learning_rate": "coslog", "early_stopping": True},
         {"solver": "lbfgs", "n_members": 1, "dropout": 0.0, "weight_decay": 0.0},
     ],
     ids=lambda way: "-".join(way),

@@ -146,7 +146,6 @@ def test_a_finished_trial_stands_for_the_same_parameters():
     [
         {"layer_norm": True},
         {"swa_start": 0.5, "learning_rate": "constant"},
-        {"solver": "muon"},
         {"solver": "sgd"},
         {"hidden_layer_sizes": ()},
         {"hidden_layer_sizes": (8, 4), "activation": "selu"},

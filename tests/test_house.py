@@ -58,11 +58,9 @@ FLOORS = [
         "_layers",
         "_lbfgs",
         "_monitor",
-        "_muon",
         "_plateau",
         "_residuals",
         "_rows",
-        "_snapshots",
         "_space",
         "_stopping",
         "_studies",
@@ -75,7 +73,7 @@ FLOORS = [
     ["_blueprint", "_course", "_inspection", "_parameters", "_parts", "_progress", "callbacks"],
     ["_calibration", "_epochs", "_joint_course", "_position", "_predictor", "_trainer", "_transfer"],
     ["_net"],
-    ["_joint", "_prediction", "_rehearsal"],
+    ["_joint", "_prediction"],
     ["_base"],
     ["_distributions", "_entry", "_probe", "_streaming"],
     ["_case", "_lanes"],
@@ -281,10 +279,7 @@ def test_both_docstrings_say_the_same_of_a_parameter():
 @pytest.mark.parametrize("Estimator", BOTH)
 @pytest.mark.parametrize(
     "name",
-    [
-        *("activation", "augmentation", "dropout_schedule", "init", "learning_rate", "loss", "precision", "solver"),
-        "weight_decay_schedule",
-    ],
+    ["activation", "augmentation", "init", "learning_rate", "loss", "precision", "solver"],
 )
 def test_the_documented_choices_are_the_accepted_ones(Estimator, name):
     kind, _ = documented(Estimator)[name]

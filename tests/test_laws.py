@@ -46,8 +46,6 @@ SOLVERS = {
     "sgd": {"learning_rate_init": 0.1, "max_iter": 400, "batch_size": N},
     "adamw": {"learning_rate_init": 0.1, "max_iter": 600, "batch_size": N},
     "adam": {"learning_rate_init": 0.1, "max_iter": 600, "batch_size": N},
-    "nadam": {"learning_rate_init": 0.1, "max_iter": 600, "batch_size": N},
-    "rmsprop": {"learning_rate_init": 0.1, "max_iter": 600, "batch_size": N},
 }
 SMOOTH = {**SOLVERS, "lbfgs": {"max_iter": 40}}
 SMALL = {"hidden_layer_sizes": (12, 8), "max_iter": 8, "random_state": 0}

@@ -338,7 +338,7 @@ def test_without_a_hidden_layer_the_raw_output_is_drawn():
 @pytest.mark.parametrize(
     "more",
     [
-        {"snapshots": True, "learning_rate": "cosine_restarts"},
+        {"learning_rate": "cosine_restarts"},
         {"numeric_embedding": "periodic", "batch_norm": True},
         {"precision": "float64"},
     ],

@@ -24,7 +24,7 @@ WAYS = [
     {"hidden_layer_sizes": ()},
     {"numeric_embedding": "periodic"},
     {"numeric_embedding": "piecewise_linear", "early_stopping": True},
-    {"learning_rate": "coslog", "snapshots": True, "early_stopping": False},
+    {"learning_rate": "coslog", "early_stopping": False},
     {"ema_decay": 0.9, "augmentation": "mixup", "precision": "float32"},
 ]
 

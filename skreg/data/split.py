@@ -1,7 +1,7 @@
 """Parts of the user's rows: as given, for scorers, and as encoded, for the network."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -16,9 +16,6 @@ from .batches import MemberRows
 from .table import Table
 
 BATCH_SIZES = ((1024, 64), (4096, 128), (32_768, 256), (131_072, 512), (np.inf, 1024))
-
-WHOLE = "lbfgs"
-"""The solver that takes all rows at once."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +39,15 @@ class DeviceConfig:
     products: torch.dtype
 
     @classmethod
-    def of(cls, estimator: Any, n_rows: int, known: tuple[int, torch.dtype] | None = None) -> Self:
+    def of(
+        cls, estimator: Any, n_rows: int, known: tuple[int, torch.dtype] | None = None, full_batch: bool = False
+    ) -> Self:
         """The place of an estimator's fit of ``n_rows`` rows.
 
-        "auto" means the ``known`` rows of a step and type, and all rows if the solver takes the whole.
+        "auto" means the ``known`` rows of a step and type, and all rows if the solver needs the ``full_batch``.
         """
         device_config, rows = _device(estimator.device), estimator.batch_size
-        if rows == "auto" and estimator.solver == WHOLE:
+        if rows == "auto" and full_batch:
             rows = n_rows
         elif rows == "auto":
             rows = next(size for most, size in BATCH_SIZES if n_rows <= most) if known is None else known[0]
@@ -159,21 +158,13 @@ class MemberSplit:
         """How many members there are."""
         return len(self.train_index)
 
-    def first(self, n_members: int) -> Self:
-        """The split of the first members, each with the rows that it had."""
-        return replace(
-            self, train_index=self.train_index[:n_members], validation_index=self.validation_index[:n_members]
-        )
-
     def train_rows(self) -> MemberRows:
         """What each member trains on."""
         return self.train.rows(self.train_index, self.device_config)
 
-    def validation_rows(self, times: int = 1) -> MemberRows | None:
-        """What each member is watched on; several ``times`` for several networks of each."""
-        return (
-            None if self.validation is None else self.validation.rows(self.validation_index * times, self.device_config)
-        )
+    def validation_rows(self) -> MemberRows | None:
+        """What each member is watched on."""
+        return None if self.validation is None else self.validation.rows(self.validation_index, self.device_config)
 
     def monitor(self, scorer: Callable[..., float] | None, view: Callable[[int, Tensor, Any], Any]) -> Monitor | None:
         """The monitor of a scorer, or of the loss where there is none."""

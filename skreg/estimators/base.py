@@ -5,7 +5,6 @@ Read ``fit`` first. The classifier and the regressor add what a target is, and w
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -34,8 +33,8 @@ from ..training.early_stopping import judge
 from ..training.losses.base import Loss
 from ..training.monitor import Monitor
 from ..training.net import Net
-from ..training.rehearsal import plan
 from ..training.time_limit import deadline_of
+from ..training.update_step import solvers_with
 from .inspection import Inspection
 from .parameters import CONSTRAINTS
 from .prediction import Prediction
@@ -100,11 +99,7 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
         progress = FitProgress(self, X, y, metadata, self.max_iter, lambda net: self._fitted(net.snapshot()))
         with torch_threads(self.n_threads), torch.inference_mode(False), torch.enable_grad():
             split = self._split(train, held_out)
-            make = partial(self._make_net, network_config, training_config, source, hooks=progress.hooks)
-            if deadline is None or self._continues:
-                net = make(split)
-            else:
-                split, net = plan(make, split, deadline)
+            net = self._make_net(network_config, training_config, source, split, progress.hooks)
             net.time_budget_.deadline = deadline
             self._train(net, split, progress.hooks)
             self._calibrate(split)
@@ -114,6 +109,7 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
 
     _target_encoder: type[ClassTargetEncoder] | type[NumberTargetEncoder]
     target_encoder_: Any
+    solver: str
 
     @abstractmethod
     def _loss(self, split: MemberSplit) -> Callable[[], Loss]:
@@ -143,13 +139,8 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
         return hasattr(self, "net_")
 
     @property
-    def _n_members(self) -> int:
-        """Members that a fit begins with: as many as are asked for, or those of the fit that it goes on from.
-
-        These are fewer where the time did not suffice; where another number is asked for now, it is that.
-        """
-        goes_on = self._continues and self.n_members == self._asked_members
-        return len(self.net_.seeds) if goes_on else self.n_members
+    def _has_scale_invariant_solver(self) -> bool:
+        return self.solver in solvers_with("scale_invariant")
 
     def _check_rows(
         self, X: Any, y: Any, weight: Any, source: PretrainedSource | None, may_continue: bool, *classes: Any
@@ -182,7 +173,6 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
         cost = self._loss_weight(y, weight)
         if not continues:
             self._weight_unit = 1.0 if cost is None else float(cost.mean())
-            self._asked_members = self.n_members
         return EncodedTable(X, y, table, target, weight, cost, kept, n_given)
 
     def _forget(self) -> None:
@@ -208,12 +198,12 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
 
     def _split(self, train: EncodedTable, held_out: EncodedTable | None) -> MemberSplit:
         """Give each member its rows: all of them, or all but its own fold."""
-        n, members, there = len(train), self.n_members, self._n_members
-        place = DeviceConfig.of(self, n)
-        everyone = [np.arange(n)] * there
+        n, members = len(train), self.n_members
+        place = DeviceConfig.of(self, n, full_batch=self.solver in solvers_with("full_batch"))
+        everyone = [np.arange(n)] * members
         n_folds = min(max(members, round(1 / self.validation_fraction)), n)
         if held_out is not None:
-            split = MemberSplit(train, everyone, held_out, [np.arange(len(held_out))] * there, place)
+            split = MemberSplit(train, everyone, held_out, [np.arange(len(held_out))] * members, place)
         elif not self.early_stopping or (self.early_stopping == "auto" and not enough(n // n_folds, members)):
             return MemberSplit(train, everyone, None, [], place)
         else:
@@ -221,7 +211,7 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
                 raise ValueError("early_stopping=True needs a second row to be watched on, and X has 1 sample.")
             rng = np.random.RandomState(self.seed_)
             folds = assign_folds(self.target_encoder_.strata(train.y), n_folds, rng)
-            held = [folds == member % n_folds for member in range(there)]
+            held = [folds == member % n_folds for member in range(members)]
             kept, validation = ([_positions(mask) for mask in masks] for masks in ([~h for h in held], held))
             split = MemberSplit(train, kept, train, validation, place, n_folds)
         warn_if_few(min(map(len, split.validation_index)), members)
@@ -240,7 +230,7 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
 
         Statistics are those of the ``known`` network where one is given, and else the rows'.
         """
-        known = self.net_.own_module if self._continues else known
+        known = self.net_.module_ if self._continues else known
         seeds = member_seeds(self.seed_, split.n_members, 0 if source is None else source.generation)
         sizes = [len(levels) for levels in self.encoder_.levels_]
         embedded = [j for j, size in enumerate(sizes) if size > ONE_HOT_MAX]
@@ -369,10 +359,9 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
         """Predict each row by the member that did not train on it, where there is one for every row."""
         if not split.covers_all:
             return
-        members, index = split.n_members, split.validation_index
-        raw, _, _ = self.net_.raw_of(split.validation_rows(self.net_.module_.n_members // members))
-        of_member = [slice(m, None, members) for m in range(members)]
-        decoded = [self._decode(raw[m, : len(rows)], m) for m, rows in zip(of_member, index, strict=True)]
+        index = split.validation_index
+        raw, _, _ = self.net_.raw_of(split.validation_rows())
+        decoded = [self._decode(raw[m : m + 1, : len(rows)], slice(m, m + 1)) for m, rows in enumerate(index)]
         rows = np.concatenate(index)
         y, weight = split.train.y_and_weight(rows)
         shown, self.oof_score_ = self._out_of_fold(np.concatenate(decoded), y, weight)

@@ -39,7 +39,7 @@ class Inspection:
 
     @property
     def chosen_(self) -> dict[str, Any]:
-        """What the parameters that may be "auto" were, and ``n_members``, of which a time limit may leave fewer."""
+        """What the parameters that may be "auto" were."""
         if not hasattr(self, "net_"):
             raise AttributeError("chosen_ is known after fit.")
         net, module = self.net_, self.net_.module_
@@ -48,7 +48,6 @@ class Inspection:
             "batch_size": net.batch_size,
             "device": net.device,
             "early_stopping": net.patience is not None,
-            "n_members": len(net.seeds),
             "numeric_embedding": None if module.numeric is None else module.numeric.name,
             "precision": str(module.inputs.dtype if products is None else products).removeprefix("torch."),
             "residual": any(module.adds),
@@ -90,10 +89,8 @@ class Inspection:
     def _effective_layers(self, name: str) -> list[tuple[np.ndarray, np.ndarray]]:
         if not hasattr(self, "net_"):
             raise AttributeError(f"{name} is known after fit.")
-        if (networks := self.net_.module_.n_members) > 1:
-            members = len(self.net_.seeds)
-            others = f", with snapshots {networks} networks" if networks > members else ""
-            raise AttributeError(f"{name} is known for a single member; this estimator has {members}{others}.")
+        if (members := self.net_.module_.n_members) > 1:
+            raise AttributeError(f"{name} is known for a single member; this estimator has {members}.")
         layers = self.net_.module_.effective_layers(self.net_.criterion_.log_link)
         layers[-1] = tuple(part / self.net_.temperature for part in layers[-1])
         return layers

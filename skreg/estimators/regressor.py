@@ -97,14 +97,12 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
         scale_layer: bool | str = "auto",
         dropout: float | Sequence[float] = 0.1,
         input_dropout: float = 0.0,
-        dropout_schedule: str | Callable[[float], float] = "constant",
         augmentation: str | Callable[[Tensor, Generator], Tensor] | None = None,
         augmentation_strength: float = 0.2,
         alpha: float | Sequence[float] = 0.0,
         l1_ratio: float = 0.0,
         feature_alpha: float = 0.0,
         weight_decay: float = 0.1,
-        weight_decay_schedule: str | Callable[[float], float] = "constant",
         max_norm: float | Sequence[float | None] | None = None,
         early_stopping: bool | str = "auto",
         validation_fraction: float = 0.25,
@@ -122,7 +120,6 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
         clip_norm: float | None = None,
         ema_decay: float = 0.0,
         swa_start: float | None = None,
-        snapshots: bool = False,
         n_members: int = 8,
         categorical_features: Any = "from_dtype",
         numeric_scaling: str | None = "robust",
@@ -150,14 +147,12 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
         self.scale_layer = scale_layer
         self.dropout = dropout
         self.input_dropout = input_dropout
-        self.dropout_schedule = dropout_schedule
         self.augmentation = augmentation
         self.augmentation_strength = augmentation_strength
         self.alpha = alpha
         self.l1_ratio = l1_ratio
         self.feature_alpha = feature_alpha
         self.weight_decay = weight_decay
-        self.weight_decay_schedule = weight_decay_schedule
         self.max_norm = max_norm
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
@@ -175,7 +170,6 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
         self.clip_norm = clip_norm
         self.ema_decay = ema_decay
         self.swa_start = swa_start
-        self.snapshots = snapshots
         self.n_members = n_members
         self.categorical_features = categorical_features
         self.numeric_scaling = numeric_scaling
@@ -319,9 +313,9 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
         """Keep how far off the predictions of held-out rows are."""
         if split.validation is None:
             return
-        seen, members = look(self.net_, split), split.n_members
+        seen = look(self.net_, split)
         y, weight = split.validation.y_and_weight(seen.rows)
-        each = np.stack([self._decode(seen.raw[m::members], slice(m, None, members)) for m in range(members)])
+        each = np.stack([self._decode(seen.raw[m : m + 1], slice(m, m + 1)) for m in range(split.n_members)])
         self.net_.residuals = Residuals.of(self.target_encoder_.loss, y, each, seen.holder, weight)
 
     def _residuals(self, wanted_by: str) -> Residuals:

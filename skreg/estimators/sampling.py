@@ -1,4 +1,4 @@
-"""A sample is what one network says of rows: a member or its snapshot, thinned or whole."""
+"""Samples of predictions: the predictions of single members, with or without Monte Carlo dropout."""
 
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ class SamplingMLP(StreamingMLP):
     ) -> np.ndarray:
         """Predictions of single networks: each in turn, thinned by dropout in another way each time.
 
-        The estimator has ``n_members`` networks, times the snapshots of each. Sample s is of network s
+        The estimator has ``n_members`` networks. Sample s is of network s
         modulo their number, members first, so that a multiple of that number asks all alike. Each sample drops units of
         its own at the rates of training (Gal & Ghahramani 2016, "Dropout as a Bayesian approximation"), the same ones
         for all rows. A sample of a row depends neither on the rows beside it nor on how many samples there are.

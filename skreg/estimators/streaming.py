@@ -11,22 +11,23 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call
 
 from .._utils.threads import torch_threads
-from ..data.split import WHOLE, DeviceConfig, MemberSplit
+from ..data.split import DeviceConfig, MemberSplit
 from ..network.config import NetworkConfig
 from ..network.pretrained import PretrainedSource
 from ..training import schedules
 from ..training.callbacks import check_callbacks
 from ..training.config import TrainingConfig
+from ..training.update_step import solvers_with
 from .base import RegularizedMLP
 from .sklearn_callbacks import FitProgress, with_callbacks
 
 
 def takes_parts(estimator: Any) -> bool:
-    """Whether an estimator's parameters let it learn part by part; an ``AttributeError`` says why not."""
-    if estimator.solver == WHOLE:
+    """Return whether the parameters allow ``partial_fit``; raise an ``AttributeError`` with the reason if not."""
+    if estimator.solver in solvers_with("full_batch"):
         raise AttributeError(f"solver={estimator.solver!r} takes all rows at once: use another solver.")
-    if estimator.swa_start is not None or estimator.snapshots:
-        raise AttributeError("swa_start and snapshots need the end of a training, which a stream does not have.")
+    if estimator.swa_start is not None:
+        raise AttributeError("swa_start needs the end of a training, which a stream does not have: set swa_start=None.")
     return True
 
 
@@ -68,7 +69,7 @@ class StreamingMLP(RegularizedMLP):
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         progress = FitProgress(self, X, y, metadata, 1, lambda net: self._fitted(net.snapshot()))
         with torch_threads(self.n_threads), torch.inference_mode(False), torch.enable_grad():
-            rows = MemberSplit(part, [np.arange(len(part))] * self._n_members, None, [], self._stream_place(len(part)))
+            rows = MemberSplit(part, [np.arange(len(part))] * self.n_members, None, [], self._stream_place(len(part)))
             net = self._make_net(network_config, training_config, source, rows, progress.hooks)
             if self._continues:
                 net.follow(self.net_)
@@ -87,9 +88,8 @@ class StreamingMLP(RegularizedMLP):
 
 
 def _steady(training_config: TrainingConfig) -> TrainingConfig:
-    """The course of a training whose end is not known: nothing follows a schedule."""
-    constant = schedules.constant
-    return replace(training_config, schedule=constant, dropout_schedule=constant, decay_schedule=constant, plateau=None)
+    """The course of a training whose end is not known: the learning rate follows no schedule."""
+    return replace(training_config, schedule=schedules.constant, plateau=None)
 
 
 def check_classes(class_weight: Any, classes: Any, known: np.ndarray | None) -> np.ndarray:

@@ -161,7 +161,7 @@ def _chosen(estimator: Any, name: str, continues: bool = False) -> Any:
     if hasattr(source, name):
         return _chosen(source, name)
     linear = not layer_sizes(estimator, estimator.hidden_layer_sizes)
-    plain = linear or estimator.feature_alpha or estimator.solver == "sgd"
+    plain = linear or estimator.feature_alpha or not estimator._has_scale_invariant_solver
     return _AUTO[name][0 if is_regressor(estimator) and not plain else 1]
 
 

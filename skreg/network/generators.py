@@ -168,14 +168,7 @@ class Dropout:
         Units of the largest mask of one member, ``rows * width``.
     dtype, device : torch.dtype, torch.device
         Of the masks.
-
-    Attributes
-    ----------
-    factor : float
-        On every rate, at most 1; may change with each step.
     """
-
-    factor = 1.0
 
     def __init__(
         self, streams: MemberGenerators, takes: Tensor, largest: int, dtype: torch.dtype, device: torch.device
@@ -201,7 +194,7 @@ class Dropout:
         variance 1 stay: alpha dropout [Klambauer et al. 2017, section 2]. ``in_place`` says that ``x`` may be changed,
         which without a floor it then is.
         """
-        rate = broadcast(rate, x) * self.factor
+        rate = broadcast(rate, x)
         keep = 1 - rate
         scale = 1 / keep if floor == 0 else (keep + floor**2 * keep * rate) ** -0.5
         factor = self._factor(x, rate, scale)
@@ -216,9 +209,9 @@ class Dropout:
     def _cut(self, rate: Strength, scale: Strength, size: int) -> Tensor:
         """The next masks ``(members, size)``: out of a mask of the whole pool where there is one rate, else made anew.
 
-        One that changes from step to step, or from member to member, has none.
+        Rates that differ between members have none.
         """
-        if self.factor == 1 and not isinstance(rate, Tensor) and not isinstance(scale, Tensor):
+        if not isinstance(rate, Tensor) and not isinstance(scale, Tensor):
             windows = self._windows.get((rate, scale, size))
             if windows is None:
                 pool = self._pool

@@ -86,8 +86,7 @@ class Predictor:
     def sample_raw(self, numbers: Tensor, levels: Tensor | None, n_samples: int, thin: bool, seed: int) -> Tensor:
         """Raw output ``(n_samples, rows, outputs)`` of single networks, in turn that of each.
 
-        Sample s is of network s modulo their number: members first, then their snapshots. More samples, and other
-        rows beside, change none.
+        Sample s is of network s modulo their number. More samples, and other rows beside, change none.
 
         Parameters
         ----------

@@ -54,7 +54,7 @@ class PretrainedSource:
                 raise ValueError(f"freeze_layers={frozen} freezes layers of pretrained, and pretrained is None.")
             return None
         fitted = _fitted(estimator)
-        network, hidden = fitted.net_.own_module, network_config.hidden
+        network, hidden = fitted.net_.module_, network_config.hidden
         widths = _widths(network)
         n_layers = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(hidden, widths, strict=False)))
         _refuse_other_kind(fitted, network, network_config, n_layers)
@@ -124,7 +124,7 @@ class PretrainedSource:
 
     def _members(self, n_members: int) -> Network:
         """The source's members one after the other, again from the first until there are ``n_members``."""
-        network = self.fitted.net_.own_module
+        network = self.fitted.net_.module_
         return network.of_members([m % network.n_members for m in range(n_members)]).cpu()
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from math import inf, isfinite
+from math import isfinite
 from numbers import Real
 from typing import Any, Self, TypeAlias, TypeVar
 
@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from .._utils.per_member import Strength, is_nonzero
-from .._utils.validation import layer_sizes, listed, rate_per_layer, refuse, strength_per_layer
+from .._utils.validation import layer_sizes, rate_per_layer, refuse, strength_per_layer
 from ..network.network import Network
 from . import augmentations, schedules
 from .augmented_batch import PerMember
@@ -22,7 +22,7 @@ from .learning_rates import rate_factors
 from .optimizers.base import Group
 from .penalties import ElasticNet, GroupLasso
 from .plateau import ADAPTIVE
-from .update_step import SolverOptimizer, make_optimizer
+from .update_step import SOLVERS, SolverOptimizer, make_optimizer
 
 T = TypeVar("T")
 PerLayer: TypeAlias = T | Sequence[T | None] | None
@@ -42,8 +42,6 @@ class TrainingConfig:
         Factor on it at a progress in [0, 1].
     weight_decay : float
         Each step multiplies the weights by ``1 - rate * weight_decay``.
-    dropout_schedule, decay_schedule : callable float -> float
-        Factors on the dropout rates and on the decay; the first is at most 1.
     momentum : float
         Of "sgd".
     nesterov : bool
@@ -62,8 +60,6 @@ class TrainingConfig:
         Of the moving average of the weights; 0 is none.
     swa_start : float or None
         Progress from which the weights at the ends of epochs are averaged; None is none.
-    valleys : tuple of float
-        Progress at which snapshots are taken.
     augmentation : callable or None
         Changes a training batch.
     old_factor : float
@@ -78,8 +74,6 @@ class TrainingConfig:
     rate: Strength
     schedule: Callable[[float], float]
     weight_decay: Strength = 0.0
-    dropout_schedule: Callable[[float], float] = schedules.constant
-    decay_schedule: Callable[[float], float] = schedules.constant
     momentum: float = 0.9
     nesterov: bool = True
     plateau: int | None = None
@@ -89,7 +83,6 @@ class TrainingConfig:
     clip_norm: Strength | None = None
     ema_decay: Strength = 0.0
     swa_start: float | None = None
-    valleys: tuple[float, ...] = ()
     augmentation: Callable[[Any], None] | None = None
     old_factor: float = 1.0
     parametrization: str = "standard"
@@ -98,8 +91,7 @@ class TrainingConfig:
     @classmethod
     def of(cls, estimator: Any) -> Self:
         """The course of an estimator's parameters; what excludes each other is refused."""
-        if estimator.solver in _EXCLUDED:
-            _refuse_excluded(estimator)
+        _refuse_unsupported(estimator)
         if estimator.swa_start is not None and estimator.ema_decay:
             raise ValueError(
                 f"swa_start={estimator.swa_start!r} and ema_decay={estimator.ema_decay!r} exclude each other: one "
@@ -118,10 +110,8 @@ class TrainingConfig:
         return cls(
             solver=estimator.solver,
             rate=estimator.learning_rate_init,
-            schedule=_schedule(estimator, "learning_rate"),
+            schedule=_schedule(estimator),
             weight_decay=estimator.weight_decay,
-            dropout_schedule=_schedule(estimator, "dropout_schedule", largest=1.0),
-            decay_schedule=_schedule(estimator, "weight_decay_schedule"),
             momentum=estimator.momentum,
             nesterov=estimator.nesterovs_momentum,
             plateau=max(1, estimator.patience // 4) if estimator.learning_rate == ADAPTIVE else None,
@@ -131,17 +121,16 @@ class TrainingConfig:
             clip_norm=estimator.clip_norm,
             ema_decay=estimator.ema_decay,
             swa_start=estimator.swa_start,
-            valleys=_valleys(estimator) if estimator.snapshots else (),
             augmentation=_augmentation(estimator),
             old_factor=estimator.pretrained_lr_factor,
             parametrization=estimator.parametrization,
-            stops=_valleys(estimator, needed=False),
+            stops=_valleys(estimator),
         )
 
     @property
     def ends(self) -> tuple[float, ...]:
         """Progress at which a training that has too little time may end: with a cycle, if its last weights count."""
-        return () if self.swa_start is not None or self.solver == "lbfgs" else self.stops
+        return () if self.swa_start is not None or not SOLVERS[self.solver].takes_learning_rate else self.stops
 
     def check(self, module: Network) -> None:
         """Refuse a module with which a part of the course would have no effect."""
@@ -154,26 +143,23 @@ class TrainingConfig:
 
     def optimizer(self, module: Network) -> SolverOptimizer:
         """What updates the module's parameters."""
-        settings = {"momentum": self.momentum, "nesterov": self.nesterov} if self.solver == "sgd" else {}
+        settings = {name: getattr(self, name) for name in SOLVERS[self.solver].settings}
         return make_optimizer(self.solver, self.groups(module), **settings)
 
     def groups(self, module: Network) -> list[Group]:
         """The module's parameters by how they are updated: weights decay, biases and norms do not; frozen ones stay."""
         old = {id(parameter) for name, parameter in module.named_parameters() if name in module.old}
-        factors = rate_factors(module, self.parametrization, self.solver)
+        factors = rate_factors(module, self.parametrization, SOLVERS[self.solver])
         taken = {id(weight) for weight in module.weights()}
         others = [parameter for parameter in module.parameters() if id(parameter) not in taken]
-        inner = {id(linear.weight) for linear in module.linears[1:-1]} if self.solver == "muon" else set()
         groups = []
         for parameters, decay in ((module.weights(), self.weight_decay), (others, 0.0)):
             for is_old, factor in ((True, self.old_factor), (False, 1.0)):
                 chosen = [p for p in _trained(parameters) if (id(p) in old) == is_old]
-                moved = [p for p in chosen if id(p) not in inner]
-                for own in dict.fromkeys(factors.get(id(p), 1.0) for p in moved):
-                    alike = [p for p in moved if factors.get(id(p), 1.0) == own]
+                for own in dict.fromkeys(factors.get(id(p), 1.0) for p in chosen):
+                    alike = [p for p in chosen if factors.get(id(p), 1.0) == own]
                     groups.append(Group(alike, decay / own, factor * own))  # a decay that does not go with the factor
-                groups.append(Group([p for p in chosen if id(p) in inner], decay, factor, matrices=True))
-        return [group for group in groups if group.parameters]
+        return groups
 
     def average(self, tensors: list[Tensor]) -> WeightAverage | None:
         """What averages the tensors that are trained."""
@@ -227,34 +213,27 @@ def _max_norm(estimator: Any) -> Any:
     return strength_per_layer(estimator, "max_norm", estimator.max_norm, _n_hidden(estimator), "(0.0", True)
 
 
-_EXCLUDED: dict[str, tuple[str, dict[str, Any]]] = {
-    "lbfgs": (
-        "minimises a smooth loss of one network over all rows at once",
-        {
-            "n_members": 1,
-            "batch_size": "auto",
-            "dropout": 0.0,
-            "input_dropout": 0.0,
-            "augmentation": None,
-            "weight_decay": 0.0,
-            "l1_ratio": 0.0,
-            "feature_alpha": 0.0,
-            "max_norm": None,
-            "clip_norm": None,
-            "ema_decay": 0.0,
-            "swa_start": None,
-            "snapshots": False,
-            "batch_norm": False,
-        },
-    ),
-    "muon": ("moves whole matrices and has no step of a single weight", {"l1_ratio": 0.0}),
-}
-"""What a solver does, and how the parameters have to stand that it cannot go with."""
+def _required(estimator: Any) -> dict[str, Any]:
+    """Values that some parameters must have because of what the solver does not support."""
+    optimizer = SOLVERS[estimator.solver]
+    required: dict[str, Any] = {}
+    if not optimizer.supports_members:
+        required |= {"n_members": 1}
+    if optimizer.full_batch:
+        required |= {"batch_size": "auto", "dropout": 0.0, "input_dropout": 0.0, "augmentation": None}
+        required |= {"batch_norm": False}
+    if not optimizer.takes_learning_rate:
+        required |= {"weight_decay": 0.0, "max_norm": None, "clip_norm": None, "ema_decay": 0.0, "swa_start": None}
+    if not optimizer.supports_l1:
+        required |= {"l1_ratio": 0.0, "feature_alpha": 0.0}
+    return required
 
 
-def _refuse_excluded(estimator: Any) -> None:
-    """Refuse what the solver cannot go with, all of it in one sentence; what has no effect may stay."""
-    why, needed = _EXCLUDED[estimator.solver]
+def _refuse_unsupported(estimator: Any) -> None:
+    """Raise if parameters have values that the solver does not support; those without effect are ignored."""
+    needed = _required(estimator)
+    if not needed:
+        return
     idle = {
         "dropout": not any(rate_per_layer(estimator, "dropout", estimator.dropout, _n_hidden(estimator))),
         "augmentation": not estimator.augmentation_strength,
@@ -269,8 +248,7 @@ def _refuse_excluded(estimator: Any) -> None:
     if wrong:
         found = _in_words(f"{name}={getattr(estimator, name)!r}" for name in wrong)
         wanted = _in_words(f"{name}={needed[name]!r}" for name in wrong)
-        solver = estimator.solver
-        raise ValueError(f"solver={solver!r} {why}, and cannot go with {found}: set {wanted}, or another solver.")
+        raise ValueError(f"solver={estimator.solver!r} cannot go with {found}: set {wanted}, or another solver.")
 
 
 def _in_words(parts: Iterable[str]) -> str:
@@ -296,19 +274,13 @@ def _augmentation(estimator: Any) -> Callable[[Any], None] | None:
     return partial(augmentation, strength=float(strength))
 
 
-def _valleys(estimator: Any, needed: bool = True) -> tuple[float, ...]:
-    """Progress at which the cycles of the learning rate end; where there are none and they are ``needed``, refused."""
+def _valleys(estimator: Any) -> tuple[float, ...]:
+    """Progress at which the cycles of the learning rate end; empty without cycles."""
     schedule = estimator.learning_rate
     known = getattr(schedules, schedule, None) if isinstance(schedule, str) else schedule
     valleys = getattr(known, "valleys", None)
-    if valleys is None and not needed:
-        return ()
     if valleys is None:
-        cyclic = [name for name in schedules.__all__ if hasattr(getattr(schedules, name), "valleys")]
-        raise ValueError(
-            f"snapshots=True needs a learning_rate of several cycles: {listed(cyclic)}, or a callable with an "
-            f"attribute 'valleys', the progress at which each cycle ends. Got learning_rate={schedule!r} instead."
-        )
+        return ()
     ends = tuple(valleys) if isinstance(valleys, Iterable) else ()
     numbers = bool(ends) and all(isinstance(end, Real) for end in ends)
     if not numbers or ends[-1] > 1 or not all(before < end for before, end in pairwise((0.0, *ends))):
@@ -323,30 +295,31 @@ def _valleys(estimator: Any, needed: bool = True) -> tuple[float, ...]:
 class _Bounded:
     """A schedule of the user's, refused when it leaves its range on the way."""
 
-    name: str
     schedule: Callable[[float], float]
-    largest: float
 
     def __call__(self, progress: float) -> float:
         factor = self.schedule(progress)
-        if not (isinstance(factor, Real) and isfinite(factor) and 0 <= float(factor) <= self.largest):
+        if not _is_factor(factor):
             raise ValueError(
-                f"The callable given as {self.name!r} must give finite factors in the range [0.0, {self.largest}]. "
+                "The callable given as 'learning_rate' must give finite factors in the range [0.0, inf). "
                 f"It gave {factor!r} at {progress:.3g}."
             )
         return float(factor)
 
 
-def _schedule(estimator: Any, name: str, largest: float = inf) -> Callable[[float], float]:
-    schedule = getattr(estimator, name)
+def _is_factor(factor: Any) -> bool:
+    return isinstance(factor, Real) and isfinite(factor) and float(factor) >= 0
+
+
+def _schedule(estimator: Any) -> Callable[[float], float]:
+    schedule = estimator.learning_rate
     if isinstance(schedule, str):
         return schedules.constant if schedule == ADAPTIVE else getattr(schedules, schedule)
     try:
         factors = [schedule(progress) for progress in (0.0, 0.5, 1.0)]
     except Exception as error:
-        raise ValueError(f"The callable given as {name!r} failed on a progress in [0, 1]: {error}") from error
-    if not all(isinstance(f, Real) and isfinite(f) and 0 <= float(f) <= largest for f in factors):
-        reach = "of at least 0" if largest == inf else f"in [0, {largest:g}]"
-        must = f"a name, or a callable from a progress in [0, 1] to a finite factor {reach}"
-        raise ValueError(f"{refuse(estimator, name, must, schedule)} It gives {factors} at 0, 0.5 and 1.")
-    return _Bounded(name, schedule, largest)
+        raise ValueError(f"The callable given as 'learning_rate' failed on a progress in [0, 1]: {error}") from error
+    if not all(map(_is_factor, factors)):
+        must = "a name, or a callable from a progress in [0, 1] to a finite factor of at least 0"
+        raise ValueError(f"{refuse(estimator, 'learning_rate', must, schedule)} It gives {factors} at 0, 0.5 and 1.")
+    return _Bounded(schedule)

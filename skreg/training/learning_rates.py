@@ -7,6 +7,7 @@ always the effective ones. Rates are in units of a layer of 32 inputs, which mov
 """
 
 from ..network.network import Network
+from .optimizers.base import Optimizer
 
 BASE_WIDTH = 32
 _ROOT = BASE_WIDTH**0.5
@@ -16,11 +17,8 @@ VECTORS = _ROOT
 SCALES = 6.0 * _ROOT
 """Factors of what has no inputs to sum over: those of RealMLP [Holzmueller et al. 2024, table A.1]."""
 
-OTHERWISE = ("lbfgs", "sgd")
-"""Solvers whose steps are not of the gradient's sign and history alone: they have no rate, or one of their own."""
 
-
-def rate_factors(module: Network, name: str, solver: str) -> dict[int, float]:
+def rate_factors(module: Network, name: str, optimizer: type[Optimizer]) -> dict[int, float]:
     """Factor on the learning rate of each parameter, by ``id``; what is not in it has 1.
 
     Parameters
@@ -29,10 +27,11 @@ def rate_factors(module: Network, name: str, solver: str) -> dict[int, float]:
         The networks; one without hidden layers is a linear model, and moves as under "standard".
     name : {"ntk", "standard"}
         The parametrisation.
-    solver : str
-        Whose steps they are.
+    optimizer : type of Optimizer
+        Whose steps they are; without a learning rate, or if the steps scale with the loss, there are no factors.
     """
-    if name == "standard" or not module.hidden or solver in OTHERWISE:
+    scaled = optimizer.takes_learning_rate and optimizer.scale_invariant
+    if name == "standard" or not module.hidden or not scaled:
         return {}
     factors: dict[int, float] = {}
     for linear in module.linears:

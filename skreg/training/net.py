@@ -26,7 +26,6 @@ from .history import write_epoch
 from .monitor import Monitor
 from .optimizers.base import FirstOrder, Rate
 from .plateau import ReduceOnPlateau
-from .snapshots import Snapshots
 from .state import TrainingState
 from .time_limit import TimeBudget
 from .trainer import Trainer
@@ -96,7 +95,6 @@ class Net(Predictor, NeuralNet):
         self.reduce_on_plateau_ = None if wait is None else ReduceOnPlateau(members, wait, self.min_delta)
         self.generators_ = MemberGenerators(self.seeds)
         self.average_ = self.training_config.average(self._trained())
-        self.snapshots_ = Snapshots.of(self.training_config.valleys, self.max_epochs)
         self.time_budget_ = TimeBudget(self.max_epochs, self.training_config.ends)
         self.training_state_: TrainingState | None = None
         self.epoch_ = 0
@@ -208,7 +206,6 @@ class Net(Predictor, NeuralNet):
         self.stopping_.update(
             self.epoch_, score, finite, self._trained(), counts, self.time_budget_.may_stop(self.epoch_)
         )
-        self.snapshots_.update(self.epoch_, self._trained())
 
     def _rate(self) -> Rate:
         """Learning rate at factor 1, of all members or of each."""
@@ -257,21 +254,6 @@ class Net(Predictor, NeuralNet):
         module = self.module_ if module is None else module
         return [*module.parameters(), *module.norms.buffers()]
 
-    @property
-    def own_module(self) -> Network:
-        """The members' own networks, which in a net that has been trained stand behind their snapshots."""
-        total, members = self.module_.n_members, len(self.seeds)
-        return self.module_ if total == members else self.module_.of_members(range(total - members, total))
-
-    def _with_snapshots(self) -> Network:
-        """The networks that predict: of each snapshot those of all members, and their own last."""
-        snapshots = self.snapshots_
-        if not snapshots.epochs:
-            return self.module_
-        network = self.module_.of_members([*range(len(self.seeds))] * (1 + len(snapshots.epochs)))
-        snapshots.fill(self._trained(network), self.stopping_.best_epoch)
-        return network
-
     def _finite_weights(self) -> Tensor:
         sums = torch.stack([tensor.detach().flatten(1).sum(1) for tensor in self._trained()])
         return torch.isfinite(sums).all(0).cpu()
@@ -298,8 +280,6 @@ class Net(Predictor, NeuralNet):
         copied.stopping_ = copy.deepcopy(self.stopping_)
         copied.stopping_.confirm(~copied.stopping_.diverged)
         copied.stopping_.restore(copied._trained())
-        module = copied._with_snapshots()
-        copied.__dict__.update(module=module, module_=module, snapshots_=Snapshots([]))
         return copied
 
     def finish(self, hooks: list[Callback], keep_state: bool) -> None:
@@ -317,7 +297,7 @@ class Net(Predictor, NeuralNet):
         self.__dict__.update(callbacks=users, callbacks_=initialized)
         self.stopping_.kept = None
         self.module_.zero_grad()
-        self.__dict__.update(module=Network, module_=self._with_snapshots(), average_=None, snapshots_=Snapshots([]))
+        self.__dict__.update(module=Network, average_=None)
         if not keep_state:
             self.__dict__["optimizer_"] = None
 
@@ -335,7 +315,6 @@ class Net(Predictor, NeuralNet):
             "streams": self.generators_.state_dict(),
             "plateau": None if self.reduce_on_plateau_ is None else self.reduce_on_plateau_.state_dict(),
             "average": None if self.average_ is None else self.average_.state_dict(),
-            "snapshots": self.snapshots_.state_dict(),
             "history": self.history.to_list(),
         }
         return copy.deepcopy(state)
@@ -352,7 +331,6 @@ class Net(Predictor, NeuralNet):
             self.reduce_on_plateau_.load_state_dict(state["plateau"])
         if self.average_ is not None:
             self.average_.load_state_dict(state["average"])
-        self.snapshots_.load_state_dict(state["snapshots"])
         self.history = History(state["history"])
 
     def resume(self, earlier: "Net") -> None:
@@ -361,7 +339,7 @@ class Net(Predictor, NeuralNet):
         A line search starts anew: its history is one of other rows, and of other weights than the best ones. So do
         moments of a training in which a member diverged, which are not finite.
         """
-        known = copy.deepcopy(earlier.own_module)
+        known = copy.deepcopy(earlier.module_)
         known.scale_as(self.module_)
         self.module_.load_state_dict(known.state_dict())
         self.generators_.load_state_dict(earlier.generators_.state_dict())

@@ -1,8 +1,8 @@
-"""A schedule is a function from progress in [0, 1] to a factor on the learning rate, on dropout or on the decay.
+"""A schedule is a function from progress in [0, 1] to a factor on the learning rate.
 
-Every name in ``__all__`` is a value of the ``learning_rate``, ``dropout_schedule`` and ``weight_decay_schedule``
-parameters. A callable of one's own is the same thing. A schedule of several cycles carries ``valleys``, the progress at
-which each ends: ``snapshots=True`` keeps the weights there.
+Every name in ``__all__`` is a value of the ``learning_rate`` parameter. A callable of one's own is the same thing. A
+schedule of several cycles has the attribute ``valleys``, the progress at which each cycle ends: early stopping ends a
+training there.
 """
 
 from collections.abc import Callable

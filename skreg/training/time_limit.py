@@ -10,11 +10,10 @@ from contextlib import contextmanager
 from time import perf_counter as clock
 from typing import Any
 
-from .snapshots import valley_epochs
-
 HURRY = 1.25
 _FIRST_STEPS = 4
 _CLOSE = 1e-9
+_ROUNDING = 1e-9
 _AFTER = 3.0
 """Validations that what comes after the training takes, about: temperature and out-of-fold rows."""
 
@@ -112,6 +111,11 @@ class TimeBudget:
         if not self._hurried:
             return not self.stops or epoch in self.stops
         return not self.stops or any(abs(end - self._last) < _CLOSE for end in self._ends)
+
+
+def valley_epochs(valleys: Sequence[float], max_epochs: int) -> list[int]:
+    """The last epoch that ends in each cycle, where a schedule's cycles end at ``valleys``; at least 1."""
+    return sorted({max(1, int(valley * max_epochs + _ROUNDING)) for valley in valleys})
 
 
 def deadline_of(estimator: Any) -> float | None:

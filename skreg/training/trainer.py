@@ -86,7 +86,7 @@ class Trainer:
         pace : Pace or None
             Knows whether the epoch has to end before its last step.
         """
-        module, training_config, batches, n_steps = self._module, self._course, self._batches, self._batches.n_steps
+        module, batches, n_steps = self._module, self._batches, self._batches.n_steps
         total = torch.zeros(module.n_members, dtype=module.inputs.dtype, device=module.head.weight.device)
         orders = self._streams.permutations(batches.rows.lengths)
         for source in (self._noise, self._augmenter):
@@ -101,11 +101,7 @@ class Trainer:
             if tell is not None:
                 tell("on_batch_begin", batch=batch, training=True)
             progress = first + ((last - first) * step / n_steps if hurry is None else (last - first) * hurry)
-            if self._noise is not None:
-                self._noise.factor = training_config.dropout_schedule(progress)
-            raw, loss = self._step(
-                lr * training_config.schedule(progress), training_config.decay_schedule(progress), batch, mix, tell
-            )
+            raw, loss = self._step(lr * self._course.schedule(progress), batch, mix, tell)
             total += loss.detach()
             if self._average is not None:
                 self._average.after_step()
@@ -114,10 +110,10 @@ class Trainer:
         self._solver.zero_grad()
         return (total / done).cpu().double()
 
-    def _step(self, lr: Rate, decay: float, batch: Batch, mix: Mix | None, tell: Tell | None) -> tuple[Tensor, Tensor]:
+    def _step(self, lr: Rate, batch: Batch, mix: Mix | None, tell: Tell | None) -> tuple[Tensor, Tensor]:
         """Train on a batch, and give the raw output and the losses before it."""
         seen: list[Tensor] = []
-        loss = self._solver.step(lr, partial(self._evaluate, batch, mix, tell, seen), decay)
+        loss = self._solver.step(lr, partial(self._evaluate, batch, mix, tell, seen))
         return seen[0], loss
 
     def _evaluate(self, batch: Batch, mix: Mix | None, tell: Tell | None, seen: list[Tensor]) -> Tensor:
@@ -131,15 +127,3 @@ class Trainer:
             tell("on_grad_computed", named_parameters=list(module.named_parameters()), batch=batch)
         seen.append(raw)
         return loss
-
-    def rehearse(self) -> None:
-        """Take the first step at a rate of 0, as far as the CPU waits for it; norms remember it, and streams go on.
-
-        There is no augmentation, which may be a function of the user's.
-        """
-        module, batches = self._module, self._batches
-        orders = self._streams.permutations(batches.rows.lengths)
-        if self._noise is not None:
-            self._noise.begin_epoch(1)
-        batch = next(batches.epoch(orders, module.prepare, module.inputs.width))
-        self._solver.step(0.0, partial(self._evaluate, batch, None, None, [])).detach().cpu()

@@ -1,34 +1,29 @@
 """A solver makes one step of the weights: penalty, clipping, the optimiser, proximal step, constraint."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .constraints import MaxNorm
-from .optimizers.base import Adam, FirstOrder, Group, Nadam, Rate, RmsProp, Sgd, gradients_of
+from .optimizers.base import Adam, AdamW, FirstOrder, Group, Rate, Sgd, gradients_of
 from .optimizers.lbfgs import Lbfgs
-from .optimizers.muon import Muon
 from .penalties import ElasticNet, GroupLasso
 
 SolverOptimizer = FirstOrder | Lbfgs
 
-SOLVERS: dict[str, Callable[..., SolverOptimizer]] = {
-    "adam": partial(Adam, beta2=0.999),
-    "adamw": partial(Adam, beta2=0.95),
-    "lbfgs": Lbfgs,
-    "muon": partial(Muon, beta2=0.95),
-    "nadam": Nadam,
-    "rmsprop": RmsProp,
-    "sgd": Sgd,
-}
-"""What the ``solver`` parameter names; "adam" has scikit-learn's betas."""
+SOLVERS: dict[str, type[SolverOptimizer]] = {"adam": Adam, "adamw": AdamW, "lbfgs": Lbfgs, "sgd": Sgd}
+"""Values of the ``solver`` parameter and their optimizer classes."""
+
+
+def solvers_with(capability: str) -> list[str]:
+    """Names of the solvers whose optimizer class has a capability, see ``Optimizer``."""
+    return [name for name, optimizer in SOLVERS.items() if getattr(optimizer, capability)]
 
 
 def make_optimizer(name: str, groups: list[Group], **settings: Any) -> SolverOptimizer:
-    """The optimiser of a solver; only "sgd" has settings, see ``Sgd``."""
+    """Construct the optimizer of a solver."""
     return SOLVERS[name](groups, **settings)
 
 
@@ -72,7 +67,7 @@ class UpdateStep:
         for parameter in self.optimizer.parameters:
             parameter.grad = None
 
-    def step(self, lr: Rate, evaluate: Callable[[], Tensor], decay: float = 1.0) -> Tensor:
+    def step(self, lr: Rate, evaluate: Callable[[], Tensor]) -> Tensor:
         """One step, and the members' losses before it.
 
         Parameters
@@ -81,13 +76,11 @@ class UpdateStep:
             Learning rate; a line search takes none.
         evaluate : callable () -> Tensor of shape (members,)
             Computes the losses, and leaves their gradients. A line search calls it several times.
-        decay : float
-            Factor on the groups' decay.
         """
         if isinstance(self.optimizer, Lbfgs):
             return self._search(self.optimizer, evaluate)
         loss = evaluate()
-        self._follow(self.optimizer, lr, decay)
+        self._follow(self.optimizer, lr)
         return loss
 
     def _search(self, optimizer: Lbfgs, evaluate: Callable[[], Tensor]) -> Tensor:
@@ -101,14 +94,14 @@ class UpdateStep:
         return losses[0]
 
     @torch.no_grad()
-    def _follow(self, optimizer: FirstOrder, lr: Rate, decay: float) -> None:
+    def _follow(self, optimizer: FirstOrder, lr: Rate) -> None:
         """A step from the gradients in place."""
         optimizer.param_groups[0]["lr"] = lr
         for weight, penalty in self._smooth:
             penalty.add_gradient_(gradients_of([weight])[0], weight)
         if self._clip_norm is not None:
             _clip(gradients_of(optimizer.parameters), self._clip_norm)
-        optimizer.update(lr, decay)
+        optimizer.update(lr)
         for i, weight, sharp in self._sharp:
             sharp.proximal_(weight, optimizer.reach(i, lr))
         for weight, constraint in self._constraints:

@@ -321,7 +321,6 @@ def test_what_auto_chose_goes_by_what_is_predicted():
         "batch_size": 64,
         "device": numbers.net_.device,
         "early_stopping": False,
-        "n_members": 8,
         "numeric_embedding": "piecewise_linear",
         "precision": "float64",
         "residual": True,
@@ -329,7 +328,6 @@ def test_what_auto_chose_goes_by_what_is_predicted():
     }
     assert classes.chosen_ == {
         **numbers.chosen_,
-        "n_members": 4,
         "numeric_embedding": None,
         "residual": False,
         "label_smoothing": 0.0,

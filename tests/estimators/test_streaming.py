@@ -367,8 +367,7 @@ def test_a_stream_leaves_no_trace():
     ("settings", "reason"),
     [
         ({"solver": "lbfgs"}, "takes all rows at once"),
-        ({"swa_start": 0.5}, "need the end of a training"),
-        ({"snapshots": True}, "need the end of a training"),
+        ({"swa_start": 0.5}, "needs the end of a training"),
     ],
 )
 @pytest.mark.parametrize("Estimator", [RegularizedMLPClassifier, RegularizedMLPRegressor])

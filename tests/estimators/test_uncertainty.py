@@ -27,7 +27,6 @@ TABLE = make_mixed_table(300)
 TARGETS = {RegularizedMLPClassifier: TABLE.label, RegularizedMLPRegressor: TABLE.number}
 OPTIONS = {
     "defaults": {},
-    "snapshots": {"snapshots": True, "learning_rate": "coslog", "n_members": 2},
     "input dropout": {"n_members": 2, "input_dropout": 0.1},
     "alpha dropout": {"activation": "selu", "dropout": (0.3, 0.1), "batch_norm": True},
     "embeddings": {"numeric_embedding": "periodic", "residual": True, "layer_norm": True},

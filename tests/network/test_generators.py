@@ -114,22 +114,6 @@ def test_the_pool_does_not_depend_on_the_default_dtype():
     assert torch.equal(usual, other)
 
 
-@pytest.mark.parametrize("floor", [0.0, -1.758])
-def test_a_factor_on_the_rates_is_a_rate_and_keeps_no_mask(floor):
-    steady, changing = make_noise(n_steps=20), make_noise(n_steps=20)
-    for step in range(20):
-        changing.factor = (step + 1) / 20
-        rate = changing.factor * 0.4
-        assert torch.equal(changing.drop(X, 0.4, floor), steady.drop(X, rate, floor))
-    assert len(changing._windows) == 1
-
-
-def test_a_factor_of_zero_drops_nothing():
-    noise = make_noise()
-    noise.factor = 0.0
-    assert torch.equal(noise.drop(X, 0.4), X)
-
-
 def test_alpha_dropout_keeps_mean_and_variance_and_drops_to_the_floor():
     noise = Dropout(
         MemberGenerators([0, 1]), torch.ones(2, 1, dtype=torch.bool), 400 * 500, torch.float64, torch.device("cpu")

@@ -67,7 +67,7 @@ class Norms(Callback):
         self.largest.append(max(norms).item())
 
 
-@pytest.mark.parametrize("solver", ["adam", "adamw", "muon", "nadam", "rmsprop", "sgd"])
+@pytest.mark.parametrize("solver", ["adam", "adamw", "sgd"])
 @pytest.mark.parametrize("batch_norm", [False, True])
 def test_max_norm_holds_after_every_step(solver, batch_norm):
     rng = np.random.RandomState(0)

@@ -72,6 +72,16 @@ def test_a_training_of_cycles_stops_at_the_end_of_one(schedule, max_iter, ends):
         assert stopped == (min(end for end in ends if end > patience) if len(ends) > 1 else 1 + patience)
 
 
+@pytest.mark.parametrize("valleys", [(), 0.5, ("end",), (0.5, 0.5), (0.0, 1.0), (0.5, 1.5)])
+def test_ends_of_cycles_that_do_not_increase_are_refused(valleys):
+    def schedule(progress):
+        return 1.0
+
+    schedule.valleys = valleys
+    with pytest.raises(ValueError, match=r"The 'valleys' of .* must increase within \(0, 1\]"):
+        RegularizedMLPRegressor(learning_rate=schedule).fit([[0.0], [1.0]], [0.0, 1.0])
+
+
 def test_an_equal_score_is_no_gain():
     _, kept, stopped_at = play([[1.0], [1.0], [1.0], [1.0]])
     assert (kept, stopped_at) == ([1], [3])

@@ -147,7 +147,6 @@ def test_out_of_fold_predictions_are_calibrated_too():
 @pytest.mark.parametrize(
     "options",
     [
-        {"snapshots": True, "learning_rate": "coslog", "max_iter": 12},
         {"numeric_embedding": "periodic", "class_weight": "balanced"},
         {"loss": "focal", "batch_norm": True, "ema_decay": 0.9},
         {"solver": "lbfgs", "n_members": 1, "dropout": 0.0, "weight_decay": 0.0},

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -46,23 +46,20 @@ class Group:
         Each step multiplies them by ``1 - lr * decay`` [Loshchilov & Hutter 2019].
     factor : float
         On the learning rate.
-    matrices : bool
-        Whether they are weights between two hidden layers, which "muon" treats as matrices.
     """
 
     parameters: list[Tensor]
     decay: Rate = 0.0
     factor: float = 1.0
-    matrices: bool = False
 
-    def move_(self, directions: list[Tensor], lr: Rate, decay: float = 1.0) -> None:
-        """Decay by ``decay`` times its strength, then a step against ``directions``, which may be changed."""
-        rate, strength = lr * self.factor, self.decay * decay
-        if isinstance(rate, Tensor) or isinstance(strength, Tensor):
-            self._move_each_(directions, rate, 1 - rate * strength)
+    def move_(self, directions: list[Tensor], lr: Rate) -> None:
+        """Apply the weight decay, then a step against ``directions``, which may be changed."""
+        rate = lr * self.factor
+        if isinstance(rate, Tensor) or isinstance(self.decay, Tensor):
+            self._move_each_(directions, rate, 1 - rate * self.decay)
             return
-        if strength:
-            torch._foreach_mul_(self.parameters, 1 - rate * strength)
+        if self.decay:
+            torch._foreach_mul_(self.parameters, 1 - rate * self.decay)
         torch._foreach_add_(self.parameters, directions, alpha=-rate)
 
     def _move_each_(self, directions: list[Tensor], rate: Rate, kept: Rate) -> None:
@@ -72,7 +69,9 @@ class Group:
 
 
 class Optimizer(ABC):
-    """What changes parameters.
+    """Base class of the optimizers.
+
+    The class attributes state the capabilities of an optimizer. All other code reads them instead of solver names.
 
     Parameters
     ----------
@@ -81,6 +80,18 @@ class Optimizer(ABC):
 
     Attributes
     ----------
+    takes_learning_rate : bool
+        Whether a step has the length that a learning rate gives it.
+    supports_l1 : bool
+        Whether proximal steps for non-smooth penalties can follow a step.
+    supports_members : bool
+        Whether several members can be trained side by side.
+    full_batch : bool
+        Whether each step needs the loss of all rows, and the same loss for the same weights.
+    scale_invariant : bool
+        Whether a constant factor on the loss leaves the steps as they are.
+    settings : tuple of str
+        Hyperparameters of the constructor, besides ``groups``.
     parameters : list of Tensor
         Those of all groups.
     param_groups : list of dict
@@ -88,6 +99,13 @@ class Optimizer(ABC):
     parts : list of (Group, slice)
         Each group, and where its parameters stand among all.
     """
+
+    takes_learning_rate: ClassVar[bool] = True
+    supports_l1: ClassVar[bool] = True
+    supports_members: ClassVar[bool] = True
+    full_batch: ClassVar[bool] = False
+    scale_invariant: ClassVar[bool] = True
+    settings: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, groups: list[Group]) -> None:
         self.groups = groups
@@ -121,8 +139,8 @@ class FirstOrder(Optimizer):
         self._factors = [group.factor for group in groups for _ in group.parameters]
 
     @abstractmethod
-    def update(self, lr: Rate, decay: float = 1.0) -> None:
-        """One step from the gradients in place; ``decay`` is a factor on the groups' decay."""
+    def update(self, lr: Rate) -> None:
+        """One step from the gradients in place."""
 
     @abstractmethod
     def reach(self, i: int, lr: Rate) -> Rate:
@@ -132,30 +150,32 @@ class FirstOrder(Optimizer):
         """The learning rate of parameter ``i``, as it multiplies it."""
         return broadcast(lr, self.parameters[i]) * self._factors[i]
 
-    def _move(self, directions: list[Tensor], lr: Rate, decay: float) -> None:
+    def _move(self, directions: list[Tensor], lr: Rate) -> None:
         for group, part in self.parts:
-            group.move_(directions[part], lr, decay)
+            group.move_(directions[part], lr)
 
     def _zeros(self) -> list[Tensor]:
         return [torch.zeros_like(p, requires_grad=False) for p in self.parameters]
 
 
 class Adam(FirstOrder):
-    """AdamW; without decay Adam [Kingma & Ba 2015].
+    """Adam [Kingma & Ba 2015] with decoupled weight decay, and the betas of scikit-learn's "adam".
 
     Parameters
     ----------
     groups
         See ``Optimizer``.
-    beta2 : float
-        Forgetting of the squared gradients.
+
+    Attributes
+    ----------
+    betas : tuple of float
+        Decay rates of the averages of the gradients and of their squares.
     """
 
-    beta1 = 0.9
+    betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
 
-    def __init__(self, groups: list[Group], beta2: float) -> None:
+    def __init__(self, groups: list[Group]) -> None:
         super().__init__(groups)
-        self.beta2 = beta2
         self.means, self.squares = self._zeros(), self._zeros()
         self.count = [torch.zeros((), dtype=torch.float32, device=self.parameters[0].device)]
         self._cuts: dict[int, tuple[Any, list[Lasting]]] = {}
@@ -163,7 +183,7 @@ class Adam(FirstOrder):
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_cuts": {}}
 
-    def update(self, lr: Rate, decay: float = 1.0) -> None:
+    def update(self, lr: Rate) -> None:
         """One step of the fused kernel for each group.
 
         It knows one rate only: members that share theirs take it together, where they have enough weights.
@@ -173,11 +193,11 @@ class Adam(FirstOrder):
             gradients = gradients_of(group.parameters)
             runs = _runs(lr, group.decay, group.parameters[0].shape[0])
             if len(runs) > 1 and sum(p.numel() for p in group.parameters) < len(runs) * _FUSED_FROM:
-                self._update_each(group, part, lr, decay)
+                self._update_each(group, part, lr)
                 continue
-            for (members, rate, strength), lasting in zip(runs, self._cut(group, part, runs), strict=True):
+            for (members, rate, decay), lasting in zip(runs, self._cut(group, part, runs), strict=True):
                 own = gradients if len(runs) == 1 else [gradient[members] for gradient in gradients]
-                self._fused(own, *lasting, rate * group.factor, strength * decay)
+                self._fused(own, *lasting, rate * group.factor, decay)
 
     def _cut(self, group: Group, part: slice, runs: Sequence[Any]) -> list[Lasting]:
         """Parameters and moments of each run; kept as long as they are where they are, for cutting costs as a step."""
@@ -208,108 +228,37 @@ class Adam(FirstOrder):
             [],
             self.count * len(parameters),
             lr=lr,
-            beta1=self.beta1,
-            beta2=self.beta2,
+            beta1=self.betas[0],
+            beta2=self.betas[1],
             weight_decay=decay,
             eps=EPS,
             amsgrad=False,
             maximize=False,
         )
 
-    def _update_each(self, group: Group, part: slice, lr: Rate, decay: float) -> None:
+    def _update_each(self, group: Group, part: slice, lr: Rate) -> None:
         """The same step with rates or decays of each member, in operations on all of them."""
         count, gradients, means = self.count[0].item(), gradients_of(group.parameters), self.means[part]
-        torch._foreach_lerp_(means, gradients, 1 - self.beta1)
-        _follow_squares(self.squares[part], gradients, self.beta2)
-        directions = torch._foreach_div(means, 1 - self.beta1**count)
-        torch._foreach_div_(directions, _roots(self.squares[part], 1 - self.beta2**count))
-        group.move_(list(directions), lr, decay)
+        beta1, beta2 = self.betas
+        torch._foreach_lerp_(means, gradients, 1 - beta1)
+        _follow_squares(self.squares[part], gradients, beta2)
+        directions = torch._foreach_div(means, 1 - beta1**count)
+        torch._foreach_div_(directions, _roots(self.squares[part], 1 - beta2**count))
+        group.move_(list(directions), lr)
 
     def reach(self, i: int, lr: Rate) -> Tensor:
         """The rate over the root of the corrected second moment."""
-        return self._rate(i, lr) / ((self.squares[i] / (1 - self.beta2 ** self.count[0])).sqrt_() + EPS)
+        return self._rate(i, lr) / ((self.squares[i] / (1 - self.betas[1] ** self.count[0])).sqrt_() + EPS)
 
     def state_dict(self) -> dict[str, Any]:
         """First and second moments and the count of steps."""
         return {"means": self.means, "squares": self.squares, "count": self.count}
 
 
-class Nadam(FirstOrder):
-    """Adam whose momentum is Nesterov's, and grows over the first steps [Dozat 2016].
+class AdamW(Adam):
+    """Adam whose average of squared gradients forgets faster."""
 
-    Parameters
-    ----------
-    groups
-        See ``Optimizer``.
-    """
-
-    beta1, beta2, warming = 0.9, 0.999, 4e-3
-
-    def __init__(self, groups: list[Group]) -> None:
-        super().__init__(groups)
-        self.means, self.squares = self._zeros(), self._zeros()
-        # on the CPU, where they are read in each step without waiting for another device
-        self.count, self.product = [torch.zeros((), dtype=torch.float64)], [torch.ones((), dtype=torch.float64)]
-
-    def _momentum(self, step: float) -> float:
-        return self.beta1 * (1 - 0.5 * 0.96 ** (step * self.warming))
-
-    def update(self, lr: Rate, decay: float = 1.0) -> None:
-        """A step along the gradient and the momentum that the next step will have."""
-        self.count[0] += 1
-        now, then = (self._momentum(self.count[0].item() + ahead) for ahead in (0, 1))
-        self.product[0] *= now
-        product, gradients = self.product[0].item(), gradients_of(self.parameters)
-        torch._foreach_lerp_(self.means, gradients, 1 - self.beta1)
-        _follow_squares(self.squares, gradients, self.beta2)
-        torch._foreach_mul_(gradients, (1 - now) / (1 - product))
-        torch._foreach_add_(gradients, self.means, alpha=then / (1 - product * then))
-        torch._foreach_div_(gradients, _roots(self.squares, self._correction()))
-        self._move(gradients, lr, decay)
-
-    def _correction(self) -> float:
-        return 1 - self.beta2 ** self.count[0].item()
-
-    def reach(self, i: int, lr: Rate) -> Tensor:
-        """The rate over the root of the corrected second moment: the two parts of a step add up to one gradient."""
-        (root,) = _roots(self.squares[i : i + 1], self._correction())
-        return self._rate(i, lr) / root
-
-    def state_dict(self) -> dict[str, Any]:
-        """First and second moments, the count of steps and the product of the momenta so far."""
-        return {"means": self.means, "squares": self.squares, "count": self.count, "product": self.product}
-
-
-class RmsProp(FirstOrder):
-    """Gradients over the root of their running square [Tieleman & Hinton 2012], which forgets as in their lecture.
-
-    Parameters
-    ----------
-    groups
-        See ``Optimizer``.
-    """
-
-    forgetting = 0.9
-
-    def __init__(self, groups: list[Group]) -> None:
-        super().__init__(groups)
-        self.squares = self._zeros()
-
-    def update(self, lr: Rate, decay: float = 1.0) -> None:
-        """One step."""
-        gradients = gradients_of(self.parameters)
-        _follow_squares(self.squares, gradients, self.forgetting)
-        torch._foreach_div_(gradients, _roots(self.squares, 1.0))
-        self._move(gradients, lr, decay)
-
-    def reach(self, i: int, lr: Rate) -> Tensor:
-        """The rate over the root of the running square."""
-        (root,) = _roots(self.squares[i : i + 1], 1.0)
-        return self._rate(i, lr) / root
-
-    def state_dict(self) -> dict[str, Any]:
-        """The running squares."""
-        return {"squares": self.squares}
+    betas = (0.9, 0.95)
 
 
 class Sgd(FirstOrder):
@@ -325,19 +274,22 @@ class Sgd(FirstOrder):
         Whether a step looks ahead along the momentum.
     """
 
+    scale_invariant = False
+    settings = ("momentum", "nesterov")
+
     def __init__(self, groups: list[Group], momentum: float = 0.9, nesterov: bool = True) -> None:
         super().__init__(groups)
         self.momentum, self.nesterov = momentum, nesterov
         self.velocities = self._zeros()
 
-    def update(self, lr: Rate, decay: float = 1.0) -> None:
+    def update(self, lr: Rate) -> None:
         """Decay, then a step along the momentum, and under Nesterov's along the gradient besides."""
         gradients = gradients_of(self.parameters)
         torch._foreach_mul_(self.velocities, self.momentum)
         torch._foreach_add_(self.velocities, gradients)
         if self.nesterov:
             torch._foreach_add_(gradients, self.velocities, alpha=self.momentum)
-        self._move(gradients if self.nesterov else self.velocities, lr, decay)
+        self._move(gradients if self.nesterov else self.velocities, lr)
 
     def reach(self, i: int, lr: Rate) -> Rate:
         """Momentum of either kind repeats a lasting gradient ``1 / (1 - momentum)`` times."""

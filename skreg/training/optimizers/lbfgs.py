@@ -30,6 +30,9 @@ class Lbfgs(Optimizer):
         See ``Optimizer``; of one member, without decay.
     """
 
+    takes_learning_rate = supports_l1 = supports_members = False
+    full_batch = True
+
     def __init__(self, groups: list[Group]) -> None:
         super().__init__(groups)
         # loads the compiler, which takes a second: only who asks for it shall wait
