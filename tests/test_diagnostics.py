@@ -17,13 +17,13 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import make_pipeline
-
-import skreg
-from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor, diagnose
 from skreg._case import Case
 from skreg._illnesses import ILLNESSES
 from skreg._probe import training_of
 from skreg._signs import beyond
+
+import skreg
+from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor, diagnose
 from skreg.diagnostics import Diagnosis, Finding
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -7,9 +7,9 @@ import pytest
 import torch
 from sklearn.frozen import FrozenEstimator
 from skorch.callbacks import Callback
+from skreg._probe import probe, training_of
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
-from skreg._probe import probe, training_of
 
 RNG = np.random.RandomState(0)
 X = RNG.randn(150, 4)

@@ -12,8 +12,8 @@ from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
 from skreg import OptunaSearchCV, RegularizedMLPClassifier, RegularizedMLPRegressor, diagnose, schedules
-from skreg._case import Case
-from skreg._probe import probe
+from skreg.diagnostics.context import DiagnosticContext
+from skreg.diagnostics.probe import probe
 from skreg.plots import TrainingCurveDisplay
 from skreg.training import rehearsal as rehearsal
 from skreg.training import time_limit as pace
@@ -369,9 +369,9 @@ def test_the_doctor_knows_the_members_that_there_are(rehearsed, Estimator, monke
 
     monkeypatch.setattr(Net, "partial_fit", seen)
     net = fewer(Estimator, validation_fraction=0.25).fit(rows, target)
-    case = Case(net, rows, target, None, None)
-    assert [index.tolist() for index in case._trained_on] == [index.tolist() for index in trained_on[0]]
-    assert [len(index) for index in case._held_out] == [30, 30, 30]
+    context = DiagnosticContext(net, rows, target, None, None)
+    assert [index.tolist() for index in context.trained_rows] == [index.tolist() for index in trained_on[0]]
+    assert [len(index) for index in context.held_out_rows] == [30, 30, 30]
     net = fewer(Estimator)
     rehearsed.rehearsals = rehearsed.now = 0
     net.fit(rows, target)
