@@ -25,7 +25,7 @@ from ..network.network import Network
 from ..network.pretrained import PretrainedSource
 
 _Activation = Callable[[Tensor], Tensor]
-_When = Literal["now", "initial", "last"]
+_When = Literal["now", "initial"]
 
 # Shares of the activation's largest slope below which a unit passes no gradient, or is saturated.
 DEAD_SLOPE, SATURATED_SLOPE = 0.005, 0.05
@@ -35,9 +35,9 @@ _SLOPE_RANGE = 30.0
 
 @dataclass(frozen=True)
 class LayerRecord:
-    """Recorded values of one layer of shape (members, fan_in, units); the last one is named "head"."""
+    """Recorded values of one layer; gradients are None without a target."""
 
-    name: str
+    name: str  # "hidden 1" and so on, or "head"
     before: np.ndarray  # (members, rows, units), input of the activation; the raw output in the head
     after: np.ndarray  # (members, rows, units), output of the activation; the raw output in the head
     gradient: np.ndarray | None  # (members, rows, units), of each row's loss with respect to `before`
@@ -49,12 +49,12 @@ class LayerRecord:
 
 @dataclass(frozen=True)
 class Probe:
-    """Recorded values of all layers for one set of weights. Without a target there is no loss and no gradient."""
+    """Recorded values of all layers for one set of weights."""
 
     when: _When
     epoch: np.ndarray  # (members,), epoch of each member's weights; 0 for the initial weights
     rows: np.ndarray  # indices of the recorded rows
-    loss: np.ndarray | None  # (members,), mean loss of these rows
+    loss: np.ndarray | None  # (members,), mean loss of these rows; None without a target
     layers: tuple[LayerRecord, ...]  # the hidden layers in order, then the head
 
     @property
@@ -77,10 +77,9 @@ def probe(estimator: Any, X: Any, y: Any = None, when: _When = "now", max_rows: 
         The data.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
         The target. If None, no gradients are recorded.
-    when : {"now", "initial", "last"}, default="now"
-        The weights to use. "now" are the weights used for prediction, which are those of the best epoch with early
-        stopping. "initial" are drawn again from the seeds of the fit. "last" are those of the last epoch, which are
-        available only if every member has kept them.
+    when : {"now", "initial"}, default="now"
+        The weights to use. "now" are the weights used for prediction, and "initial" are drawn again from the seeds of
+        the fit.
     max_rows : int, default=1000
         Maximum number of rows, drawn at random from ``X`` with a fixed seed.
 
@@ -92,7 +91,7 @@ def probe(estimator: Any, X: Any, y: Any = None, when: _When = "now", max_rows: 
     Raises
     ------
     ValueError
-        If the weights of the last epoch are not available, or if the parameters differ from those of the fit.
+        If ``when`` is unknown, or if the initial weights cannot be drawn because the parameters have been changed.
     """
     check_is_fitted(estimator)
     rows, X, y = _sample(X, y, max_rows)
@@ -121,13 +120,8 @@ def _network(estimator: Any, when: str) -> tuple[Network, np.ndarray]:
     best_epoch = net.stopping_.best_epoch.numpy().copy()
     if when == "initial":
         return _initial_network(estimator).to(net.device), np.zeros_like(best_epoch)
-    if when not in ("now", "last"):
-        raise ValueError(f"The 'when' parameter must be one of 'initial', 'now', 'last'. Got {when!r} instead.")
-    if when == "last" and (best_epoch != net.epoch_).any():
-        raise ValueError(
-            f"The weights of the last epoch ({net.epoch_}) are not available because early stopping restored those of "
-            f"epoch {', '.join(map(str, np.unique(best_epoch)))}. Use when='now', or fit with early_stopping=False."
-        )
+    if when != "now":
+        raise ValueError(f"The 'when' parameter must be one of 'initial', 'now'. Got {when!r} instead.")
     return copy.deepcopy(net.own_module), best_epoch
 
 
@@ -181,7 +175,7 @@ def _record(
         for before, _ in recorder.calls:
             before.retain_grad()
         total = loss(raw, target, weight)
-        total.sum().backward()
+        torch.autograd.backward(total.sum())
         mean_loss = _array(total) / len(data)
     names = [*(f"hidden {number}" for number in range(1, len(network.linears))), "head"]
     layers = tuple(

@@ -169,8 +169,7 @@ def _applicable(estimator: RegularizedMLP, remedy: dict[str, Any]) -> dict[str, 
         current = parameters.get(name, value)
         if type(current) is type(value) and current == value:
             continue
-        changed = copy.copy(estimator)
-        vars(changed).update(kept | {name: value})
+        changed = copy.copy(estimator).set_params(**kept, **{name: value})
         try:
             TrainingConfig.of(changed)
             PretrainedSource.of(changed, NetworkConfig.of(changed))
