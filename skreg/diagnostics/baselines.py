@@ -31,8 +31,8 @@ class BaselineComparison:
 def confident_errors(probability: np.ndarray, code: np.ndarray) -> np.ndarray:
     """Whether the most confident quarter of the predictions is wrong, from probabilities or their logarithms."""
     confidence = probability.max(1)
-    wrong: np.ndarray = probability.argmax(1) != code
-    return wrong[confidence >= np.quantile(confidence, 1 - _CONFIDENT_SHARE)]
+    wrong: np.ndarray = (probability.argmax(1) != code)[confidence >= np.quantile(confidence, 1 - _CONFIDENT_SHARE)]
+    return wrong
 
 
 def compare_classifiers(
@@ -65,8 +65,8 @@ def compare_regressors(
     center, scale = y_fit.mean(0), np.maximum(y_fit.std(0), 1e-300)
 
     def loss(predicted: np.ndarray) -> np.ndarray:
-        error: np.ndarray = (y - predicted) / scale
-        return 0.5 * np.square(error).reshape(len(y), -1).sum(1)
+        squared: np.ndarray = np.square((y - predicted) / scale).reshape(len(y), -1)
+        return np.asarray(0.5 * squared.sum(1))
 
     models = _baselines(ExtraTreesRegressor(**_TREES), Ridge())
     losses = {name: loss(model.fit(X_fit, y_fit).predict(X)) for name, model in models.items()}
