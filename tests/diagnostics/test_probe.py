@@ -112,7 +112,7 @@ def test_the_gradient_of_a_weight_is_the_difference_quotient_of_the_loss():
 
 def test_an_unknown_set_of_weights_is_refused():
     fitted = RegularizedMLPRegressor(**SMALL).fit(X, Y)
-    with pytest.raises(ValueError, match="'when' parameter must be one of 'initial', 'now'. Got 'best' instead"):
+    with pytest.raises(ValueError, match=r"'when' parameter must be one of 'initial', 'now'. Got 'best' instead"):
         probe(fitted, X, when="best")
 
 

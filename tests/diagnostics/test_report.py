@@ -106,7 +106,7 @@ def test_invalid_input_raises_an_error():
         diagnose(fitted, X, Y, X)
     with pytest.raises(ValueError, match="features"):
         diagnose(fitted, X[:, :3], Y)
-    with pytest.raises(TypeError, match="Got Pipeline instead. For a Pipeline or a search, pass the fitted network"):
+    with pytest.raises(TypeError, match="For a Pipeline or a search, pass the fitted network"):
         diagnose(make_pipeline(fitted), X, Y)
     with pytest.raises(NotFittedError):
         diagnose(RegularizedMLPRegressor(), X, Y)
