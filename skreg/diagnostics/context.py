@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from scipy import sparse
+from sklearn.impute import SimpleImputer
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
@@ -61,25 +62,13 @@ class ColumnSample:
 
     @cached_property
     def imputed(self) -> np.ndarray:
-        """The values, with missing ones replaced by the median of their column."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # raised for columns without any value
-            median = np.nan_to_num(np.nanmedian(self.values, axis=0))
-        return np.where(np.isnan(self.values), median, self.values)
+        """The values, with missing ones replaced by the median of their column, or by 0 if it is empty."""
+        imputed: np.ndarray = SimpleImputer(strategy="median", keep_empty_features=True).fit_transform(self.values)
+        return imputed
 
 
 class DiagnosticContext:
-    """A fitted estimator, its data, and the quantities that checks derive from them.
-
-    Parameters
-    ----------
-    estimator : RegularizedMLPClassifier or RegularizedMLPRegressor
-        A fitted estimator.
-    X, y
-        The data that it was fitted on.
-    X_val, y_val
-        Rows that were not used for training, or None.
-    """
+    """A fitted estimator, the data that it was fitted on, and optional rows that were not used for training."""
 
     def __init__(self, estimator: RegularizedMLP, X: Any, y: Any, X_val: Any, y_val: Any) -> None:
         check_is_fitted(estimator)

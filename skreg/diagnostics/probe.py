@@ -67,26 +67,8 @@ def probe(estimator: Any, X: Any, y: Any = None, when: _When = "now", max_rows: 
     """Record one forward pass, and with a target one backward pass, through a fitted network.
 
     The network is in training mode, so batch normalization uses the statistics of the recorded rows, but without
-    dropout and augmentation.
-
-    Parameters
-    ----------
-    estimator : RegularizedMLPClassifier or RegularizedMLPRegressor
-        A fitted estimator whose parameters have not been changed since the fit.
-    X : {array-like, data frame, sparse matrix} of shape (n_samples, n_features)
-        The data.
-    y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
-        The target. If None, no gradients are recorded.
-    when : {"now", "initial"}, default="now"
-        The weights to use. "now" are the weights used for prediction, and "initial" are drawn again from the seeds of
-        the fit.
-    max_rows : int, default=1000
-        Maximum number of rows, drawn at random from ``X`` with a fixed seed.
-
-    Returns
-    -------
-    Probe
-        The recorded values.
+    dropout and augmentation. ``when`` selects the weights: "now" are those used for prediction, and "initial" are
+    drawn again from the seeds of the fit. At most ``max_rows`` rows are recorded, drawn with a fixed seed.
 
     Raises
     ------

@@ -3,8 +3,8 @@
 To add a diagnostic, write a function in `checks/data.py`, `checks/layers.py` or `checks/training.py` that takes a
 `DiagnosticContext` and returns a `Finding`, or None if it does not apply, and add it to ``DIAGNOSTICS``. The name in
 the registry is the `Finding.name`. A returned certainty below 0.5 is not reported, so a check need not compare with
-its threshold itself. The tests require an example in `tests/diagnostics/problems.py` and in
-`benchmarks/diagnostics.py`, and a paragraph in `docs/diagnostics.rst` that cites the references of the docstring.
+its threshold itself. The tests require an example of the problem in `tests/diagnostics/problems.py`, and in
+`docs/diagnostics.rst` a paragraph that cites the sources named in the function's docstring.
 """
 
 from collections.abc import Callable
