@@ -6,8 +6,8 @@ from typing import Any, Self
 import numpy as np
 
 from ._plotting import fitted_network
-from ._probe import Probe, probe
 from ._violins import LayerDisplay, edges_of, shares_of
+from .diagnostics.probe import Probe, probe
 
 
 class WeightDisplay(LayerDisplay):

@@ -25,8 +25,8 @@ from sklearn.preprocessing import StandardScaler
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
 from skreg._joint import JointNet
 from skreg._plotting import COLOURS
-from skreg._probe import probe
 from skreg._training_plot import overfits
+from skreg.diagnostics.probe import probe
 from skreg.plots import (
     ActivationDisplay,
     FeatureSelectionDisplay,

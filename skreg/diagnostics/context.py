@@ -1,0 +1,255 @@
+"""The context of a diagnosis: an estimator, its data, and quantities that several checks need.
+
+The quantities are computed when a check first uses them.
+"""
+
+import warnings
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import sparse
+from sklearn.impute import SimpleImputer
+from sklearn.utils import check_consistent_length
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
+
+from .._utils.threads import torch_threads
+from .._utils.validation import check_validation_set
+from ..data.batches import MemberRows
+from ..data.split import EncodedTable
+from ..data.table import check_table
+from ..estimators.base import RegularizedMLP
+from .baselines import BaselineComparison, compare_classifiers, compare_regressors
+from .curves import TrainingCurves
+from .probe import Probe, probe
+
+MAX_ROWS = 2000
+MAX_COLUMNS = 300
+MAX_COMPARED_ROWS = 1000
+MIN_BASELINE_ROWS = 20
+PROBED_ROWS = 500
+
+
+@dataclass(frozen=True)
+class RowLosses:
+    """Losses and predictions of n rows, averaged over the members that trained on them, or that did not."""
+
+    rows: np.ndarray  # (n,), indices of the rows
+    loss: np.ndarray  # (n,), loss of the estimator times the row's weight
+    constant_loss: np.ndarray  # (n,), the same of the best constant prediction
+    decoded: np.ndarray  # (n, ...), log probabilities or predictions
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, index: np.ndarray) -> "RowLosses":
+        """Select some of the rows by position."""
+        return RowLosses(self.rows[index], self.loss[index], self.constant_loss[index], self.decoded[index])
+
+
+@dataclass(frozen=True)
+class ColumnSample:
+    """A sample of the rows and columns of a table, with the columns as the user passed them."""
+
+    names: list[str]
+    numeric: np.ndarray  # (n_columns,), whether each column is numeric; the others are categories
+    values: np.ndarray  # (n_rows, n_columns), numbers and category codes; NaN marks missing values
+    rows: np.ndarray  # (n_rows,), indices of the rows
+    encoded_index: np.ndarray  # (n_columns,), positions among the encoded columns, numeric columns first
+
+    @cached_property
+    def imputed(self) -> np.ndarray:
+        """The values, with missing ones replaced by the median of their column, or by 0 if it is empty."""
+        imputed: np.ndarray = SimpleImputer(strategy="median", keep_empty_features=True).fit_transform(self.values)
+        return imputed
+
+
+class DiagnosticContext:
+    """A fitted estimator, the data that it was fitted on, and optional rows that were not used for training."""
+
+    def __init__(self, estimator: RegularizedMLP, X: Any, y: Any, X_val: Any, y_val: Any) -> None:
+        check_is_fitted(estimator)
+        check_validation_set(X_val, y_val, None)
+        check_consistent_length(X, y)
+        self.estimator: Any = estimator  # fitted attributes are set dynamically and unknown to a type checker
+        self.parameters: dict[str, Any] = estimator.get_params(deep=False)
+        self.curves = TrainingCurves.from_estimator(estimator)
+        self.data = self._encode(X, y)
+        self.validation_data = None if X_val is None else self._encode(X_val, y_val)
+        self._check_n_rows()
+        self._reproduce_split()
+
+    @property
+    def is_classification(self) -> bool:
+        """Whether the target consists of mutually exclusive classes."""
+        return getattr(self.estimator.target_encoder_, "kind_", "numbers") in ("binary", "multiclass")
+
+    def _encode(self, X: Any, y: Any) -> EncodedTable:
+        estimator = self.estimator
+        X = validate_data(estimator, check_table(X), reset=False, skip_check_array=True)
+        y = estimator._target_encoder.check(y)
+        table, target = estimator.encoder_.transform(X), estimator.target_encoder_.transform(y)
+        return EncodedTable(X, y, table, target, None, estimator._loss_weight(y, None), slice(None), len(y))
+
+    def _check_n_rows(self) -> None:
+        """Raise an error if X is known not to be the training data."""
+        out_of_fold = getattr(self.estimator, "oof_prediction_", None)
+        if out_of_fold is not None and len(out_of_fold) != len(self.data):
+            raise ValueError(
+                f"X has {len(self.data)} rows, but the estimator was fitted on {len(out_of_fold)} rows. Pass the "
+                "training data as X and y, and other rows as X_val and y_val."
+            )
+
+    def _reproduce_split(self) -> None:
+        """Determine again which rows each member was trained on and which it held out."""
+        n_members, all_rows = len(self.curves.best_epoch), np.arange(len(self.data))
+        self.trained_rows: list[np.ndarray] = [all_rows] * n_members  # of each member, in `data`
+        self.held_out_rows: list[np.ndarray] | None = None  # of each member, in `held_out_data`
+        if self.curves.validation is not None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # the fit has warned already
+                split = self.estimator._split(self.data, None)
+            if split.validation is not None:
+                self.trained_rows, self.held_out_rows = split.train_index, split.validation_index
+        if self.validation_data is not None:
+            self.held_out_rows = [np.arange(len(self.validation_data))] * n_members
+
+    # Layers
+
+    @cached_property
+    def initial_layers(self) -> Probe | None:
+        """The layers before the training; None if it continued from an earlier one."""
+        if self.parameters["warm_start"] or self.estimator.pretrained is not None:
+            return None
+        return probe(self.estimator, self.data.X, self.data.y, "initial", PROBED_ROWS)
+
+    @cached_property
+    def fitted_layers(self) -> Probe:
+        """The layers with the weights used for prediction."""
+        return probe(self.estimator, self.data.X, self.data.y, "now", PROBED_ROWS)
+
+    # Losses
+
+    @cached_property
+    def train(self) -> RowLosses:
+        """Losses of rows that members were trained on."""
+        return self._losses(self.data, self.trained_rows)
+
+    @cached_property
+    def held_out(self) -> RowLosses | None:
+        """Losses of rows that members were not trained on; None if there are no such rows."""
+        return None if self.held_out_rows is None else self._losses(self.held_out_data, self.held_out_rows)
+
+    @property
+    def held_out_data(self) -> EncodedTable:
+        """The data that ``held_out_rows`` refers to."""
+        return self.data if self.validation_data is None else self.validation_data
+
+    @property
+    def evaluated(self) -> tuple[RowLosses, EncodedTable]:
+        """Losses of held-out rows if there are any, else of training rows, and the data of these rows."""
+        return (self.train, self.data) if self.held_out is None else (self.held_out, self.held_out_data)
+
+    def _losses(self, data: EncodedTable, member_rows: list[np.ndarray]) -> RowLosses:
+        """Evaluate each member on its rows, and average the members of each row."""
+        index = [_sample(rows, MAX_ROWS) for rows in member_rows]
+        net, table = self.estimator.net_, data.table
+        dtype, device = net.module_.inputs.dtype, net.module_.head.weight.device
+        batches = MemberRows(table.numbers, table.levels, data.target, index, data.cost, dtype, device)
+        with torch_threads(self.estimator.n_threads), torch.inference_mode(False), torch.no_grad():
+            raw, target, weight = net.raw_of(batches)
+            loss = self._loss_per_row(raw, target, weight)
+            constant_loss = self._loss_per_row(self._constant(raw), target, weight)
+            decoded = [
+                self.estimator._decode(raw[m : m + 1, : len(rows)], slice(m, m + 1)) for m, rows in enumerate(index)
+            ]
+        losses = [[each[m, : len(rows)] for m, rows in enumerate(index)] for each in (loss, constant_loss)]
+        rows = np.concatenate(index)
+        means = (_mean_by_row(rows, np.concatenate(values)) for values in (*losses, decoded))
+        return RowLosses(np.unique(rows), *means)
+
+    def _loss_per_row(self, raw: Tensor, target: Tensor, weight: Tensor) -> np.ndarray:
+        """Loss of each row and member, computed as if each row were a member of its own."""
+        single_rows = (values.flatten(0, 1).unsqueeze(1) for values in (raw, target, weight))
+        loss: Tensor = self.estimator.net_.criterion_(*single_rows)
+        return loss.view(weight.shape).double().cpu().numpy()
+
+    def _constant(self, raw: Tensor) -> Tensor:
+        """Raw output of the best constant prediction: the class frequencies, or the mean of the target."""
+        if not hasattr(self.estimator, "classes_"):
+            return torch.zeros_like(raw)
+        target, cost = self.data.target, self.data.cost
+        weight = np.ones(len(target)) if cost is None else cost
+        if target.ndim == 1:
+            share = np.bincount(target, weight, raw.shape[-1]) / weight.sum()
+            logits = np.log(share.clip(1e-9))
+        else:
+            share = np.average(target, axis=0, weights=weight).clip(1e-9, 1 - 1e-9)
+            logits = np.log(share / (1 - share))
+        return torch.from_numpy(logits).to(raw).expand_as(raw)
+
+    # Columns and baselines
+
+    @cached_property
+    def columns(self) -> ColumnSample:
+        """A sample of ``X``."""
+        return self._sample_columns(self.data, _sample(np.arange(len(self.data)), MAX_ROWS))
+
+    @cached_property
+    def validation_columns(self) -> ColumnSample | None:
+        """A sample of ``X_val``."""
+        data = self.validation_data
+        return None if data is None else self._sample_columns(data, _sample(np.arange(len(data)), MAX_ROWS))
+
+    def _sample_columns(self, data: EncodedTable, rows: np.ndarray) -> ColumnSample:
+        encoder, table = self.estimator.encoder_, data.table
+        original_index = np.array([*encoder.numeric_, *encoder.categorical_], dtype=int)
+        n_numeric = len(encoder.numeric_)
+        chosen = _sample(np.arange(len(original_index)), MAX_COLUMNS)
+        numbers = table.numbers[rows][:, chosen[chosen < n_numeric]]
+        codes = table.levels[rows][:, chosen[chosen >= n_numeric] - n_numeric]
+        dense = numbers.toarray() if sparse.issparse(numbers) else numbers
+        known = getattr(self.estimator, "feature_names_in_", None)
+        names = [f"column {j}" if known is None else str(known[j]) for j in original_index[chosen]]
+        return ColumnSample(names, chosen < n_numeric, np.hstack([dense, codes]).astype(np.float64), rows, chosen)
+
+    @cached_property
+    def comparison(self) -> BaselineComparison | None:
+        """Losses of the network and of baselines on the same rows, held-out ones if there are any.
+
+        None if the baselines cannot predict the same target (several labels, quantiles) or there are too few rows.
+        """
+        losses, data = self.evaluated
+        limit = MAX_COMPARED_ROWS
+        if self.validation_data is None:
+            limit = min(limit, len(self.data) // 2)
+        compared = losses.take(_sample(np.arange(len(losses)), limit))
+        all_rows = np.arange(len(self.data))
+        fit_rows = _sample(np.setdiff1d(all_rows, compared.rows) if data is self.data else all_rows, MAX_ROWS)
+        y_fit, y = self.data.y[fit_rows], data.y[compared.rows]
+        is_regression = not hasattr(self.estimator, "classes_") and self.estimator.loss != "quantile"
+        if not (self.is_classification or is_regression):
+            return None
+        if len(fit_rows) < MIN_BASELINE_ROWS or len(np.unique(y_fit)) < 2:
+            return None
+        X_fit = self._sample_columns(self.data, fit_rows).imputed
+        X = self._sample_columns(data, compared.rows).imputed
+        if self.is_classification:
+            return compare_classifiers(X_fit, y_fit, X, y, compared.decoded, self.estimator.classes_)
+        return compare_regressors(X_fit, y_fit, X, y, compared.decoded)
+
+
+def _sample(rows: np.ndarray, limit: int) -> np.ndarray:
+    """Draw at most ``limit`` of the rows, in order."""
+    return rows if len(rows) <= limit else np.sort(np.random.RandomState(0).choice(rows, limit, replace=False))
+
+
+def _mean_by_row(rows: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Mean of the values of each distinct row, ordered by row."""
+    _, position, count = np.unique(rows, return_inverse=True, return_counts=True)
+    total = np.zeros((len(count), *values.shape[1:]))
+    np.add.at(total, position, values)
+    return total / count.reshape(-1, *[1] * (values.ndim - 1))
