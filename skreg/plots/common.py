@@ -145,8 +145,9 @@ def panels(ax: AxesLike, heights: Sequence[float], *, stacked: bool = True) -> N
 
 
 def share_x_axis(upper: Axes, lower: Axes) -> None:
-    """Give a panel the limits of the panel below it, and remove its tick labels."""
+    """Give a panel the limits of the panel below it, remove its tick labels, and align the vertical labels."""
     upper.set_xlim(lower.get_xlim())
+    upper.figure.align_ylabels([upper, lower])
     spec = upper.get_subplotspec()
     if spec is not None and not spec.is_last_row():
         upper.tick_params(labelbottom=False)

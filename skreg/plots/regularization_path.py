@@ -14,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import BaseCrossValidator, check_cv
 from sklearn.utils import indexable
+from sklearn.utils._plotting import _validate_score_name
 
 from .._candidates import Candidate, Scoring, SearchProgress
 from .._race import Race
@@ -190,7 +191,7 @@ class RegularizationPathDisplay(Display):
         legend_above([self.ax_], 3)
         scale = "log" if values.min() > 0 and values.max() >= MIN_LOG_RATIO * values.min() else "linear"
         columns.set(xlabel=self.param_name, ylabel="Weight norm", xscale=scale, ylim=(0, None))
-        self.ax_.set(ylabel=self.score_name.replace("_", " ").capitalize(), xscale=scale)
+        self.ax_.set(ylabel=_validate_score_name(None, self.score_name, negate_score=False), xscale=scale)
         share_x_axis(self.ax_, columns)
 
     def _draw_scores(self, values: NDArray[np.floating]) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
+from sklearn.utils._plotting import _validate_score_name
 from skorch.callbacks import Callback
 
 from ..training.net import Net
@@ -128,26 +129,24 @@ class TrainingCurveDisplay(Display):
         rate.plot(self.epochs, self.learning_rate, color=GRAY)
         rate.axhline(0, alpha=0)  # includes 0 in the vertical range
         rate.set(xlabel="EpochRecord", ylabel="Learning\nrate", xlim=self.ax_.get_xlim())
-        rate.locator_params(axis="y", nbins=3)
+        rate.locator_params(axis="y", nbins=2)
         rate.yaxis.set_major_formatter("{x:g}")
         rate.xaxis.get_major_locator().set_params(integer=True)
         for panel in curves:
             share_x_axis(panel, rate)
 
     def _draw_validation(self, ax: Axes) -> None:
-        color = COLORS[3]
-        if self.validation_members is not None:
-            members = np.asarray(self.validation_members)
+        name, color = _validate_score_name(None, self.validation_name, negate_score=False), COLORS[3]
+        ax.set_ylabel(name)
+        label = f"Validation {name.lower()}"
+        ax.plot(self.epochs, np.asarray(self.validation), color=color, ls="--", lw=1.8, zorder=2.5, label=label)
+        if self.validation_members is not None and self.best_epochs is not None:
+            members, best = np.asarray(self.validation_members), np.asarray(self.best_epochs)
             lines = ax.plot(self.epochs, members, color=color, lw=0.7)
             lines[0].set_label("Members")
-        label = f"Validation {self.validation_name}"
-        ax.plot(self.epochs, np.asarray(self.validation), color=color, ls="--", lw=1.8, label=label)
-        if self.validation_members is not None and self.best_epochs is not None:
-            best = np.asarray(self.best_epochs)
             values = members[np.searchsorted(np.asarray(self.epochs), best), np.arange(len(best))]
             edge = ax.xaxis.label.get_color()  # contrasts with the background in every style
             ax.plot(best, values, "v", ms=5, mfc=color, mec=edge, mew=0.8, label="Best epoch of a member")
-        ax.set_ylabel(self.validation_name.capitalize())
 
     def _mark_epochs(self, ax: Axes) -> None:
         """Shade the epochs that overfit, and mark the best epoch."""

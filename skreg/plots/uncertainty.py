@@ -282,5 +282,4 @@ class UncertaintyDisplay(Display):
             n_rows = np.sum(counts)
             ax.stairs(np.asarray(counts) / max(n_rows, 1), edges, fill=True, label=f"{label} ({n_rows:,})", **style)
         ax.set_ylabel("Share of rows")
-        ax.yaxis.set_major_formatter("{x:.0%}")
         legend_above([ax])
