@@ -18,7 +18,7 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, train_size=1000, rando
 
 # %%
 # A network that is trained to the last epoch is overconfident. About a fifth of the predictions with a probability close
-# to 1 are wrong, and the entropy is close to 0 for about half of the incorrect rows. The error bars are 95 % confidence
+# to 1 are wrong, and the entropy is close to 0 for two thirds of the incorrect rows. The error bars are 95 % confidence
 # intervals, which depend on the number of rows.
 overfitting = {"n_members": 1, "dropout": 0.0, "early_stopping": False, "random_state": 0}
 overfitted = RegularizedMLPClassifier((256, 256), **overfitting).fit(X_train, y_train)

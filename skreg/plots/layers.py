@@ -70,13 +70,15 @@ class LayerDisplay(Display):
             cls.__doc__ = inspect.cleandoc(cls.__doc__).replace("{parameters}", PARAMETERS_AND_ATTRIBUTES)
 
     @classmethod
-    def _from_values(cls, values: Layers, initial: Layers | None, bins: int) -> Self:
-        layers = [values] if initial is None else [values, initial]
-        edges = bin_edges([value for one in layers for value, _ in one.values()], bins, cls._logarithmic)
-        shares = [bin_shares([value for value, _ in one.values()], edges) for one in layers]
-        below = [np.array([share for _, share in one.values()]) for one in layers]
-        record: dict[str, Any] = {} if initial is None else {"initial_shares": shares[1], "initial_below": below[1]}
-        return cls(layers=list(values), edges=edges, shares=shares[0], below=below[0], **record)
+    def _from_values(cls, networks: Sequence[Layers], bins: int) -> Self:
+        """Create a display of the fitted network, and of the initial network if there are two."""
+        edges = bin_edges([value for layers in networks for value, _ in layers.values()], bins, cls._logarithmic)
+        shares = [bin_shares([value for value, _ in layers.values()], edges) for layers in networks]
+        below = [np.array([share for _, share in layers.values()]) for layers in networks]
+        display = cls(layers=list(networks[0]), edges=edges, shares=shares[0], below=below[0])
+        if len(networks) > 1:
+            display.initial_shares, display.initial_below = shares[1], below[1]
+        return display
 
     def _draw(self, ax: AxesLike) -> None:
         self._create_panels(ax, (3, 1))
@@ -175,7 +177,7 @@ class WeightDisplay(LayerDisplay):
         names = [*(f"hidden {number}" for number in range(1, len(linears))), "head"]
         weights = [linear.weight.detach().cpu().double().numpy().ravel() for linear in linears]
         layers = {name: (weight, _share_of_zeros(weight)) for name, weight in zip(names, weights, strict=True)}
-        return cls._from_values(layers, None, bins).plot(ax)
+        return cls._from_values([layers], bins).plot(ax)
 
 
 class ActivationDisplay(LayerDisplay):
@@ -254,9 +256,8 @@ class ActivationDisplay(LayerDisplay):
             If parameters have changed since the fit, so that the initial weights cannot be reproduced.
         """
         network, X = unwrap_fitted(estimator, X)
-        values = _activations(probe(network, X, max_rows=max_rows))
-        at_start = _activations(probe(network, X, when="initial", max_rows=max_rows)) if initial else None
-        return cls._from_values(values, at_start, bins).plot(ax)
+        probes = [probe(network, X, None, when, max_rows) for when in ("now", "initial")[: 1 + initial]]
+        return cls._from_values([_activations(one) for one in probes], bins).plot(ax)
 
 
 class GradientDisplay(LayerDisplay):
@@ -334,9 +335,8 @@ class GradientDisplay(LayerDisplay):
             If parameters have changed since the fit, so that the initial weights cannot be reproduced.
         """
         network, X = unwrap_fitted(estimator, X)
-        values = _gradients(probe(network, X, y, max_rows=max_rows))
-        at_start = _gradients(probe(network, X, y, when="initial", max_rows=max_rows)) if initial else None
-        return cls._from_values(values, at_start, bins).plot(ax)
+        probes = [probe(network, X, y, when, max_rows) for when in ("now", "initial")[: 1 + initial]]
+        return cls._from_values([_gradients(one) for one in probes], bins).plot(ax)
 
 
 def bin_edges(values: Sequence[NDArray[np.floating]], bins: int, logarithmic: bool = False) -> NDArray[np.floating]:

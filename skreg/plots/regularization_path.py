@@ -244,6 +244,6 @@ def _cross_validate(
     candidates = [Candidate(trial, {param_name: value}) for value in np.asarray(param_range).tolist()]
     with warnings.catch_warnings():
         # A path intentionally continues until no column is left.
-        warnings.filterwarnings("ignore", "feature_alpha=.*column", ConvergenceWarning)
+        warnings.filterwarnings("ignore", "feature_alpha=.*every column", ConvergenceWarning)
         Race(evaluation, trial, None, False, lambda epoch: False, lambda: True).score(candidates)
     return [candidate.folds for candidate in candidates]
