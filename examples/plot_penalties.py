@@ -2,8 +2,8 @@
 L1 and L2 penalties
 ===================
 
-Both penalties shrink the weights. An L2 penalty makes all weights small. An L1 penalty sets many of them to exactly zero
-and shrinks the others less. `l1_ratio` combines the two penalties, as in `ElasticNet`.
+Both penalties shrink the weights. An L2 penalty makes all weights small. An L1 penalty sets many of them to exactly
+zero and shrinks the others less. `l1_ratio` combines the two penalties, as in `ElasticNet`.
 """
 
 import matplotlib.pyplot as plt

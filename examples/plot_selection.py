@@ -31,11 +31,11 @@ print("dropped:", *X.columns[sparse.feature_importances_ == 0])
 print(f"R2 on the training rows {sparse.score(X, y):.3f}")
 
 # %%
-# A regularization path helps to choose the value. All values are cross-validated on the same folds. The upper panel shows
-# the scores with a band of one standard deviation over the folds, and the lower panel shows the norm of each column's
-# weights. The legend names the four columns with the largest norms at the best score. The score is best while x2 is in
-# use. From 0.01 on the network does not use x2, and up to 0.1 the score hardly changes while almost no noise column is
-# left.
+# A regularization path helps to choose the value. All values are cross-validated on the same folds. The upper panel
+# shows the scores with a band of one standard deviation over the folds, and the lower panel shows the norm of each
+# column's weights. The legend names the four columns with the largest norms at the best score. The score is best while
+# x2 is in use. From 0.01 on the network does not use x2, and up to 0.1 the score hardly changes while almost no noise
+# column is left.
 path = RegularizationPathDisplay.from_estimator(
     RegularizedMLPRegressor(**one, **fixed),
     X,

@@ -2,8 +2,8 @@
 Training curves of a network that overfits
 ==========================================
 
-This example fits a wide network without regularization to a table in which a fifth of the labels are wrong. The training
-loss keeps decreasing, because the network learns the wrong labels after the best epoch.
+This example fits a wide network without regularization to a table in which a fifth of the labels are random. The
+training loss keeps decreasing, because the network learns the random labels after the best epoch.
 """
 
 import matplotlib.pyplot as plt
@@ -18,9 +18,9 @@ X, y = make_classification(3000, 20, n_informative=6, flip_y=0.2, random_state=0
 X_train, X_test, y_train, y_test = train_test_split(X, y, train_size=600, random_state=0)
 
 # %%
-# The network overfits in the shaded epochs: the training loss still decreases, and the validation loss increases by more
-# than its noise. Each of the four members has its own validation rows and stops by itself. The triangles mark the epochs
-# whose weights are kept. Early stopping restores these weights, so the epochs after them cost only time.
+# The network overfits in the shaded epochs: the training loss still decreases, and the validation loss increases by
+# more than its noise. Each of the four members has its own validation rows and stops by itself. The triangles mark the
+# epochs whose weights are kept. Early stopping restores these weights, so the epochs after them cost only time.
 wide = {"hidden_layer_sizes": (256, 256), "learning_rate_init": 0.003, "random_state": 0}
 unregularized = RegularizedMLPClassifier(dropout=0.0, weight_decay=0.0, **wide)
 unregularized.fit(X_train, y_train)
