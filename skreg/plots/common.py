@@ -160,4 +160,4 @@ def legend_above(axes: Sequence[Axes] | NDArray[np.object_], n_columns: int = 2)
     by_label = {label: handle for handles, labels in entries for handle, label in zip(handles, labels, strict=True)}
     style: dict[str, Any] = {"fontsize": "small", "frameon": False, "columnspacing": 1.0, "handlelength": 1.6}
     style |= {"handletextpad": 0.5, "borderpad": 0.2, "bbox_to_anchor": (1.0, 1.0), "ncols": n_columns}
-    axes[0].legend(by_label.values(), by_label, loc="lower right", **style)
+    axes[0].legend(list(by_label.values()), list(by_label), loc="lower right", **style)
