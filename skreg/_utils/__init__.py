@@ -1,4 +1,4 @@
-"""Validation, threads, devices and small numerical helpers.
+"""Helpers that every other folder may import, and that import none of them.
 
-Every other folder may import from this one; it imports from no other folder.
+They validate arguments, control threads and devices, and import optional dependencies.
 """

@@ -2,8 +2,8 @@
 Good and bad initial weights
 ============================
 
-Eight layers deep, the first values decide whether anything is learned. This is the textbook picture: the activations of
-each layer, and the gradients that come back to it, at the initial weights and after the fit.
+The initialization decides whether a network with eight hidden layers learns anything. This example shows the
+activations of each layer and the gradients with respect to them, at the initial weights and after the fit.
 """
 
 import matplotlib.pyplot as plt
@@ -19,21 +19,23 @@ deep = {"hidden_layer_sizes": (64,) * 8, "activation": "tanh", "max_iter": 8}
 one = {"n_members": 1, "random_state": 0}
 
 # %%
-# With Xavier's initialisation the left halves, which are the initial weights, are about as tall in the last layer as in
-# the first. Training pushes some units to the flat ends of tanh; their share is below.
+# With Xavier initialization, the activations at the initial weights (left halves) have a similar spread in the first
+# and in the last layer. During the fit some units saturate, that is, their activations approach the limits of tanh. The
+# lower panel shows the share of these units.
 xavier = RegularizedMLPClassifier(init="xavier_normal", **deep, **one).fit(X_train, y_train)
 ActivationDisplay.from_estimator(xavier, X_test)
 print(f"accuracy {xavier.score(X_test, y_test):.3f}")
 
 # %%
-# Weights of a hundredth shrink the values from layer to layer, until they are the same for every row.
+# Initial weights with a standard deviation of 0.01 make the activations shrink from layer to layer, until they are
+# almost the same for every row.
 small = RegularizedMLPClassifier(init="normal", **deep, **one).fit(X_train, y_train)
 ActivationDisplay.from_estimator(small, X_test)
 print(f"accuracy {small.score(X_test, y_test):.3f}")
 
 # %%
-# The gradients show it on their way back: with small weights they lose a decade with each layer, and the first ones
-# hardly learn. On the left Xavier's, on the right the small ones.
+# The gradients vanish, too. With small initial weights (right), they are smaller by about a factor of ten in each layer
+# than in the layer above it, so that the first layers hardly learn. With Xavier initialization (left), they are not.
 grid = {"sharey": "row", "height_ratios": (3, 1), "layout": "constrained"}
 figure, axes = plt.subplots(2, 2, figsize=(8, 4), **grid)
 GradientDisplay.from_estimator(xavier, X_test, y_test, ax=axes[:, 0])

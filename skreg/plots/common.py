@@ -1,0 +1,163 @@
+"""Base class, panels, colors and legends that all displays share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.model_selection._search import BaseSearchCV
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from .._utils.optional import import_optional
+from ..estimators.inspection import Inspection
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    AxesLike = Axes | Sequence[Axes] | NDArray[np.object_] | None
+
+# The colors of Okabe and Ito without black and yellow, which are invisible on a dark or on a light background. Lines
+# also differ in their dashes and markers, so that a print in black and white can be read.
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7")
+DASHES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (3, 1)))
+MARKERS = "osD^vP"
+GRAY = "0.5"
+MIN_PANEL_INCHES = 2.6
+
+
+class Display(ABC):
+    """Base class of the displays.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        First panel.
+    axes_ : ndarray of matplotlib Axes
+        All panels.
+    figure_ : matplotlib Figure
+        Figure that contains the panels.
+    """
+
+    ax_: Axes
+    axes_: NDArray[np.object_]
+    figure_: Figure
+
+    def plot(self, ax: AxesLike = None) -> Self:
+        """Draw the display.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, or a sequence of one for each panel, default=None
+            Axes to draw on. A single Axes is split among the panels. If None, a new figure is created.
+
+        Returns
+        -------
+        self : object
+            The display.
+        """
+        self._draw(ax)
+        return self
+
+    @abstractmethod
+    def _draw(self, ax: AxesLike) -> None:
+        """Create the panels and draw on them."""
+
+    def _create_panels(self, ax: AxesLike, heights: Sequence[float] = (1,), *, stacked: bool = True) -> None:
+        self.axes_ = panels(ax, heights, stacked=stacked)
+        self.ax_ = self.axes_[0]
+        self.figure_ = self.axes_[0].figure
+
+
+def pyplot() -> Any:
+    """Import ``matplotlib.pyplot``."""
+    return import_optional("matplotlib.pyplot", extra="plot", purpose="skreg.plots")
+
+
+def unwrap(estimator: BaseEstimator, X: Any = None) -> tuple[Any, Any]:
+    """Return the final predictor of a pipeline or search, and ``X`` as it is passed to it."""
+    given = estimator
+    while isinstance(estimator, (BaseSearchCV, Pipeline)):
+        if isinstance(estimator, Pipeline):
+            if X is not None and len(estimator) > 1:
+                X = estimator[:-1].transform(X)
+            estimator = estimator[-1]
+        else:
+            check_is_fitted(estimator)
+            if not hasattr(estimator, "best_estimator_"):
+                raise ValueError(f"The search has no fitted estimator to draw. Set refit=True. Got {given!r}.")
+            estimator = estimator.best_estimator_
+    return estimator, X
+
+
+def unwrap_fitted(estimator: BaseEstimator, X: Any = None) -> tuple[Any, Any]:
+    """Return the fitted skreg estimator in a pipeline or search, and ``X`` as it is passed to it."""
+    given = estimator
+    estimator, X = unwrap(estimator, X)
+    if not isinstance(estimator, Inspection):
+        raise TypeError(
+            "The displays of skreg.plots require a RegularizedMLPClassifier or RegularizedMLPRegressor, or a Pipeline "
+            f"or search whose final estimator is one. Got {given!r} instead."
+        )
+    check_is_fitted(estimator)
+    return estimator, X
+
+
+def column_names(estimator: Any) -> NDArray[np.object_]:
+    """Return the names of the columns that an estimator was fitted on, or "x0", "x1" and so on."""
+    default = np.array([f"x{j}" for j in range(estimator.n_features_in_)], object)
+    return getattr(estimator, "feature_names_in_", default)
+
+
+def panels(ax: AxesLike, heights: Sequence[float], *, stacked: bool = True) -> NDArray[np.object_]:
+    """Return one Axes for each of the relative ``heights``.
+
+    Stacked panels are placed below each other and share the horizontal axis. Other panels are placed side by side if
+    the width allows it.
+    """
+    n = len(heights)
+    given = np.ravel(np.array(ax, object))
+    if ax is not None and len(given) == n:
+        return given
+    if ax is None:
+        figure = pyplot().figure(layout="constrained")
+        spec, (width, height) = figure.add_gridspec(1, 1)[0], figure.get_size_inches()
+    elif len(given) == 1:
+        spec, width = given[0].get_subplotspec(), given[0].get_window_extent().width / given[0].figure.dpi
+        if spec is None:
+            raise ValueError(
+                f"An 'ax' that is not in a grid of subplots cannot be split into {n} panels. Create it with "
+                f"plt.subplots, or pass a sequence of {n} Axes."
+            )
+        given[0].set_axis_off()
+    else:
+        raise ValueError(f"'ax' must be one Axes or a sequence of {n}, one for each panel. Got {len(given)} instead.")
+    side_by_side = not stacked and width >= n * MIN_PANEL_INCHES
+    if ax is None and not stacked:
+        figure.set_figheight(height * (0.75 if side_by_side else 0.6 * n))
+    grid = spec.subgridspec(1, n) if side_by_side else spec.subgridspec(n, 1, height_ratios=heights)
+    return np.ravel(grid.subplots(sharex=stacked, squeeze=False))
+
+
+def share_x_axis(upper: Axes, lower: Axes) -> None:
+    """Give a panel the limits of the panel below it, remove its tick labels, and align the vertical labels."""
+    upper.set_xlim(lower.get_xlim())
+    upper.figure.align_ylabels([upper, lower])
+    spec = upper.get_subplotspec()
+    if spec is not None and not spec.is_last_row():
+        upper.tick_params(labelbottom=False)
+        upper.set_xlabel("")
+
+
+def legend_above(axes: Sequence[Axes] | NDArray[np.object_], n_columns: int = 2) -> None:
+    """Draw one legend for several Axes above the first, where it covers no data."""
+    entries = [ax.get_legend_handles_labels() for ax in axes]
+    by_label = {label: handle for handles, labels in entries for handle, label in zip(handles, labels, strict=True)}
+    style: dict[str, Any] = {"fontsize": "small", "frameon": False, "columnspacing": 1.0, "handlelength": 1.6}
+    style |= {"handletextpad": 0.5, "borderpad": 0.2, "bbox_to_anchor": (1.0, 1.0), "ncols": n_columns}
+    axes[0].legend(list(by_label.values()), list(by_label), loc="lower right", **style)

@@ -1,0 +1,124 @@
+"""Display of the columns that a network uses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
+
+from .common import COLORS, GRAY, Display, column_names, unwrap_fitted
+
+if TYPE_CHECKING:
+    from .common import AxesLike
+
+INCHES_PER_ROW = 0.2
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class FeatureSelectionDisplay(Display):
+    """Feature importances in descending order; columns without any weight are marked as dropped.
+
+    Create a display with ``from_estimator``. The parameters are stored as attributes. Weights that are exactly zero
+    result from ``feature_alpha``, or from ``alpha`` with an ``l1_ratio``.
+
+    Parameters
+    ----------
+    importances : array-like of shape (n_features,)
+        Share of each column in the norms of the first layer's weights.
+    feature_names : array-like of shape (n_features,)
+        Names of the columns.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        The panel.
+    axes_ : ndarray of matplotlib Axes
+        The panel in an array.
+    figure_ : matplotlib Figure
+        Figure that contains the panel.
+
+    See Also
+    --------
+    RegularizationPathDisplay : Norms of the columns for several values of a parameter.
+    sklearn.feature_selection.SelectFromModel : Pipeline step that drops the columns.
+
+    References
+    ----------
+    Yuan & Lin 2006, "Model selection and estimation in regression with grouped variables".
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from skreg import RegularizedMLPRegressor
+    >>> from skreg.plots import FeatureSelectionDisplay
+    >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
+    >>> regressor = RegularizedMLPRegressor(feature_alpha=0.1, max_iter=20, random_state=0).fit(X, y)
+    >>> display = FeatureSelectionDisplay.from_estimator(regressor)
+    >>> len(display.importances)
+    10
+    """
+
+    importances: ArrayLike
+    feature_names: ArrayLike
+
+    @classmethod
+    def from_estimator(cls, estimator: BaseEstimator, *, max_features: int = 20, ax: AxesLike = None) -> Self:
+        """Draw the feature importances of a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : estimator
+            Fitted estimator of skreg, or a fitted ``Pipeline`` or search whose final estimator is one. For a pipeline,
+            the columns are those that are passed to its last step.
+        max_features : int, default=20
+            Maximum number of columns to draw.
+        ax : matplotlib Axes, default=None
+            Axes to draw on. If None, a new figure is created whose height depends on the number of columns.
+
+        Returns
+        -------
+        FeatureSelectionDisplay
+            The display.
+        """
+        network, _ = unwrap_fitted(estimator)
+        display = cls(importances=network.feature_importances_, feature_names=column_names(network))
+        return display.plot(ax, max_features=max_features)
+
+    def plot(self, ax: AxesLike = None, *, max_features: int = 20) -> Self:
+        """Draw the display.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to draw on. If None, a new figure is created whose height depends on the number of columns.
+        max_features : int, default=20
+            Maximum number of columns to draw.
+
+        Returns
+        -------
+        self : object
+            The display.
+        """
+        self._draw(ax, max_features)
+        return self
+
+    def _draw(self, ax: AxesLike, max_features: int = 20) -> None:
+        importances, names = np.asarray(self.importances, dtype=float), np.asarray(self.feature_names)
+        order = np.argsort(-importances, kind="stable")
+        shown, hidden = order[:max_features], order[max_features:]
+        labels = [str(name) for name in names[shown]]
+        if len(hidden):
+            n_dropped = int((importances[hidden] == 0).sum())
+            labels.append(f"{len(hidden)} more" + (f" ({n_dropped} dropped)" if n_dropped else ""))
+        self._create_panels(ax)
+        if ax is None:
+            self.figure_.set_figheight(INCHES_PER_ROW * len(labels) + 0.6)
+        rows = np.arange(len(shown))
+        self.ax_.barh(rows, importances[shown], color=COLORS[0], height=0.7)
+        for row in rows[importances[shown] == 0]:
+            self.ax_.text(0, row, " dropped", va="center", color=GRAY, fontsize="small", style="italic")
+        self.ax_.set_yticks(np.arange(len(labels)), labels, fontsize="small")
+        self.ax_.set(xlabel="Importance", ylim=(len(labels) - 0.4, -0.6), xlim=(0, None))
