@@ -415,8 +415,8 @@ METAPHORS_IN_TEXT = {
     *("rehearse", "settle", "strength", "told", "verdict", "watched"),
 }
 """Words that must not be in text. The other words above have ordinary meanings, as in "in that case"."""
-ALLOWED_NAMES = {"augmentation_strength"}
-"""Public names that keep a word of the lists."""
+ALLOWED_NAMES = {"augmentation_strength", "in_place"}
+"""A public parameter, and a term that means that a tensor is overwritten."""
 PAGES_IN_AMERICAN_SPELLING = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "CITATION.cff", "SECURITY.md")),
     *(ROOT / "docs" / f"{name}.rst" for name in ("index", "invariants", "developers")),
