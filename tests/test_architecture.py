@@ -81,8 +81,8 @@ def folder_of(file: Path) -> str:
     return file.parts[0] if len(file.parts) > 1 else ""
 
 
-def is_module(root: Path, parts: list[str]) -> bool:
-    path = root.joinpath(*parts)
+def is_module(root: Path, names: list[str]) -> bool:
+    path = root.joinpath(*names)
     return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
 
 
@@ -103,8 +103,8 @@ def imported_names(root: Path, file: Path, node: ast.AST) -> Iterator[str]:
         assert node.level - 1 <= len(file.parent.parts), f"{file}:{node.lineno} imports from outside of the package"
         base = [*package, *(node.module.split(".") if node.module else [])]
         for alias in node.names:
-            parts = [*base, alias.name] if is_module(root, [*base, alias.name]) else base
-            yield "." + ".".join(parts)
+            names = [*base, alias.name] if is_module(root, [*base, alias.name]) else base
+            yield "." + ".".join(names)
     elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
         called = ast.unparse(node.func).rpartition(".")[2]
         if called in {"import_module", "import_optional", "__import__"} and isinstance(node.args[0].value, str):
