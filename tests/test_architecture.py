@@ -29,11 +29,12 @@ LAYERS = [
 NOT_YET_PRESENT = {"persistence"}
 
 FOLDERS_OF_PACKAGE = {
+    "filelock": {"search"},
     "matplotlib": {"plots"},
     "optuna": {"search"},
     "pandas": {"diagnostics", "search"},
     "psutil": {"search"},
-    "skorch": {"training", "estimators"},
+    "skorch": {"plots", "training", "estimators"},
     "sqlalchemy": {"search"},
 }
 """Folders that may import a package. The packages that are not listed and are dependencies may be imported anywhere."""
