@@ -19,7 +19,7 @@ numpydoc_show_class_members = False
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
-    "ignore_pattern": r"(^|/)(?!plot_)[^/]*\.py$",  # the examples without pictures
+    "ignore_pattern": r"(^|/)(?!plot_)[^/]*\.py$",  # run only the examples that draw
     "abort_on_example_error": True,
     "capture_repr": (),
     "copyfile_regex": r".*\.rst",

@@ -1,4 +1,4 @@
-"""Fixtures that several test files use."""
+"""Options of the test run, and fixtures that several test files use."""
 
 import pandas as pd
 import pytest
@@ -6,6 +6,19 @@ import pytest
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
 from skreg._utils.threads import torch_threads
 from tests.helpers import PLAIN, SHARED_DATA, make_mixed_table
+
+
+def pytest_addoption(parser):
+    parser.addoption("--run-slow", action="store_true", help="also run the tests that are marked as slow")
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--run-slow"):
+        return
+    skip = pytest.mark.skip(reason="slow; pass --run-slow to run it")
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(skip)
 
 
 @pytest.fixture

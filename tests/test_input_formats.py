@@ -1,4 +1,4 @@
-"""What strangers do: tables and targets as they come from databases, services and folds with bad luck."""
+"""Tables and targets as they come from databases, other libraries and small folds."""
 
 from decimal import Decimal
 
@@ -28,14 +28,14 @@ FRAME = pd.DataFrame({"a": Z[:, 0], "b": Z[:, 1]})
         pa.table({"a": [1.0], "b": pa.nulls(1)}),
     ],
 )
-def test_a_number_may_be_missing_in_every_row_asked_for(row):
+def test_a_number_can_be_missing_in_all_predicted_rows(row):
     fitted = RegularizedMLPClassifier(**FAST).fit(FRAME, TWO)
     expected = fitted.predict_proba(pd.DataFrame({"a": [1.0], "b": [np.nan]}))
     np.testing.assert_array_equal(fitted.predict_proba(row), expected)
 
 
 @pytest.mark.parametrize("as_frame", [False, True])
-def test_a_column_without_any_value_in_training_may_hold_anything_later(as_frame):
+def test_a_column_without_values_in_training_accepts_any_value_later(as_frame):
     X = np.empty((120, 2), object)
     X[:, 0], X[:, 1] = Z[:120, 0], None
     later = X[:5].copy()
@@ -45,13 +45,13 @@ def test_a_column_without_any_value_in_training_may_hold_anything_later(as_frame
     np.testing.assert_array_equal(fitted.predict_proba(kind(later)), fitted.predict_proba(kind(X))[:5])
 
 
-def test_a_table_of_nothing_predicts_the_shares():
-    nothing = pd.DataFrame({"a": pd.Series([None] * 300, dtype="str")})
-    probability = RegularizedMLPClassifier(max_iter=30, random_state=0).fit(nothing, TWO).predict_proba(nothing[:1])
+def test_a_table_without_any_value_predicts_the_class_frequencies():
+    empty = pd.DataFrame({"a": pd.Series([None] * 300, dtype="str")})
+    probability = RegularizedMLPClassifier(max_iter=30, random_state=0).fit(empty, TWO).predict_proba(empty[:1])
     assert abs(probability[0, 1] - TWO.mean()) < 0.1
 
 
-def test_columns_of_decimals_and_sparse_columns_are_numbers():
+def test_columns_of_decimals_and_sparse_columns_are_numeric():
     dense = pd.DataFrame(Z.round(3))
     decimals = dense.map(lambda v: Decimal(str(v)))
     stored = pd.DataFrame.sparse.from_spmatrix(sparse.csr_array(Z.round(3)))
@@ -61,12 +61,12 @@ def test_columns_of_decimals_and_sparse_columns_are_numbers():
 
 
 @pytest.mark.parametrize("column", [pd.period_range("2020", periods=300, freq="D"), Z[:, 0] + 1j])
-def test_what_is_neither_a_number_nor_a_category_is_refused(column):
+def test_columns_of_unsupported_types_raise(column):
     with pytest.raises((TypeError, ValueError), match=r"neither a number nor a category|[Cc]omplex"):
         RegularizedMLPClassifier(**FAST).fit(FRAME.assign(when=column), TWO)
 
 
-def test_a_category_whose_kind_has_changed_is_refused():
+def test_a_category_of_another_type_than_in_training_raises():
     frame = FRAME.assign(shop=RNG.randint(0, 5, 300))
     fitted = RegularizedMLPClassifier(**FAST, categorical_features=["shop"]).fit(frame, TWO)
     with pytest.raises(ValueError, match=r"'shop' held numbers .* holds text now"):
@@ -75,25 +75,25 @@ def test_a_category_whose_kind_has_changed_is_refused():
     np.testing.assert_array_equal(as_category, fitted.predict_proba(frame))
 
 
-def test_several_labels_are_held_out_like_any_rows():
+def test_multilabel_targets_have_finite_out_of_fold_predictions():
     labels = RNG.randint(0, 2, (300, 12))
     fitted = RegularizedMLPClassifier(**FAST).fit(Z, labels)
     assert np.isfinite(fitted.oof_prediction_).all()
 
 
 @pytest.mark.parametrize("labels", [np.arange(300), np.r_[np.arange(299), 298]])
-def test_classes_of_a_single_row_each_are_no_reason_to_fail(labels):
+def test_classes_of_a_single_row_can_be_fitted(labels):
     assert RegularizedMLPClassifier(**FAST).fit(Z, labels).predict_proba(Z[:2]).shape == (2, len(np.unique(labels)))
 
 
-def test_two_rows_can_be_watched_on():
+def test_early_stopping_works_with_two_rows():
     with pytest.warns(UserWarning, match="too few to tell"):
         RegularizedMLPClassifier(**FAST, early_stopping=True).fit(Z[:2], [0, 1])
 
 
 @pytest.mark.parametrize("monitor", ["roc_auc", "neg_log_loss"])
 @pytest.mark.filterwarnings("ignore:Only one class")
-def test_a_monitor_that_cannot_tell_says_so(monitor):
+def test_a_monitor_that_needs_more_classes_raises(monitor):
     rare = np.zeros(300, int)
     rare[:3] = 1
     with pytest.raises(ValueError, match="use monitor='loss'"):
@@ -110,18 +110,18 @@ def test_a_monitor_that_cannot_tell_says_so(monitor):
         np.array([0.0, np.nan] * 150),
     ],
 )
-def test_a_missing_label_is_refused(y):
+def test_a_missing_label_raises(y):
     with pytest.raises(ValueError, match="Input y contains NaN"):
         RegularizedMLPClassifier(**FAST).fit(Z, y)
 
 
 @pytest.mark.parametrize("weights", [{0: -1, 1: 1}, {0: 0, 1: 0}, {0: np.nan, 1: 1}])
-def test_class_weights_that_cannot_be_are_refused(weights):
+def test_invalid_class_weights_raise(weights):
     with pytest.raises(ValueError, match="The 'class_weight' parameter of RegularizedMLPClassifier must be"):
         RegularizedMLPClassifier(**FAST, class_weight=weights).fit(Z, TWO)
 
 
-def test_a_refit_that_is_refused_leaves_the_fit_or_nothing():
+def test_a_failed_refit_keeps_the_old_fit_or_removes_all_of_it():
     fitted = RegularizedMLPClassifier(**FAST).fit(Z, TWO)
     before = fitted.predict_proba(Z)
     with pytest.raises(ValueError, match="inconsistent"):
