@@ -20,8 +20,7 @@ from ._probe import Probe, Training, probe, training_of
 from ._utils.threads import torch_threads
 from ._utils.validation import check_validation_set
 from .data.batches import MemberRows
-from .data.split import EncodedTable
-from .data.table import check_table
+from .data.table import EncodedTable, check_table
 
 MOST_ROWS = 2000
 MOST_COLUMNS = 300
@@ -184,11 +183,11 @@ class Case:
         net = self.estimator.net_
         members, networks = len(index), net.module_.n_members
         kept = MemberRows(
-            part.table.numbers,
-            part.table.levels,
+            part.numbers,
+            part.levels,
             part.target,
             index * (networks // members),
-            part.cost,
+            part.loss_weight,
             net.module_.inputs.dtype,
             net.module_.head.weight.device,
         )
@@ -213,7 +212,7 @@ class Case:
         """The raw output that says the same of each row: the shares of the classes, or where a number starts."""
         if not hasattr(self.estimator, "classes_"):
             return torch.zeros_like(raw)
-        target, cost = self.part.target, self.part.cost
+        target, cost = self.part.target, self.part.loss_weight
         weight = np.ones(len(target)) if cost is None else cost
         if target.ndim == 1:
             share = np.bincount(target, weight, raw.shape[-1]) / weight.sum()
@@ -236,7 +235,7 @@ class Case:
         return None if self.own is None else self._columns(self.own, _some(np.arange(len(self.own)), MOST_ROWS))
 
     def _columns(self, part: EncodedTable, rows: np.ndarray) -> Columns:
-        encoder, table = self.estimator.encoder_, part.table
+        encoder, table = self.estimator.encoder_, part
         places, n_numbers = np.array([*encoder.numeric_, *encoder.categorical_], dtype=int), len(encoder.numeric_)
         chosen = _some(np.arange(len(places)), MOST_COLUMNS)
         numbers = table.numbers[rows][:, chosen[chosen < n_numbers]]
@@ -282,8 +281,8 @@ def _part(estimator: Any, X: Any, y: Any) -> EncodedTable:
     """Rows as the estimator reads them."""
     X = validate_data(estimator, check_table(X), reset=False, skip_check_array=True)
     y = estimator._target_encoder.check(y)
-    table, target = estimator.encoder_.transform(X), estimator.target_encoder_.transform(y)
-    return EncodedTable(X, y, table, target, None, estimator._loss_weight(y, None), slice(None), len(y))
+    (numbers, levels), target = estimator.encoder_.transform(X), estimator.target_encoder_.transform(y)
+    return EncodedTable(X, y, numbers, levels, target, None, estimator._loss_weight(y, None), slice(None), len(y))
 
 
 def _by_row(rows: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -124,7 +124,7 @@ def duplicated_columns(case: Case) -> Sign | None:
 
 def constant_columns(case: Case) -> Sign | None:
     """Columns hold the same value in every row."""
-    columns, table, names = case.columns, case.part.table, []
+    columns, table, names = case.columns, case.part, []
     n_numbers = table.numbers.shape[1]
     for name, place, some in zip(columns.names, columns.places, columns.values.T, strict=True):
         if len(np.unique(some)) == 1:  # then it is worth while to look at all rows

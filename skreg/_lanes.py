@@ -13,7 +13,6 @@ from ._candidates import Candidate
 from ._entry import Entry, leave
 from ._joint import Entrant
 from ._quick_scores import quick_score
-from .data.split import WHOLE
 from .estimators.base import RegularizedMLP
 from .network.config import structure_decided_by_values
 
@@ -36,7 +35,7 @@ def network_of(estimator: Any) -> tuple[str | None, Any]:
 def trains_beside_others(network: RegularizedMLP) -> bool:
     """Whether nothing in a network's parameters asks for a training of its own."""
     alone = (
-        network.solver == WHOLE,
+        network.solver == "lbfgs",
         network.snapshots,
         network.swa_start is not None,
         network.time_limit is not None,

@@ -247,15 +247,13 @@ def _initial(estimator: Any) -> Network:
 
 def _rows_for(estimator: Any, network: Network, X: Any, y: Any) -> MemberRows:
     """Rows as the network takes them, the same for all members; without a target the first that comes to mind."""
-    table = estimator.encoder_.transform(validate_data(estimator, X, reset=False, skip_check_array=True))
-    target, cost = np.zeros((len(table), network.head.weight.shape[2] // network.n_adapters)), None
+    numbers, levels = estimator.encoder_.transform(validate_data(estimator, X, reset=False, skip_check_array=True))
+    target, cost = np.zeros((len(levels), network.head.weight.shape[2] // network.n_adapters)), None
     if y is not None:
         y = estimator._target_encoder.check(y)
         target, cost = estimator.target_encoder_.transform(y), estimator._loss_weight(y, None)
-    index = [np.arange(len(table))] * network.n_members
-    return MemberRows(
-        table.numbers, table.levels, target, index, cost, network.inputs.dtype, network.head.weight.device
-    )
+    index = [np.arange(len(levels))] * network.n_members
+    return MemberRows(numbers, levels, target, index, cost, network.inputs.dtype, network.head.weight.device)
 
 
 def _look(
@@ -265,7 +263,7 @@ def _look(
     network.requires_grad_(True).multiply_in(network.inputs.dtype)
     listener = _Listener(network.activation)
     network.activation = listener
-    indices, weight = seen.everything()
+    indices, weight = seen.index_and_weight()
     inputs, levels, target = network.prepare(*seen.take(indices))
     raw = network(inputs, levels, weight)
     listener.seen.append((raw, raw))

@@ -21,7 +21,7 @@ from sklearn.utils.fixes import parse_version
 from skorch.callbacks import Callback
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor, initializers
-from skreg.data.folds import assign_folds
+from skreg.data.split import assign_folds
 from skreg.network.generators import member_seeds
 
 N = 120

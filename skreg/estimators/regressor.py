@@ -15,13 +15,13 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from torch import Generator, Tensor
 
-from .._utils.validation import quantile_list, refuse
+from .._utils.validation import parameter_error, quantile_list
 from ..data.split import MemberSplit
 from ..data.statistics import mean_statistics, quantile_statistics, target_statistics
 from ..training.losses.base import Loss, PinballLoss, RegressionLoss
 from ..uncertainty.conformal import Residuals
 from ..uncertainty.decomposition import Uncertainty, of_numbers
-from ..uncertainty.temperature import look
+from ..uncertainty.temperature import held_out_outputs
 from .parameters import Names
 from .sampling import SamplingMLP
 from .sklearn_callbacks import with_callbacks
@@ -536,7 +536,7 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
         """
         check_is_fitted(self)
         if not isinstance(coverage, Real) or isinstance(coverage, bool) or not 0 < float(coverage) < 1:
-            raise refuse(self, "coverage", "a float in the range (0.0, 1.0)", coverage)
+            raise parameter_error(self, "coverage", "a float in the range (0.0, 1.0)", coverage)
         residuals = self._residuals("predict_interval")
         interval = residuals.interval(self._columns(self._predict_decoded(X)), float(coverage))
         return interval[:, 0] if self.target_encoder_.flat_ else interval
@@ -601,10 +601,10 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
         """Keep how far off the predictions of held-out rows are."""
         if split.validation is None:
             return
-        seen, members = look(self.net_, split), split.n_members
+        seen, members = held_out_outputs(self.net_, split), split.n_members
         y, weight = split.validation.y_and_weight(seen.rows)
         each = np.stack([self._decode(seen.raw[m::members], slice(m, None, members)) for m in range(members)])
-        self.net_.residuals = Residuals.of(self.target_encoder_.loss, y, each, seen.holder, weight)
+        self.net_.residuals = Residuals.of(self.target_encoder_.loss, y, each, seen.member, weight)
 
     def _residuals(self, wanted_by: str) -> Residuals:
         """What the held-out rows say of the network that predicts."""

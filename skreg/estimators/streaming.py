@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from sklearn.utils.multiclass import _check_partial_fit_first_call
 
+from .._utils.device import DeviceConfig
 from .._utils.threads import torch_threads
-from ..data.split import WHOLE, DeviceConfig, MemberSplit
+from ..data.split import MemberSplit
 from ..network.config import NetworkConfig
 from ..network.pretrained import PretrainedSource
 from ..training import schedules
@@ -51,7 +52,7 @@ class StreamingMLP(RegularizedMLP):
 
 def takes_parts(estimator: Any) -> bool:
     """Whether an estimator's parameters let it learn part by part; an ``AttributeError`` says why not."""
-    if estimator.solver == WHOLE:
+    if estimator.solver == "lbfgs":
         raise AttributeError(f"solver={estimator.solver!r} takes all rows at once: use another solver.")
     if estimator.swa_start is not None or estimator.snapshots:
         raise AttributeError("swa_start and snapshots need the end of a training, which a stream does not have.")

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from math import inf
 
 from ..data.split import MemberSplit
@@ -40,9 +41,9 @@ def plan(make: Callable[..., Net], split: MemberSplit, deadline: float) -> tuple
     deadline : float
         When the training shall be over, by ``clock`` of ``_pace``.
     """
-    members, table = split.n_members, split.train.table
+    members, table = split.n_members, split.train
     if members > 1 and deadline - _pace.clock() < SLOW * members * len(table) * table.numbers.shape[1]:
-        first = split.first(1)
+        first = _first(split, 1)
         net = make(first)
         if share_in_time(net, first, deadline) < 1:
             return first, net
@@ -50,7 +51,11 @@ def plan(make: Callable[..., Net], split: MemberSplit, deadline: float) -> tuple
     n = max(1, int(members * share_in_time(net, split, deadline))) if members > 1 else 1
     if n == members:
         return split, net
-    return split.first(n), make(split.first(n), known=net.module_.of_members(range(n)).cpu())
+    return _first(split, n), make(_first(split, n), known=net.module_.of_members(range(n)).cpu())
+
+
+def _first(split: MemberSplit, n: int) -> MemberSplit:
+    return replace(split, train_index=split.train_index[:n], validation_index=split.validation_index[:n])
 
 
 def share_in_time(net: Net, split: MemberSplit, deadline: float) -> float:

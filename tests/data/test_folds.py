@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skreg.data.folds import assign_folds
+from skreg.data.split import assign_folds
 
 few = settings(derandomize=True, max_examples=60, deadline=None)
 

@@ -14,7 +14,7 @@ from torch import Generator
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor, activations, embeddings, initializers
 from skreg._utils.threads import torch_threads
 from skreg.data.batches import MemberRows
-from skreg.data.folds import assign_folds
+from skreg.data.split import assign_folds
 from skreg.data.statistics import learn_statistics, target_statistics
 from skreg.network.generators import member_seeds
 from skreg.network.input_layer import InputLayer
