@@ -47,17 +47,9 @@ class DeviceConfig:
     ) -> Self:
         """Resolve the parameters of an estimator for a fit of ``n_rows`` rows.
 
-        Parameters
-        ----------
-        estimator : RegularizedMLP
-            Its ``device``, ``batch_size``, ``precision`` and ``hidden_layer_sizes`` are read.
-        n_rows : int
-            Number of training rows.
-        known : tuple of (int, torch.dtype), default=None
-            Batch size and type that "auto" stands for. By default they depend on the number of rows: the type is
-            float64 if all rows form one batch, so that gradient descent is exact there, and float32 otherwise.
-        full_batch : bool, default=False
-            Whether the solver needs all rows in one batch.
+        "auto" stands for the ``known`` batch size and type if they are given. Otherwise all rows form one batch if the
+        solver needs the ``full_batch``, and the type is float64 if all rows form one batch, so that gradient descent is
+        exact there, and float32 if not.
         """
         device, batch_size = _find_device(estimator.device), estimator.batch_size
         if batch_size == "auto" and full_batch:

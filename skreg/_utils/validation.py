@@ -49,18 +49,7 @@ def values_per_layer(
 ) -> float | tuple[float | None, ...] | None:
     """Return a value for all layers unchanged, or a tuple of one for each hidden layer and the head.
 
-    Parameters
-    ----------
-    estimator, name
-        The estimator and the name of its parameter, for the error message.
-    values : float, None or sequence
-        The parameter. A single value has been validated before.
-    n_hidden : int
-        Number of hidden layers.
-    minimum : {"[0.0", "(0.0"}
-        Lower end of the range.
-    may_be_none : bool
-        Whether the value of a layer may be None.
+    A single value has been validated before. ``minimum`` is the lower end of the range, "[0.0" or "(0.0".
     """
     if values is None or isinstance(values, Real):
         return values  # type: ignore[return-value]  # a Real is a float

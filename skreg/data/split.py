@@ -55,24 +55,11 @@ class MemberSplit:
 
 
 def assign_folds(strata: np.ndarray, n_folds: int, rng: np.random.RandomState) -> np.ndarray:
-    """Assign rows to shuffled, stratified folds whose sizes differ by at most one.
+    """Return the fold of each row: shuffled, stratified, with sizes that differ by at most one.
 
-    A stratum of a single row belongs to no fold, unless a fold would then be empty: if this row were held out, its
-    class would be unknown to the member.
-
-    Parameters
-    ----------
-    strata : int ndarray of shape (rows,)
-        Stratum of each row. The rows of a stratum are distributed evenly.
-    n_folds : int
-        Number of folds, at most the number of rows.
-    rng : RandomState
-        Random generator for shuffling.
-
-    Returns
-    -------
-    int ndarray of shape (rows,)
-        Fold of each row, -1 for none.
+    ``strata`` contains the stratum ``(rows,)`` of each row; there are at least as many rows as folds. A stratum of a
+    single row belongs to no fold, -1, because its class would be unknown to a member that holds it out. It does belong
+    to one if a fold would be empty otherwise.
     """
     shuffled = np.lexsort((rng.permutation(len(strata)), strata))
     folds = np.empty(len(strata), dtype=np.int64)

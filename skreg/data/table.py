@@ -4,7 +4,7 @@ The encoder learns which columns are categories and which levels they have. All 
 ``statistics``, because each member has its own.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, time, timedelta
 from decimal import Decimal
@@ -95,7 +95,7 @@ def is_frame(X: Any) -> bool:
 
 
 class TableEncoder:
-    """Encoder that separates numeric from categorical columns and learns the levels of each category.
+    """Separates numeric from categorical columns and learns the levels of each category.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ class TableEncoder:
         self.numeric_ = [j for j in range(columns.n) if j not in set(self.categorical_)]
         if named is not None and (texts := [columns.names[j] for j in self.numeric_ if columns.is_category[j]]):
             raise ValueError(
-                f"Column(s) {listed(texts)} hold categories, but categorical_features={self.categorical_features!r} "
+                f"Column(s) {listed(texts)} contain categories, but categorical_features={self.categorical_features!r} "
                 "does not contain them. Add them, or set categorical_features='from_dtype'."
             )
         self.levels_ = [_learn_levels(columns, j, weight) for j in self.categorical_]
@@ -162,10 +162,8 @@ class TableEncoder:
             return wanted
         if wanted.dtype.kind in "iu":
             if wanted.max() >= columns.n or wanted.min() < 0:
-                raise ValueError(
-                    f"categorical_features set as integer indices should be in [0, {columns.n - 1}], "
-                    f"got: {wanted.tolist()}"
-                )
+                must = f"should be in [0, {columns.n - 1}], got: {wanted.tolist()}"
+                raise ValueError(f"categorical_features set as integer indices {must}")
             mask[wanted] = True
         elif wanted.dtype.kind in "UO" and all(isinstance(name, str) for name in wanted):
             if unknown := [name for name in wanted.tolist() if name not in columns.names]:
@@ -257,10 +255,9 @@ class _Columns:
         if self.is_category[j]:
             if self.missing(j).all():
                 return np.full(self.n_rows, np.nan)
-            raise ValueError(
-                f"Column {self.names[j]!r} contained numbers when the estimator was fitted, but contains "
-                f"{_kind(self.values(j))} now. Convert it to numbers."
-            )
+            values = self.values(j)
+            text = any(isinstance(v, str) for v in values.tolist())
+            raise _changed_type_error(self.names[j], "numbers", "text" if text else f"{values.dtype} values")
         if self.frame is None or self._types[j] in (nw.Object, nw.Unknown):
             out = np.full(self.n_rows, np.nan)
             out[~self.missing(j)] = [float(v) for v in self.present(j)]
@@ -276,14 +273,14 @@ class _Columns:
         if self.sparse:
             return False
         if self.frame is None:
-            return self.array.dtype.kind == "O" and _holds_categories(self.present(j), self.names[j])
+            return self.array.dtype.kind == "O" and _contains_categories(self.present(j), self.names[j])
         dtype = self._types[j]
         if dtype.is_numeric() or dtype == nw.Decimal:
             return False
         if dtype.is_temporal() or dtype.is_nested():
             raise _type_error(self.names[j], dtype)
         if dtype == nw.Object or dtype == nw.Unknown:
-            return _holds_categories(self.present(j), self.names[j])
+            return _contains_categories(self.present(j), self.names[j])
         return True
 
 
@@ -317,7 +314,7 @@ def _check_unique_names(X: Any) -> nw.DataFrame:
         raise ValueError(f"X has several columns named {listed(repeated)}. Rename or drop the duplicates.") from error
 
 
-def _holds_categories(values: np.ndarray, name: Any) -> bool:
+def _contains_categories(values: np.ndarray, name: Any) -> bool:
     """Return whether the values of an object column, without missing ones, are anything but numbers."""
     kinds = {type(v) for v in values.tolist()}
     for kind in kinds:
@@ -334,11 +331,13 @@ def _check_same_type(name: Any, levels: dict[Any, int], seen: np.ndarray) -> Non
     """Raise an error if text has become numbers, or the reverse: every level would silently be unknown."""
     was, now = (np.mean([isinstance(v, str) for v in values]) if len(values) else 0.5 for values in (levels, seen))
     if {was, now} == {0, 1}:
-        kinds = ("text", "numbers") if was else ("numbers", "text")
-        raise ValueError(
-            f"Column {name!r} contained {kinds[0]} when the estimator was fitted, but contains {kinds[1]} now. "
-            f"Convert it to {kinds[0]}."
-        )
+        raise _changed_type_error(name, *(("text", "numbers") if was else ("numbers", "text")))
+
+
+def _changed_type_error(name: Any, was: str, now: str) -> ValueError:
+    return ValueError(
+        f"Column {name!r} contained {was} when the estimator was fitted, but contains {now} now. Convert it to {was}."
+    )
 
 
 def _type_error(name: Any, kind: Any) -> TypeError:
@@ -346,10 +345,6 @@ def _type_error(name: Any, kind: Any) -> TypeError:
         f"Column {name!r} has type {kind}, which is neither a number nor a category. Convert it to numbers (days since "
         "a date, length of a list) or to categories."
     )
-
-
-def _kind(values: np.ndarray) -> str:
-    return "text" if any(isinstance(v, str) for v in values.tolist()) else f"{values.dtype} values"
 
 
 def _learn_levels(columns: _Columns, j: int, weight: np.ndarray | None) -> dict[Any, int]:
@@ -363,7 +358,7 @@ def _learn_levels(columns: _Columns, j: int, weight: np.ndarray | None) -> dict[
         seen = columns.values(j)[~missing].tolist()
         levels = set(seen)
         if len(levels) > MAX_LEVELS:
-            levels = set(_heaviest(seen, None if weight is None else weight[~missing]))
+            levels = _heaviest_levels(seen, np.ones(len(seen)) if weight is None else weight[~missing])
     return {level: code for code, level in enumerate(sorted(levels, key=_sort_key), start=1)}
 
 
@@ -387,12 +382,11 @@ def _missing_objects(values: list[Any]) -> np.ndarray:
     return np.fromiter((v is None or (isinstance(v, Number) and v != v) for v in values), bool, len(values))
 
 
-def _heaviest(seen: list[Any], weight: np.ndarray | None) -> Iterator[Any]:
+def _heaviest_levels(seen: list[Any], weight: np.ndarray) -> set[Any]:
     totals: dict[Any, float] = {}
-    for level, w in zip(seen, np.ones(len(seen)) if weight is None else weight, strict=True):
-        totals[level] = totals.get(level, 0.0) + float(w)
-    ranked = sorted(totals, key=lambda level: (-totals[level], *_sort_key(level)))
-    return iter(ranked[:MAX_LEVELS])
+    for level, w in zip(seen, weight.tolist(), strict=True):
+        totals[level] = totals.get(level, 0.0) + w
+    return set(sorted(totals, key=lambda level: (-totals[level], *_sort_key(level)))[:MAX_LEVELS])
 
 
 def _sort_key(level: Any) -> tuple[str, Any]:

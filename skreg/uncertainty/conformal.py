@@ -16,14 +16,8 @@ def conformal_quantile(scores: np.ndarray, weight: np.ndarray, coverage: float) 
 
     It is infinite if there is none. This is the finite-sample rule of split conformal prediction: of n equal weights
     it takes the score of rank ``ceil(coverage * (n + 1))`` (Vovk et al. 2005, "Algorithmic learning in a random world";
-    Lei et al. 2018, "Distribution-free predictive inference for regression").
-
-    Parameters
-    ----------
-    scores, weight : ndarray of shape (rows,)
-        Scores and weights. The weights have mean 1, which is the weight of the new row.
-    coverage : float
-        Coverage in (0, 1).
+    Lei et al. 2018, "Distribution-free predictive inference for regression"). Weights have mean 1, which is the weight
+    of the new row.
     """
     order = np.argsort(scores, kind="stable")
     reached = np.cumsum(weight[order]) >= coverage * (len(scores) + 1) * (1 - 1e-12)

@@ -53,36 +53,25 @@ def fit_temperature(net: Any, split: MemberSplit) -> float:
     ``1 / (rows + 1)`` (Platt 1999, "Probabilistic outputs for support vector machines", section 2.2); otherwise the
     temperature of rows that are all predicted well would approach 0.
 
-    Parameters
-    ----------
-    net : Net
-        Trained net.
-    split : MemberSplit
-        Validation rows of each member.
-
-    Returns
-    -------
-    float
-        Temperature. For members with different validation rows it is between half of and the whole temperature that
-        is best for each member alone.
+    For members with different validation rows it is between half of the temperature that is best for the members
+    alone, and this temperature.
     """
     held_out = held_out_outputs(net, split)
-    raw = held_out.raw.double().unflatten(0, (-1, len(split.validation_index)))
-    loss = HeldOutLoss(net.criterion_.log_probability, raw, held_out.target, held_out.weight, held_out.member)
+    loss = HeldOutLoss(net.criterion_.log_probability, held_out)
     alone = _minimize(loss.of_members, *TEMPERATURE_RANGE)
-    if held_out.member is None or raw.shape[1] == 1:
+    if held_out.member is None or len(held_out.raw) == 1:
         return alone
     return _minimize(loss.of_mean, alone * MIN_TEMPERATURE_RATIO, alone)
 
 
 class HeldOutOutputs(NamedTuple):
-    """Held-out rows and the raw output of all networks for them.
+    """Held-out rows and the raw output of all members for them.
 
     Attributes
     ----------
     rows : int ndarray of shape (rows,)
         Positions in ``split.validation``.
-    raw : Tensor of shape (networks, rows, outputs)
+    raw : Tensor of shape (members, rows, outputs)
         Raw output.
     target, weight : Tensor of shape (rows, ...), Tensor of shape (rows,)
         Target and weight in the loss.
@@ -117,42 +106,30 @@ class HeldOutLoss:
     ----------
     log_probability : callable Tensor -> Tensor
         Maps raw output to log probabilities.
-    raw : Tensor of shape (networks of a member, members, rows, outputs)
-        Raw output for all held-out rows.
-    target : Tensor of shape (rows,) or (rows, outputs)
-        Class numbers, or 0 and 1.
-    weight : Tensor of shape (rows,)
-        Weights of the rows.
-    member : int ndarray of shape (rows,) or None
-        Member that held out a row; None if all members did.
+    outputs : HeldOutOutputs
+        Raw output of all members, and the targets.
     """
 
-    def __init__(
-        self,
-        log_probability: Callable[[Tensor], Tensor],
-        raw: Tensor,
-        target: Tensor,
-        weight: Tensor,
-        member: np.ndarray | None,
-    ) -> None:
-        self._log_probability, self._raw, self._target = log_probability, raw, target.long().unsqueeze(-1)
-        self._weight = weight.double() / weight.double().sum()
-        self._smoothing = 1 / (len(weight) + 1)
+    def __init__(self, log_probability: Callable[[Tensor], Tensor], outputs: HeldOutOutputs) -> None:
+        self._log_probability, self._raw = log_probability, outputs.raw.double()
+        self._target, self._weight = outputs.target.long().unsqueeze(-1), outputs.weight.double()
         self._own: Tensor | None = None
-        if member is not None:
-            self._own = raw[:, torch.as_tensor(member, device=raw.device), torch.arange(len(member), device=raw.device)]
+        if outputs.member is not None:
+            member = torch.as_tensor(outputs.member, device=self._raw.device)
+            self._own = self._raw[member, torch.arange(len(member), device=self._raw.device)]
 
     def of_members(self, temperature: float) -> float:
         """Return the log loss of the members that held the rows out, or of their mean if all did."""
-        raw = self._raw.flatten(0, 1) if self._own is None else self._own
-        log_probability = self._log_mean(self._log_probability(raw / temperature))
-        share = self._smoothing
-        smoothed = (1 - share) * self._of_target(log_probability) + share * log_probability.mean(-1)
-        return self._mean(-smoothed)
+        if self._own is None:
+            log_probability = self._log_mean(self._log_probability(self._raw / temperature))
+        else:
+            log_probability = self._log_probability(self._own / temperature)
+        smoothing = 1 / (len(self._weight) + 1)
+        return self._mean(-(1 - smoothing) * self._of_target(log_probability) - smoothing * log_probability.mean(-1))
 
     def of_mean(self, temperature: float) -> float:
         """Return the log loss that the mean of all members would have if all of them had held the rows out."""
-        each = self._of_target(self._log_mean(self._log_probability(self._raw / temperature)))
+        each = self._of_target(self._log_probability(self._raw / temperature))
         return self.of_members(temperature) - self._mean(self._log_mean(each) - each.mean(0))
 
     @staticmethod
@@ -168,7 +145,7 @@ class HeldOutLoss:
 
     def _mean(self, rows: Tensor) -> float:
         """Weighted mean over the rows of the sum over labels."""
-        return float((rows.flatten(1).sum(1) if rows.dim() > 1 else rows) @ self._weight)
+        return float((rows.flatten(1).sum(1) if rows.dim() > 1 else rows) @ self._weight / self._weight.sum())
 
 
 def _minimize(loss: Callable[[float], float], low: float, high: float) -> float:
