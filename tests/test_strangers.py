@@ -69,7 +69,7 @@ def test_what_is_neither_a_number_nor_a_category_is_refused(column):
 def test_a_category_whose_kind_has_changed_is_refused():
     frame = FRAME.assign(shop=RNG.randint(0, 5, 300))
     fitted = RegularizedMLPClassifier(**FAST, categorical_features=["shop"]).fit(frame, TWO)
-    with pytest.raises(ValueError, match=r"'shop' held numbers .* holds text now"):
+    with pytest.raises(ValueError, match=r"'shop' contained numbers .* contains text now"):
         fitted.predict(frame.assign(shop=frame["shop"].astype(str)))
     as_category = fitted.predict_proba(frame.assign(shop=frame["shop"].astype("category")))
     np.testing.assert_array_equal(as_category, fitted.predict_proba(frame))
@@ -87,7 +87,7 @@ def test_classes_of_a_single_row_each_are_no_reason_to_fail(labels):
 
 
 def test_two_rows_can_be_watched_on():
-    with pytest.warns(UserWarning, match="too few to tell"):
+    with pytest.warns(UserWarning, match="too few to distinguish"):
         RegularizedMLPClassifier(**FAST, early_stopping=True).fit(Z[:2], [0, 1])
 
 

@@ -112,7 +112,8 @@ class HeldOutLoss:
 
     def __init__(self, log_probability: Callable[[Tensor], Tensor], outputs: HeldOutOutputs) -> None:
         self._log_probability, self._raw = log_probability, outputs.raw.double()
-        self._target, self._weight = outputs.target.long().unsqueeze(-1), outputs.weight.double()
+        self._target, weight = outputs.target.long().unsqueeze(-1), outputs.weight.double()
+        self._weight = weight / weight.sum()
         self._own: Tensor | None = None
         if outputs.member is not None:
             member = torch.as_tensor(outputs.member, device=self._raw.device)
@@ -145,7 +146,7 @@ class HeldOutLoss:
 
     def _mean(self, rows: Tensor) -> float:
         """Weighted mean over the rows of the sum over labels."""
-        return float((rows.flatten(1).sum(1) if rows.dim() > 1 else rows) @ self._weight / self._weight.sum())
+        return float((rows.flatten(1).sum(1) if rows.dim() > 1 else rows) @ self._weight)
 
 
 def _minimize(loss: Callable[[float], float], low: float, high: float) -> float:

@@ -207,13 +207,13 @@ BAD_DATA = {
     "text where numbers were": (
         predict(FRAME, TEXT),
         ValueError,
-        "Column 'a' held numbers when",
+        "Column 'a' contained numbers when",
     ),
-    "an unnamed category": (fit(FRAME, Y, categorical_features=["a"]), ValueError, "Column(s) 'e' hold categories"),
+    "an unnamed category": (fit(FRAME, Y, categorical_features=["a"]), ValueError, "Column(s) 'e' contain categories"),
     "a category that does not exist": (
         fit(FRAME, Y, categorical_features=["e", "colour"]),
         ValueError,
-        "categorical_features names 'colour'",
+        "categorical_features contains 'colour'",
     ),
     "a category out of range": (fit(X, Y, categorical_features=[4]), ValueError, "should be in [0, 3]"),
     "a mask of the wrong length": (fit(X, Y, categorical_features=[True]), ValueError, "should have shape (4,)"),

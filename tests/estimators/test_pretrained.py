@@ -401,8 +401,8 @@ def test_residual_connections_are_refused_where_they_differ():
     [
         (X_NEW.drop(columns=["city", "member"]), "X lacks the column\\(s\\) 'city', 'member'"),
         (X_NEW.assign(z=1.0), "X has the column\\(s\\) 'z', without which pretrained was fitted. Drop them"),
-        (X_NEW.assign(city=1.0), "Column 'city' held text"),
-        (X_NEW.assign(number="many"), "Column 'number' held numbers"),
+        (X_NEW.assign(city=1.0), "Column 'city' contained text"),
+        (X_NEW.assign(number="many"), "Column 'number' contained numbers"),
         (np.zeros((len(X_NEW), 3)), "X has 3 features, and pretrained was fitted with 7"),
     ],
 )

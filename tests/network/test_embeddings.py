@@ -262,7 +262,7 @@ def test_a_member_trains_as_if_alone(name, solver, dtype):
 # in the estimators
 
 
-@pytest.mark.filterwarnings("ignore:Early stopping watches only")
+@pytest.mark.filterwarnings("ignore:Early stopping uses only")
 @pytest.mark.parametrize(("Estimator", "y"), BOTH)
 @pytest.mark.parametrize("name", NAMES)
 def test_composes_with_categories_missing_values_weights_and_early_stopping(name, Estimator, y):
