@@ -98,7 +98,7 @@ def test_a_float_array_is_not_copied():
 @pytest.mark.parametrize("kind", [sparse.csr_array, sparse.csc_matrix, sparse.coo_array])
 def test_sparse_tables_stay_sparse(kind):
     dense = np.array([[0.0, 1.0], [2.0, 0.0], [0.0, 0.0]])
-    _, numbers, levels = encoded(kind(dense))
+    _, numbers, _ = encoded(kind(dense))
     assert sparse.issparse(numbers)
     np.testing.assert_array_equal(numbers.toarray(), dense)
 
@@ -106,7 +106,7 @@ def test_sparse_tables_stay_sparse(kind):
 def test_only_the_heaviest_levels_are_kept_beyond_the_maximum():
     values = [f"level {i:05d}" for i in range(MAX_LEVELS + 10)]
     weight = np.arange(len(values), dtype=float) + 1
-    encoder, numbers, levels = encoded(pd.DataFrame({"c": values}), weight=weight)
+    encoder, _, levels = encoded(pd.DataFrame({"c": values}), weight=weight)
     assert len(encoder.levels_[0]) == MAX_LEVELS
     assert (levels[:10, 0] == 0).all()
     assert (levels[10:, 0] > 0).all()
