@@ -221,7 +221,7 @@ BAD_DATA = {
     "categories of a sparse matrix": (
         fit(sparse.csr_array(X), Y, categorical_features=[0]),
         ValueError,
-        "one-hot encode its categories",
+        "One-hot encode its categories",
     ),
     "no y": (fit(X, None), ValueError, "requires y to be passed"),
     "y of another length": (fit(X, Y[:-1]), ValueError, "inconsistent numbers of samples"),
@@ -337,7 +337,7 @@ def test_bad_numbers_to_predict_get_a_sentence(call, text):
 
 @pytest.mark.parametrize("Estimator", BOTH)
 def test_few_validation_rows_are_a_warning_with_the_remedy(Estimator):
-    with pytest.warns(UserWarning, match=r"only 15 validation rows.*X_val=.*early_stopping=False"):
+    with pytest.warns(UserWarning, match=r"only 15 validation rows.*X_val.*early_stopping=False"):
         Estimator(**SMALL, early_stopping=True).fit(X, Y)
 
 
