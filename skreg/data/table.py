@@ -123,7 +123,7 @@ class TableEncoder:
         for identifier columns. The others are unknown, like levels that first occur at predict time.
         """
         columns = _Columns(X)
-        named = self._named(columns)
+        named = self._categorical_mask(columns)
         by_kind = [columns.is_category[j] for j in range(columns.n)] if named is None else named
         self.categorical_ = [j for j in range(columns.n) if by_kind[j] or columns.is_empty(j)]
         self.numeric_ = [j for j in range(columns.n) if j not in set(self.categorical_)]
@@ -145,7 +145,7 @@ class TableEncoder:
                 _check_same_type(columns.names[j], levels, columns.present(j))
         return columns.numbers(self.numeric_), codes
 
-    def _named(self, columns: "_Columns") -> np.ndarray | None:
+    def _categorical_mask(self, columns: "_Columns") -> np.ndarray | None:
         """Return the mask of the columns in ``categorical_features``; None if the types decide."""
         wanted = self.categorical_features
         if isinstance(wanted, str) and wanted == "from_dtype":
