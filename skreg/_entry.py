@@ -72,11 +72,13 @@ def enter(estimator: RegularizedMLP, X: Any, y: Any, sample_weight: Any = None, 
 
 def rows_to_predict(estimator: RegularizedMLP, X: Any, net: Net) -> MemberRows:
     """Rows to predict, all of them for each member of ``net``, before the estimator is fitted."""
-    table = estimator.encoder_.transform(validate_data(estimator, check_table(X), reset=False, skip_check_array=True))
-    everyone = [np.arange(len(table))] * net.module_.n_members
-    target = np.zeros((len(table), estimator.target_encoder_.n_raw_))
+    numbers, levels = estimator.encoder_.transform(
+        validate_data(estimator, check_table(X), reset=False, skip_check_array=True)
+    )
+    everyone = [np.arange(len(levels))] * net.module_.n_members
+    target = np.zeros((len(levels), estimator.target_encoder_.n_raw_))
     inputs, device = net.module_.inputs, torch.device(net.device)
-    return MemberRows(table.numbers, table.levels, target, everyone, None, inputs.dtype, device)
+    return MemberRows(numbers, levels, target, everyone, None, inputs.dtype, device)
 
 
 def leave(entry: Entry) -> None:

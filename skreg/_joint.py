@@ -15,9 +15,8 @@ from torch import Tensor
 
 from ._joint_course import joint_course
 from ._utils.per_member import stack
-from .data.batches import EvalBatches, MemberRows
+from .data.batches import MemberRows
 from .network.generators import MemberGenerators
-from .network.inference import PREDICT_ROWS
 from .network.network import Network
 from .training.history import EpochRecord, history_of
 from .training.monitor import LossMonitor, Monitor
@@ -207,7 +206,7 @@ class JointNet(Net):
         gained = self.stopping_.best_epoch == self.epoch_ if watched else self.stopping_.active
         if not bool(gained.any()):
             return
-        raw, _, _ = self._raw_of(EvalBatches(self._test, self.module_.prepare, PREDICT_ROWS))
+        raw, _, _ = self.raw_of(self._test)
         for member in gained.nonzero()[:, 0].tolist():
             entrant = self.entrants[int(self._owner[member])]
             entrant.raw[int(self._slot[member])], entrant.fresh = raw[member, : self._test.lengths[member]], True

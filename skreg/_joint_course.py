@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._utils.per_member import Strength, stack
+from ._utils.per_member import PerMemberFloat, stack
 from .training.config import TrainingConfig
 from .training.constraints import MaxNorm
 from .training.penalties import ElasticNet
@@ -32,7 +32,7 @@ def joint_course(courses: Sequence[TrainingConfig], counts: Sequence[int], like:
         Whose type and device the strengths get.
     """
 
-    def each(strength: Callable[[TrainingConfig], Any]) -> Strength:
+    def each(strength: Callable[[TrainingConfig], Any]) -> PerMemberFloat:
         return stack([strength(training_config) for training_config in courses], counts, like)
 
     clips = [training_config.clip_norm for training_config in courses]

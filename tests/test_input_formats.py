@@ -69,7 +69,7 @@ def test_columns_of_unsupported_types_raise(column):
 def test_a_category_of_another_type_than_in_training_raises():
     frame = FRAME.assign(shop=RNG.randint(0, 5, 300))
     fitted = RegularizedMLPClassifier(**FAST, categorical_features=["shop"]).fit(frame, TWO)
-    with pytest.raises(ValueError, match=r"'shop' held numbers .* holds text now"):
+    with pytest.raises(ValueError, match=r"'shop' contained numbers .* contains text now"):
         fitted.predict(frame.assign(shop=frame["shop"].astype(str)))
     as_category = fitted.predict_proba(frame.assign(shop=frame["shop"].astype("category")))
     np.testing.assert_array_equal(as_category, fitted.predict_proba(frame))
@@ -87,7 +87,7 @@ def test_classes_of_a_single_row_can_be_fitted(labels):
 
 
 def test_early_stopping_works_with_two_rows():
-    with pytest.warns(UserWarning, match="too few to tell"):
+    with pytest.warns(UserWarning, match="too few to distinguish"):
         RegularizedMLPClassifier(**FAST, early_stopping=True).fit(Z[:2], [0, 1])
 
 

@@ -21,7 +21,7 @@ from sklearn.utils.fixes import parse_version
 from skorch.callbacks import Callback
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor, initializers
-from skreg.data.folds import assign_folds
+from skreg.data.split import assign_folds
 from skreg.network.generators import member_seeds
 
 N = 120
@@ -539,9 +539,9 @@ def test_the_bits_of_a_prediction_do_not_depend_on_the_other_rows(Estimator, tar
 
 def test_too_few_validation_rows_warn():
     net = RegularizedMLPRegressor(**SMALL, n_members=4, early_stopping=True)
-    with pytest.warns(UserWarning, match="watches only 10 validation rows"):
+    with pytest.warns(UserWarning, match="uses only 10 validation rows"):
         net.fit(X[:40], Y[:40])
-    with pytest.warns(UserWarning, match="watches only 12 validation rows"):
+    with pytest.warns(UserWarning, match="uses only 12 validation rows"):
         net.fit(X, Y, X_val=X[:12], y_val=Y[:12])
 
 

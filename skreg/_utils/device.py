@@ -1,46 +1,107 @@
-"""The precision of a fit: the type of its tensors, and of the products of its hidden layers in training.
+"""Device, batch size and precision of a fit.
 
-bfloat16 has float32's range and 8 bits of mantissa; processors with instructions for it multiply several times as fast.
-Only products in training are done in it: weights, optimiser, norms, loss and predictions stay in float32.
+With ``precision="bfloat16"`` only the products of the hidden layers in training use bfloat16, which has the range of
+float32 and 8 bits of mantissa. Weights, optimizer, norms, loss and predictions stay in float32.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 
+import numpy as np
 import torch
 
+from .validation import layer_sizes
+
 PRECISIONS = ("bfloat16", "float32", "float64")
-FAST_WIDTH, FAST_ROWS = 512, 256
+FAST_WIDTH, FAST_ROWS = 512, 256  # from here on bfloat16 is faster, see auto_dtypes
+BATCH_SIZES = ((1024, 64), (4096, 128), (32_768, 256), (131_072, 512), (np.inf, 1024))
+"""Largest number of rows for which "auto" chooses a batch size, and that batch size."""
 _CPU_FLAGS = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
 
-Types = tuple[torch.dtype, torch.dtype]
+Dtypes = tuple[torch.dtype, torch.dtype]
 
 
-def types_of(precision: str, device: torch.device, auto: Types) -> Types:
-    """Type of tensors, and of the hidden layers' products in training; ``auto`` is what "auto" means."""
+@dataclass(frozen=True)
+class DeviceConfig:
+    """Device, batch size and precision of a fit.
+
+    Attributes
+    ----------
+    device : torch.device
+        Device of all tensors.
+    batch_size : int
+        Largest number of rows in a batch.
+    dtype, matmul_dtype : torch.dtype
+        Type of the tensors, and of the products of the hidden layers in training.
+    """
+
+    device: torch.device
+    batch_size: int
+    dtype: torch.dtype
+    matmul_dtype: torch.dtype
+
+    @classmethod
+    def of(
+        cls, estimator: Any, n_rows: int, known: tuple[int, torch.dtype] | None = None, full_batch: bool = False
+    ) -> Self:
+        """Resolve the parameters of an estimator for a fit of ``n_rows`` rows.
+
+        "auto" stands for the ``known`` batch size and type if they are given. Otherwise all rows form one batch if the
+        solver needs the ``full_batch``, and the type is float64 if all rows form one batch, so that gradient descent is
+        exact there, and float32 if not.
+        """
+        device, batch_size = _find_device(estimator.device), estimator.batch_size
+        if batch_size == "auto" and full_batch:
+            batch_size = n_rows
+        elif batch_size == "auto":
+            batch_size = next(size for most, size in BATCH_SIZES if n_rows <= most) if known is None else known[0]
+        exact = n_rows <= batch_size and device.type != "mps"
+        dtype = known[1] if known is not None else torch.float64 if exact else torch.float32
+        widths = layer_sizes(estimator, estimator.hidden_layer_sizes)
+        auto = auto_dtypes(dtype, device, widths, batch_size)
+        return cls(device, batch_size, *resolve_dtypes(estimator.precision, device, auto))
+
+
+def resolve_dtypes(precision: str, device: torch.device, auto: Dtypes) -> Dtypes:
+    """Return the type of tensors and of products in training; ``auto`` is the result for "auto"."""
     if precision == "auto":
         return auto
     if precision == "bfloat16":
         return torch.float32, torch.bfloat16
     if precision == "float64" and device.type == "mps":
-        raise ValueError("precision='float64' cannot be used on the device 'mps', which has none. Leave 'auto'.")
+        raise ValueError(
+            "precision='float64' cannot be used on the device 'mps', which does not support it. Set precision='auto'."
+        )
     dtype = getattr(torch, precision)
     return dtype, dtype
 
 
-def best_types(dtype: torch.dtype, device: torch.device, widths: Sequence[int], rows: int) -> Types:
-    """What "auto" means for hidden layers of ``widths``, steps of ``rows`` rows and tensors of ``dtype``.
+def auto_dtypes(dtype: torch.dtype, device: torch.device, widths: Sequence[int], batch_size: int) -> Dtypes:
+    """Return the types that "auto" stands for, given the hidden layers' widths and the type of the tensors.
 
-    Measured, where a processor has instructions for it: a fit in bfloat16 takes 0.5 to 0.6 of float32's time from 512
-    units and 256 rows on, without loss of accuracy; small steps may take longer (``benchmarks/precision.py``). GPUs
-    were not measured.
+    On processors with bfloat16 instructions, a fit in bfloat16 takes 0.5 to 0.6 of the time in float32 from 512 units
+    and 256 rows on, without loss of accuracy; smaller batches may take longer (``benchmarks/precision.py``). GPUs were
+    not measured.
     """
-    wide = bool(widths) and min(widths) >= FAST_WIDTH and rows >= FAST_ROWS
+    wide = bool(widths) and min(widths) >= FAST_WIDTH and batch_size >= FAST_ROWS
     fast = wide and dtype == torch.float32 and device.type == "cpu" and has_bfloat16(device)
     return dtype, torch.bfloat16 if fast else dtype
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether a device has instructions for products in bfloat16; without them they are slower than in float32."""
+    """Return whether a device has instructions for bfloat16; without them it is slower than float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return device.type == "cpu" and any(getattr(torch.cpu, flag, bool)() for flag in _CPU_FLAGS)
+
+
+def _find_device(name: str) -> torch.device:
+    known = name
+    if name == "auto":
+        known = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        return torch.empty(0, device=known).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise ValueError(f"device={name!r} cannot be used on this machine ({reason}). Set device='auto'.") from error

@@ -1,6 +1,6 @@
-"""A strength is a hyperparameter that is a number, or a tensor with one for each member.
+"""Hyperparameter values that may differ between members.
 
-Where all members have the same it is a number, which costs less.
+A value is a float if all members share it, which is cheaper, and a tensor of shape ``(members,)`` otherwise.
 """
 
 from collections.abc import Sequence
@@ -9,32 +9,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-Strength = float | Tensor
+PerMemberFloat = float | Tensor
 
 
-def broadcast(strength: Strength, tensor: Tensor) -> Strength:
-    """A strength as it multiplies ``tensor``: those of the members lie along axis 0."""
-    return strength.view(-1, *[1] * (tensor.dim() - 1)) if isinstance(strength, Tensor) else strength
+def broadcast(value: PerMemberFloat, tensor: Tensor) -> PerMemberFloat:
+    """Reshape a value so that it multiplies ``tensor``, whose first axis is the members'."""
+    return value.view(-1, *[1] * (tensor.dim() - 1)) if isinstance(value, Tensor) else value
 
 
-def along_networks(strength: Strength, target: Tensor) -> Strength:
-    """A strength as it multiplies a target ``(members * networks, rows, outputs)``; a member's networks share it."""
-    if not isinstance(strength, Tensor):
-        return strength
-    return strength.repeat_interleave(len(target) // len(strength)).view(-1, 1, 1)
+def is_nonzero(value: PerMemberFloat) -> bool:
+    """Return whether the value of any member is not 0."""
+    return bool(value.any()) if isinstance(value, Tensor) else bool(value)
 
 
-def is_nonzero(strength: Strength) -> bool:
-    """Whether a strength is not 0 for all members."""
-    return bool(strength.any()) if isinstance(strength, Tensor) else bool(strength)
-
-
-def stack(values: Sequence[Any], counts: Sequence[int], like: Tensor) -> Strength:
-    """The strength of members that follow one another, ``counts[i]`` of them with ``values[i]``, as ``like`` is.
-
-    It is a number if they all have the same.
-    """
+def stack(values: Sequence[Any], counts: Sequence[int], like: Tensor) -> PerMemberFloat:
+    """Combine the values of several nets, ``values[i]`` for ``counts[i]`` members, with the type of ``like``."""
     if len(set(values)) == 1:
         return values[0]
-    every = torch.tensor(list(values), dtype=torch.float64).repeat_interleave(torch.tensor(counts))
-    return every.to(like.device, like.dtype)
+    repeated = torch.tensor(list(values), dtype=torch.float64).repeat_interleave(torch.tensor(counts))
+    return repeated.to(like.device, like.dtype)

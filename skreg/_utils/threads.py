@@ -1,6 +1,6 @@
-"""The number of threads torch may use, for the length of a ``with`` block.
+"""A context manager that sets the number of threads of torch.
 
-Matrix products on CPU give other bits with another number of threads, so a fit and its predictions fix it.
+The bits of a matrix product on the CPU depend on the number of threads, so fits and predictions fix it.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ import torch
 
 @contextmanager
 def torch_threads(n_threads: int | None) -> Iterator[None]:
-    """Let torch use ``n_threads`` threads in the calling thread; None leaves its setting alone."""
+    """Let torch use ``n_threads`` threads inside the block; None keeps its current setting."""
     before = torch.get_num_threads()
     if n_threads is None or n_threads == before:
         yield

@@ -1,4 +1,4 @@
 """From the user's table to tensors: encoding, column statistics, splits and batches.
 
-The files know nothing of networks or of training.
+This folder knows neither networks nor training; it imports only from ``_utils``.
 """

@@ -1,6 +1,7 @@
-"""The statistics of a table: what each member knows of its columns, from its own training rows only.
+"""Statistics of the columns and of the target, learned by each member from its own training rows.
 
-A row is in a member's training set where its weight is above 0, so one pass over a sorted column serves all members.
+A row belongs to a member's training rows if its weight for this member is positive, so one pass over a sorted column
+serves all members.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,8 +14,10 @@ from scipy import sparse
 ONE_HOT_MAX = 8
 CLIP = 3.0
 N_KNOTS = 256
-NORMAL_RANGE = 1.349
+NORMAL_RANGE = 1.349  # interquartile range of the standard normal distribution
 _QUARTILES = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
+
+_Scaling = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Statistics:
     clip : bool
         Whether scaled numbers are clipped smoothly.
     known : list of bool ndarray of shape (members, n_levels + 1)
-        For each categorical column, the levels that a member has seen; code 0 is never known.
+        For each categorical column, the levels in a member's rows; code 0 is never known.
     indicators : list of int
         Numeric columns with missing values, which get a missing-value indicator.
     edges : ndarray of shape (members, n_bins + 1, n_numbers) or None
@@ -55,51 +58,49 @@ def learn_statistics(
     Parameters
     ----------
     numbers : ndarray or csr_array of shape (rows, n_numbers)
-        Numeric columns, NaN where missing.
+        Numeric columns, NaN for missing values.
     levels : int ndarray of shape (rows, n_categories)
-        Codes, 0 where missing.
+        Category codes, 0 for missing values.
     n_levels : list of int
-        Levels of each category.
+        Number of levels of each category.
     weight : ndarray of shape (members, rows)
-        Weight of each row for each member, 0 where it does not train on it; bools, an eighth of the memory, where all
-        weigh alike.
+        Weight of each row for each member, 0 if the member does not train on it. Equal weights are passed as bools,
+        which take an eighth of the memory.
     scaling : {"robust", "standard", "quantile", None}
-        How numbers are scaled.
+        Scaling of the numbers.
     n_bins : int
-        Into how many bins of equal weight the columns are cut; 0 learns no edges.
+        Number of bins of equal weight for each column; with 0 no edges are learned.
     """
     n_members, n_numbers = len(weight), numbers.shape[1]
     fill, center, scale = learned = np.zeros((3, n_members, n_numbers))
     n_knots = N_KNOTS if scaling == "quantile" else 0
     knots = np.zeros((n_members, n_numbers, n_knots))
     edges = np.zeros((n_members, n_bins + 1, n_numbers))
-    learn = _LEARNERS[scaling]
     indicators = []
     for j, (values, w, rows, missing) in enumerate(_columns(numbers, weight)):
         if missing:
             indicators.append(j)
         if len(values):
-            column = _Sorted(values, w, rows)
-            learned[:, :, j] = learn(column)
+            column = _SortedColumn(values, w, rows)
+            learned[:, :, j] = _SCALINGS[scaling](column)
             if n_knots:
                 knots[:, j] = column.quantiles(np.linspace(0, 1, n_knots))
             if n_bins:
                 edges[:, :, j] = column.quantiles(np.linspace(0, 1, n_bins + 1))
-    known = [_seen(codes, n, weight) for codes, n in zip(levels.T, n_levels, strict=True)]
     return Statistics(
         fill,
         center,
         scale,
         knots if n_knots else None,
         scaling == "robust",
-        known,
+        [_known_levels(codes, n, weight) for codes, n in zip(levels.T, n_levels, strict=True)],
         indicators,
         edges if n_bins else None,
     )
 
 
-class _Sorted:
-    """A column in order, with the weight of each value for each member; values may be of some ``rows`` only."""
+class _SortedColumn:
+    """Sorted values of a column, and the weight of each value for each member."""
 
     def __init__(self, values: np.ndarray, weight: np.ndarray, rows: np.ndarray | None = None) -> None:
         order = np.argsort(values)
@@ -108,10 +109,10 @@ class _Sorted:
         self.total = self.weight.sum(1)
 
     def quantiles(self, probabilities: np.ndarray) -> np.ndarray:
-        """Weighted quantiles ``(members, len(probabilities))``; a weight of 2 counts as the value twice.
+        """Weighted quantiles ``(members, len(probabilities))``; a weight of 2 counts as two equal values.
 
-        The inverse of the distribution function, averaged where it is flat, so that scaling all weights changes
-        nothing (Hyndman & Fan 1996, definition 2). 0 for a member that has no value.
+        The inverse of the distribution function, averaged where it is flat, so that it does not depend on the scale of
+        the weights (Hyndman & Fan 1996, definition 2). 0 for a member without values.
         """
         out = np.zeros((len(self.weight), len(probabilities)))
         for row, weight, total in zip(out, self.weight, self.total, strict=True):
@@ -125,12 +126,12 @@ class _Sorted:
         return out
 
     def mean(self) -> np.ndarray:
-        """Weighted mean of each member, 0 for one that has no value."""
+        """Weighted mean of each member; 0 for a member without values."""
         sums = np.stack([weight.astype(np.float64) @ self.values for weight in self.weight])
         return sums / np.where(self.total > 0, self.total, 1)
 
-    def spread(self, mean: np.ndarray) -> np.ndarray:
-        """Weighted standard deviation of each member, the population's."""
+    def std(self, mean: np.ndarray) -> np.ndarray:
+        """Weighted population standard deviation of each member."""
         largest = max(np.abs(self.values).max(), 1e-300)
         pairs = zip(self.weight, mean, strict=True)
         squares = np.stack(
@@ -139,66 +140,68 @@ class _Sorted:
         return largest * np.sqrt(squares / np.where(self.total > 0, self.total, 1))
 
 
-def _robust(column: _Sorted) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Median and interquartile range; half the range where that is 0 (Holzmueller et al. 2024, RealMLP)."""
+def _robust(column: _SortedColumn) -> _Scaling:
+    """Median and interquartile range, or half the range if that is 0 (Holzmueller et al. 2024, RealMLP)."""
     low, q25, median, q75, high = column.quantiles(_QUARTILES).T
     return median, median, _inverse(np.where(q75 > q25, q75 - q25, (high - low) / 2))
 
 
-def _standard(column: _Sorted) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _standard(column: _SortedColumn) -> _Scaling:
     mean = column.mean()
-    spread = column.spread(mean)
-    rounding = 10 * np.finfo(np.float64).eps * np.abs(mean)
-    return mean, mean, _inverse(np.where(spread > rounding, spread, 0))
+    std = column.std(mean)
+    return mean, mean, _inverse(np.where(std > _rounding_error(mean), std, 0))
 
 
-def _quantile(column: _Sorted) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _quantile(column: _SortedColumn) -> _Scaling:
     (median,) = column.quantiles(np.array([0.5])).T
     return median, np.zeros_like(median), np.ones_like(median)
 
 
-def _as_it_is(column: _Sorted) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _unscaled(column: _SortedColumn) -> _Scaling:
     mean = column.mean()
     return mean, np.zeros_like(mean), np.ones_like(mean)
 
 
-_LEARNERS: dict[str | None, Callable[[_Sorted], tuple[np.ndarray, np.ndarray, np.ndarray]]] = {
+_SCALINGS: dict[str | None, Callable[[_SortedColumn], _Scaling]] = {
     "robust": _robust,
     "standard": _standard,
     "quantile": _quantile,
-    None: _as_it_is,
+    None: _unscaled,
 }
 
 
 def target_statistics(target: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation ``(members, outputs)`` of a target ``(rows, outputs)``; 1 for a constant."""
-    mean, _, scale = np.stack([_standard(_Sorted(column, weight)) for column in target.T], axis=-1)
+    """Return mean and standard deviation ``(members, outputs)`` of a target ``(rows, outputs)``; 1 if constant."""
+    mean, _, scale = np.stack([_standard(_SortedColumn(column, weight)) for column in target.T], axis=-1)
     return mean, np.where(scale > 0, _inverse(scale), 1.0)
 
 
 def quantile_statistics(
     target: np.ndarray, weight: np.ndarray, quantiles: Sequence[float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A quantile of each column of ``target`` ``(rows, outputs)``, in turn, and its interquartile range / 1.349.
+    """Return a quantile of each column of ``target`` in turn, and a standard deviation robust to outliers.
 
-    That is a standard deviation of normal numbers which outliers do not move; where the range is 0 the standard
-    deviation itself.
+    The latter is the interquartile range divided by that of the standard normal distribution, or the standard deviation
+    itself if the range is 0.
     """
     _, scale = target_statistics(target, weight)
     center = np.zeros_like(scale)
     for j, column in enumerate(target.T):
-        low, center[:, j], high = (
-            _Sorted(column, weight).quantiles(np.array([0.25, quantiles[j % len(quantiles)], 0.75])).T
-        )
-        rounding = 10 * np.finfo(np.float64).eps * np.abs(center[:, j])
-        scale[:, j] = np.where(high - low > rounding, (high - low) / NORMAL_RANGE, scale[:, j])
+        probabilities = np.array([0.25, quantiles[j % len(quantiles)], 0.75])
+        low, center[:, j], high = _SortedColumn(column, weight).quantiles(probabilities).T
+        varies = high - low > _rounding_error(center[:, j])
+        scale[:, j] = np.where(varies, (high - low) / NORMAL_RANGE, scale[:, j])
     return center, scale
 
 
 def mean_statistics(target: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Zero, and the mean of each column of ``target`` ``(rows, outputs)`` of numbers of at least 0; 1 if all are 0."""
-    mean = np.stack([_Sorted(column, weight).mean() for column in target.T], axis=-1)
+    """Return zero and the mean ``(members, outputs)`` of a nonnegative target ``(rows, outputs)``; 1 if all are 0."""
+    mean = np.stack([_SortedColumn(column, weight).mean() for column in target.T], axis=-1)
     return np.zeros_like(mean), np.where(mean > 0, mean, 1.0)
+
+
+def _rounding_error(center: np.ndarray) -> np.ndarray:
+    return 10 * np.finfo(np.float64).eps * np.abs(center)
 
 
 def _inverse(width: np.ndarray) -> np.ndarray:
@@ -206,28 +209,31 @@ def _inverse(width: np.ndarray) -> np.ndarray:
 
 
 def _columns(numbers: Any, weight: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None, bool]]:
-    """Values, weights, rows they are of (None for all) and whether any is missing, for each column.
+    """Yield present values, weights, rows of the values (None for all) and whether any is missing, for each column.
 
-    The zeros of a sparse column are a single value.
+    The zeros of a sparse column are combined into one value.
     """
     if not sparse.issparse(numbers):
         for values in numbers.T:
-            here = ~np.isnan(values)
-            yield (values, weight, None, False) if here.all() else (values[here], weight, np.flatnonzero(here), True)
+            present = ~np.isnan(values)
+            if present.all():
+                yield values, weight, None, False
+            else:
+                yield values[present], weight, np.flatnonzero(present), True
         return
     columns = numbers.tocsc()
     total = weight.sum(1, keepdims=True)
     for j in range(columns.shape[1]):
-        part = slice(columns.indptr[j], columns.indptr[j + 1])
-        values, w = columns.data[part], weight[:, columns.indices[part]]
+        stored = slice(columns.indptr[j], columns.indptr[j + 1])
+        values, w = columns.data[stored], weight[:, columns.indices[stored]]
         zeros = np.maximum(total - w.sum(1, keepdims=True), 0)
         if columns.shape[0] == len(values):
             zeros[:] = 0
-        here = ~np.isnan(values)
-        yield np.append(values[here], 0), np.hstack([w[:, here], zeros]), None, not here.all()
+        present = ~np.isnan(values)
+        yield np.append(values[present], 0), np.hstack([w[:, present], zeros]), None, not present.all()
 
 
-def _seen(codes: np.ndarray, n_levels: int, weight: np.ndarray) -> np.ndarray:
+def _known_levels(codes: np.ndarray, n_levels: int, weight: np.ndarray) -> np.ndarray:
     known = np.stack([np.bincount(codes, weights=w, minlength=n_levels + 1) > 0 for w in weight])
     known[:, 0] = False
     return known

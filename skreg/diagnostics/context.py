@@ -19,8 +19,7 @@ from torch import Tensor
 from .._utils.threads import torch_threads
 from .._utils.validation import check_validation_set
 from ..data.batches import MemberRows
-from ..data.split import EncodedTable
-from ..data.table import check_table
+from ..data.table import EncodedTable, check_table
 from ..estimators.base import RegularizedMLP
 from .baselines import BaselineComparison, compare_classifiers, compare_regressors
 from .curves import TrainingCurves
@@ -91,8 +90,9 @@ class DiagnosticContext:
         estimator = self.estimator
         X = validate_data(estimator, check_table(X), reset=False, skip_check_array=True)
         y = estimator._target_encoder.check(y)
-        table, target = estimator.encoder_.transform(X), estimator.target_encoder_.transform(y)
-        return EncodedTable(X, y, table, target, None, estimator._loss_weight(y, None), slice(None), len(y))
+        (numbers, levels), target = estimator.encoder_.transform(X), estimator.target_encoder_.transform(y)
+        loss_weight = estimator._loss_weight(y, None)
+        return EncodedTable(X, y, numbers, levels, target, None, loss_weight, slice(None), len(y))
 
     def _check_n_rows(self) -> None:
         """Raise an error if X is known not to be the training data."""
@@ -156,9 +156,9 @@ class DiagnosticContext:
     def _losses(self, data: EncodedTable, member_rows: list[np.ndarray]) -> RowLosses:
         """Evaluate each member on its rows, and average the members of each row."""
         index = [_sample(rows, MAX_ROWS) for rows in member_rows]
-        net, table = self.estimator.net_, data.table
+        net = self.estimator.net_
         dtype, device = net.module_.inputs.dtype, net.module_.head.weight.device
-        batches = MemberRows(table.numbers, table.levels, data.target, index, data.cost, dtype, device)
+        batches = MemberRows(data.numbers, data.levels, data.target, index, data.loss_weight, dtype, device)
         with torch_threads(self.estimator.n_threads), torch.inference_mode(False), torch.no_grad():
             raw, target, weight = net.raw_of(batches)
             loss = self._loss_per_row(raw, target, weight)
@@ -181,8 +181,8 @@ class DiagnosticContext:
         """Raw output of the best constant prediction: the class frequencies, or the mean of the target."""
         if not hasattr(self.estimator, "classes_"):
             return torch.zeros_like(raw)
-        target, cost = self.data.target, self.data.cost
-        weight = np.ones(len(target)) if cost is None else cost
+        target, weight = self.data.target, self.data.loss_weight
+        weight = np.ones(len(target)) if weight is None else weight
         if target.ndim == 1:
             share = np.bincount(target, weight, raw.shape[-1]) / weight.sum()
             logits = np.log(share.clip(1e-9))
@@ -205,12 +205,12 @@ class DiagnosticContext:
         return None if data is None else self._sample_columns(data, _sample(np.arange(len(data)), MAX_ROWS))
 
     def _sample_columns(self, data: EncodedTable, rows: np.ndarray) -> ColumnSample:
-        encoder, table = self.estimator.encoder_, data.table
+        encoder = self.estimator.encoder_
         original_index = np.array([*encoder.numeric_, *encoder.categorical_], dtype=int)
         n_numeric = len(encoder.numeric_)
         chosen = _sample(np.arange(len(original_index)), MAX_COLUMNS)
-        numbers = table.numbers[rows][:, chosen[chosen < n_numeric]]
-        codes = table.levels[rows][:, chosen[chosen >= n_numeric] - n_numeric]
+        numbers = data.numbers[rows][:, chosen[chosen < n_numeric]]
+        codes = data.levels[rows][:, chosen[chosen >= n_numeric] - n_numeric]
         dense = numbers.toarray() if sparse.issparse(numbers) else numbers
         known = getattr(self.estimator, "feature_names_in_", None)
         names = [f"column {j}" if known is None else str(known[j]) for j in original_index[chosen]]

@@ -131,15 +131,13 @@ def _initial_network(estimator: Any) -> Network:
 
 def _member_rows(estimator: Any, network: Network, X: Any, y: Any) -> MemberRows:
     """Encode the rows for the network, the same for all members; without ``y`` the target is 0."""
-    table = estimator.encoder_.transform(validate_data(estimator, X, reset=False, skip_check_array=True))
-    target, loss_weight = np.zeros((len(table), network.head.weight.shape[2])), None
+    numbers, levels = estimator.encoder_.transform(validate_data(estimator, X, reset=False, skip_check_array=True))
+    target, loss_weight = np.zeros((levels.shape[0], network.head.weight.shape[2])), None
     if y is not None:
         y = estimator._target_encoder.check(y)
         target, loss_weight = estimator.target_encoder_.transform(y), estimator._loss_weight(y, None)
-    index = [np.arange(len(table))] * network.n_members
-    return MemberRows(
-        table.numbers, table.levels, target, index, loss_weight, network.inputs.dtype, network.head.weight.device
-    )
+    index = [np.arange(len(target))] * network.n_members
+    return MemberRows(numbers, levels, target, index, loss_weight, network.inputs.dtype, network.head.weight.device)
 
 
 def _record(
@@ -148,7 +146,7 @@ def _record(
     """Run the rows forward, and with a loss backward; return the layers and each member's mean loss."""
     recorder = _RecordingActivation(network.activation)
     network.activation = recorder
-    indices, weight = data.everything()
+    indices, weight = data.index_and_weight()
     inputs, levels, target = network.prepare(*data.take(indices))
     raw = network(inputs, levels, weight)
     recorder.calls.append((raw, raw))

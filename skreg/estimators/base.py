@@ -15,12 +15,12 @@ from sklearn.utils import Tags, _safe_indexing, check_consistent_length, check_r
 from sklearn.utils.validation import validate_data
 from torch import Tensor
 
+from .._utils.device import DeviceConfig
 from .._utils.threads import torch_threads
-from .._utils.validation import OTHER_SHAPE, check_validation_set, check_weights
-from ..data.folds import assign_folds, enough, warn_if_few
-from ..data.split import DeviceConfig, EncodedTable, MemberSplit
+from .._utils.validation import SHAPE_MISMATCH, check_validation_set, check_weights
+from ..data.split import MemberSplit, assign_folds, has_enough_validation_rows, warn_if_few_validation_rows
 from ..data.statistics import CLIP, ONE_HOT_MAX, learn_statistics
-from ..data.table import TableEncoder, check_table
+from ..data.table import EncodedTable, TableEncoder, check_table
 from ..network.config import NetworkConfig
 from ..network.data_driven_init import data_driven_init
 from ..network.generators import member_seeds
@@ -31,7 +31,7 @@ from ..training.callbacks import check_callbacks
 from ..training.config import TrainingConfig
 from ..training.early_stopping import judge
 from ..training.losses.base import Loss
-from ..training.monitor import Monitor
+from ..training.monitor import LossMonitor, Monitor, ScorerMonitor
 from ..training.net import Net
 from ..training.time_limit import deadline_of
 from ..training.update_step import solvers_with
@@ -168,12 +168,12 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
             self.target_encoder_ = self._target_encoder.of(self).fit(y, *classes)
             fresh = TableEncoder(self.categorical_features)
             self.encoder_ = fresh.fit(X, weight) if source is None else source.encoder(self)
-        table, target = self.encoder_.transform(X), self.target_encoder_.transform(y)
+        (numbers, levels), target = self.encoder_.transform(X), self.target_encoder_.transform(y)
         self._fit_class_weight(y, weight)
-        cost = self._loss_weight(y, weight)
+        loss_weight = self._loss_weight(y, weight)
         if not continues:
-            self._weight_unit = 1.0 if cost is None else float(cost.mean())
-        return EncodedTable(X, y, table, target, weight, cost, kept, n_given)
+            self._weight_unit = 1.0 if loss_weight is None else float(loss_weight.mean())
+        return EncodedTable(X, y, numbers, levels, target, weight, loss_weight, kept, n_given)
 
     def _forget(self) -> None:
         """Let go of an earlier fit, so that one that fails leaves nothing half new."""
@@ -193,8 +193,8 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
         X = validate_data(self, check_table(X), reset=False, skip_check_array=True)
         y = self._target_encoder.check(y)
         weight = check_weights(weight, X, "sample_weight_val")
-        table, target = self.encoder_.transform(X), self.target_encoder_.transform(y)
-        return EncodedTable(X, y, table, target, weight, self._loss_weight(y, weight), slice(None), len(y))
+        (numbers, levels), target = self.encoder_.transform(X), self.target_encoder_.transform(y)
+        return EncodedTable(X, y, numbers, levels, target, weight, self._loss_weight(y, weight), slice(None), len(y))
 
     def _split(self, train: EncodedTable, held_out: EncodedTable | None) -> MemberSplit:
         """Give each member its rows: all of them, or all but its own fold."""
@@ -204,7 +204,9 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
         n_folds = min(max(members, round(1 / self.validation_fraction)), n)
         if held_out is not None:
             split = MemberSplit(train, everyone, held_out, [np.arange(len(held_out))] * members, place)
-        elif not self.early_stopping or (self.early_stopping == "auto" and not enough(n // n_folds, members)):
+        elif not self.early_stopping or (
+            self.early_stopping == "auto" and not has_enough_validation_rows(n // n_folds, members)
+        ):
             return MemberSplit(train, everyone, None, [], place)
         else:
             if n < 2:
@@ -214,7 +216,7 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
             held = [folds == member % n_folds for member in range(members)]
             kept, validation = ([_positions(mask) for mask in masks] for masks in ([~h for h in held], held))
             split = MemberSplit(train, kept, train, validation, place, n_folds)
-        warn_if_few(min(map(len, split.validation_index)), members)
+        warn_if_few_validation_rows(min(map(len, split.validation_index)), members)
         return split
 
     def _make_net(
@@ -258,7 +260,7 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
             verbose=int(self.verbose),
             device=str(split.device_config.device),
         ).initialize()
-        net.module_.multiply_in(split.device_config.products)
+        net.module_.multiply_in(split.device_config.matmul_dtype)
         if self._continues:
             self._resume(net)
         elif network_config.settles:
@@ -280,10 +282,10 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
         """
         if known is not None:
             if (known.n_members, known.inputs.n_bins) != (split.n_members, n_bins):
-                raise ValueError(OTHER_SHAPE)
+                raise ValueError(SHAPE_MISMATCH)
             return known.known_statistics(split.device_config.dtype)
         one_hot = [j for j, size in enumerate(sizes) if 0 < size <= ONE_HOT_MAX]
-        weights, table = split.train.member_weights(split.train_index), split.train.table
+        weights, table = split.train.member_weights(split.train_index), split.train
         if source is not None:
             inputs, of_target = source.statistics(split.n_members, split.device_config.dtype)
             if not source.gives_head(self.target_encoder_):
@@ -314,7 +316,11 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
         def view(member: int, raw: Tensor, X: Any) -> Any:
             return self._view(net, raw.unsqueeze(0), X, slice(member, member + 1))
 
-        return split.monitor(scorer, view)
+        if split.validation is None:
+            return None
+        if scorer is None:
+            return LossMonitor()
+        return ScorerMonitor(scorer, view, [split.validation.original_rows(rows) for rows in split.validation_index])
 
     def _set_fitted(self, net: Net, hooks: list[Any]) -> None:
         """Have the net that was trained predict, if every member has weights that do."""
@@ -342,7 +348,7 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
         try:
             net.resume(self.net_)
         except RuntimeError as error:
-            raise ValueError(OTHER_SHAPE) from error
+            raise ValueError(SHAPE_MISMATCH) from error
 
     def _fitted(self, net: Net) -> dict[str, Any]:
         """Fitted attributes if training ended now."""

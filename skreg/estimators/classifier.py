@@ -17,13 +17,14 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.metaestimators import available_if
 from torch import Generator, Tensor
 
-from .._utils.validation import refuse
-from ..data.split import EncodedTable, MemberSplit
+from .._utils.validation import parameter_error
+from ..data.split import MemberSplit
+from ..data.table import EncodedTable
 from ..training.losses.base import BinaryLoss, ClassificationLoss, MulticlassLoss
 from ..training.losses.link import log_mean_of_members
 from ..training.net import Net
 from ..uncertainty.decomposition import Uncertainty, of_probabilities
-from ..uncertainty.temperature import fit_temperature, refuse_stream, refuse_without_rows
+from ..uncertainty.temperature import check_held_out_rows, check_partial_fit, fit_temperature
 from .parameter_docs import add_shared_docs
 from .parameters import Names
 from .sampling import SamplingMLP
@@ -245,7 +246,7 @@ class RegularizedMLPClassifier(ClassifierMixin, SamplingMLP):
         self : estimator
             The fitted estimator.
         """
-        refuse_stream(self, self._continues and self.temperature_ != 1.0)
+        check_partial_fit(self, self._continues and self.temperature_ != 1.0)
         known = check_classes(self.class_weight, classes, self.classes_ if self._continues else None)
         return self._partial_fit(X, y, sample_weight, known)
 
@@ -333,7 +334,7 @@ class RegularizedMLPClassifier(ClassifierMixin, SamplingMLP):
 
     def _split(self, train: EncodedTable, held_out: EncodedTable | None) -> MemberSplit:
         split = super()._split(train, held_out)
-        refuse_without_rows(self, split)
+        check_held_out_rows(self, split)
         return split
 
     def _calibrate(self, split: MemberSplit) -> None:
@@ -354,7 +355,9 @@ class RegularizedMLPClassifier(ClassifierMixin, SamplingMLP):
         given = np.ones(len(y)) if weight is None else weight
         weights = compute_class_weight(self.class_weight, classes=self.classes_, y=y, sample_weight=given)
         if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
-            raise refuse(self, "class_weight", "finite weights of at least 0, not all of them 0", self.class_weight)
+            raise parameter_error(
+                self, "class_weight", "finite weights of at least 0, not all of them 0", self.class_weight
+            )
         self.class_weight_ = weights
 
     def _loss_weight(self, y: np.ndarray, weight: np.ndarray | None) -> np.ndarray | None:

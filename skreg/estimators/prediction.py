@@ -53,11 +53,11 @@ class Prediction:
     def _raw_blocks(self, X: Any, draw: Callable[[Tensor, Tensor | None], Tensor] | None = None) -> Iterator[Tensor]:
         """Raw output ``(members, rows, outputs)`` of blocks of rows, or what ``draw`` makes of them."""
         predict = self.net_.predict_raw if draw is None else draw
-        table, device = self.encoder_.transform(X), torch.device(self.net_.device)
-        for start in range(0, len(table), PREDICT_ROWS):
-            numbers = table.numbers[start : start + PREDICT_ROWS]
-            dense = numbers.toarray() if sparse.issparse(numbers) else numbers
-            codes = table.levels[start : start + PREDICT_ROWS]
+        (numbers, levels), device = self.encoder_.transform(X), torch.device(self.net_.device)
+        for start in range(0, len(levels), PREDICT_ROWS):
+            block = numbers[start : start + PREDICT_ROWS]
+            dense = block.toarray() if sparse.issparse(block) else block
+            codes = levels[start : start + PREDICT_ROWS]
             raw = predict(as_tensor(dense, device), as_tensor(codes, device) if codes.shape[1] else None)
             if not bool(torch.isfinite(raw).all()):
                 raise ValueError(

@@ -14,13 +14,13 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 from torch import Generator, Tensor
 
-from .._utils.validation import quantile_list, refuse
+from .._utils.validation import parameter_error, quantile_list
 from ..data.split import MemberSplit
 from ..data.statistics import mean_statistics, quantile_statistics, target_statistics
 from ..training.losses.base import Loss, PinballLoss, RegressionLoss
 from ..uncertainty.conformal import Residuals
 from ..uncertainty.decomposition import Uncertainty, of_numbers
-from ..uncertainty.temperature import look
+from ..uncertainty.temperature import held_out_outputs
 from .parameter_docs import add_shared_docs
 from .parameters import Names
 from .sampling import SamplingMLP
@@ -248,7 +248,7 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
         """
         check_is_fitted(self)
         if not isinstance(coverage, Real) or isinstance(coverage, bool) or not 0 < float(coverage) < 1:
-            raise refuse(self, "coverage", "a float in the range (0.0, 1.0)", coverage)
+            raise parameter_error(self, "coverage", "a float in the range (0.0, 1.0)", coverage)
         residuals = self._residuals("predict_interval")
         interval = residuals.interval(self._columns(self._predict_decoded(X)), float(coverage))
         return interval[:, 0] if self.target_encoder_.flat_ else interval
@@ -313,10 +313,10 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
         """Keep how far off the predictions of held-out rows are."""
         if split.validation is None:
             return
-        seen = look(self.net_, split)
-        y, weight = split.validation.y_and_weight(seen.rows)
-        each = np.stack([self._decode(seen.raw[m : m + 1], slice(m, m + 1)) for m in range(split.n_members)])
-        self.net_.residuals = Residuals.of(self.target_encoder_.loss, y, each, seen.holder, weight)
+        outputs = held_out_outputs(self.net_, split)
+        y, weight = split.validation.y_and_weight(outputs.rows)
+        each = np.stack([self._decode(outputs.raw[m : m + 1], slice(m, m + 1)) for m in range(split.n_members)])
+        self.net_.residuals = Residuals.of(self.target_encoder_.loss, y, each, outputs.member, weight)
 
     def _residuals(self, wanted_by: str) -> Residuals:
         """What the held-out rows say of the network that predicts."""

@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._utils.threads import torch_threads
-from .._utils.validation import refuse
+from .._utils.validation import parameter_error
 from ..data.table import check_table
 from ..uncertainty.decomposition import Uncertainty
 from .streaming import StreamingMLP
@@ -92,7 +92,7 @@ class SamplingMLP(StreamingMLP):
         """Samples ``(n_samples, rows, ...)`` of blocks of rows."""
         check_is_fitted(self)
         if not isinstance(n_samples, Integral) or isinstance(n_samples, bool) or n_samples < 1:
-            raise refuse(self, "n_samples", "an int in the range [1, inf)", n_samples)
+            raise parameter_error(self, "n_samples", "an int in the range [1, inf)", n_samples)
         X = validate_data(self, check_table(X), reset=False, skip_check_array=True)
         seed = self.seed_
         if random_state is not None:

@@ -10,8 +10,9 @@ from sklearn.base import _fit_context
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call
 
+from .._utils.device import DeviceConfig
 from .._utils.threads import torch_threads
-from ..data.split import DeviceConfig, MemberSplit
+from ..data.split import MemberSplit
 from ..network.config import NetworkConfig
 from ..network.pretrained import PretrainedSource
 from ..training import schedules

@@ -9,7 +9,7 @@ import torch
 from sklearn.base import is_regressor
 from torch import Tensor
 
-from .._utils.validation import layer_sizes, rate_per_layer, refuse
+from .._utils.validation import layer_sizes, parameter_error, rate_per_layer
 from . import activations, embeddings, initializers
 from .input_layer import InputLayer
 from .layers import BatchNorm, LayerNorm
@@ -205,5 +205,7 @@ def _activation(estimator: Any) -> Callable[[Tensor], Tensor]:
     except Exception as error:
         raise ValueError(f"The callable given as 'activation' failed on a tensor: {error}") from error
     if not kept:
-        raise refuse(estimator, "activation", "a name, or a callable that keeps the shape of its tensor", activation)
+        raise parameter_error(
+            estimator, "activation", "a name, or a callable that keeps the shape of its tensor", activation
+        )
     return activation

@@ -27,7 +27,7 @@ def data_driven_init(network: Network, rows: MemberRows) -> None:
     rows : Rows
         What each member trains on; of more than 4,096 every second, third ...
     """
-    index, weight = rows.everything()
+    index, weight = rows.index_and_weight()
     step = -(-index.shape[1] // SETTLING_ROWS)
     inputs, levels, _ = network.prepare(*rows.take(index[:, ::step]))
     weight = weight[:, ::step]

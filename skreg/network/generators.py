@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from .._utils.per_member import Strength, broadcast
+from .._utils.per_member import PerMemberFloat, broadcast
 
 POOL_SIZE = 1 << 20
 
@@ -187,7 +187,7 @@ class Dropout:
             offsets = self._streams.integers_of_some(high, n_steps, self._takes).flatten(0, 1)
         self._offsets = iter(offsets.to(self._pool.device))
 
-    def drop(self, x: Tensor, rate: Strength, floor: float = 0.0, in_place: bool = False) -> Tensor:
+    def drop(self, x: Tensor, rate: PerMemberFloat, floor: float = 0.0, in_place: bool = False) -> Tensor:
         """Zero a share ``rate`` of ``x`` ``(members, rows, width)`` and scale the rest up [Srivastava et al. 2014].
 
         With a ``floor`` what is dropped takes that value, and everything is shifted and scaled so that mean 0 and
@@ -202,11 +202,11 @@ class Dropout:
             return x.mul_(factor) if in_place else x * factor
         return (x - floor) * factor + scale * floor * keep
 
-    def _factor(self, x: Tensor, rate: Strength, scale: Strength) -> Tensor:
+    def _factor(self, x: Tensor, rate: PerMemberFloat, scale: PerMemberFloat) -> Tensor:
         """What ``x`` is multiplied by."""
         return self._cut(rate, scale, x.shape[1] * x.shape[2]).view(x.shape)
 
-    def _cut(self, rate: Strength, scale: Strength, size: int) -> Tensor:
+    def _cut(self, rate: PerMemberFloat, scale: PerMemberFloat, size: int) -> Tensor:
         """The next masks ``(members, size)``: out of a mask of the whole pool where there is one rate, else made anew.
 
         Rates that differ between members have none.
@@ -238,6 +238,6 @@ class MonteCarloDropout(Dropout):
         Units of the widest layer.
     """
 
-    def _factor(self, x: Tensor, rate: Strength, scale: Strength) -> Tensor:
+    def _factor(self, x: Tensor, rate: PerMemberFloat, scale: PerMemberFloat) -> Tensor:
         """The same for all rows of a member."""
         return self._cut(rate, scale, x.shape[2]).unsqueeze(1).expand(x.shape)

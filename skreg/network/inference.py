@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..data.batches import PREPARED_ELEMENTS, EvalBatches, MemberRows
+from ..data.batches import MemberRows
 from .generators import MemberGenerators, MonteCarloDropout, member_seeds
 from .network import Network
 
@@ -36,15 +36,15 @@ class Predictor:
 
     def raw_of(self, rows: MemberRows) -> tuple[Tensor, Tensor, Tensor]:
         """Raw output, target and weight of each member on its own rows: ``(members, rows, ...)``."""
-        return self._raw_of(EvalBatches(rows, self.module_.prepare, PREDICT_ROWS))
+        return self._raw_of(rows.prepared(self.module_.prepare))
 
-    def _raw_of(self, blocks: EvalBatches) -> tuple[Tensor, Tensor, Tensor]:
+    def _raw_of(self, rows: MemberRows) -> tuple[Tensor, Tensor, Tensor]:
         """The same of prepared rows; whole tensors are made first, as parts between blocks would scatter the memory."""
         whole: list[Tensor] = []
         start = 0
-        for inputs, levels, target, weight in blocks:
+        for inputs, levels, target, weight in rows.eval_batches(PREDICT_ROWS):
             parts = self._forward(inputs, levels), target, weight
-            whole = whole or [part.new_empty(len(part), blocks.n_rows, *part.shape[2:]) for part in parts]
+            whole = whole or [part.new_empty(len(part), len(rows), *part.shape[2:]) for part in parts]
             end = start + target.shape[1]
             for of_all, part in zip(whole, parts, strict=True):
                 of_all[:, start:end] = part
@@ -52,11 +52,9 @@ class Predictor:
         raw, target, weight = whole
         return raw, target, weight
 
-    def _prepared(self, rows: MemberRows) -> EvalBatches:
-        """Rows as the layers take them: kept over the epochs if they are few, else made anew each time."""
-        blocks = EvalBatches(rows, self.module_.prepare, PREDICT_ROWS)
-        few = rows.n_members * len(rows) * self.module_.inputs.width <= PREPARED_ELEMENTS
-        return blocks.kept() if few else blocks
+    def _prepared(self, rows: MemberRows) -> MemberRows:
+        """Prepare rows that are read in every epoch."""
+        return rows.prepared(self.module_.prepare, self.module_.inputs.width)
 
     def predict_raw(self, numbers: Tensor, levels: Tensor | None) -> Tensor:
         """Raw output ``(members, rows, outputs)`` for rows that all members see alike.

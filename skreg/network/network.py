@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .._utils.per_member import Strength, is_nonzero
+from .._utils.per_member import PerMemberFloat, is_nonzero
 from ..data.batches import Batch
 from .embeddings import NumericEmbedding
 from .input_layer import InputLayer
@@ -22,7 +22,7 @@ SQRT_HALF = 0.5**0.5
 class Dropper(Protocol):
     """Whatever zeroes a share of a tensor in training."""
 
-    def drop(self, x: Tensor, rate: Strength, floor: float = 0.0, in_place: bool = False) -> Tensor:
+    def drop(self, x: Tensor, rate: PerMemberFloat, floor: float = 0.0, in_place: bool = False) -> Tensor:
         """``x`` with a share ``rate`` of its numbers zeroed, or set to ``floor``."""
         ...
 
@@ -106,8 +106,8 @@ class Network(nn.Module):
         self.head = Linear(members, widths[-1], n_raw, dtype)
         self.activation, self.floor = activation, getattr(activation, "floor", 0.0)
         self._by_input: bool = getattr(activation, "by_input", False)
-        self.dropout: tuple[Strength, ...] = tuple(dropout)
-        self.input_dropout: Strength = input_dropout
+        self.dropout: tuple[PerMemberFloat, ...] = tuple(dropout)
+        self.input_dropout: PerMemberFloat = input_dropout
         for name, value in (("target_center", target_center), ("target_scale", target_scale)):
             self.register_buffer(name, None if value is None else torch.from_numpy(value).unsqueeze(1))
 

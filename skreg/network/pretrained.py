@@ -11,7 +11,7 @@ import torch
 from sklearn.frozen import FrozenEstimator
 from torch import Tensor, nn
 
-from .._utils.validation import listed, refuse
+from .._utils.validation import listed, parameter_error
 from ..data.table import TableEncoder
 from .config import NetworkConfig
 from .input_layer import InputLayer
@@ -151,7 +151,7 @@ def _fitted(estimator: Any) -> Any:
             "None, or sklearn.frozen.FrozenEstimator(source) of a RegularizedMLPClassifier or RegularizedMLPRegressor "
             "on which source.fit(X, y) was called"
         )
-        raise refuse(estimator, "pretrained", must, frozen)
+        raise parameter_error(estimator, "pretrained", must, frozen)
     return source
 
 

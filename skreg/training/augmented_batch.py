@@ -6,7 +6,7 @@ from typing import NamedTuple, Self
 import torch
 from torch import Generator, Tensor
 
-from ..data.batches import Batch, Batches
+from ..data.batches import Batch
 from ..network.generators import MemberGenerators, NoisePool
 from ..network.input_layer import InputLayer
 from .augmentations import Augmentable
@@ -70,8 +70,8 @@ class Augmenter:
     ----------
     augmentation : callable
         Changes an ``AugmentedBatch``.
-    batches : Batches
-        What is trained on.
+    sizes : int Tensor of shape (members, steps)
+        Rows of each batch, without padding.
     inputs : Inputs
         Which columns belong to which feature.
     streams : Streams
@@ -81,34 +81,32 @@ class Augmenter:
     def __init__(
         self,
         augmentation: Callable[["AugmentedBatch"], None],
-        batches: Batches,
+        sizes: Tensor,
         inputs: InputLayer,
         streams: MemberGenerators,
     ) -> None:
-        device = inputs.fill.device
+        device, height, sizes = inputs.fill.device, int(sizes.max()), sizes.clamp(min=1)
         self.augmentation, self.generators = augmentation, streams.generators
         self.columns, self.codes = (owners.to(device) for owners in inputs.features())
         self.n_numbers, self.n_indicators = inputs.n_numbers, len(inputs.indicators)
         self.indicators, self.missing = inputs.indicators, inputs.missing_row()
         self.n_features = inputs.n_features
-        self.position = torch.arange(batches.height, device=device).view(1, -1, 1)
-        self.members = torch.arange(batches.rows.n_members, device=device).unsqueeze(1)
-        self.sizes_on_cpu = batches.sizes.T.tolist()
-        self.sizes = batches.sizes.T.to(device)[..., None, None]
-        self.windows = NoisePool(
-            streams, WINDOWS_OF_A_STEP, batches.height * max(self.n_features, 2), inputs.dtype, device
-        )
+        self.position = torch.arange(height, device=device).view(1, -1, 1)
+        self.members = torch.arange(len(sizes), device=device).unsqueeze(1)
+        self.sizes_on_cpu = sizes.T.tolist()
+        self.sizes = sizes.T.to(device)[..., None, None]
+        self.windows = NoisePool(streams, WINDOWS_OF_A_STEP, height * max(self.n_features, 2), inputs.dtype, device)
 
     @classmethod
     def of(
         cls,
         augmentation: Callable[["AugmentedBatch"], None] | None,
-        batches: Batches,
+        sizes: Tensor,
         inputs: InputLayer,
         streams: MemberGenerators,
     ) -> Self | None:
         """The augmenter of an augmentation; None for none, and where no feature says anything."""
-        return None if augmentation is None or not inputs.n_features else cls(augmentation, batches, inputs, streams)
+        return None if augmentation is None or not inputs.n_features else cls(augmentation, sizes, inputs, streams)
 
     def begin_epoch(self, n_steps: int) -> None:
         """Draw what decides over ``n_steps`` steps."""

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._utils.per_member import Strength, broadcast
+from .._utils.per_member import PerMemberFloat, broadcast
 
 
 class WeightAverage(ABC):
@@ -87,7 +87,7 @@ class MovingAverage(WeightAverage):
 
     exact, begun = False, True
 
-    def __init__(self, tensors: list[Tensor], decay: Strength) -> None:
+    def __init__(self, tensors: list[Tensor], decay: PerMemberFloat) -> None:
         super().__init__(tensors)
         self._decay = decay
 

@@ -11,8 +11,8 @@ from typing import Any, Self, TypeAlias, TypeVar
 import numpy as np
 from torch import Tensor
 
-from .._utils.per_member import Strength, is_nonzero
-from .._utils.validation import layer_sizes, rate_per_layer, refuse, strength_per_layer
+from .._utils.per_member import PerMemberFloat, is_nonzero
+from .._utils.validation import layer_sizes, parameter_error, rate_per_layer, values_per_layer
 from ..network.network import Network
 from . import augmentations, schedules
 from .augmented_batch import PerMember
@@ -71,17 +71,17 @@ class TrainingConfig:
     """
 
     solver: str
-    rate: Strength
+    rate: PerMemberFloat
     schedule: Callable[[float], float]
-    weight_decay: Strength = 0.0
+    weight_decay: PerMemberFloat = 0.0
     momentum: float = 0.9
     nesterov: bool = True
     plateau: int | None = None
     penalty: PerLayer[ElasticNet] = None
-    feature_alpha: Strength = 0.0
+    feature_alpha: PerMemberFloat = 0.0
     constraint: PerLayer[MaxNorm] = None
-    clip_norm: Strength | None = None
-    ema_decay: Strength = 0.0
+    clip_norm: PerMemberFloat | None = None
+    ema_decay: PerMemberFloat = 0.0
     swa_start: float | None = None
     augmentation: Callable[[Any], None] | None = None
     old_factor: float = 1.0
@@ -206,11 +206,11 @@ def _n_hidden(estimator: Any) -> int:
 
 
 def _alpha(estimator: Any) -> Any:
-    return strength_per_layer(estimator, "alpha", estimator.alpha, _n_hidden(estimator), "[0.0", False)
+    return values_per_layer(estimator, "alpha", estimator.alpha, _n_hidden(estimator), "[0.0", False)
 
 
 def _max_norm(estimator: Any) -> Any:
-    return strength_per_layer(estimator, "max_norm", estimator.max_norm, _n_hidden(estimator), "(0.0", True)
+    return values_per_layer(estimator, "max_norm", estimator.max_norm, _n_hidden(estimator), "(0.0", True)
 
 
 def _required(estimator: Any) -> dict[str, Any]:
@@ -270,7 +270,7 @@ def _augmentation(estimator: Any) -> Callable[[Any], None] | None:
     augmentation = getattr(augmentations, chosen)
     if strength > augmentation.largest:
         must = f"a float in the range [0.0, {augmentation.largest}] with augmentation={chosen!r}"
-        raise refuse(estimator, "augmentation_strength", must, strength)
+        raise parameter_error(estimator, "augmentation_strength", must, strength)
     return partial(augmentation, strength=float(strength))
 
 
@@ -321,5 +321,5 @@ def _schedule(estimator: Any) -> Callable[[float], float]:
         raise ValueError(f"The callable given as 'learning_rate' failed on a progress in [0, 1]: {error}") from error
     if not all(map(_is_factor, factors)):
         must = "a name, or a callable from a progress in [0, 1] to a finite factor of at least 0"
-        raise ValueError(f"{refuse(estimator, 'learning_rate', must, schedule)} It gives {factors} at 0, 0.5 and 1.")
+        raise ValueError(f"{parameter_error(estimator, 'learning_rate', must, schedule)} It gives {factors} at 0, 0.5 and 1.")
     return _Bounded(schedule)

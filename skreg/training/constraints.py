@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from .._utils.per_member import Strength, broadcast
+from .._utils.per_member import PerMemberFloat, broadcast
 
 __all__ = ["MaxNorm"]
 
@@ -21,7 +21,7 @@ class MaxNorm:
     Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from overfitting", section 5.1.
     """
 
-    def __init__(self, limit: Strength) -> None:
+    def __init__(self, limit: PerMemberFloat) -> None:
         self.limit = limit
 
     def project_(self, weight: Tensor) -> None:

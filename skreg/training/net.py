@@ -16,7 +16,7 @@ from skorch.callbacks import Callback, EpochTimer, PrintLog
 from skorch.history import History
 from torch import Tensor
 
-from ..data.batches import EvalBatches, MemberRows
+from ..data.batches import MemberRows
 from ..network.generators import MemberGenerators
 from ..network.inference import PREDICT_ROWS, Predictor
 from ..network.network import Network
@@ -192,7 +192,7 @@ class Net(Predictor, NeuralNet):
             yield self.epoch_
 
     def _evaluate_epoch(
-        self, loss: Tensor, finite: Tensor, validation: EvalBatches | None, monitor: Monitor | None
+        self, loss: Tensor, finite: Tensor, validation: MemberRows | None, monitor: Monitor | None
     ) -> None:
         """Look at the weights of an epoch: score them, write it down, and see who stops and what is kept."""
         score = None
@@ -226,10 +226,10 @@ class Net(Predictor, NeuralNet):
             return
         with self.average_.in_place():
             if self.average_.exact:
-                self.module_.renew_statistics(EvalBatches(train, self.module_.prepare, PREDICT_ROWS))
+                self.module_.renew_statistics(train.prepared(self.module_.prepare).eval_batches(PREDICT_ROWS))
             yield
 
-    def _validate(self, validation: EvalBatches, monitor: Monitor) -> tuple[Tensor, Tensor]:
+    def _validate(self, validation: MemberRows, monitor: Monitor) -> tuple[Tensor, Tensor]:
         """Score and loss of each member on its validation rows."""
         raw, target, weight = self._raw_of(validation)
         loss = self._mean_loss(raw, target, weight)
@@ -238,15 +238,23 @@ class Net(Predictor, NeuralNet):
     def _restore_best(self, train: MemberRows) -> None:
         """Put the weights in place that each member shall have; those of the last epoch once their loss is known."""
         if self.stopping_.pending is not None:
-            inputs, levels, target, weight = next(iter(EvalBatches(train, self.module_.prepare, PREDICT_ROWS)))
+            rows = train.prepared(self.module_.prepare)
+            inputs, levels, target, weight = next(rows.eval_batches(PREDICT_ROWS))
             with self._averaged(train):
                 self.stopping_.confirm(_finite(self._mean_loss(self._forward(inputs, levels), target, weight)))
         self.stopping_.restore(self._trained())
 
     def _trainer(self, train: MemberRows) -> Trainer:
-        criterion, batches = self.criterion_.in_training, train.in_batches(self.batch_size)
+        criterion, rows = self.criterion_.in_training, self._prepared(train)
         return Trainer(
-            self.module_, self.training_config, criterion, self.optimizer_, self.average_, batches, self.generators_
+            self.module_,
+            self.training_config,
+            criterion,
+            self.optimizer_,
+            self.average_,
+            rows,
+            self.batch_size,
+            self.generators_,
         )
 
     def _trained(self, module: Network | None = None) -> list[Tensor]:

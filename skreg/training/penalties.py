@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from .._utils.per_member import Strength, broadcast, is_nonzero
+from .._utils.per_member import PerMemberFloat, broadcast, is_nonzero
 
 __all__ = ["ElasticNet", "GroupLasso"]
 
@@ -29,7 +29,7 @@ class ElasticNet:
     Zou & Hastie 2005, "Regularization and variable selection via the elastic net".
     """
 
-    def __init__(self, alpha: Strength, l1_ratio: Strength) -> None:
+    def __init__(self, alpha: PerMemberFloat, l1_ratio: PerMemberFloat) -> None:
         self.alpha, self.l1_ratio = alpha, l1_ratio
         self.l1 = alpha * l1_ratio
         self.l2 = alpha * (1 - l1_ratio)
@@ -85,7 +85,7 @@ class GroupLasso:
     "Sparse-input neural networks for high-dimensional nonparametric regression and classification".
     """
 
-    def __init__(self, alpha: Strength, groups: Tensor) -> None:
+    def __init__(self, alpha: PerMemberFloat, groups: Tensor) -> None:
         self.groups = groups
         sizes = torch.bincount(groups).double()
         self.strengths = broadcast(alpha, sizes.unsqueeze(0)) * sizes.sqrt()

@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from ..data.batches import Batch, Batches
+from ..data.batches import Batch, MemberRows
 from ..network.generators import Dropout, MemberGenerators
 from ..network.network import Network
 from .augmented_batch import Augmenter, Mix
@@ -34,8 +34,10 @@ class Trainer:
         Of the module's parameters.
     average : WeightAverage or None
         Follows the weights.
-    batches : Batches
-        The rows.
+    rows : MemberRows
+        The rows, prepared.
+    batch_size : int
+        Most rows of a step.
     streams : Streams
         The members' random numbers.
     """
@@ -47,11 +49,13 @@ class Trainer:
         criterion: Callable[[Tensor, Tensor, Tensor], Tensor],
         optimizer: SolverOptimizer,
         average: WeightAverage | None,
-        batches: Batches,
+        rows: MemberRows,
+        batch_size: int,
         streams: MemberGenerators,
     ) -> None:
         self._module, self._course, self._criterion, self._average = module, training_config, criterion, average
-        self._batches, self._streams = batches, streams
+        self._rows, self._batch_size, self._streams = rows, batch_size, streams
+        self._sizes = rows.batch_sizes(batch_size)
         self._solver = UpdateStep(
             optimizer,
             training_config.penalties(module),
@@ -62,14 +66,14 @@ class Trainer:
         if average is not None:
             average.begin()  # weights are fitted to the rows, or taken from an earlier fit, after they were drawn
         self._noise = self._make_noise()
-        self._augmenter = Augmenter.of(training_config.augmentation, batches, module.inputs, streams)
+        self._augmenter = Augmenter.of(training_config.augmentation, self._sizes, module.inputs, streams)
 
     def _make_noise(self) -> Dropout | None:
         module = self._module
         takes = module.masks_taken()
         if not takes.shape[1]:
             return None
-        largest = self._batches.height * max(linear.weight.shape[1] for linear in module.linears)
+        largest = int(self._sizes.max()) * max(linear.weight.shape[1] for linear in module.linears)
         return Dropout(self._streams, takes, largest, module.inputs.dtype, module.head.weight.device)
 
     def epoch(self, lr: Rate, first: float, last: float, tell: Tell | None, pace: TimeBudget | None = None) -> Tensor:
@@ -86,13 +90,13 @@ class Trainer:
         pace : Pace or None
             Knows whether the epoch has to end before its last step.
         """
-        module, batches, n_steps = self._module, self._batches, self._batches.n_steps
+        module, n_steps = self._module, self._sizes.shape[1]
         total = torch.zeros(module.n_members, dtype=module.inputs.dtype, device=module.head.weight.device)
-        orders = self._streams.permutations(batches.rows.lengths)
+        orders = self._streams.permutations(self._rows.lengths)
         for source in (self._noise, self._augmenter):
             if source is not None:
                 source.begin_epoch(n_steps)
-        for step, given in enumerate(batches.epoch(orders, module.prepare, module.inputs.width)):
+        for step, given in enumerate(self._rows.training_batches(orders, self._batch_size)):
             hurry = None if pace is None else pace.share(step, n_steps)
             if hurry == 1:
                 break

@@ -3,14 +3,6 @@
 The estimators call these functions after training.
 """
 
-from .decomposition import (
-    Uncertainty,
-    of_numbers,
-    of_probabilities,
-)
+from .decomposition import Uncertainty, of_numbers, of_probabilities
 
-__all__ = [
-    "Uncertainty",
-    "of_numbers",
-    "of_probabilities",
-]
+__all__ = ["Uncertainty", "of_numbers", "of_probabilities"]

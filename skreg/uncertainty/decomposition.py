@@ -1,8 +1,9 @@
-"""An uncertainty is how unsure a network is of each row, and how much of that more rows to learn from would take away.
+"""Decomposition of predictive uncertainty into aleatoric and epistemic parts.
 
-Noise in the target, *aleatoric*, stays however many rows there are; what the network could be instead, *epistemic*, is
-how much its samples differ: members, networks thinned by dropout (Depeweg et al. 2018,
-"Decomposition of uncertainty in Bayesian deep learning for efficient and risk-sensitive learning").
+*Aleatoric* uncertainty is noise in the target, which remains however many rows there are. *Epistemic* uncertainty is
+that of the network; it is measured by the difference between samples, which are members or networks with random units
+dropped (Depeweg et al. 2018, "Decomposition of uncertainty in Bayesian deep learning for efficient and risk-sensitive
+learning").
 """
 
 from dataclasses import dataclass
@@ -15,27 +16,27 @@ __all__ = ["Uncertainty", "of_numbers", "of_probabilities"]
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """What a network says of rows, and how sure it is of each.
+    """Mean prediction of each row and its uncertainty.
 
     Parameters
     ----------
     mean : ndarray
         Mean of the samples: probabilities, or numbers.
     total : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-        Entropy of the mean probabilities in nats, of each label by itself; or variance of the target.
+        Entropy of the mean probabilities in nats, separately for each label; or variance of the target.
     aleatoric : ndarray of the shape of ``total``
-        What of it is noise: mean entropy of the samples, or variance of the target around them.
+        Part that is noise: mean entropy of the samples, or variance of the target around them.
     epistemic : ndarray of the shape of ``total``
-        What of it is the network's: the rest, their mutual information, or the variance of the samples. Never negative.
+        Part that is due to the network: mutual information of the samples, or their variance. Never negative.
     source : str
-        What the samples are of.
+        Description of the samples.
 
     Examples
     --------
     >>> from skreg.uncertainty import of_probabilities
     >>> agree, differ = [[0.5, 0.5], [0.5, 0.5]], [[0.0, 1.0], [1.0, 0.0]]
-    >>> unsure = of_probabilities([[agree[0], differ[0]], [agree[1], differ[1]]], "two networks")
-    >>> unsure.epistemic.round(3).tolist()
+    >>> uncertainty = of_probabilities([[agree[0], differ[0]], [agree[1], differ[1]]], "two networks")
+    >>> uncertainty.epistemic.round(3).tolist()
     [0.0, 0.693]
     """
 
@@ -47,19 +48,19 @@ class Uncertainty:
 
 
 def of_probabilities(samples: np.ndarray, source: str = "samples") -> Uncertainty:
-    """Entropy of classes, and its parts.
+    """Decompose the entropy of classes.
 
     Parameters
     ----------
     samples : array-like of shape (n_draws, ..., n_classes)
-        Probabilities of the classes in each sample.
+        Class probabilities of each sample.
     source : str, default="samples"
-        What the samples are of.
+        Description of the samples.
 
     Returns
     -------
     Uncertainty
-        Its entropies have shape ``(...,)``; ``total`` is ``aleatoric + epistemic``.
+        Entropies of shape ``(...,)``; ``total`` is ``aleatoric + epistemic``.
 
     Examples
     --------
@@ -75,7 +76,7 @@ def of_probabilities(samples: np.ndarray, source: str = "samples") -> Uncertaint
 
 
 def of_numbers(samples: np.ndarray, noise: np.ndarray | float, source: str = "samples") -> Uncertainty:
-    """Variance of a number, and its parts: the law of total variance.
+    """Decompose the variance of a number by the law of total variance.
 
     Parameters
     ----------
@@ -84,12 +85,12 @@ def of_numbers(samples: np.ndarray, noise: np.ndarray | float, source: str = "sa
     noise : float or ndarray of shape (...)
         Variance of the target around the predictions.
     source : str, default="samples"
-        What the samples are of.
+        Description of the samples.
 
     Returns
     -------
     Uncertainty
-        Its variances have shape ``(...,)``; ``total`` is ``aleatoric + epistemic``.
+        Variances of shape ``(...,)``; ``total`` is ``aleatoric + epistemic``.
 
     Examples
     --------
@@ -98,7 +99,7 @@ def of_numbers(samples: np.ndarray, noise: np.ndarray | float, source: str = "sa
     [1.5]
     """
     drawn = np.asarray(samples, dtype=np.float64)
-    epistemic = (drawn - drawn[0]).var(0)  # exactly 0 where all are alike
+    epistemic = (drawn - drawn[0]).var(0)  # exactly 0 if all samples are equal
     aleatoric = np.broadcast_to(noise, epistemic.shape).astype(np.float64)
     return Uncertainty(drawn.mean(0), aleatoric + epistemic, aleatoric, epistemic, source)
 

@@ -1,9 +1,10 @@
-"""Reliability is whether predictions come true as often as they say; and how unsure they are of the rows they miss."""
+"""Reliability of probabilities and intervals: predicted against observed frequencies."""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import entr
 from sklearn.utils import check_consistent_length, column_or_1d
 
 NORMAL_95 = 1.96
@@ -11,62 +12,60 @@ ENTROPY_BINS = 20
 
 
 def reliability(y_true: ArrayLike, y_prob: ArrayLike, classes: ArrayLike | None, n_bins: int) -> dict[str, Any]:
-    """The record of probabilities: how often they come true, and their entropy where they are right and wrong.
+    """Compute a reliability curve, and histograms of the entropy of correct and wrong predictions.
 
     Parameters
     ----------
     y_true : array-like of shape (rows,) or (rows, labels)
-        Labels, or a 0/1 matrix of several labels.
-    y_prob : array-like of shape (rows,), (rows, classes), (rows, labels), or with samples before them
+        Classes, or a 0/1 matrix of several labels.
+    y_prob : array-like of shape (rows,), (rows, classes), (rows, labels), or with a leading axis of samples
         Probabilities.
     classes : array-like or None
-        In the order of the probabilities; None are those in ``y_true``, sorted.
+        Classes in the order of the probabilities; by default those in ``y_true``, sorted.
     n_bins : int
-        Bins of probability.
+        Number of bins of equal width.
     """
-    truth, samples, binary = _checked(y_true, y_prob, classes)
+    target, samples, binary = _check_probabilities(y_true, y_prob, classes)
     mean = samples.mean(0)
-    named = mean.argmax(1)
-    right = named == truth
+    correct = mean.argmax(1) == target
     if binary:
-        said, true = mean[:, 1], truth == 1
+        predicted, observed = mean[:, 1], target == 1
     else:
-        said, true = mean.max(1), right
-    record = _bins(said, true, n_bins)
+        predicted, observed = mean.max(1), correct
+    record = _reliability_curve(predicted, observed, n_bins)
     edges = np.linspace(0, 1, ENTROPY_BINS + 1)
-    unit = np.log(mean.shape[1])
-    total = _entropy(mean) / unit
-    record |= {"entropy_edges": edges, **_split("entropy", total, right, edges), "confidence": not binary}
+    max_entropy = np.log(mean.shape[1])
+    total = entr(mean).sum(-1) / max_entropy
+    record |= {"entropy_edges": edges, **_histograms("entropy", total, correct, edges), "confidence": not binary}
     if len(samples) > 1:
-        apart = np.clip(total - _entropy(samples).mean(0) / unit, 0, 1)
-        finer = edges * max(apart.max(), 1e-6)
-        record |= {"disagreement_edges": finer, **_split("disagreement", apart, right, finer)}
+        disagreement = np.clip(total - entr(samples).sum(-1).mean(0) / max_entropy, 0, 1)
+        finer = edges * max(disagreement.max(), 1e-6)
+        record |= {"disagreement_edges": finer, **_histograms("disagreement", disagreement, correct, finer)}
     return record
 
 
 def interval_reliability(y_true: ArrayLike, lower: ArrayLike, upper: ArrayLike, coverage: ArrayLike) -> dict[str, Any]:
-    """The record of intervals: how many rows they hold, and how wide they are.
+    """Compute the observed coverage and the mean width of intervals.
 
     Parameters
     ----------
     y_true : array-like of shape (rows,)
-        Numbers.
+        Target.
     lower, upper : array-like of shape (levels, rows), or (rows,) for a single level
         Ends of the intervals.
     coverage : array-like of shape (levels,), or float
-        What share of the rows each level promises to hold.
+        Nominal coverage of each level.
     """
-    truth, nominal = column_or_1d(y_true), np.atleast_1d(np.asarray(coverage, dtype=float))
+    target, nominal = column_or_1d(y_true), np.atleast_1d(np.asarray(coverage, dtype=float))
     low, high = (np.atleast_2d(np.asarray(ends, dtype=float)) for ends in (lower, upper))
-    if not low.shape == high.shape == (len(nominal), len(truth)):
+    if not low.shape == high.shape == (len(nominal), len(target)):
         raise ValueError(
-            f"Intervals have the shape (levels, rows), here {(len(nominal), len(truth))}. Got {low.shape} for 'lower' "
-            f"and {high.shape} for 'upper'."
+            f"'lower' and 'upper' must have the shape (levels, rows), here {(len(nominal), len(target))}. Got "
+            f"{low.shape} and {high.shape} instead."
         )
     order = np.argsort(nominal)
-    inside = (low <= truth) & (truth <= high)
-    share = inside.mean(1)[order]
-    below, above = _wilson(share, np.full(len(nominal), len(truth)))
+    share = ((low <= target) & (target <= high)).mean(1)[order]
+    below, above = _wilson_interval(share, np.full(len(nominal), len(target)))
     return {
         "nominal": nominal[order],
         "coverage": share,
@@ -76,10 +75,12 @@ def interval_reliability(y_true: ArrayLike, lower: ArrayLike, upper: ArrayLike, 
     }
 
 
-def _checked(y_true: ArrayLike, y_prob: ArrayLike, classes: ArrayLike | None) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Numbers of the classes ``(rows,)``, probabilities ``(samples, rows, classes)``, and whether yes or no is asked.
+def _check_probabilities(
+    y_true: ArrayLike, y_prob: ArrayLike, classes: ArrayLike | None
+) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Return class numbers ``(rows,)``, probabilities ``(samples, rows, classes)``, and whether they are binary.
 
-    Several labels are as many rows of yes and no.
+    Several labels become as many rows of two classes.
     """
     labels, prob = np.asarray(y_true), np.asarray(y_prob, dtype=float)
     if labels.ndim == 2 and labels.shape[1] == 1:
@@ -93,28 +94,29 @@ def _checked(y_true: ArrayLike, y_prob: ArrayLike, classes: ArrayLike | None) ->
     prob = prob[None] if prob.ndim == 2 else prob
     if prob.ndim != 3 or prob.shape[2] != len(known):
         raise ValueError(
-            f"'y_prob' has the shape (rows, classes), or (samples, rows, classes), with one column for each of the "
-            f"{len(known)} classes. Got {np.shape(y_prob)}: pass the classes in the order of the columns as 'classes'."
+            f"'y_prob' must have the shape (rows, classes) or (samples, rows, classes), with a column for each of the "
+            f"{len(known)} classes. Got {np.shape(y_prob)} instead. Pass 'classes' in the order of the columns."
         )
     check_consistent_length(labels, prob[0])
     if not (prob.min() >= 0 and prob.max() <= 1):
-        raise ValueError(f"'y_prob' holds probabilities in [0, 1]. Got {prob.min():.4g} to {prob.max():.4g} instead.")
-    place = {label: number for number, label in enumerate(known.tolist())}
-    unknown = [label for label in np.unique(labels).tolist() if label not in place]
-    if unknown:
-        raise ValueError(f"'y_true' has labels that are not among the classes: {unknown[:5]}.")
-    return np.array([place[label] for label in labels.tolist()]), prob, len(known) == 2
+        raise ValueError(
+            f"'y_prob' must contain probabilities in [0, 1]. Got {prob.min():.4g} to {prob.max():.4g} instead."
+        )
+    number = {label: position for position, label in enumerate(known.tolist())}
+    if unknown := [label for label in np.unique(labels).tolist() if label not in number]:
+        raise ValueError(f"'y_true' contains labels that are not among the classes: {unknown[:5]}.")
+    return np.array([number[label] for label in labels.tolist()]), prob, len(known) == 2
 
 
-def _bins(said: np.ndarray, true: np.ndarray, n_bins: int) -> dict[str, Any]:
-    """What was said and what came true in bins of equal width; empty ones are left out."""
-    number = np.minimum((said * n_bins).astype(int), n_bins - 1)
+def _reliability_curve(predicted: np.ndarray, observed: np.ndarray, n_bins: int) -> dict[str, Any]:
+    """Predicted and observed frequencies in bins of equal width, without empty bins."""
+    number = np.minimum((predicted * n_bins).astype(int), n_bins - 1)
     count = np.bincount(number, minlength=n_bins)
     kept = count > 0
     count = count[kept]
-    pred = np.bincount(number, said, n_bins)[kept] / count
-    share = np.bincount(number, true, n_bins)[kept] / count
-    low, high = _wilson(share, count)
+    pred = np.bincount(number, predicted, n_bins)[kept] / count
+    share = np.bincount(number, observed, n_bins)[kept] / count
+    low, high = _wilson_interval(share, count)
     error = float((count * np.abs(share - pred)).sum() / count.sum())
     return {
         "prob_pred": pred,
@@ -126,21 +128,16 @@ def _bins(said: np.ndarray, true: np.ndarray, n_bins: int) -> dict[str, Any]:
     }
 
 
-def _wilson(share: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Ends of the 95 % interval for a share of ``count`` rows [Wilson 1927]."""
+def _wilson_interval(share: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ends of the 95 % confidence interval for a share of ``count`` rows (Wilson 1927)."""
     square = NORMAL_95**2
     center = (share + square / (2 * count)) / (1 + square / count)
     half = NORMAL_95 / (1 + square / count) * np.sqrt(share * (1 - share) / count + square / (4 * count**2))
     return np.minimum(center - half, share), np.maximum(center + half, share)
 
 
-def _entropy(prob: np.ndarray) -> np.ndarray:
-    """Entropy over the last axis, in nats."""
-    return -(prob * np.log(np.where(prob > 0, prob, 1))).sum(-1)
-
-
-def _split(name: str, values: np.ndarray, right: np.ndarray, edges: np.ndarray) -> dict[str, np.ndarray]:
-    """Rows in each bin, of those predicted right and of those predicted wrong."""
+def _histograms(name: str, values: np.ndarray, correct: np.ndarray, edges: np.ndarray) -> dict[str, np.ndarray]:
+    """Count rows in each bin, separately for correct and wrong predictions."""
     values = np.clip(values, edges[0], edges[-1])
-    groups = {"right": right, "wrong": ~right}
+    groups = {"right": correct, "wrong": ~correct}
     return {f"{name}_{group}": np.histogram(values[rows], edges)[0] for group, rows in groups.items()}

@@ -1,10 +1,10 @@
-"""A calibration is what rows that were held out say of the predictions: how sure they may be, and how far off they are.
+"""Temperature scaling of a classifier, from rows that were held out from training.
 
-Where members hold out folds, no row is held out from all of them, so there is no held-out row of their mean. Its log
-loss is known all the same: it is the mean log loss of the members, less what they gain by being averaged,
-``log mean p - mean log p`` of the true class. The first is measured by each row's own member. The second needs no row
-to be new to a member, only that members differ; it is measured by all members on the same rows. Those have trained on
-most of them and so agree a little more than they will, by a twentieth to a fifth of the variance.
+If members hold out folds, no row is held out from all of them, so the log loss of their mean on held-out rows is not
+observed. It is the mean log loss of the members minus their gain from averaging, ``log mean p - mean log p`` of the
+true class. The first term is measured on each row by the member that held it out. The second one needs members that
+differ, but no held-out rows, so all members measure it on the same rows. Because they have trained on most of these,
+they agree a little too much: the variance is too small by a twentieth to a fifth.
 """
 
 from collections.abc import Callable
@@ -18,161 +18,139 @@ from torch import Tensor
 
 from ..data.split import MemberSplit
 
-MOST_ROWS = 20_000
-"""As many held-out rows calibrate: a share that they cover is right to within a quarter percent."""
+MAX_ROWS = 20_000
+"""Largest number of held-out rows that are used; with it a coverage is accurate to a quarter percent."""
 
-RANGE = 0.01, 100.0
-LEAST_SHARE = 0.5
+TEMPERATURE_RANGE = 0.01, 100.0
+MIN_TEMPERATURE_RATIO = 0.5
 TOLERANCE = 1e-4
 
 
-def refuse_without_rows(estimator: Any, split: MemberSplit) -> None:
-    """Refuse a calibration that is asked for where no rows are held out."""
+def check_held_out_rows(estimator: Any, split: MemberSplit) -> None:
+    """Raise an error if a temperature is requested and no rows are held out."""
     if estimator.calibrate == "temperature" and split.validation is None:
         raise ValueError(
-            "calibrate='temperature' needs held-out rows, and none are: early_stopping="
+            "calibrate='temperature' needs held-out rows, but early_stopping="
             f"{estimator.early_stopping!r} holds out none of {len(split.train)} rows. Set early_stopping=True, pass "
-            "X_val and y_val, or leave calibrate=None."
+            "X_val and y_val, or set calibrate=None."
         )
 
 
-def refuse_stream(estimator: Any, calibrated: bool) -> None:
-    """Refuse a calibration that is asked of a stream, unless a ``fit`` before has ``calibrated`` the network."""
+def check_partial_fit(estimator: Any, calibrated: bool) -> None:
+    """Raise an error if ``partial_fit`` is to learn a temperature, unless a ``fit`` has ``calibrated`` before."""
     if estimator.calibrate == "temperature" and not calibrated:
         raise ValueError(
-            "calibrate='temperature' needs held-out rows, and partial_fit holds out none. Begin with fit, leave "
-            "calibrate=None, or calibrate the fitted estimator on rows of your own with sklearn.calibration."
+            "calibrate='temperature' needs held-out rows, but partial_fit holds out none. Call fit first, set "
+            "calibrate=None, or calibrate the fitted estimator on other rows with sklearn.calibration."
             "CalibratedClassifierCV(FrozenEstimator(estimator), method='temperature')."
         )
 
 
 def fit_temperature(net: Any, split: MemberSplit) -> float:
-    """The temperature at which the mean prediction of the members has the least log loss on held-out rows.
+    """Return the temperature that minimizes the log loss of the members' mean on held-out rows.
 
-    It divides the raw output of each member. In [0.01, 100]; the truth of a row is smoothed by one part in ``rows + 1``
-    (Platt 1999, "Probabilistic outputs for support vector machines", section 2.2), without which rows that are all
-    predicted well would have it near 0.
+    The raw output of each member is divided by the temperature, which is in [0.01, 100]. Targets are smoothed by
+    ``1 / (rows + 1)`` (Platt 1999, "Probabilistic outputs for support vector machines", section 2.2); otherwise the
+    temperature of rows that are all predicted well would approach 0.
 
-    Parameters
-    ----------
-    net : Net
-        The trained net.
-    split : Split
-        Who held out which rows.
-
-    Returns
-    -------
-    float
-        Of several members that hold out other rows at least half of what each needs alone, and at most that.
+    For members with different validation rows it is between half of the temperature that is best for the members
+    alone, and this temperature.
     """
-    seen = look(net, split)
-    raw = seen.raw.double().unflatten(0, (-1, len(split.validation_index)))
-    held_out = HeldOut(net.criterion_.log_probability, raw, seen.target, seen.weight, seen.holder)
-    alone = _minimise(held_out.loss, *RANGE)
-    if seen.holder is None or raw.shape[1] == 1:
+    held_out = held_out_outputs(net, split)
+    loss = HeldOutLoss(net.criterion_.log_probability, held_out)
+    alone = _minimize(loss.of_members, *TEMPERATURE_RANGE)
+    if held_out.member is None or len(held_out.raw) == 1:
         return alone
-    return _minimise(held_out.loss_of_mean, alone * LEAST_SHARE, alone)
+    return _minimize(loss.of_mean, alone * MIN_TEMPERATURE_RATIO, alone)
 
 
-class Look(NamedTuple):
-    """Held-out rows, and what all networks say of them.
+class HeldOutOutputs(NamedTuple):
+    """Held-out rows and the raw output of all members for them.
 
     Attributes
     ----------
     rows : int ndarray of shape (rows,)
-        Where they stand in ``split.watched``.
-    raw : Tensor of shape (networks, rows, outputs)
+        Positions in ``split.validation``.
+    raw : Tensor of shape (members, rows, outputs)
         Raw output.
     target, weight : Tensor of shape (rows, ...), Tensor of shape (rows,)
-        As the loss sees them.
-    holder : int ndarray of shape (rows,) or None
-        Member that held out a row; None where all did.
+        Target and weight in the loss.
+    member : int ndarray of shape (rows,) or None
+        Member that held out a row; None if all members did.
     """
 
     rows: np.ndarray
     raw: Tensor
     target: Tensor
     weight: Tensor
-    holder: np.ndarray | None
+    member: np.ndarray | None
 
 
-def look(net: Any, split: MemberSplit) -> Look:
-    """Take held-out rows, at most ``MOST_ROWS`` of them and evenly, through all networks."""
+def held_out_outputs(net: Any, split: MemberSplit) -> HeldOutOutputs:
+    """Compute the raw output for evenly spaced held-out rows, at most ``MAX_ROWS`` of them."""
+    assert split.validation is not None
     shared = split.validation is not split.train
     index = split.validation_index[:1] if shared else split.validation_index
-    step = -(-sum(map(len, index)) // MOST_ROWS)
+    step = -(-sum(map(len, index)) // MAX_ROWS)
     index = [rows[::step] for rows in index]
     rows = np.concatenate(index)
-    holder = np.repeat(np.arange(len(index)), list(map(len, index)))
-    everything = split.validation.rows([rows] * net.module_.n_members, split.device_config)  # type: ignore[union-attr]  # asked where rows are held out
-    raw, target, weight = net.raw_of(everything)
-    return Look(rows, raw, target[0], weight[0], None if shared else holder)
+    member = np.repeat(np.arange(len(index)), list(map(len, index)))
+    raw, target, weight = net.raw_of(split.validation.rows([rows] * net.module_.n_members, split.device_config))
+    return HeldOutOutputs(rows, raw, target[0], weight[0], None if shared else member)
 
 
-class HeldOut:
-    """Log loss of held-out rows at a temperature.
+class HeldOutLoss:
+    """Log loss on held-out rows as a function of the temperature.
 
     Parameters
     ----------
     log_probability : callable Tensor -> Tensor
-        The link.
-    raw : Tensor of shape (networks of a member, members, rows, outputs)
-        Raw output of all for all held-out rows.
-    target : Tensor of shape (rows,) or (rows, outputs)
-        Their truth: class numbers, or 0 and 1.
-    weight : Tensor of shape (rows,)
-        Weights of the rows.
-    holder : int ndarray of shape (rows,) or None
-        Member that held out a row; None where all did.
+        Maps raw output to log probabilities.
+    outputs : HeldOutOutputs
+        Raw output of all members, and the targets.
     """
 
-    def __init__(
-        self,
-        log_probability: Callable[[Tensor], Tensor],
-        raw: Tensor,
-        target: Tensor,
-        weight: Tensor,
-        holder: np.ndarray | None,
-    ) -> None:
-        self._link, self._raw, self._truth = log_probability, raw, target.long().unsqueeze(-1)
-        self._weight = weight.double() / weight.double().sum()
-        self._smoothing = 1 / (len(weight) + 1)
+    def __init__(self, log_probability: Callable[[Tensor], Tensor], outputs: HeldOutOutputs) -> None:
+        self._log_probability, self._raw = log_probability, outputs.raw.double()
+        self._target, weight = outputs.target.long().unsqueeze(-1), outputs.weight.double()
+        self._weight = weight / weight.sum()
         self._own: Tensor | None = None
-        if holder is not None:
-            self._own = raw[:, torch.as_tensor(holder, device=raw.device), torch.arange(len(holder), device=raw.device)]
+        if outputs.member is not None:
+            member = torch.as_tensor(outputs.member, device=self._raw.device)
+            self._own = self._raw[member, torch.arange(len(member), device=self._raw.device)]
 
-    def loss(self, temperature: float) -> float:
-        """Log loss of the members that held the rows out: each alone, or where all did their mean."""
-        raw = self._raw.flatten(0, 1) if self._own is None else self._own
-        return self._mean(-self._smoothed(self._average(self._link(raw / temperature))))
+    def of_members(self, temperature: float) -> float:
+        """Return the log loss of the members that held the rows out, or of their mean if all did."""
+        if self._own is None:
+            log_probability = self._log_mean(self._log_probability(self._raw / temperature))
+        else:
+            log_probability = self._log_probability(self._own / temperature)
+        smoothing = 1 / (len(self._weight) + 1)
+        return self._mean(-(1 - smoothing) * self._of_target(log_probability) - smoothing * log_probability.mean(-1))
 
-    def loss_of_mean(self, temperature: float) -> float:
-        """Log loss that the mean of all members would have, had all of them held the rows out."""
-        each = self._of_truth(self._average(self._link(self._raw / temperature)))
-        return self.loss(temperature) - self._mean(self._average(each) - each.mean(0))
+    def of_mean(self, temperature: float) -> float:
+        """Return the log loss that the mean of all members would have if all of them had held the rows out."""
+        each = self._of_target(self._log_probability(self._raw / temperature))
+        return self.of_members(temperature) - self._mean(self._log_mean(each) - each.mean(0))
 
     @staticmethod
-    def _average(log_probability: Tensor) -> Tensor:
-        """Logarithm of the mean probability, over axis 0."""
+    def _log_mean(log_probability: Tensor) -> Tensor:
+        """Logarithm of the mean probability over axis 0."""
         if len(log_probability) == 1:
             return log_probability[0]
         return torch.logsumexp(log_probability, 0) - log(len(log_probability))
 
-    def _of_truth(self, log_probability: Tensor) -> Tensor:
-        truth = self._truth.expand(*log_probability.shape[:-1], 1)
-        return log_probability.gather(-1, truth)[..., 0]
-
-    def _smoothed(self, log_probability: Tensor) -> Tensor:
-        share = self._smoothing
-        return (1 - share) * self._of_truth(log_probability) + share * log_probability.mean(-1)
+    def _of_target(self, log_probability: Tensor) -> Tensor:
+        target = self._target.expand(*log_probability.shape[:-1], 1)
+        return log_probability.gather(-1, target)[..., 0]
 
     def _mean(self, rows: Tensor) -> float:
-        """Weighted mean over the rows, several labels summed."""
+        """Weighted mean over the rows of the sum over labels."""
         return float((rows.flatten(1).sum(1) if rows.dim() > 1 else rows) @ self._weight)
 
 
-def _minimise(loss: Callable[[float], float], least: float, most: float) -> float:
-    """Argument between two positive ones at which a loss is least, found on the logarithm."""
-    bounds = log(least), log(most)
+def _minimize(loss: Callable[[float], float], low: float, high: float) -> float:
+    """Return the minimizer of a loss in an interval of positive numbers, found on a logarithmic scale."""
+    bounds = log(low), log(high)
     found = minimize_scalar(lambda t: loss(exp(t)), bounds=bounds, method="bounded", options={"xatol": TOLERANCE})
     return exp(found.x)

@@ -1,4 +1,4 @@
-"""Devices: on each that is here a fit, a stream, every precision, and an estimator that is carried to the CPU."""
+"""Tests of devices and precisions, in the functions that resolve them and in fits that use them."""
 
 import os
 import pickle
@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
-from skreg._utils.device import PRECISIONS
-from skreg.data.split import DeviceConfig
+from skreg._utils import device as device_module
+from skreg._utils.device import PRECISIONS, DeviceConfig, auto_dtypes, has_bfloat16, resolve_dtypes
 from tests.helpers import make_mixed_table
 
-HERE = ["cpu", *(name for name in ("cuda", "mps") if getattr(torch, name).is_available())]
+DEVICES = ["cpu", *(name for name in ("cuda", "mps") if getattr(torch, name).is_available())]
 TABLE, LABEL, NUMBER = make_mixed_table(200)
 BOTH = [(RegularizedMLPClassifier, LABEL), (RegularizedMLPRegressor, NUMBER)]
 SMALL = {"hidden_layer_sizes": (16, 16), "n_members": 2, "batch_size": 64, "random_state": 0}
@@ -24,6 +24,13 @@ SETTINGS = [
     {"layer_norm": True, "residual": True, "ema_decay": 0.9, "numeric_embedding": "periodic", "l1_ratio": 0.5},
     {"numeric_scaling": "quantile", "numeric_embedding": "piecewise_linear", "max_norm": 2.0, "input_dropout": 0.1},
 ]
+N = 300
+RNG = np.random.RandomState(0)
+X = RNG.randn(N, 6)
+Y = X[:, 0] * X[:, 1] + X[:, 2] + 0.1 * RNG.randn(N)
+NUMERIC = [(RegularizedMLPRegressor, Y), (RegularizedMLPClassifier, (Y > 0).astype(int))]
+SHORT = {"hidden_layer_sizes": (32, 16), "max_iter": 15, "random_state": 0}
+CPU = torch.device("cpu")
 
 LOAD = (
     "import pickle, sys; estimator = pickle.load(sys.stdin.buffer); "
@@ -32,71 +39,66 @@ LOAD = (
 )
 
 
-def decided(estimator):
+def predictions(estimator):
     return estimator.predict_proba(TABLE) if hasattr(estimator, "classes_") else estimator.predict(TABLE)
 
 
-def without_float64(device, precision):
-    """Apple's GPUs have no float64."""
-    return device == "mps" and precision == "float64"
-
-
-@pytest.mark.parametrize("device", HERE)
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("Estimator, y", BOTH)
 @pytest.mark.parametrize("settings", SETTINGS)
-def test_a_fit_learns_where_it_is_asked_to(device, Estimator, y, settings):
+def test_fit_trains_on_the_given_device(device, Estimator, y, settings):
     fitted = Estimator(**SMALL, **settings, device=device, max_iter=25).fit(TABLE, y)
     assert {parameter.device.type for parameter in fitted.net_.module_.parameters()} == {device}
     assert fitted.score(TABLE, y) > 0.5
-    assert np.isfinite(decided(fitted)).all()
+    assert np.isfinite(predictions(fitted)).all()
 
 
-@pytest.mark.parametrize("device", HERE)
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("Estimator, y", BOTH)
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_every_precision(device, Estimator, y, precision):
+def test_fit_supports_every_precision_on_every_device(device, Estimator, y, precision):
     estimator = Estimator(**SMALL, device=device, precision=precision, max_iter=25)
-    if without_float64(device, precision):
+    if device == "mps" and precision == "float64":  # Apple's GPUs have no float64
         with pytest.raises(ValueError, match="precision='float64' cannot be used"):
             estimator.fit(TABLE, y)
     else:
         assert estimator.fit(TABLE, y).score(TABLE, y) > 0.5
 
 
-@pytest.mark.parametrize("device", HERE)
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("Estimator, y", BOTH)
 @pytest.mark.parametrize("settings", SETTINGS)
-def test_a_stream_goes_on_after_a_pickle(device, Estimator, y, settings):
-    whole = Estimator(**SMALL, **settings, device=device)
-    carried = Estimator(**SMALL, **settings, device=device)
+def test_partial_fit_continues_after_pickling(device, Estimator, y, settings):
+    kept = Estimator(**SMALL, **settings, device=device)
+    pickled = Estimator(**SMALL, **settings, device=device)
     named = {"classes": ["no", "yes"]} if y is LABEL else {}
     for _ in range(3):
-        whole.partial_fit(TABLE, y, **named)
-        carried = pickle.loads(pickle.dumps(carried.partial_fit(TABLE, y, **named)))
-    kept = carried.net_.training_state_
-    assert {tensor.device.type for tensor in (*kept.trained, *kept.averages)} == {"cpu"}
-    np.testing.assert_allclose(decided(whole), decided(carried), rtol=1e-4, atol=1e-4)
+        kept.partial_fit(TABLE, y, **named)
+        pickled = pickle.loads(pickle.dumps(pickled.partial_fit(TABLE, y, **named)))
+    state = pickled.net_.training_state_
+    assert {tensor.device.type for tensor in (*state.trained, *state.averages)} == {"cpu"}
+    np.testing.assert_allclose(predictions(kept), predictions(pickled), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("device", HERE[1:])
+@pytest.mark.parametrize("device", DEVICES[1:])
 @pytest.mark.parametrize("Estimator, y", BOTH)
-def test_devices_agree_where_nothing_is_rounded_much(device, Estimator, y):
+def test_devices_give_similar_predictions_after_few_epochs(device, Estimator, y):
     settings = {**SMALL, "max_iter": 3, "early_stopping": False, "learning_rate_init": 1e-3}
     there, here = (Estimator(**settings, device=name).fit(TABLE, y) for name in (device, "cpu"))
-    np.testing.assert_allclose(decided(there), decided(here), rtol=1e-2, atol=1e-2)
+    np.testing.assert_allclose(predictions(there), predictions(here), rtol=1e-2, atol=1e-2)
 
 
-@pytest.mark.parametrize("device", HERE)
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("streams", [False, True])
-def test_a_pickle_is_read_where_there_is_no_gpu(device, streams):
-    """In a process that sees none it predicts alike, and a stream goes on."""
+def test_a_pickle_can_be_loaded_without_a_gpu(device, streams):
+    """A process without a GPU makes the same predictions and can call ``partial_fit``."""
     rows, number = TABLE[["number", "count"]].to_numpy(), NUMBER.to_numpy()
     estimator = RegularizedMLPRegressor(**SMALL, device=device, max_iter=5)
     estimator = estimator.partial_fit(rows, number) if streams else estimator.fit(rows, number)
     estimator.rows = rows
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     if device == "mps":
-        pytest.skip("an mps cannot be hidden from a process")
+        pytest.skip("the device mps cannot be hidden from a process")
     tail = "estimator.set_params(device='cpu').partial_fit(estimator.rows, estimator.rows[:, 0]); " if streams else ""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", LOAD.format(tail=tail)],
@@ -111,16 +113,126 @@ def test_a_pickle_is_read_where_there_is_no_gpu(device, streams):
     np.testing.assert_allclose(pickle.loads(done.stdout), estimator.predict(rows), rtol=1e-2, atol=1e-2)
 
 
-def test_auto_is_the_gpu_where_there_is_one():
-    place = DeviceConfig.of(RegularizedMLPRegressor(**SMALL), 200)
-    assert place.device.type == ("cuda" if "cuda" in HERE else "mps" if "mps" in HERE else "cpu")
+def test_auto_selects_a_gpu_if_there_is_one():
+    config = DeviceConfig.of(RegularizedMLPRegressor(**SMALL), 200)
+    assert config.device.type == ("cuda" if "cuda" in DEVICES else "mps" if "mps" in DEVICES else "cpu")
+
+
+def test_auto_batch_size_is_all_rows_for_a_full_batch_solver():
+    estimator = RegularizedMLPRegressor(**{**SMALL, "batch_size": "auto"})
+    assert DeviceConfig.of(estimator, 2000, full_batch=True).batch_size == 2000
+    assert DeviceConfig.of(estimator, 2000).batch_size == 128
+    known = DeviceConfig.of(estimator, 2000, (50, torch.float64))
+    assert (known.batch_size, known.dtype) == (50, torch.float64)
 
 
 @pytest.mark.parametrize("device", ["cuda", "mps", "nowhere"])
-def test_a_device_that_is_not_here_is_refused_in_a_sentence(device):
-    if device in HERE:
-        pytest.skip(f"{device} is here")
-    with pytest.raises(ValueError, match=f"device='{device}' cannot be used here"):
+def test_an_unavailable_device_raises_an_error(device):
+    if device in DEVICES:
+        pytest.skip(f"{device} is available")
+    with pytest.raises(ValueError, match=f"device='{device}' cannot be used on this machine"):
         RegularizedMLPRegressor(**SMALL, device=device).fit(TABLE, NUMBER)
-    with pytest.raises(ValueError, match=f"device='{device}' cannot be used here"):
+    with pytest.raises(ValueError, match=f"device='{device}' cannot be used on this machine"):
         RegularizedMLPRegressor(**SMALL, device=device).partial_fit(TABLE, NUMBER)
+
+
+def types_in_use(net):
+    """Type of the weights, and of the products of the hidden layers in training."""
+    linears = net.module_.linears
+    (dtype,) = {parameter.dtype for parameter in net.module_.parameters()}
+    (products,) = {linear.products or dtype for linear in linears[:-1]}
+    assert linears[-1].products is None
+    return dtype, products
+
+
+@pytest.mark.parametrize("Estimator, y", NUMERIC)
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("batch_size", [64, N])
+def test_fit_uses_the_given_precision(Estimator, y, precision, batch_size):
+    fitted = Estimator(**SHORT, precision=precision, batch_size=batch_size).fit(X, y)
+    dtype, products = types_in_use(fitted.net_)
+    assert str(products) == f"torch.{precision}"
+    assert dtype == (torch.float32 if precision == "bfloat16" else products)
+    assert fitted.score(X, y) > 0.5
+
+
+def test_auto_precision_is_float64_for_a_single_batch_and_float32_otherwise():
+    for batch_size, dtype in ((N, torch.float64), (64, torch.float32)):
+        fitted = RegularizedMLPRegressor(**SHORT, batch_size=batch_size).fit(X, Y)
+        assert types_in_use(fitted.net_) == (dtype, dtype)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_auto_precision_gives_the_same_bits_as_the_named_one(precision):
+    batch_size = N if precision == "float64" else 64
+    named = RegularizedMLPRegressor(**SHORT, batch_size=batch_size, precision=precision).fit(X, Y)
+    with pytest.MonkeyPatch.context() as patch:
+        if precision == "bfloat16":
+            patch.setattr(device_module, "has_bfloat16", lambda device: True)
+            patch.setattr(device_module, "FAST_WIDTH", 16)
+            patch.setattr(device_module, "FAST_ROWS", 64)
+        auto = RegularizedMLPRegressor(**SHORT, batch_size=batch_size).fit(X, Y)
+    assert named.predict(X).tobytes() == auto.predict(X).tobytes()
+
+
+@pytest.mark.parametrize("supported", [False, True])
+def test_auto_precision_is_bfloat16_for_wide_layers_on_processors_that_support_it(monkeypatch, supported):
+    monkeypatch.setattr(device_module, "has_bfloat16", lambda device: supported)
+    plain, fast = (torch.float32, torch.float32), (torch.float32, torch.bfloat16 if supported else torch.float32)
+    assert auto_dtypes(torch.float32, CPU, (512, 1024), 256) == fast
+    for widths, rows in (((512, 256), 256), ((512, 512), 255), ((), 256), ((128,) * 3, 1024)):
+        assert auto_dtypes(torch.float32, CPU, widths, rows) == plain
+    assert auto_dtypes(torch.float64, CPU, (512,), 256) == (torch.float64, torch.float64)
+    assert auto_dtypes(torch.float32, torch.device("mps"), (512,), 256) == plain
+    assert auto_dtypes(torch.float32, torch.device("cuda"), (512,), 256) == plain
+
+
+def test_has_bfloat16_reads_the_flags_of_the_processor():
+    flags = [getattr(torch.cpu, name, bool)() for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")]
+    assert has_bfloat16(CPU) is any(flags)
+    assert not has_bfloat16(torch.device("mps"))
+
+
+def test_float64_on_mps_raises_an_error():
+    with pytest.raises(ValueError, match="precision='float64' cannot be used on the device 'mps'"):
+        resolve_dtypes("float64", torch.device("mps"), (torch.float32, torch.float32))
+
+
+@pytest.mark.parametrize("norm", [{}, {"batch_norm": True}, {"layer_norm": True, "residual": True}])
+@pytest.mark.parametrize("Estimator, y", NUMERIC)
+def test_bfloat16_and_float32_give_similar_predictions(Estimator, y, norm):
+    settings = {**SHORT, **norm, "max_iter": 3, "batch_size": 64, "early_stopping": False}
+    fitted = [Estimator(**settings, precision=name).fit(X, y) for name in ("bfloat16", "float32")]
+    half, single = (e.predict_proba(X)[:, 1] if hasattr(e, "classes_") else e.predict(X) / Y.std() for e in fitted)
+    assert 0 < np.abs(half - single).max() < 0.1
+    assert np.abs(half - single).mean() < 0.02
+    assert np.corrcoef(half, single)[0, 1] > 0.995
+
+
+def test_predictions_use_float32_and_do_not_depend_on_other_rows():
+    fitted = RegularizedMLPRegressor(**SHORT, precision="bfloat16", batch_size=64).fit(X, Y)
+    together = fitted.predict(X)
+    assert np.concatenate([fitted.predict(X[:7]), fitted.predict(X[7:])]).tobytes() == together.tobytes()
+    fitted.net_.module_.multiply_in(torch.float32)
+    assert fitted.predict(X).tobytes() == together.tobytes()
+
+
+def test_a_member_trains_in_bfloat16_as_it_does_alone():
+    """Only a few steps are compared: products that round to different neighbors diverge later."""
+    settings = {**SHORT, "precision": "bfloat16", "batch_size": 64, "early_stopping": False, "max_iter": 1}
+    four, two = (RegularizedMLPRegressor(**settings, n_members=n).fit(X, Y) for n in (4, 2))
+    for of_four, of_two in zip(four.net_._trained(), two.net_._trained(), strict=True):
+        torch.testing.assert_close(of_four[:2], of_two, atol=2e-3, rtol=2e-2)
+
+
+def test_the_same_seed_gives_the_same_bits_in_bfloat16():
+    once, again = (RegularizedMLPRegressor(**SHORT, precision="bfloat16", batch_size=64).fit(X, Y) for _ in range(2))
+    assert once.predict(X).tobytes() == again.predict(X).tobytes()
+
+
+def test_a_warm_start_can_change_the_precision():
+    fitted = RegularizedMLPRegressor(**SHORT, batch_size=64, warm_start=True).fit(X, Y)
+    for precision in PRECISIONS:
+        fitted.set_params(precision=precision).fit(X, Y)
+        assert str(types_in_use(fitted.net_)[1]) == f"torch.{precision}"
+    assert fitted.score(X, Y) > 0.5

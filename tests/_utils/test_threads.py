@@ -1,4 +1,4 @@
-"""The number of threads is what was asked for inside the block, and what it was before after it."""
+"""Tests of the context manager that sets the number of threads."""
 
 import pytest
 import torch
@@ -15,19 +15,19 @@ def before(request):
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
-def test_sets_and_restores(before, n_threads):
+def test_the_number_of_threads_is_set_inside_the_block_and_restored_after_it(before, n_threads):
     with torch_threads(n_threads):
         assert torch.get_num_threads() == n_threads
     assert torch.get_num_threads() == before
 
 
-def test_restores_after_an_error(before):
+def test_the_number_of_threads_is_restored_after_an_error(before):
     with pytest.raises(RuntimeError, match="stop"), torch_threads(3):
         raise RuntimeError("stop")
     assert torch.get_num_threads() == before
 
 
-def test_none_leaves_the_setting_alone(before):
+def test_none_keeps_the_current_setting(before):
     with torch_threads(None):
         assert torch.get_num_threads() == before
     assert torch.get_num_threads() == before

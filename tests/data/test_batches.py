@@ -1,4 +1,4 @@
-"""Rows are dealt out in even batches, each once an epoch, with weights that no batch normalises."""
+"""Tests of the training and evaluation batches of each member's rows."""
 
 import numpy as np
 import pytest
@@ -28,43 +28,43 @@ def prepare(numbers, levels, target):
 
 
 def epoch(rows, batch_size, seed=0):
-    batches = rows.in_batches(batch_size)
     orders = MemberGenerators([seed + m for m in range(rows.n_members)]).permutations(rows.lengths)
-    return batches, list(batches.epoch(orders, prepare, 1))
+    return list(rows.prepared(prepare, 1).training_batches(orders, batch_size))
 
 
 @few
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=3), st.integers(1, 45), st.integers(0, 100))
-def test_every_row_comes_once_an_epoch(lengths, batch_size, seed):
+def test_every_row_occurs_once_per_epoch(lengths, batch_size, seed):
     rows = make_rows([np.arange(length) for length in lengths])
-    batches, seen = epoch(rows, batch_size, seed)
-    assert len(seen) == batches.n_steps == -(-max(lengths) // batch_size)
+    seen = epoch(rows, batch_size, seed)
+    assert len(seen) == rows.batch_sizes(batch_size).shape[1] == -(-max(lengths) // batch_size)
     for m, length in enumerate(lengths):
         real = [batch.inputs[m, batch.weight[m] > 0, 0] for batch in seen]
         assert sorted(torch.cat(real).tolist()) == list(range(length))
-        sizes = [len(part) for part in real]
+        sizes = [len(batch) for batch in real]
+        assert sizes == rows.batch_sizes(batch_size)[m].tolist()
         assert max(sizes) - min(sizes) <= 1
         assert max(sizes) <= batch_size
     for batch in seen:
         assert torch.equal(batch.inputs, batch.target)
 
 
-def test_an_epoch_of_many_blocks_is_one_of_few(monkeypatch):
+def test_batches_do_not_depend_on_the_size_of_blocks(monkeypatch):
     rows = make_rows([np.arange(50), np.arange(50)])
-    _, usual = epoch(rows, 7)
+    usual = epoch(rows, 7)
     monkeypatch.setattr("skreg.data.batches.BLOCK_ELEMENTS", 40)
-    _, cut = epoch(rows, 7)
+    cut = epoch(rows, 7)
     for one, other in zip(usual, cut, strict=True):
         assert torch.equal(one.inputs, other.inputs)
         assert torch.equal(one.weight, other.weight)
 
 
-def test_rows_kept_prepared_are_rows_prepared_anew(monkeypatch):
+def test_rows_prepared_once_equal_rows_prepared_in_every_epoch(monkeypatch):
     numbers = np.random.RandomState(0).randn(60, 3)
     rows = make_rows([np.arange(50), np.arange(10, 47)], numbers=numbers)
-    _, kept = epoch(rows, 7)
+    kept = epoch(rows, 7)
     monkeypatch.setattr("skreg.data.batches.PREPARED_ELEMENTS", 0)
-    _, anew = epoch(rows, 7)
+    anew = epoch(rows, 7)
     for one, other in zip(kept, anew, strict=True):
         real = one.weight > 0
         assert torch.equal(one.inputs[real], other.inputs[real])
@@ -72,45 +72,57 @@ def test_rows_kept_prepared_are_rows_prepared_anew(monkeypatch):
         assert torch.equal(one.weight, other.weight)
 
 
-def test_weights_have_mean_one_for_each_member_and_are_not_normalised_by_the_batch():
+def test_weights_have_mean_one_for_each_member_and_are_not_normalized_in_a_batch():
     weight = np.array([1.0, 2, 3, 4, 5, 6])
     rows = make_rows([[0, 1, 2, 3], [2, 3, 4, 5]], weight)
-    _, all_weights = rows.everything()
+    _, all_weights = rows.index_and_weight()
     np.testing.assert_allclose(all_weights.mean(1).numpy(), 1)
-    _, seen = epoch(rows, 2)
+    seen = epoch(rows, 2)
     for m, mean in ((0, 2.5), (1, 4.5)):
         for batch in seen:
             np.testing.assert_allclose(batch.weight[m] * 2, weight[batch.inputs[m, :, 0].long()] / mean)
 
 
-def test_shares_are_exact_in_the_precision_of_the_fit():
-    """In float64 the loss of a full batch is the mean to the last digits, not to those of float32."""
-    _, (batch,) = epoch(make_rows([np.arange(77)]), 100)
+def test_weights_are_exact_in_the_precision_of_the_fit():
+    """In float64 the loss of a full batch is the mean up to float64 precision."""
+    (batch,) = epoch(make_rows([np.arange(77)]), 100)
     np.testing.assert_allclose(batch.weight.numpy(), 1 / 77, rtol=1e-15)
 
 
-def test_padding_has_no_weight():
+def test_padding_has_weight_zero():
     rows = make_rows([np.arange(5), np.arange(3)])
-    index, weight = rows.everything()
+    index, weight = rows.index_and_weight()
     assert index.shape == (2, 5)
     np.testing.assert_array_equal(weight.numpy(), [[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
     assert len(rows) == 5
 
 
-def test_sparse_rows_are_dense_rows():
+@pytest.mark.parametrize("width", [None, 1])
+def test_eval_batches_contain_the_rows_in_order(width):
+    rows = make_rows([np.arange(5), np.arange(3)], weight=np.arange(1.0, 6))
+    batches = list(rows.prepared(prepare, width).eval_batches(2))
+    assert [batch.inputs.shape[1] for batch in batches] == [2, 2, 1]
+    joined = torch.cat([batch.inputs[..., 0] for batch in batches], 1)
+    np.testing.assert_array_equal(joined[0], np.arange(5))
+    np.testing.assert_array_equal(joined[1, :3], np.arange(3))
+    weight = torch.cat([batch.weight for batch in batches], 1)
+    np.testing.assert_allclose(weight, [np.arange(1.0, 6) / 3, [0.5, 1, 1.5, 0, 0]])
+
+
+def test_sparse_and_dense_rows_give_equal_batches():
     dense = np.where(np.random.RandomState(0).rand(30, 4) < 0.3, 1.5, 0.0)
     index = [np.arange(30), np.arange(30)[::-1].copy()]
     one, other = (make_rows(index, numbers=numbers) for numbers in (dense, sparse.csr_array(dense)))
-    for a, b in zip(epoch(one, 8)[1], epoch(other, 8)[1], strict=True):
+    for a, b in zip(epoch(one, 8), epoch(other, 8), strict=True):
         assert torch.equal(a.inputs, b.inputs)
 
 
 @pytest.mark.parametrize("array", [np.arange(6.0)[::-1], np.arange(6.0).reshape(2, 3).T, np.arange(6, dtype=np.int32)])
-def test_arrays_of_any_layout_become_tensors(array):
+def test_as_tensor_accepts_any_memory_layout(array):
     np.testing.assert_array_equal(as_tensor(array, CPU).numpy(), array)
 
 
-def test_a_read_only_array_is_copied():
+def test_as_tensor_copies_a_read_only_array():
     array = np.arange(4.0)
     array.flags.writeable = False
     tensor = as_tensor(array, CPU)

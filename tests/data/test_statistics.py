@@ -1,4 +1,4 @@
-"""The statistics of columns: weighted, of each member's own rows, the same for sparse columns as for dense ones."""
+"""Tests of the statistics of columns and targets."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from skreg.data.statistics import _Sorted, learn_statistics, target_statistics
+from skreg.data.statistics import _SortedColumn, learn_statistics, target_statistics
 
 few = settings(derandomize=True, max_examples=60, deadline=None)
 SCALINGS = ["robust", "standard", "quantile", None]
@@ -33,43 +33,43 @@ def assert_same(one, other, rtol=0.0):
 
 @few
 @given(values)
-def test_quantiles_are_numpys(x):
-    found = _Sorted(x, np.ones((1, len(x)))).quantiles(PROBABILITIES)[0]
+def test_quantiles_equal_those_of_numpy(x):
+    found = _SortedColumn(x, np.ones((1, len(x)))).quantiles(PROBABILITIES)[0]
     np.testing.assert_array_equal(found, np.quantile(x, PROBABILITIES, method="averaged_inverted_cdf"))
 
 
 @few
 @given(values, st.data())
-def test_a_weight_is_a_repetition_and_weight_zero_a_removal(x, data):
+def test_integer_weights_repeat_values_and_weight_zero_removes_them(x, data):
     weight = np.array(data.draw(st.lists(st.integers(0, 3), min_size=len(x), max_size=len(x))))
     weight[data.draw(st.integers(0, len(x) - 1))] = 2
-    found = _Sorted(x, weight[None].astype(float)).quantiles(PROBABILITIES)[0]
+    found = _SortedColumn(x, weight[None].astype(float)).quantiles(PROBABILITIES)[0]
     repeated = np.repeat(x, weight)
     np.testing.assert_array_equal(found, np.quantile(repeated, PROBABILITIES, method="averaged_inverted_cdf"))
 
 
 @few
 @given(values, st.data(), st.sampled_from([1e-6, 1 / 3, 0.1, 7.0, 1e6]))
-def test_scaling_all_weights_changes_no_quantile(x, data, factor):
+def test_quantiles_do_not_depend_on_the_scale_of_weights(x, data, factor):
     weight = np.array(data.draw(st.lists(st.integers(1, 3), min_size=len(x), max_size=len(x))), dtype=float)
-    found = _Sorted(x, weight[None]).quantiles(PROBABILITIES)
-    np.testing.assert_array_equal(_Sorted(x, factor * weight[None]).quantiles(PROBABILITIES), found)
+    found = _SortedColumn(x, weight[None]).quantiles(PROBABILITIES)
+    np.testing.assert_array_equal(_SortedColumn(x, factor * weight[None]).quantiles(PROBABILITIES), found)
 
 
 @few
 @given(values, st.data())
-def test_mean_and_spread_are_those_of_repeated_values(x, data):
+def test_weighted_mean_and_std_equal_those_of_repeated_values(x, data):
     weight = np.array(data.draw(st.lists(st.integers(1, 3), min_size=len(x), max_size=len(x))))
-    column = _Sorted(x, weight[None].astype(float))
+    column = _SortedColumn(x, weight[None].astype(float))
     repeated = np.repeat(x, weight)
     np.testing.assert_allclose(column.mean(), [repeated.mean()], atol=1e-12)
-    np.testing.assert_allclose(column.spread(column.mean()), [repeated.std()], atol=1e-12)
+    np.testing.assert_allclose(column.std(column.mean()), [repeated.std()], atol=1e-12)
 
 
 @pytest.mark.parametrize("scaling", SCALINGS)
 @few
 @given(st.integers(0, 10_000))
-def test_sparse_is_dense(scaling, seed):
+def test_sparse_and_dense_columns_have_equal_statistics(scaling, seed):
     rng = np.random.RandomState(seed)
     dense = np.where(rng.rand(40, 4) < 0.4, rng.randn(40, 4), 0)
     dense[:, 1] = 0
@@ -80,7 +80,7 @@ def test_sparse_is_dense(scaling, seed):
 
 
 @pytest.mark.parametrize("scaling", SCALINGS)
-def test_explicit_zeros_of_a_sparse_table_are_zeros(scaling):
+def test_explicit_zeros_of_a_sparse_table_count_as_zeros(scaling):
     dense = np.array([[0.0], [1.0], [0.0], [5.0]])
     explicit = sparse.csr_array((dense.ravel().copy(), (np.arange(4), np.zeros(4, int))), shape=(4, 1))
     assert explicit.nnz == 4
@@ -88,7 +88,7 @@ def test_explicit_zeros_of_a_sparse_table_are_zeros(scaling):
 
 
 @pytest.mark.parametrize("scaling", SCALINGS)
-def test_a_member_knows_only_its_own_rows(scaling):
+def test_statistics_of_a_member_depend_only_on_its_own_rows(scaling):
     rng = np.random.RandomState(0)
     X = rng.randn(60, 3)
     weight = np.ones((2, 60))
@@ -106,7 +106,7 @@ def test_a_member_knows_only_its_own_rows(scaling):
     np.testing.assert_allclose(alone.scale[0], changed.scale[0], rtol=1e-12)
 
 
-def test_levels_that_a_member_has_not_seen_are_unknown_to_it():
+def test_levels_outside_the_rows_of_a_member_are_unknown():
     levels = np.array([[1], [2], [3], [1], [0]], np.int32)
     weight = np.array([[1.0, 1, 0, 1, 1], [0, 0, 1, 0, 1]])
     known = learn_statistics(np.zeros((5, 0)), levels, [3], weight, None).known[0]
@@ -115,7 +115,7 @@ def test_levels_that_a_member_has_not_seen_are_unknown_to_it():
 
 @pytest.mark.parametrize("scaling", SCALINGS)
 @pytest.mark.parametrize("constant", [0.0, 3.5, -1e30])
-def test_constant_columns_are_scaled_to_nothing_infinite(scaling, constant):
+def test_constant_columns_have_a_finite_scale(scaling, constant):
     found = learn(np.full((10, 1), constant), np.ones(10), scaling)
     assert found.fill[0, 0] == pytest.approx(constant)
     assert np.isfinite(found.scale).all()
@@ -124,7 +124,7 @@ def test_constant_columns_are_scaled_to_nothing_infinite(scaling, constant):
 
 
 @pytest.mark.parametrize("scaling", SCALINGS)
-def test_an_all_missing_column_is_filled_with_zero_and_indicated(scaling):
+def test_an_all_missing_column_is_filled_with_zero_and_has_an_indicator(scaling):
     X = np.column_stack([np.full(10, np.nan), np.arange(10.0)])
     found = learn(X, np.ones(10), scaling)
     assert found.indicators == [0]
@@ -132,7 +132,7 @@ def test_an_all_missing_column_is_filled_with_zero_and_indicated(scaling):
     assert found.fill[0, 1] == 4.5
 
 
-def test_robust_is_median_and_interquartile_range():
+def test_robust_scaling_uses_median_and_interquartile_range():
     x = np.append(np.arange(101.0), 1e9)
     found = learn(x[:, None], np.ones(102), "robust")
     assert found.center[0, 0] == np.median(x)
@@ -142,14 +142,14 @@ def test_robust_is_median_and_interquartile_range():
     assert mostly_zero.scale[0, 0] == 1 / 2
 
 
-def test_standard_is_mean_and_standard_deviation():
+def test_standard_scaling_uses_mean_and_standard_deviation():
     X = np.random.RandomState(0).randn(50, 2) * [1, 1e6] + [0, 1e9]
     found = learn(X, np.ones(50), "standard")
     np.testing.assert_allclose(found.center[0], X.mean(0))
     np.testing.assert_allclose(1 / found.scale[0], X.std(0), rtol=1e-6)
 
 
-def test_target_statistics_are_mean_and_standard_deviation_of_the_members_rows():
+def test_target_statistics_are_mean_and_standard_deviation_of_the_rows_of_each_member():
     y = np.random.RandomState(0).randn(30, 2) * 5 + 3
     y[:, 1] = 4
     weight = np.ones((2, 30))
@@ -159,7 +159,7 @@ def test_target_statistics_are_mean_and_standard_deviation_of_the_members_rows()
     np.testing.assert_allclose(spread, [[y[:, 0].std(), 1], [y[10:, 0].std(), 1]])
 
 
-def test_repeated_rows_have_the_quantile_knots_of_weighted_ones():
+def test_weighted_and_repeated_rows_have_equal_quantile_knots():
     X = np.random.RandomState(0).randn(400, 1)
     weighted = learn(X, np.full(400, 2.0), "quantile")
     repeated = learn(np.repeat(X, 2, axis=0), np.ones(800), "quantile")

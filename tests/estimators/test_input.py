@@ -202,13 +202,13 @@ BAD_DATA = {
     "text where numbers were": (
         predict(FRAME, TEXT),
         ValueError,
-        "Column 'a' held numbers when",
+        "Column 'a' contained numbers when",
     ),
-    "an unnamed category": (fit(FRAME, Y, categorical_features=["a"]), ValueError, "Column(s) 'e' hold categories"),
+    "an unnamed category": (fit(FRAME, Y, categorical_features=["a"]), ValueError, "Column(s) 'e' contain categories"),
     "a category that does not exist": (
         fit(FRAME, Y, categorical_features=["e", "colour"]),
         ValueError,
-        "categorical_features names 'colour'",
+        "categorical_features contains 'colour'",
     ),
     "a category out of range": (fit(X, Y, categorical_features=[4]), ValueError, "should be in [0, 3]"),
     "a mask of the wrong length": (fit(X, Y, categorical_features=[True]), ValueError, "should have shape (4,)"),
@@ -216,7 +216,7 @@ BAD_DATA = {
     "categories of a sparse matrix": (
         fit(sparse.csr_array(X), Y, categorical_features=[0]),
         ValueError,
-        "one-hot encode its categories",
+        "One-hot encode its categories",
     ),
     "no y": (fit(X, None), ValueError, "requires y to be passed"),
     "y of another length": (fit(X, Y[:-1]), ValueError, "inconsistent numbers of samples"),
@@ -332,7 +332,7 @@ def test_bad_numbers_to_predict_get_a_sentence(call, text):
 
 @pytest.mark.parametrize("Estimator", BOTH)
 def test_few_validation_rows_are_a_warning_with_the_remedy(Estimator):
-    with pytest.warns(UserWarning, match=r"only 15 validation rows.*X_val=.*early_stopping=False"):
+    with pytest.warns(UserWarning, match=r"only 15 validation rows.*X_val.*early_stopping=False"):
         Estimator(**SMALL, early_stopping=True).fit(X, Y)
 
 

@@ -30,7 +30,7 @@ def sums(fitted, rows=X):
         linear.register_forward_hook(lambda layer, given, result: seen.append(result.detach()))
         for linear in fitted.net_.module_.linears
     ]
-    numbers = fitted.encoder_.transform(rows).numbers
+    numbers = fitted.encoder_.transform(rows)[0]
     module = fitted.net_.module_
     inputs, _ = module.inputs(torch.from_numpy(np.ascontiguousarray(numbers)).expand(module.n_members, -1, -1), None)
     module(inputs, None, torch.ones(inputs.shape[:2]))

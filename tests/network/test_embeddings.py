@@ -14,7 +14,7 @@ from torch import Generator
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor, activations, embeddings, initializers
 from skreg._utils.threads import torch_threads
 from skreg.data.batches import MemberRows
-from skreg.data.folds import assign_folds
+from skreg.data.split import assign_folds
 from skreg.data.statistics import learn_statistics, target_statistics
 from skreg.network.generators import member_seeds
 from skreg.network.input_layer import InputLayer
@@ -262,7 +262,7 @@ def test_a_member_trains_as_if_alone(name, solver, dtype):
 # in the estimators
 
 
-@pytest.mark.filterwarnings("ignore:Early stopping watches only")
+@pytest.mark.filterwarnings("ignore:Early stopping uses only")
 @pytest.mark.parametrize(("Estimator", "y"), BOTH)
 @pytest.mark.parametrize("name", NAMES)
 def test_composes_with_categories_missing_values_weights_and_early_stopping(name, Estimator, y):

@@ -37,18 +37,18 @@ def augmented(name, strength=0.5, seed=0, batch_size=50, epochs=1):
         learn_statistics(NUMBERS, LEVELS, [4, 2, 12], weights, "robust"), [0, 1], [2], 3.0, torch.float64
     )
     rows = MemberRows(NUMBERS, LEVELS, np.arange(N, dtype=float), INDEX, WEIGHT, torch.float64, torch.device("cpu"))
-    batches, streams = rows.in_batches(batch_size), MemberGenerators([seed + m for m in range(MEMBERS)])
+    streams, sizes = MemberGenerators([seed + m for m in range(MEMBERS)]), rows.batch_sizes(batch_size)
     augmentation = name if callable(name) else partial(getattr(augmentations, name), strength=strength)
-    augmenter = Augmenter(augmentation, batches, inputs, streams)
+    augmenter = Augmenter(augmentation, sizes, inputs, streams)
 
     def prepare(numbers, levels, target):
         return *inputs(numbers, levels), target
 
-    seen = []
+    seen, prepared = [], rows.prepared(prepare, inputs.width)
     for _ in range(epochs):
         orders = streams.permutations(rows.lengths)
-        augmenter.begin_epoch(batches.n_steps)
-        seen += [(batch, *augmenter(batch)) for batch in batches.epoch(orders, prepare, inputs.width)]
+        augmenter.begin_epoch(sizes.shape[1])
+        seen += [(batch, *augmenter(batch)) for batch in prepared.training_batches(orders, batch_size)]
     return seen, inputs
 
 

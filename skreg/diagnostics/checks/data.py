@@ -146,7 +146,7 @@ def duplicated_columns(context: DiagnosticContext) -> Finding | None:
 
 def constant_columns(context: DiagnosticContext) -> Finding | None:
     """Find columns with the same value in every row (Kaufman et al. 2012)."""
-    columns, table, names = context.columns, context.data.table, []
+    columns, table, names = context.columns, context.data, []
     n_numeric = table.numbers.shape[1]
     for name, j, sampled in zip(columns.names, columns.encoded_index, columns.values.T, strict=True):
         if len(np.unique(sampled)) == 1:  # only then it is worth examining all rows

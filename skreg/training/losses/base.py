@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..._utils.per_member import Strength, along_networks, is_nonzero
+from ..._utils.per_member import PerMemberFloat, broadcast, is_nonzero
 from .link import exponential
 
 __all__ = [
@@ -269,7 +269,7 @@ class ClassificationLoss(Loss):
         Share of each row's target that training spreads evenly over the classes, in [0, 1).
     """
 
-    def __init__(self, label_smoothing: Strength = 0.0) -> None:
+    def __init__(self, label_smoothing: PerMemberFloat = 0.0) -> None:
         self.label_smoothing = label_smoothing
 
     @abstractmethod
@@ -292,7 +292,7 @@ class BinaryLoss(ClassificationLoss):
 
     def smoothed(self, target: Tensor, n_raw: int, dtype: torch.dtype) -> Tensor:
         """Shares of yes, moved towards a half."""
-        share = along_networks(self.label_smoothing, target)
+        share = broadcast(self.label_smoothing, target)
         return target * (1 - share) + share / 2
 
     def log_probability(self, raw: Tensor) -> Tensor:
@@ -305,7 +305,7 @@ class MulticlassLoss(ClassificationLoss):
 
     def smoothed(self, target: Tensor, n_raw: int, dtype: torch.dtype) -> Tensor:
         """Shares of the classes, moved towards equal ones."""
-        share, shares = along_networks(self.label_smoothing, target), _shares(target, n_raw, dtype)
+        share, shares = broadcast(self.label_smoothing, target), _shares(target, n_raw, dtype)
         return shares * (1 - share) + share / n_raw
 
     def log_probability(self, raw: Tensor) -> Tensor:

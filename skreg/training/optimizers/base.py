@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ..._utils.per_member import Strength as Rate
+from ..._utils.per_member import PerMemberFloat as Rate
 from ..._utils.per_member import broadcast
 
 EPS = 1e-6
