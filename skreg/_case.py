@@ -22,6 +22,7 @@ from ._utils.validation import check_validation_set
 from .data.batches import MemberRows
 from .data.split import EncodedTable
 from .data.table import check_table
+from .network.inference import eval_batches, evaluate
 
 MOST_ROWS = 2000
 MOST_COLUMNS = 300
@@ -193,7 +194,7 @@ class Case:
             net.module_.head.weight.device,
         )
         with torch_threads(self.estimator.n_threads), torch.inference_mode(False), torch.no_grad():
-            raw, target, weight = net.raw_of(kept)
+            raw, target, weight = evaluate(net.module_, eval_batches(net.module_, kept))
             loss = self._of_rows(raw, target, weight)
             baseline = self._of_rows(self._constant(raw), target, weight)
             decoded = [

@@ -19,10 +19,11 @@ from .data.batches import MemberRows
 from .data.statistics import ONE_HOT_MAX
 from .data.table import check_table
 from .network.config import NetworkConfig
-from .network.data_driven_init import settle_again
+from .network.data_driven_init import repeat_data_driven_init
 from .network.generators import member_seeds
 from .network.network import Network
 from .network.pretrained import PretrainedSource
+from .training.update_step import SOLVERS
 
 WHEN = ("initial", "now", "last")
 DEAD_SLOPE, SATURATED_SLOPE = 0.005, 0.05
@@ -223,23 +224,24 @@ def _network(estimator: Any, when: str) -> tuple[Network, np.ndarray]:
 
 def _initial(estimator: Any) -> Network:
     """The network as the first epoch found it: drawn anew from the seeds, or what ``pretrained`` gave."""
-    known, network_config = estimator.net_.module_, NetworkConfig.of(estimator)
-    source = PretrainedSource.of(estimator, network_config)
+    known, scale_invariant = estimator.net_.module_, SOLVERS[estimator.solver].scale_invariant
+    network_config = NetworkConfig.from_estimator(estimator, scale_invariant, continues=True)
+    source = PretrainedSource.from_estimator(estimator, network_config)
     widths = tuple(linear.weight.shape[2] for linear in known.linears[:-1])
-    if (network_config.hidden, estimator.n_members) != (widths, known.n_members):
+    if (network_config.hidden_layer_sizes, estimator.n_members) != (widths, known.n_members):
         raise ValueError(
             f"The initial weights cannot be drawn anew: the network was fitted with hidden_layer_sizes={widths} and "
-            f"n_members={known.n_members}, and the parameters now say {network_config.hidden} and {estimator.n_members}. "
-            "Fit again, or set them back."
+            f"n_members={known.n_members}, and the parameters now say {network_config.hidden_layer_sizes} and "
+            f"{estimator.n_members}. Fit again, or set them back."
         )
-    inputs, of_target = known.known_statistics(known.inputs.dtype)
+    inputs, of_target = known.copy_statistics(known.inputs.dtype)
     sizes = [len(levels) for levels in estimator.encoder_.levels_ if len(levels) > ONE_HOT_MAX]
     seeds = member_seeds(estimator.seed_, known.n_members, 0 if source is None else source.generation)
     n_raw = estimator.target_encoder_.n_raw_
-    network = network_config.network(inputs.cpu(), sizes, n_raw, of_target, [weights for weights, _ in seeds])
+    network = Network(network_config, inputs.cpu(), n_raw, [weights for weights, _ in seeds], sizes, of_target)
     if source is not None:
-        source.give(network, estimator.target_encoder_)
-    settle_again(network, known)
+        source.copy_into(network, estimator.target_encoder_)
+    repeat_data_driven_init(network, known)
     return network
 
 
@@ -260,7 +262,7 @@ def _look(
     estimator: Any, network: Network, seen: MemberRows, back: bool, when: str, epoch: np.ndarray, rows: np.ndarray
 ) -> Probe:
     """Take the rows through the network, and the gradients back."""
-    network.requires_grad_(True).multiply_in(network.inputs.dtype)
+    network.requires_grad_(True).set_matmul_dtype(network.inputs.dtype)
     listener = _Listener(network.activation)
     network.activation = listener
     indices, weight = seen.everything()

@@ -13,6 +13,7 @@ from .estimators.base import RegularizedMLP
 from .network.config import NetworkConfig
 from .network.pretrained import PretrainedSource
 from .training.config import TrainingConfig
+from .training.update_step import SOLVERS
 
 __all__ = ["Diagnosis", "Finding", "diagnose"]
 
@@ -215,7 +216,8 @@ def _accepted(estimator: Any, remedy: dict[str, Any]) -> dict[str, Any]:
             vars(changed).update(kept | {name: value})
             try:
                 TrainingConfig.of(changed)
-                PretrainedSource.of(changed, NetworkConfig.of(changed))
+                config = NetworkConfig.from_estimator(changed, SOLVERS[changed.solver].scale_invariant)
+                PretrainedSource.from_estimator(changed, config)
             except ValueError:
                 continue
             kept[name] = value

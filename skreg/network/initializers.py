@@ -1,7 +1,7 @@
-"""An initialiser draws the weights of one layer of one member, shape ``(fan_in, fan_out)``, from a generator.
+"""Initializers: distributions from which the weights of a layer are drawn.
 
-Every name in ``__all__`` is a value of the ``init`` parameter. Each states the variance of its weights, a function of
-the fans, which the tests hold it to.
+Every name in ``__all__`` is a value of the parameter ``init``. An initializer returns the weights of one layer of one
+member, shape ``(fan_in, fan_out)``.
 """
 
 from abc import ABC, abstractmethod
@@ -24,48 +24,48 @@ __all__ = [
 
 
 class Initializer(ABC):
-    """Zero-mean weights of a stated variance.
+    """Zero-mean distribution with a given variance.
 
     Parameters
     ----------
     variance : callable (fan_in, fan_out) -> float
-        Variance of one weight.
-    source : str
-        Where the scheme comes from.
+        Variance of a weight.
+    reference : str
+        Publication that proposes the distribution.
     """
 
-    def __init__(self, variance: Callable[[int, int], float], source: str) -> None:
+    def __init__(self, variance: Callable[[int, int], float], reference: str) -> None:
         self.variance = variance
-        self.source = source
+        self.reference = reference
 
     @abstractmethod
     def __call__(self, fan_in: int, fan_out: int, generator: Generator) -> Tensor:
-        """Weights ``(fan_in, fan_out)`` in float64, so that every precision starts from the same numbers."""
+        """Draw weights ``(fan_in, fan_out)`` in float64, so that they are the same in every precision."""
 
 
 class Normal(Initializer):
-    """Independent normal weights."""
+    """Independent weights with a normal distribution."""
 
     def __call__(self, fan_in: int, fan_out: int, generator: Generator) -> Tensor:
-        """Draw ``(fan_in, fan_out)`` normal weights."""
+        """Draw weights ``(fan_in, fan_out)``."""
         weights = torch.randn(fan_in, fan_out, generator=generator, dtype=torch.float64)
         return weights * sqrt(self.variance(fan_in, fan_out))
 
 
 class Uniform(Initializer):
-    """Independent weights, uniform on the symmetric interval that has the stated variance."""
+    """Independent weights with a uniform distribution on a symmetric interval."""
 
     def __call__(self, fan_in: int, fan_out: int, generator: Generator) -> Tensor:
-        """Draw ``(fan_in, fan_out)`` uniform weights."""
+        """Draw weights ``(fan_in, fan_out)``."""
         unit = torch.rand(fan_in, fan_out, generator=generator, dtype=torch.float64)
         return (2 * unit - 1) * sqrt(3 * self.variance(fan_in, fan_out))
 
 
 class Orthogonal(Initializer):
-    """Orthonormal rows or columns, whichever are fewer."""
+    """Matrix with orthonormal rows or columns, whichever are fewer."""
 
     def __call__(self, fan_in: int, fan_out: int, generator: Generator) -> Tensor:
-        """Draw ``(fan_in, fan_out)`` orthogonal weights."""
+        """Draw weights ``(fan_in, fan_out)``."""
         weights = torch.empty(fan_in, fan_out, dtype=torch.float64)
         return torch.nn.init.orthogonal_(weights, generator=generator)
 
@@ -86,7 +86,7 @@ def _orthonormal(fan_in: int, fan_out: int) -> float:
     return 1 / max(fan_in, fan_out)
 
 
-def _naive(fan_in: int, fan_out: int) -> float:
+def _constant(fan_in: int, fan_out: int) -> float:
     return 0.01**2
 
 
@@ -97,4 +97,4 @@ xavier_uniform = Uniform(_xavier, "Glorot & Bengio 2010")
 lecun_normal = Normal(_lecun, "LeCun et al. 1998")
 lecun_uniform = Uniform(_lecun, "LeCun et al. 1998")
 orthogonal = Orthogonal(_orthonormal, "Saxe et al. 2014")
-normal = Normal(_naive, "the naive choice, standard deviation 0.01: deep stacks collapse")
+normal = Normal(_constant, "standard deviation 0.01, with which the activations of deep networks vanish")

@@ -17,6 +17,7 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from ..data.split import MemberSplit
+from ..network.inference import eval_batches, evaluate
 
 MOST_ROWS = 20_000
 """As many held-out rows calibrate: a share that they cover is right to within a quarter percent."""
@@ -105,7 +106,7 @@ def look(net: Any, split: MemberSplit) -> Look:
     rows = np.concatenate(index)
     holder = np.repeat(np.arange(len(index)), list(map(len, index)))
     everything = split.validation.rows([rows] * net.module_.n_members, split.device_config)  # type: ignore[union-attr]  # asked where rows are held out
-    raw, target, weight = net.raw_of(everything)
+    raw, target, weight = evaluate(net.module_, eval_batches(net.module_, everything))
     return Look(rows, raw, target[0], weight[0], None if shared else holder)
 
 

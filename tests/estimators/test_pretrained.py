@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
-from skreg.network.pretrained import ITS_OWN, freeze
+from skreg.network.pretrained import COLUMN_DEFAULTS, freeze
 from tests.helpers import make_mixed_table
 from tests.training.test_net import make_net, train
 
@@ -96,7 +96,7 @@ def test_another_task_gets_a_new_head_and_statistics_of_its_own_target():
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs if not name.startswith("head"))
     assert not torch.equal(ours["head.weight"], theirs["head.weight"])
     assert_allclose(ours["target_center"].ravel(), target.mean())
-    assert "head.weight" not in tuned.net_.module_.old
+    assert "head.weight" not in tuned.net_.module_.pretrained_names
 
 
 @pytest.mark.parametrize(
@@ -115,14 +115,14 @@ def test_the_head_is_copied_where_the_target_is_of_the_same_kind(first, then, co
     (make_old, y_old), (make_new, y_new) = first, then
     kept = FrozenEstimator(make_old(max_iter=1).fit(X_OLD, y_old))
     tuned = make_new(pretrained=kept, max_iter=2).fit(X_NEW, y_new)
-    assert ("head.weight" in tuned.net_.module_.old) is copied
-    assert {"hidden.0.weight", "hidden.1.bias", "embeddings.weight"} <= tuned.net_.module_.old
+    assert ("head.weight" in tuned.net_.module_.pretrained_names) is copied
+    assert {"hidden.0.weight", "hidden.1.bias", "embeddings.weight"} <= tuned.net_.module_.pretrained_names
 
 
 def test_another_loss_gets_a_new_head_and_a_copied_head_keeps_the_statistics_of_the_target():
     kept = array_source()
     huber = regressor(pretrained=kept, loss="huber").fit(FEW, 9 + FEW[:, 0])
-    assert "head.weight" not in huber.net_.module_.old
+    assert "head.weight" not in huber.net_.module_.pretrained_names
     tuned = regressor(pretrained=kept).fit(FEW, 9 + FEW[:, 0])
     assert torch.equal(state(tuned)["target_center"], state(kept)["target_center"])
 
@@ -137,12 +137,12 @@ def test_layers_are_copied_up_to_the_first_that_does_not_fit(hidden, old):
     tuned.fit(FEW, FEW[:, 1])
     module = tuned.net_.module_
     if old is None:
-        assert module.old == {name for name, _ in module.named_parameters()}
+        assert module.pretrained_names == {name for name, _ in module.named_parameters()}
     else:
         norms = [name.replace("hidden", "norms") for name in old]
         wanted = {*(f"{name}.weight" for name in old), *(f"{name}.{p}" for name in norms for p in ("scale", "shift"))}
-        assert module.old == wanted
-    for name in module.old:
+        assert module.pretrained_names == wanted
+    for name in module.pretrained_names:
         assert torch.equal(state(tuned)[name], state(kept)[name])
 
 
@@ -268,7 +268,7 @@ def test_a_fit_with_frozen_layers_continues_exactly_from_its_state(settings):
     def frozen_net():
         net, *data = make_net([0, 1], **settings)
         freeze(net.module_, 1)
-        net.module_.old = frozenset({"hidden.1.weight"})
+        net.module_.pretrained_names = frozenset({"hidden.1.weight"})
         return net.initialize_optimizer(), *data
 
     whole, *data = frozen_net()
@@ -434,7 +434,7 @@ def test_the_sources_own_columns_may_be_named_again():
 
 @pytest.mark.parametrize("Estimator", [RegularizedMLPClassifier, RegularizedMLPRegressor])
 def test_what_counts_as_left_alone_is_the_default(Estimator):
-    assert ITS_OWN.items() <= Estimator().get_params().items()
+    assert COLUMN_DEFAULTS.items() <= Estimator().get_params().items()
 
 
 class Slope:
@@ -447,7 +447,7 @@ class Slope:
 def test_a_copy_of_a_callable_activation_is_the_same_activation():
     kept = array_source(activation=Slope())
     tuned = clone(regressor(pretrained=kept, activation=Slope())).fit(FEW, FEW[:, 0])
-    assert "hidden.0.weight" in tuned.net_.module_.old
+    assert "hidden.0.weight" in tuned.net_.module_.pretrained_names
 
 
 # what it is for

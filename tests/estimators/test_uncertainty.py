@@ -15,7 +15,8 @@ from sklearn.datasets import make_multilabel_classification
 from sklearn.frozen import FrozenEstimator
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
-from skreg.network.generators import MemberGenerators, MonteCarloDropout
+from skreg.network.dropout import MonteCarloDropout
+from skreg.network.generators import MemberGenerators
 from skreg.training.losses.base import HalfGammaDeviance, HalfPoissonDeviance, HalfSquaredError, PinballLoss
 from skreg.uncertainty.conformal import Residuals, conformal_quantile
 from skreg.uncertainty.decomposition import Uncertainty, of_numbers, of_probabilities
