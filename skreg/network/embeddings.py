@@ -1,7 +1,7 @@
 """Numeric embeddings: learned functions of each numeric column in front of the first layer.
 
 Every name in ``__all__`` is a value of the parameter ``numeric_embedding``. It is a function that creates the module
-for all members. Its attribute ``n_bins``, by default 0, is the number of quantile bins of each column that it needs.
+for all members. Its attribute ``n_bins`` is the number of quantile bins of each column that it needs.
 
 A module maps ``(members, rows, inputs)`` to ``(members, rows, outputs)``. Inside it the rows are the last axis,
 ``(members, columns, functions, rows)``: elementwise functions, which are most of
@@ -236,4 +236,6 @@ def piecewise_linear(
     return _PiecewiseLinear(edges, dtype, train_bias)
 
 
-piecewise_linear.n_bins = 16  # type: ignore[attr-defined]  # functions have attributes, but their type does not
+# functions have attributes, but their type does not
+periodic.n_bins = 0  # type: ignore[attr-defined]
+piecewise_linear.n_bins = 16  # type: ignore[attr-defined]
