@@ -114,10 +114,8 @@ def test_most_weights_are_zero_with_l1_and_almost_none_with_l2(seed):
 def test_dropout_and_l2_reduce_the_gap_between_training_and_test_loss(Estimator, option):
     """Srivastava et al. 2014, figure 4 and section 6; Deep Learning, sections 7.1.1 and 7.12."""
     for seed in SEEDS:
-        (train, test), (train_regularized, test_regularized) = (
-            errors(Estimator, seed),
-            errors(Estimator, seed, **option),
-        )
+        train, test = errors(Estimator, seed)
+        train_regularized, test_regularized = errors(Estimator, seed, **option)
         assert train < 0.1 * test, "the network must overfit"
         assert test_regularized - train_regularized < 0.9 * (test - train)
         assert test_regularized < test
@@ -216,7 +214,7 @@ def test_batch_norm_makes_training_insensitive_to_the_initialization(seed):
 NOT_COMBINED = {
     "augmentation_strength", "batch_size", "calibrate", "callbacks", "categorical_features", "class_weight", "device",
     "freeze_layers", "init", "max_iter", "min_delta", "monitor", "n_threads", "parametrization",
-    "patience", "precision", "pretrained", "scale_layer",
+    "precision", "pretrained", "scale_layer",
     "pretrained_lr_factor", "quantile", "random_state", "time_limit", "validation_fraction", "verbose", "warm_start",
 }  # fmt: skip
 COMBINED = {
@@ -299,9 +297,7 @@ def predicted_without_option(Estimator, early_stopping):
     return predicted(Estimator, {**COMBINED, "early_stopping": early_stopping})
 
 
-@pytest.mark.parametrize(
-    ("Estimator", "name"), [(Estimator, name) for Estimator in BOTH for name in OPTIONS[Estimator]]
-)
+@pytest.mark.parametrize(("Estimator", "name"), [(E, name) for E, options in OPTIONS.items() for name in options])
 def test_option_works_with_members_weights_categories_missing_values_and_early_stopping(Estimator, name):
     option = OPTIONS[Estimator][name]
     first, again = (predicted(Estimator, {**COMBINED, **option}) for _ in range(2))

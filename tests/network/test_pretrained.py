@@ -140,10 +140,8 @@ def test_layers_are_copied_up_to_the_first_with_another_width(hidden, copied):
         assert module.pretrained_names == {name for name, _ in module.named_parameters()}
     else:
         norms = [name.replace("hidden", "norms") for name in copied]
-        wanted = {
-            *(f"{name}.weight" for name in copied),
-            *(f"{name}.{p}" for name in norms for p in ("scale", "shift")),
-        }
+        wanted = {f"{name}.weight" for name in copied}
+        wanted |= {f"{name}.{parameter}" for name in norms for parameter in ("scale", "shift")}
         assert module.pretrained_names == wanted
     for name in module.pretrained_names:
         assert torch.equal(state(tuned)[name], state(pretrained)[name])
