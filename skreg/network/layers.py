@@ -4,8 +4,7 @@ Activations have the shape ``(members, rows, width)``, weights ``(members, fan_i
 belongs to the columns of an activation ``(members, 1, width)``.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -14,38 +13,6 @@ from torch import Generator, Tensor, nn
 from .initializers import Initializer
 
 COLUMN_MULTIPLE = 16
-
-
-def affine(x: Tensor, weight: Tensor, bias: Tensor | None, matmul_dtype: torch.dtype | None = None) -> Tensor:
-    """Return ``x @ weight + bias``, with the product in ``matmul_dtype`` if it is given."""
-    if matmul_dtype is not None:
-        product = torch.bmm(x.to(matmul_dtype), weight.to(matmul_dtype)).to(x.dtype)
-        return product if bias is None else bias + product
-    if weight.shape[2] == 1 < len(weight):  # batched products of one column take two to seven times as long
-        return _affine_single_output(x, weight, bias)
-    return torch.bmm(x, weight) if bias is None else torch.baddbmm(bias, x, weight)
-
-
-def affine_batch_invariant(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Return ``x @ weight + bias`` such that the bits of a row do not depend on the other rows.
-
-    The kernel of a product with an odd width depends on the number of rows, so the width is padded. A single output
-    is computed without a matrix product.
-    """
-    width = weight.shape[2]
-    if width == 1:
-        return _affine_single_output(x, weight, bias)
-    bias = torch.zeros_like(weight[:, :1]) if bias is None else bias
-    missing = -width % COLUMN_MULTIPLE
-    if not missing:
-        return torch.baddbmm(bias, x, weight)
-    bias, weight = (nn.functional.pad(tensor, (0, missing)) for tensor in (bias, weight))
-    return torch.baddbmm(bias, x, weight)[..., :width]
-
-
-def _affine_single_output(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    product = (x * weight.transpose(1, 2)).sum(-1, keepdim=True)
-    return product if bias is None else product + bias
 
 
 class Linear(nn.Module):
@@ -97,11 +64,32 @@ class Linear(nn.Module):
         which is faster if there are more rows than outputs.
         """
         weight = self.weight if input_scale is None else self.weight * input_scale.transpose(1, 2)
-        return affine(x, weight, self.bias, self.matmul_dtype)
+        if (dtype := self.matmul_dtype) is not None:
+            product = torch.bmm(x.to(dtype), weight.to(dtype)).to(x.dtype)
+            return product if self.bias is None else self.bias + product
+        if weight.shape[2] == 1 < len(weight):  # batched products of one column take two to seven times as long
+            return _affine_single_output(x, weight, self.bias)
+        return torch.bmm(x, weight) if self.bias is None else torch.baddbmm(self.bias, x, weight)
 
     def predict(self, x: Tensor) -> Tensor:
-        """Apply the map such that the bits of a row do not depend on the other rows."""
-        return affine_batch_invariant(x, self.weight, self.bias)
+        """Apply the map such that the bits of a row do not depend on the other rows.
+
+        The kernel of a product with an odd width depends on the number of rows, so the width is padded. A single output
+        is computed without a matrix product.
+        """
+        width = self.weight.shape[2]
+        if width == 1:
+            return _affine_single_output(x, self.weight, self.bias)
+        weight: Tensor = self.weight
+        bias = torch.zeros_like(weight[:, :1]) if self.bias is None else self.bias
+        if missing := -width % COLUMN_MULTIPLE:
+            weight, bias = (nn.functional.pad(tensor, (0, missing)) for tensor in (weight, bias))
+        return torch.baddbmm(bias, x, weight)[..., :width]
+
+
+def _affine_single_output(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    product = (x * weight.transpose(1, 2)).sum(-1, keepdim=True)
+    return product if bias is None else product + bias
 
 
 class Scale(nn.Module):
@@ -128,11 +116,13 @@ class BatchNorm(nn.Module):
         Whether the running statistics stay constant and also normalize training batches.
     mean, variance : Tensor of shape (members, 1, width)
         Running statistics.
+    pooled_weight : Tensor of shape (members, 1, 1) or None
+        Weight of the rows over which the statistics are pooled since it was set to 0. None updates running means.
     """
 
     frozen = False
     momentum, eps = 0.1, 1e-5
-    _total_weight: Tensor | None = None
+    pooled_weight: Tensor | None = None
     mean: Tensor
     variance: Tensor
     n_batches: Tensor
@@ -157,10 +147,11 @@ class BatchNorm(nn.Module):
         mean = share @ x
         centered = x - mean
         variance = share @ centered.square()
-        if self._total_weight is None:
+        if self.pooled_weight is None:
             self._update_running(mean.detach(), variance.detach())
         else:
-            self._accumulate(mean, variance, weight.sum(1).view(-1, 1, 1))
+            batch_weight = weight.sum(1).view(-1, 1, 1)
+            self._pool(mean, variance, batch_weight, self.pooled_weight + batch_weight)
         return torch.addcmul(self.shift, centered, self.scale * torch.rsqrt(variance + self.eps))
 
     def as_affine(self) -> tuple[Tensor, Tensor]:
@@ -168,18 +159,9 @@ class BatchNorm(nn.Module):
         factor = self.scale * torch.rsqrt(self.variance + self.eps)
         return factor, self.shift - self.mean * factor
 
-    @contextmanager
-    def recomputing(self) -> Iterator[None]:
-        """Replace the running statistics by those of all rows that pass through in a ``with`` block."""
-        self._total_weight = torch.zeros_like(self.n_batches)
-        try:
-            yield
-        finally:
-            self._total_weight = None
-
-    def _accumulate(self, mean: Tensor, variance: Tensor, weight: Tensor) -> None:
-        self._total_weight = weight if self._total_weight is None else self._total_weight + weight
-        share = weight / self._total_weight.clamp(min=1e-12)
+    def _pool(self, mean: Tensor, variance: Tensor, weight: Tensor, total: Tensor) -> None:
+        self.pooled_weight = total
+        share = weight / total.clamp(min=1e-12)
         between = share * (1 - share) * (mean - self.mean).square()
         self.mean.lerp_(mean, share)
         self.variance.lerp_(variance, share).add_(between)

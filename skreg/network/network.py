@@ -6,7 +6,6 @@ members have the members on axis 0 and at least two axes; a tensor with one axis
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
 from itertools import pairwise, zip_longest
 from typing import Any, Self
 
@@ -279,13 +278,14 @@ class Network(nn.Module):
         exact.
         """
         norms = [norm for norm in self.norms if isinstance(norm, BatchNorm)]
-        if not norms:
-            return
-        with ExitStack() as stack:
+        try:
             for norm in norms:
-                stack.enter_context(norm.recomputing())
-            for batch in batches:
+                norm.pooled_weight = torch.zeros_like(norm.n_batches)
+            for batch in batches if norms else ():
                 self(batch.inputs, batch.levels, batch.weight)
+        finally:
+            for norm in norms:
+                norm.pooled_weight = None
 
     def prepare(self, numbers: Tensor, levels: Tensor | None, target: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
         """Return the inputs, the codes to embed, and the standardized target of rows."""

@@ -96,8 +96,8 @@ def test_periodic_equals_its_formula():
     f, phase, weight, bias = (p.detach().numpy() for p in (module.frequency, module.phase, module.weight, module.bias))
     for m in range(2):
         for j in range(3):
-            waves = np.cos(2 * np.pi * f[m, j, :, 0] * x[m, :, j, None].numpy() + phase[m, j, :, 0])
-            assert_allclose(out[m, :, j, :3], waves @ weight[m, j].T + bias[m, j, :, 0], atol=1e-12)
+            cosines = np.cos(2 * np.pi * f[m, j, :, 0] * x[m, :, j, None].numpy() + phase[m, j, :, 0])
+            assert_allclose(out[m, :, j, :3], cosines @ weight[m, j].T + bias[m, j, :, 0], atol=1e-12)
     assert_array_equal(out[..., 3], x)
 
 
@@ -131,11 +131,11 @@ def test_piecewise_linear_interpolates_between_the_edges():
 def test_sum_of_the_piecewise_linear_encoding_increases_and_equals_the_rank_to_within_a_bin():
     x = random_columns(rows=800)
     module = make_embedding("piecewise_linear", x)
-    covered = module.basis(x.transpose(1, 2).unsqueeze(2))[:, :, :-1].sum(2)
-    in_order = covered.gather(2, x.transpose(1, 2).argsort(2))
-    assert (in_order.diff(dim=2) >= 0).all()
-    expected = torch.linspace(0, 16, 800, dtype=F64).expand_as(in_order)
-    torch.testing.assert_close(in_order, expected, atol=1.0, rtol=0)
+    sums = module.basis(x.transpose(1, 2).unsqueeze(2))[:, :, :-1].sum(2)
+    sorted_sums = sums.gather(2, x.transpose(1, 2).argsort(2))
+    assert (sorted_sums.diff(dim=2) >= 0).all()
+    expected = torch.linspace(0, 16, 800, dtype=F64).expand_as(sorted_sums)
+    torch.testing.assert_close(sorted_sums, expected, atol=1.0, rtol=0)
 
 
 @pytest.mark.parametrize("column", [torch.zeros(64), torch.arange(64) % 2, torch.arange(64).clamp(min=60)])
@@ -143,10 +143,10 @@ def test_piecewise_linear_supports_repeated_numbers(column):
     x = column.to(F64).view(1, -1, 1)
     encoded = make_embedding("piecewise_linear", x, seeds=(0,)).basis(x.transpose(1, 2).unsqueeze(2))[:, :, :-1]
     assert ((encoded >= 0) & (encoded <= 1)).all()
-    _, place = np.unique(column.numpy(), return_inverse=True)
-    covered = encoded.sum(2).flatten().numpy()
-    assert len(np.unique(covered)) == len(np.unique(column))
-    assert (np.diff(covered)[np.diff(place) > 0] > 0).all()
+    _, rank = np.unique(column.numpy(), return_inverse=True)
+    sums = encoded.sum(2).flatten().numpy()
+    assert len(np.unique(sums)) == len(np.unique(column))
+    assert (np.diff(sums)[np.diff(rank) > 0] > 0).all()
 
 
 def test_piecewise_linear_is_initially_a_line():
@@ -283,8 +283,8 @@ def test_embedding_works_with_categories_missing_values_weights_and_early_stoppi
 def test_prediction_does_not_depend_on_other_rows(name, batch_size):
     fitted = RegularizedMLPRegressor(**{**SMALL, "batch_size": batch_size}, numeric_embedding=name).fit(FRAME, Y)
     whole = fitted.predict(FRAME)
-    for part in (slice(0, 1), slice(3, 40), slice(7, 110)):
-        assert_array_equal(fitted.predict(FRAME[part]), whole[part])
+    for rows in (slice(0, 1), slice(3, 40), slice(7, 110)):
+        assert_array_equal(fitted.predict(FRAME[rows]), whole[rows])
 
 
 @pytest.mark.parametrize("scaling", ["robust", "standard", "quantile", None])

@@ -150,7 +150,7 @@ def test_residual_layer_adds_its_input_if_the_width_is_the_same():
     torch.testing.assert_close(network(x), network.head(torch.full((2, 9, 5), 0.5**0.5, dtype=F64)))
 
 
-def spread_after_ten_layers(rate, seed=0):
+def moments_after_ten_layers(rate, seed=0):
     """Mean and variance of the activations after ten self-normalizing layers, in training."""
     structure = {"activation": activations.selu, "init": initializers.lecun_normal}
     network = make_network(64, (128,) * 10, members=1, dropout=rate, n_raw=128, seeds=[seed], **structure)
@@ -165,7 +165,7 @@ def spread_after_ten_layers(rate, seed=0):
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("rate", [0.0, 0.1, 0.3])
 def test_self_normalizing_network_keeps_mean_and_variance_over_ten_layers(rate, seed):
-    mean, variance = spread_after_ten_layers(rate, seed)
+    mean, variance = moments_after_ten_layers(rate, seed)
     assert abs(mean) < 0.15
     assert 0.7 < variance < 1.4
 
