@@ -354,8 +354,7 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
 
     def _score_out_of_fold(self, split: MemberSplit) -> None:
         """Predict each row by the member that did not train on it, where there is one for every row."""
-        held_out = split.validation_rows()
-        if not split.covers_all or held_out is None:
+        if not split.covers_all or (held_out := split.validation_rows()) is None:
             return
         index = split.validation_index
         raw, _, _ = evaluate(self.net_.module_, eval_batches(self.net_.module_, held_out))
