@@ -17,6 +17,7 @@ from .network.config import NetworkConfig
 from .training.config import TrainingConfig
 from .training.monitor import Monitor
 from .training.net import Net
+from .training.update_step import SOLVERS
 
 
 class Entry(NamedTuple):
@@ -56,7 +57,8 @@ def enter(estimator: RegularizedMLP, X: Any, y: Any, sample_weight: Any = None, 
     like : Entry or None
         Of an estimator that was given the same rows and differs in strengths alone.
     """
-    network_config, training_config = NetworkConfig.of(estimator), TrainingConfig.of(estimator)
+    network_config = NetworkConfig.from_estimator(estimator, SOLVERS[estimator.solver].scale_invariant)
+    training_config = TrainingConfig.of(estimator)
     if like is None:
         split = estimator._split(estimator._check_rows(X, y, sample_weight, None, False), None)
         train, valid, known = split.train_rows(), split.validation_rows(), None

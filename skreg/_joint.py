@@ -17,6 +17,7 @@ from ._joint_course import joint_course
 from ._utils.per_member import stack
 from .data.batches import MemberRows
 from .network.generators import MemberGenerators
+from .network.inference import evaluate, prepare_rows
 from .network.network import Network
 from .training.history import EpochRecord, history_of
 from .training.monitor import LossMonitor, Monitor
@@ -67,7 +68,7 @@ class Entrant:
         """What entrants must have in common that train together."""
         net = self.net
         steps = -(-len(self.train) // net.batch_size)
-        products = [linear.products for linear in net.module_.linears]
+        products = [linear.matmul_dtype for linear in net.module_.linears]
         return (*net.module_.structure(), *products, net.batch_size, steps, self.valid is None)
 
 
@@ -93,7 +94,7 @@ class JointNet(Net):
         nets = [entrant.net for entrant in entrants]
         first = nets[0]
         counts = [net.module_.n_members for net in nets]
-        network = Network.joined([net.module_ for net in nets])
+        network = Network.concatenate([net.module_ for net in nets])
         joint = cls(
             network,
             first.criterion,
@@ -107,7 +108,7 @@ class JointNet(Net):
             callbacks=[],
             verbose=0,
         ).initialize()
-        joint.generators_ = MemberGenerators.of([generator for net in nets for generator in net.generators_.generators])
+        joint.generators_ = MemberGenerators([generator for net in nets for generator in net.generators_.generators])
         joint.entrants, joint.n_threads = list(entrants), entrants[0].n_threads
         joint._owner = torch.arange(len(nets)).repeat_interleave(torch.tensor(counts))
         joint._slot = torch.cat([torch.arange(count) for count in counts])
@@ -206,7 +207,7 @@ class JointNet(Net):
         gained = self.stopping_.best_epoch == self.epoch_ if watched else self.stopping_.active
         if not bool(gained.any()):
             return
-        raw, _, _ = self.raw_of(self._test)
+        raw, _, _ = evaluate(self.module_, prepare_rows(self.module_, self._test))
         for member in gained.nonzero()[:, 0].tolist():
             entrant = self.entrants[int(self._owner[member])]
             entrant.raw[int(self._slot[member])], entrant.fresh = raw[member, : self._test.lengths[member]], True
@@ -245,9 +246,9 @@ class JointNet(Net):
         """Let all but ``members`` leave the tensors."""
         moments, old = self.optimizer_.state_dict(), self.stopping_
         average = None if self.average_ is None else self.average_.state_dict()
-        self.__dict__["module_"] = self.module_.of_members(members.tolist())
+        self.__dict__["module_"] = self.module_.select_members(members.tolist())
         self._owner, self._slot = self._owner[members], self._slot[members]
-        self.generators_ = MemberGenerators.of([self.generators_.generators[member] for member in members.tolist()])
+        self.generators_ = MemberGenerators([self.generators_.generators[member] for member in members.tolist()])
         self._gather()
         self.__dict__["optimizer_"] = self.training_config.optimizer(self.module_)
         self.optimizer_.load_state_dict({name: _of(tensors, members) for name, tensors in moments.items()})

@@ -20,8 +20,10 @@ from ._candidates import RECORD, Candidate, Scoring
 from ._crew import Crew, crew_of
 from ._heat import BYTES, News, Sheet, Start, Verdict, members_at_once
 from ._lanes import Lane, key_of, network_of, plain, trains_beside_others
+from ._utils.validation import layer_sizes
 from .network.config import NetworkConfig
 from .training.config import TrainingConfig
+from .training.update_step import SOLVERS
 
 if TYPE_CHECKING:
     from ._studies import StudyRun
@@ -89,7 +91,7 @@ class Race:
             if network is None or not trains_beside_others(network) or self._metadata(step) is None:
                 return None
             network._validate_params()
-            NetworkConfig.of(network)
+            NetworkConfig.from_estimator(network, SOLVERS[network.solver].scale_invariant)
             TrainingConfig.of(network)
         except Exception:  # the fit says it in its own words, and is counted as failed
             return None
@@ -250,7 +252,7 @@ def _size(whole: Any, X: Any) -> tuple[int, int, float]:
     """Members of a fit, about the weights of each, and about the time it takes: a step of few weights costs too."""
     _, network = network_of(whole)
     shape = np.shape(X) if hasattr(X, "shape") else (len(X), 1)
-    widths = [shape[-1], *NetworkConfig.of(network).hidden]
+    widths = [shape[-1], *layer_sizes(network, network.hidden_layer_sizes)]
     weights = sum(a * b for a, b in pairwise(widths))
     return network.n_members, weights, network.n_members * (weights + 1000.0) * network.max_iter
 

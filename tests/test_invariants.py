@@ -20,9 +20,10 @@ from sklearn.model_selection import GridSearchCV, cross_val_predict
 from sklearn.utils.fixes import parse_version
 from skorch.callbacks import Callback
 
-from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor, initializers
+from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
 from skreg.data.split import assign_folds
 from skreg.network.generators import member_seeds
+from skreg.network.inference import predict_raw
 
 N = 120
 RNG = np.random.RandomState(0)
@@ -172,7 +173,7 @@ def test_dropout_does_not_reach_the_validation_rows(parameter):
 
 
 def _member_loss(estimator, member):
-    raw = estimator.net_.predict_raw(torch.from_numpy(X[:40]), None)[member, :, 0]
+    raw = predict_raw(estimator.net_.module_, torch.from_numpy(X[:40]), None)[member, :, 0]
     return log_loss(TWO[:40], torch.sigmoid(raw.double()).numpy())
 
 
@@ -252,9 +253,9 @@ def test_initial_weights_are_reproduced_from_the_seed():
     net = RegularizedMLPRegressor(**settings).fit(X, Y)
     seeds = [of_weights for of_weights, _ in member_seeds(net.seed_, net.n_members)]
     again = pickle.loads(pickle.dumps(net.net_.module_))
-    again.draw(initializers.he_normal, initializers.he_normal, [0] * net.n_members)
+    again.init_weights([0] * net.n_members)
     assert not torch.equal(again.head.weight, net.net_.module_.head.weight)
-    again.draw(initializers.he_normal, initializers.he_normal, seeds)
+    again.init_weights(seeds)
     for ours, theirs in zip(again.linears, net.net_.module_.linears, strict=True):
         assert torch.equal(ours.weight, theirs.weight)
 
@@ -565,7 +566,7 @@ def test_out_of_fold_predictions_come_from_the_member_that_held_the_row_out(esti
     folds = folds_of(net, np.zeros(N, int) if y is Y else y)
     assert sorted(np.bincount(folds)) == [30] * 4
     with torch.no_grad():
-        raw = net.net_.predict_raw(torch.from_numpy(X), None).double()
+        raw = predict_raw(net.net_.module_, torch.from_numpy(X), None).double()
     own = raw[torch.from_numpy(folds), torch.arange(N)]
     if y is Y:
         module = net.net_.module_

@@ -21,6 +21,7 @@ from .._utils.validation import check_validation_set
 from ..data.batches import MemberRows
 from ..data.table import EncodedTable, check_table
 from ..estimators.base import RegularizedMLP
+from ..network.inference import evaluate, prepare_rows
 from .baselines import BaselineComparison, compare_classifiers, compare_regressors
 from .curves import TrainingCurves
 from .probe import Probe, probe
@@ -160,7 +161,7 @@ class DiagnosticContext:
         dtype, device = net.module_.inputs.dtype, net.module_.head.weight.device
         batches = MemberRows(data.numbers, data.levels, data.target, index, data.loss_weight, dtype, device)
         with torch_threads(self.estimator.n_threads), torch.inference_mode(False), torch.no_grad():
-            raw, target, weight = net.raw_of(batches)
+            raw, target, weight = evaluate(net.module_, prepare_rows(net.module_, batches))
             loss = self._loss_per_row(raw, target, weight)
             constant_loss = self._loss_per_row(self._constant(raw), target, weight)
             decoded = [

@@ -19,10 +19,11 @@ from ..data.batches import MemberRows
 from ..data.statistics import ONE_HOT_MAX
 from ..data.table import check_table
 from ..network.config import NetworkConfig
-from ..network.data_driven_init import settle_again
+from ..network.data_driven_init import repeat_data_driven_init
 from ..network.generators import member_seeds
 from ..network.network import Network
 from ..network.pretrained import PretrainedSource
+from ..training.update_step import SOLVERS
 
 _Activation = Callable[[Tensor], Tensor]
 _When = Literal["now", "initial"]
@@ -79,7 +80,7 @@ def probe(estimator: Any, X: Any, y: Any = None, when: _When = "now", max_rows: 
     rows, X, y = _sample(X, y, max_rows)
     with torch_threads(estimator.n_threads), torch.inference_mode(False), torch.enable_grad():
         network, epoch = _network(estimator, when)
-        network.requires_grad_(True).multiply_in(network.inputs.dtype)
+        network.requires_grad_(True).set_matmul_dtype(network.inputs.dtype)
         data = _member_rows(estimator, network, X, y)
         layers, loss = _record(network, data, None if y is None else estimator.net_.criterion_.in_training)
     return Probe(when, epoch, rows, loss, layers)
@@ -109,23 +110,24 @@ def _network(estimator: Any, when: str) -> tuple[Network, np.ndarray]:
 
 def _initial_network(estimator: Any) -> Network:
     """Draw the initial weights again from the seeds, or copy them from ``pretrained``."""
-    fitted, network_config = estimator.net_.module_, NetworkConfig.of(estimator)
-    source = PretrainedSource.of(estimator, network_config)
+    fitted, scale_invariant = estimator.net_.module_, SOLVERS[estimator.solver].scale_invariant
+    network_config = NetworkConfig.from_estimator(estimator, scale_invariant, continues=True)
+    source = PretrainedSource.from_estimator(estimator, network_config)
     widths = tuple(linear.weight.shape[2] for linear in fitted.linears[:-1])
-    if (network_config.hidden, estimator.n_members) != (widths, fitted.n_members):
+    if (network_config.hidden_layer_sizes, estimator.n_members) != (widths, fitted.n_members):
         raise ValueError(
             f"The initial weights cannot be drawn again: the network was fitted with hidden_layer_sizes={widths} and "
-            f"n_members={fitted.n_members}, but the parameters are now {network_config.hidden} and {estimator.n_members}. "
-            "Restore these parameters or fit again."
+            f"n_members={fitted.n_members}, but the parameters are now {network_config.hidden_layer_sizes} and "
+            f"{estimator.n_members}. Restore these parameters or fit again."
         )
-    inputs, target_statistics = fitted.known_statistics(fitted.inputs.dtype)
+    inputs, target_statistics = fitted.copy_statistics(fitted.inputs.dtype)
     sizes = [len(levels) for levels in estimator.encoder_.levels_ if len(levels) > ONE_HOT_MAX]
     seeds = member_seeds(estimator.seed_, fitted.n_members, 0 if source is None else source.generation)
     n_raw = estimator.target_encoder_.n_raw_
-    network = network_config.network(inputs.cpu(), sizes, n_raw, target_statistics, [weights for weights, _ in seeds])
+    network = Network(network_config, inputs.cpu(), n_raw, [weights for weights, _ in seeds], sizes, target_statistics)
     if source is not None:
-        source.give(network, estimator.target_encoder_)
-    settle_again(network, fitted)
+        source.copy_into(network, estimator.target_encoder_)
+    repeat_data_driven_init(network, fitted)
     return network
 
 

@@ -11,6 +11,7 @@ from ..estimators.base import RegularizedMLP
 from ..network.config import NetworkConfig
 from ..network.pretrained import PretrainedSource
 from ..training.config import TrainingConfig
+from ..training.update_step import SOLVERS
 from .checks.registry import DIAGNOSTICS
 from .context import DiagnosticContext
 from .finding import HIGH_CERTAINTY, Finding
@@ -172,7 +173,8 @@ def _applicable(estimator: RegularizedMLP, remedy: dict[str, Any]) -> dict[str, 
         changed = copy.copy(estimator).set_params(**kept, **{name: value})
         try:
             TrainingConfig.of(changed)
-            PretrainedSource.of(changed, NetworkConfig.of(changed))
+            config = NetworkConfig.from_estimator(changed, SOLVERS[changed.solver].scale_invariant)
+            PretrainedSource.from_estimator(changed, config)
         except ValueError:
             continue
         kept[name] = value

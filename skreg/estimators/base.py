@@ -24,6 +24,7 @@ from ..data.table import EncodedTable, TableEncoder, check_table
 from ..network.config import NetworkConfig
 from ..network.data_driven_init import data_driven_init
 from ..network.generators import member_seeds
+from ..network.inference import evaluate, prepare_rows
 from ..network.input_layer import InputLayer
 from ..network.network import Network
 from ..network.pretrained import PretrainedSource
@@ -34,7 +35,7 @@ from ..training.losses.base import Loss
 from ..training.monitor import LossMonitor, Monitor, ScorerMonitor
 from ..training.net import Net
 from ..training.time_limit import deadline_of
-from ..training.update_step import solvers_with
+from ..training.update_step import SOLVERS, solvers_with
 from .inspection import Inspection
 from .parameters import CONSTRAINTS
 from .prediction import Prediction
@@ -88,11 +89,10 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
         """
         deadline = deadline_of(self)
         check_callbacks(self.callbacks)
-        network_config, training_config = (
-            NetworkConfig.of(self, self.warm_start and self._continues),
-            TrainingConfig.of(self),
-        )
-        source = PretrainedSource.of(self, network_config)
+        scale_invariant, continues = SOLVERS[self.solver].scale_invariant, self.warm_start and self._continues
+        network_config = NetworkConfig.from_estimator(self, scale_invariant, continues)
+        training_config = TrainingConfig.of(self)
+        source = PretrainedSource.from_estimator(self, network_config)
         train = self._check_rows(X, y, sample_weight, source, self.warm_start)
         held_out = self._check_held_out(X_val, y_val, sample_weight_val)
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
@@ -138,10 +138,6 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
         """Whether this fit goes on from an earlier one, which ``_check_rows`` forgets otherwise."""
         return hasattr(self, "net_")
 
-    @property
-    def _has_scale_invariant_solver(self) -> bool:
-        return self.solver in solvers_with("scale_invariant")
-
     def _check_rows(
         self, X: Any, y: Any, weight: Any, source: PretrainedSource | None, may_continue: bool, *classes: Any
     ) -> EncodedTable:
@@ -167,7 +163,7 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
             self.seed_ = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
             self.target_encoder_ = self._target_encoder.of(self).fit(y, *classes)
             fresh = TableEncoder(self.categorical_features)
-            self.encoder_ = fresh.fit(X, weight) if source is None else source.encoder(self)
+            self.encoder_ = fresh.fit(X, weight) if source is None else source.table_encoder(self)
         (numbers, levels), target = self.encoder_.transform(X), self.target_encoder_.transform(y)
         self._fit_class_weight(y, weight)
         loss_weight = self._loss_weight(y, weight)
@@ -237,16 +233,17 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
         sizes = [len(levels) for levels in self.encoder_.levels_]
         embedded = [j for j, size in enumerate(sizes) if size > ONE_HOT_MAX]
         inputs, target_statistics = self._statistics(split, sizes, embedded, network_config.n_bins, source, known)
-        network = network_config.network(
+        network = Network(
+            network_config,
             inputs,
-            [sizes[j] for j in embedded],
             self.target_encoder_.n_raw_,
-            target_statistics,
             [weights for weights, _ in seeds],
+            [sizes[j] for j in embedded],
+            target_statistics,
         )
         training_config.check(network)
         if source is not None:
-            source.give(network, self.target_encoder_)
+            source.copy_into(network, self.target_encoder_)
         net = Net(
             network,
             self._loss(split),
@@ -260,10 +257,10 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
             verbose=int(self.verbose),
             device=str(split.device_config.device),
         ).initialize()
-        net.module_.multiply_in(split.device_config.matmul_dtype)
+        net.module_.set_matmul_dtype(split.device_config.matmul_dtype)
         if self._continues:
             self._resume(net)
-        elif network_config.settles:
+        elif network_config.data_driven_init:
             data_driven_init(net.module_, split.train_rows())
         return net
 
@@ -283,12 +280,12 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
         if known is not None:
             if (known.n_members, known.inputs.n_bins) != (split.n_members, n_bins):
                 raise ValueError(SHAPE_MISMATCH)
-            return known.known_statistics(split.device_config.dtype)
+            return known.copy_statistics(split.device_config.dtype)
         one_hot = [j for j, size in enumerate(sizes) if 0 < size <= ONE_HOT_MAX]
         weights, table = split.train.member_weights(split.train_index), split.train
         if source is not None:
             inputs, of_target = source.statistics(split.n_members, split.device_config.dtype)
-            if not source.gives_head(self.target_encoder_):
+            if not source.copies_head(self.target_encoder_):
                 of_target = self._target_statistics(split.train.target, weights)
             return inputs, of_target
         learned = learn_statistics(table.numbers, table.levels, sizes, weights, self.numeric_scaling, n_bins)
@@ -363,10 +360,10 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
 
     def _score_out_of_fold(self, split: MemberSplit) -> None:
         """Predict each row by the member that did not train on it, where there is one for every row."""
-        if not split.covers_all:
+        if not split.covers_all or (held_out := split.validation_rows()) is None:
             return
         index = split.validation_index
-        raw, _, _ = self.net_.raw_of(split.validation_rows())
+        raw, _, _ = evaluate(self.net_.module_, prepare_rows(self.net_.module_, held_out))
         decoded = [self._decode(raw[m : m + 1, : len(rows)], slice(m, m + 1)) for m, rows in enumerate(index)]
         rows = np.concatenate(index)
         y, weight = split.train.y_and_weight(rows)

@@ -43,14 +43,14 @@ class Inspection:
         if not hasattr(self, "net_"):
             raise AttributeError("chosen_ is known after fit.")
         net, module = self.net_, self.net_.module_
-        products = module.linears[0].products
+        products = module.linears[0].matmul_dtype
         chosen = {
             "batch_size": net.batch_size,
             "device": net.device,
             "early_stopping": net.patience is not None,
             "numeric_embedding": None if module.numeric is None else module.numeric.name,
             "precision": str(module.inputs.dtype if products is None else products).removeprefix("torch."),
-            "residual": any(module.adds),
+            "residual": any(module.has_skip),
             "scale_layer": module.scale is not None,
         }
         if hasattr(net.criterion_, "label_smoothing"):

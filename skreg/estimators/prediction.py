@@ -4,6 +4,7 @@ import copy
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor
 from .._utils.threads import torch_threads
 from ..data.batches import as_tensor
 from ..data.table import check_table
-from ..network.inference import PREDICT_ROWS
+from ..network.inference import PREDICT_ROWS, predict_raw
 
 
 class Prediction:
@@ -52,7 +53,7 @@ class Prediction:
 
     def _raw_blocks(self, X: Any, draw: Callable[[Tensor, Tensor | None], Tensor] | None = None) -> Iterator[Tensor]:
         """Raw output ``(members, rows, outputs)`` of blocks of rows, or what ``draw`` makes of them."""
-        predict = self.net_.predict_raw if draw is None else draw
+        predict = partial(predict_raw, self.net_.module_) if draw is None else draw
         (numbers, levels), device = self.encoder_.transform(X), torch.device(self.net_.device)
         for start in range(0, len(levels), PREDICT_ROWS):
             block = numbers[start : start + PREDICT_ROWS]

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from .._utils.threads import torch_threads
 from .._utils.validation import parameter_error
 from ..data.table import check_table
+from ..network.inference import sample_raw
 from ..uncertainty.decomposition import Uncertainty
 from .streaming import StreamingMLP
 
@@ -97,7 +98,7 @@ class SamplingMLP(StreamingMLP):
         seed = self.seed_
         if random_state is not None:
             seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
-        draw = partial(self.net_.sample_raw, n_samples=int(n_samples), thin=dropout, seed=seed)
+        draw = partial(sample_raw, self.net_.module_, n_samples=int(n_samples), dropout=dropout, seed=seed)
         networks = self.net_.module_.n_members
         with torch_threads(self.n_threads):
             for raw in self._raw_blocks(X, draw):
@@ -108,7 +109,7 @@ class SamplingMLP(StreamingMLP):
     def _source(self, dropout: bool) -> str:
         """What samples are of, in words."""
         module = self.net_.module_
-        thinned = dropout and module.n_masks > 0
+        thinned = dropout and module.uses_dropout
         networks = module.n_members
         if networks == 1 and not thinned:
             return "one network without dropout, which has nothing to differ from: epistemic is 0"

@@ -18,7 +18,7 @@ from ..network.pretrained import PretrainedSource
 from ..training import schedules
 from ..training.callbacks import check_callbacks
 from ..training.config import TrainingConfig
-from ..training.update_step import solvers_with
+from ..training.update_step import SOLVERS, solvers_with
 from .base import RegularizedMLP
 from .sklearn_callbacks import FitProgress, with_callbacks
 
@@ -64,8 +64,10 @@ class StreamingMLP(RegularizedMLP):
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, *classes: Any) -> Self:
         """Train one pass over the rows; a call that raises leaves an estimator that was fitted as it was."""
         check_callbacks(self.callbacks)
-        network_config, training_config = NetworkConfig.of(self, self._continues), _steady(TrainingConfig.of(self))
-        source = PretrainedSource.of(self, network_config)
+        scale_invariant = SOLVERS[self.solver].scale_invariant
+        network_config = NetworkConfig.from_estimator(self, scale_invariant, self._continues)
+        training_config = _steady(TrainingConfig.of(self))
+        source = PretrainedSource.from_estimator(self, network_config)
         part = self._check_rows(X, y, sample_weight, source, True, *classes)
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         progress = FitProgress(self, X, y, metadata, 1, lambda net: self._fitted(net.snapshot()))

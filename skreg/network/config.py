@@ -1,4 +1,4 @@
-"""A blueprint is the structure of a network as an estimator's parameters say it, checked before any work."""
+"""Configuration of a network, derived from the parameters of an estimator and validated before any work."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,188 +11,151 @@ from torch import Tensor
 
 from .._utils.validation import layer_sizes, parameter_error, rate_per_layer
 from . import activations, embeddings, initializers
-from .input_layer import InputLayer
+from .initializers import Initializer
 from .layers import BatchNorm, LayerNorm
-from .network import Network
 
-EMBEDDING_WIDTH = 8
-DATA_DRIVEN = "data_driven"
+_DATA_DRIVEN = "data_driven"
 _AUTO: dict[str, tuple[Any, Any]] = {"numeric_embedding": ("piecewise_linear", None), "residual": (True, False)}
-"""What "auto" is for numbers, and for classes."""
+"""Meaning of "auto" in regression and in classification."""
 
-_BOUND_THE_FIRST_LAYER = ("alpha", "feature_alpha", "max_norm")
-BIAS_SPREAD = 3**-0.5
-"""Spread of the mean of five rows' pre-activations of spread 1, with weights of a random share each."""
+_FIRST_LAYER_BOUNDS = ("alpha", "feature_alpha", "max_norm")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NetworkConfig:
-    """Structure of a network.
+    """Structure and initialization of a network.
 
     Attributes
     ----------
-    hidden : tuple of int
+    hidden_layer_sizes : tuple of int
         Widths of the hidden layers.
-    dropout : tuple of float
-        Rate after each.
-    input_dropout : float
-        Rate on the inputs.
-    norm : type or None
-        ``BatchNorm`` or ``LayerNorm``, before each activation.
-    residual : bool
-        Whether a hidden layer that keeps the width adds its input.
     activation : callable
-        Function of a tensor.
-    init, head_init : Initializer
-        Draw the weights of the hidden layers, and of the head.
+        Activation function of the hidden layers.
+    norm : type or None
+        ``BatchNorm`` or ``LayerNorm``, applied before each activation.
+    residual : bool
+        Whether the input of a hidden layer is added to its output if both have the same width.
+    dropout : tuple of float
+        Dropout rate of each hidden layer.
+    input_dropout : float
+        Dropout rate of the inputs.
     numeric_embedding : callable or None
-        Makes what embeds the numbers.
-    scaled : bool
+        Function that creates the embedding of numeric columns, see ``skreg.embeddings``.
+    embedding_width : int
+        Length of the vectors of embedded categories.
+    scale_layer : bool
         Whether each input of the first layer has a learned factor.
-    settles : bool
+    init, head_init : Initializer
+        Initializers of the hidden layers and of the output layer.
+    data_driven_init : bool
         Whether the initial weights are fitted to the rows, see ``skreg.network.data_driven_init``.
     """
 
-    hidden: tuple[int, ...]
-    dropout: tuple[float, ...]
-    input_dropout: float
-    norm: type[BatchNorm] | type[LayerNorm] | None
-    residual: bool
-    activation: Callable[[Tensor], Tensor]
-    init: initializers.Initializer
-    head_init: initializers.Initializer
-    numeric_embedding: Callable[..., embeddings.NumericEmbedding] | None
-    scaled: bool = False
-    settles: bool = False
+    hidden_layer_sizes: tuple[int, ...]
+    activation: Callable[[Tensor], Tensor] = activations.relu
+    norm: type[BatchNorm] | type[LayerNorm] | None = None
+    residual: bool = False
+    dropout: tuple[float, ...] = ()
+    input_dropout: float = 0.0
+    numeric_embedding: Callable[..., embeddings.NumericEmbedding] | None = None
+    embedding_width: int = 8
+    scale_layer: bool = False
+    init: Initializer = initializers.he_normal
+    head_init: Initializer = initializers.he_normal
+    data_driven_init: bool = False
 
     @classmethod
-    def of(cls, estimator: Any, continues: bool = False) -> Self:
-        """The blueprint of an estimator's parameters; what hangs together wrongly is refused.
+    def from_estimator(cls, estimator: Any, scale_invariant_solver: bool, continues: bool = False) -> Self:
+        """Create the configuration from the parameters of an estimator.
 
-        Where a fit ``continues`` an earlier one, "auto" stays what it was.
+        Parameters
+        ----------
+        estimator : estimator
+            Estimator with validated parameters.
+        scale_invariant_solver : bool
+            Whether a constant factor on the loss does not change the steps of the estimator's solver.
+        continues : bool, default=False
+            Whether training continues the last fit, whose choices for "auto" are kept.
+
+        Raises
+        ------
+        ValueError
+            If parameters exclude each other.
         """
         hidden = layer_sizes(estimator, estimator.hidden_layer_sizes)
-        activation = _activation(estimator)
+        activation, norm = _activation(estimator), _norm(estimator)
         init = head_init = estimator.init
-        if init in ("auto", DATA_DRIVEN):
+        if init in ("auto", _DATA_DRIVEN):
             init = getattr(activation, "init", activations.DEFAULT_INIT)
             head_init = init if hidden else "normal"
+        # a first layer that selects features must see all of each feature, and gradient descent may diverge
+        plain = not hidden or bool(estimator.feature_alpha) or not scale_invariant_solver
+        auto = {name: values[0 if is_regressor(estimator) and not plain else 1] for name, values in _AUTO.items()}
+        known = _known_config(estimator, continues)
+        if known is not None:
+            auto = {"numeric_embedding": known.numeric_embedding, "residual": known.residual}
+        residual, embedding = (
+            auto[name] if getattr(estimator, name) == "auto" else getattr(estimator, name)
+            for name in ("residual", "numeric_embedding")
+        )
         return cls(
-            hidden,
-            rate_per_layer(estimator, "dropout", estimator.dropout, len(hidden)),
-            estimator.input_dropout,
-            _norm(estimator),
-            _chosen(estimator, "residual", continues),
-            activation,
-            getattr(initializers, init),
-            getattr(initializers, head_init),
-            _numeric_embedding(estimator, continues),
-            _scaled(estimator, hidden),
-            estimator.init == DATA_DRIVEN and bool(hidden) and _norm(estimator) is None,
+            hidden_layer_sizes=hidden,
+            activation=activation,
+            norm=norm,
+            residual=residual,
+            dropout=rate_per_layer(estimator, "dropout", estimator.dropout, len(hidden)),
+            input_dropout=estimator.input_dropout,
+            numeric_embedding=getattr(embeddings, embedding) if isinstance(embedding, str) else embedding,
+            scale_layer=_scale_layer(estimator, hidden),
+            init=getattr(initializers, init),
+            head_init=getattr(initializers, head_init),
+            data_driven_init=estimator.init == _DATA_DRIVEN and bool(hidden) and norm is None,
         )
 
     @property
     def n_bins(self) -> int:
-        """Into how many bins the embedding wants each numeric column cut."""
-        return getattr(self.numeric_embedding, "bins", 0)
+        """Number of bins of each numeric column that the embedding requires."""
+        return getattr(self.numeric_embedding, "n_bins", 0)
 
-    def network(
-        self,
-        inputs: InputLayer,
-        embedding_sizes: list[int],
-        n_raw: int,
-        target_statistics: tuple[np.ndarray, np.ndarray] | None,
-        seeds: list[int],
-    ) -> Network:
-        """The network, its weights drawn.
 
-        Parameters
-        ----------
-        inputs : Inputs
-            The members' view of the table.
-        embedding_sizes : list of int
-            Levels of the categories with an embedding.
-        n_raw : int
-            Raw outputs.
-        target_statistics : pair of ndarray of shape (members, n_raw), or None
-            Mean and spread of a target that is standardised.
-        seeds : list of int
-            A seed for the weights of each member.
-        """
-        center, scale = target_statistics or (None, None)
-        network = Network(
-            inputs,
-            embedding_sizes,
-            EMBEDDING_WIDTH,
-            self.hidden,
-            n_raw,
-            self.activation,
-            self.norm,
-            self.residual,
-            self.dropout,
-            self.input_dropout,
-            center,
-            scale,
-            self.numeric_embedding,
-            self.scaled,
-        )
-        network.draw(self.init, self.head_init, seeds, BIAS_SPREAD if self.settles else 0.0)
-        return network
+def structure_decided_by_values(estimator: Any) -> tuple[bool, bool]:
+    """Return what hyperparameter values decide about an "auto" structure.
+
+    These are whether the weights of the first layer are bounded, and whether features are selected.
+    """
+    return bool(_first_layer_bounds(estimator)), bool(estimator.feature_alpha)
+
+
+def _known_config(estimator: Any, continues: bool) -> NetworkConfig | None:
+    """Return the configuration of the network whose training continues, or of the pretrained network."""
+    fitted = estimator if continues else getattr(estimator.pretrained, "estimator", None)
+    return getattr(getattr(getattr(fitted, "net_", None), "module_", None), "config", None)
 
 
 def _norm(estimator: Any) -> type[BatchNorm] | type[LayerNorm] | None:
     if estimator.batch_norm and estimator.layer_norm:
-        raise ValueError("batch_norm=True and layer_norm=True exclude each other: a layer has one norm.")
+        raise ValueError("batch_norm=True and layer_norm=True cannot be combined. Set one of them to False.")
     return BatchNorm if estimator.batch_norm else LayerNorm if estimator.layer_norm else None
 
 
-def _chosen(estimator: Any, name: str, continues: bool = False) -> Any:
-    """A parameter of the structure; "auto" goes by the source, else by whether numbers or classes are predicted.
-
-    A linear model stays one; a first layer that is to let go of columns has them as they are, and nothing past it; and
-    plain gradient descent, which the steepest parts make diverge, has no embedding.
-    """
-    value = getattr(estimator, name)
-    if value != "auto":
-        return value
-    if continues:
-        return estimator.chosen_[name]
-    source = getattr(estimator.pretrained, "estimator", None)
-    if hasattr(source, name):
-        return _chosen(source, name)
-    linear = not layer_sizes(estimator, estimator.hidden_layer_sizes)
-    plain = linear or estimator.feature_alpha or not estimator._has_scale_invariant_solver
-    return _AUTO[name][0 if is_regressor(estimator) and not plain else 1]
-
-
-def _scaled(estimator: Any, hidden: tuple[int, ...]) -> bool:
-    """Whether the inputs have factors: by itself where nothing bounds the weights that they are multiplied with."""
-    acting = _bounds(estimator)
+def _scale_layer(estimator: Any, hidden: tuple[int, ...]) -> bool:
+    """Return whether the inputs have factors; "auto" has none if the weights that they multiply are bounded."""
+    bounds = _first_layer_bounds(estimator)
     if estimator.scale_layer == "auto":
-        return bool(hidden) and not acting
-    if estimator.scale_layer and hidden and acting:
-        name = acting[0]
+        return bool(hidden) and not bounds
+    if estimator.scale_layer and hidden and bounds:
+        name = bounds[0]
         raise ValueError(
-            f"scale_layer=True gives the inputs factors that {name}={getattr(estimator, name)!r} on the first layer's "
-            "weights would not see. Leave scale_layer='auto', which has none then."
+            f"scale_layer=True cannot be combined with {name}={getattr(estimator, name)!r} on the first layer, which "
+            "would not apply to the factors on the inputs. Set scale_layer='auto' or False."
         )
     return bool(estimator.scale_layer and hidden)
 
 
-def _bounds(estimator: Any) -> list[str]:
-    """What acts on the first layer's weights."""
-    strengths = {name: np.ravel(np.array(getattr(estimator, name), dtype=object)) for name in _BOUND_THE_FIRST_LAYER}
-    return [name for name, of_layers in strengths.items() if len(of_layers) and of_layers[0]]
-
-
-def structure_decided_by_values(estimator: Any) -> tuple[bool, bool]:
-    """What strengths say of the structure where that is "auto": whether bounds act, and whether columns are chosen."""
-    return bool(_bounds(estimator)), bool(estimator.feature_alpha)
-
-
-def _numeric_embedding(estimator: Any, continues: bool) -> Callable[..., embeddings.NumericEmbedding] | None:
-    name = _chosen(estimator, "numeric_embedding", continues)
-    return getattr(embeddings, name) if name else None
+def _first_layer_bounds(estimator: Any) -> list[str]:
+    """Return the names of the parameters that bound the weights of the first layer."""
+    values = {name: np.ravel(np.array(getattr(estimator, name), dtype=object)) for name in _FIRST_LAYER_BOUNDS}
+    return [name for name, per_layer in values.items() if len(per_layer) and per_layer[0]]
 
 
 def _activation(estimator: Any) -> Callable[[Tensor], Tensor]:
@@ -201,11 +164,10 @@ def _activation(estimator: Any) -> Callable[[Tensor], Tensor]:
         return getattr(activations, activation)
     probe = torch.linspace(-1, 1, 6).view(1, 2, 3)
     try:
-        kept = isinstance(result := activation(probe), Tensor) and result.shape == probe.shape
+        result = activation(probe)
     except Exception as error:
         raise ValueError(f"The callable given as 'activation' failed on a tensor: {error}") from error
-    if not kept:
-        raise parameter_error(
-            estimator, "activation", "a name, or a callable that keeps the shape of its tensor", activation
-        )
+    if not isinstance(result, Tensor) or result.shape != probe.shape:
+        must = "a name, or a callable that returns a tensor of the shape of its argument"
+        raise parameter_error(estimator, "activation", must, activation)
     return activation

@@ -1,7 +1,11 @@
-"""A numeric embedding turns each number into a few learned functions of it, before the first layer.
+"""Numeric embeddings: learned functions of each numeric column in front of the first layer.
 
-Every name in ``__all__`` is a value of the ``numeric_embedding`` parameter: a function from the members' columns to the
-module that embeds them. One that needs the quantiles of the columns says in ``bins`` how many bins.
+Every name in ``__all__`` is a value of the parameter ``numeric_embedding``. It is a function that creates the module
+for all members. Its attribute ``n_bins`` is the number of quantile bins of each column that it needs.
+
+A module maps ``(members, rows, inputs)`` to ``(members, rows, outputs)``. Inside it the rows are the last axis,
+``(members, columns, functions, rows)``: elementwise functions, which are most of
+the cost, are fastest along long axes.
 """
 
 from abc import ABC, abstractmethod
@@ -13,36 +17,34 @@ from torch import Generator, Tensor, nn
 
 __all__ = ["periodic", "piecewise_linear"]
 
-_BLOCK_ELEMENTS = 1 << 20  # what the cache holds: of larger blocks a number takes up to five times as long
+_BLOCK_ELEMENTS = 1 << 20  # as many as fit into the cache; larger blocks take up to five times as long
 _ROW_MULTIPLE = 32
-_NARROW = 1e-6
+_MIN_RELATIVE_WIDTH = 1e-6  # narrower bins count as empty
 _FREQUENCY_STD = 0.1
 """Standard deviation of the initial frequencies of ``periodic``, as in RealMLP [Holzmueller et al. 2024]."""
 
 
 class NumericEmbedding(nn.Module, ABC):
-    """Functions of each column, mixed into ``width`` outputs by a linear map of the column's own.
+    """Basis functions of each column, combined linearly into several outputs.
 
     Parameters
     ----------
-    members, columns : int
-        Members, and numeric columns.
-    features : int
-        Functions of a column.
-    outputs : int
-        What ``weight`` ``(members, columns, outputs, features)`` and ``bias`` make of them. Rows are the last axis in
-        here: the elementwise functions are most of the cost, and long axes suit them.
+    members, n_columns : int
+        Number of members and of numeric columns.
+    n_functions, n_outputs : int
+        Shape of ``weight``: ``(members, n_columns, n_outputs, n_functions)``. ``bias`` has the shape
+        ``(members, n_columns, n_outputs, 1)``.
     dtype : torch.dtype
-        Of the parameters.
-    biased : bool
-        False keeps ``bias`` as it is drawn: where batch norm takes constants away it has no gradient but rounding.
+        Type of the parameters.
+    train_bias : bool
+        Whether ``bias`` is trained. Before batch normalization its gradient would be rounding errors.
 
     Attributes
     ----------
     name : str
-        In the registry.
+        Name in the registry.
     width : int
-        Outputs of a column.
+        Number of outputs of a column.
     """
 
     name: str
@@ -50,198 +52,186 @@ class NumericEmbedding(nn.Module, ABC):
     bias: Tensor
 
     def __init__(
-        self, members: int, columns: int, features: int, outputs: int, dtype: torch.dtype, biased: bool
+        self, members: int, n_columns: int, n_functions: int, n_outputs: int, dtype: torch.dtype, train_bias: bool
     ) -> None:
         super().__init__()
-        self.columns, self.features = columns, features
-        self.weight = nn.Parameter(torch.zeros(members, columns, outputs, features, dtype=dtype))
-        bias = torch.zeros(members, columns, outputs, 1, dtype=dtype)
-        if biased:
+        self.n_columns, self.n_functions = n_columns, n_functions
+        self.weight = nn.Parameter(torch.zeros(members, n_columns, n_outputs, n_functions, dtype=dtype))
+        bias = torch.zeros(members, n_columns, n_outputs, 1, dtype=dtype)
+        if train_bias:
             self.bias = nn.Parameter(bias)
         else:
             self.register_buffer("bias", bias)
 
     @abstractmethod
     def weights(self) -> list[nn.Parameter]:
-        """What penalties and decay act on."""
+        """Return the parameters that penalties and weight decay apply to."""
 
     @abstractmethod
-    def draw(self, generators: Sequence[Generator]) -> None:
+    def init_weights(self, generators: Sequence[Generator]) -> None:
         """Draw the initial parameters of each member from its generator."""
 
     @abstractmethod
-    def functions(self, x: Tensor) -> Tensor:
-        """Columns ``(members, columns, 1, rows)`` to features ``(members, columns, features, rows)``."""
+    def basis(self, x: Tensor) -> Tensor:
+        """Return the basis functions ``(members, columns, functions, rows)`` of ``(members, columns, 1, rows)``."""
 
-    @abstractmethod
     def combine(self, x: Tensor, mixed: Tensor) -> Tensor:
-        """Columns and their mixed features to outputs ``(members, columns, width, rows)``."""
+        """Return the outputs ``(members, columns, width, rows)`` for columns and linear combinations of their basis."""
+        return mixed
+
+    def mixing_weight(self) -> Tensor:
+        """Return the coefficients of the basis functions, ``(members, columns, outputs, functions)``."""
+        return self.weight
 
     def forward(self, x: Tensor) -> Tensor:
-        """Inputs ``(members, rows, inputs)``, the numbers first, to those with the numbers embedded."""
+        """Embed the first columns of ``x`` ``(members, rows, inputs)``, which are numeric; the others stay."""
         return self._embed(x, self._mix)
 
     def predict(self, x: Tensor) -> Tensor:
-        """The same in blocks that bound the memory, a row's bits not depending on the rows beside it."""
-        a_row = self.bias.numel() * self.features
-        height = max(1, _BLOCK_ELEMENTS // (a_row * _ROW_MULTIPLE)) * _ROW_MULTIPLE
-        return torch.cat([self._embed(part, self._mix_rows) for part in x.split(height, dim=1)], dim=1)
+        """Embed such that the bits of a row do not depend on the other rows, in blocks that bound the memory."""
+        row_size = self.bias.numel() * self.n_functions
+        height = max(1, _BLOCK_ELEMENTS // (row_size * _ROW_MULTIPLE)) * _ROW_MULTIPLE
+        return torch.cat([self._embed(block, self._mix_batch_invariant) for block in x.split(height, dim=1)], dim=1)
 
-    def mixing(self) -> Tensor:
-        """What makes outputs of the features, ``(members, columns, outputs, features)``."""
-        return self.weight
+    def _mix(self, functions: Tensor) -> Tensor:
+        return torch.baddbmm(self.bias.flatten(0, 1), self.mixing_weight().flatten(0, 1), functions)
 
-    def _mix(self, features: Tensor) -> Tensor:
-        return torch.baddbmm(self.bias.flatten(0, 1), self.mixing().flatten(0, 1), features)
-
-    def _mix_rows(self, features: Tensor) -> Tensor:
-        """The same product as plain sums; the kernel of a product of few outputs depends on the number of rows."""
-        return (self.mixing().flatten(0, 1).unsqueeze(3) * features.unsqueeze(1)).sum(2) + self.bias.flatten(0, 1)
+    def _mix_batch_invariant(self, functions: Tensor) -> Tensor:
+        """Compute sums instead of a matrix product, whose kernel for few outputs depends on the number of rows."""
+        products = self.mixing_weight().flatten(0, 1).unsqueeze(3) * functions.unsqueeze(1)
+        return products.sum(2) + self.bias.flatten(0, 1)
 
     def _embed(self, x: Tensor, mix: Callable[[Tensor], Tensor]) -> Tensor:
-        columns = x[..., : self.columns].transpose(1, 2).unsqueeze(2).contiguous()  # each feature reads all of it
-        mixed = mix(self.functions(columns).flatten(0, 1)).unflatten(0, (len(x), -1))
+        columns = x[..., : self.n_columns].transpose(1, 2).unsqueeze(2).contiguous()  # read once by each function
+        mixed = mix(self.basis(columns).flatten(0, 1)).unflatten(0, (len(x), -1))
         embedded = self.combine(columns, mixed).flatten(1, 2).transpose(1, 2)
-        return torch.cat([embedded, x[..., self.columns :]], -1) if x.shape[-1] > self.columns else embedded
+        return torch.cat([embedded, x[..., self.n_columns :]], -1) if x.shape[-1] > self.n_columns else embedded
 
 
 class _Periodic(NumericEmbedding):
-    """Cosines of learned frequencies and phases, and the number itself."""
+    """Cosines with learned frequencies and phases, and the number itself."""
 
-    name, width, frequencies = "periodic", 4, 16
+    name, width, n_frequencies = "periodic", 4, 16
 
-    def __init__(self, members: int, columns: int, dtype: torch.dtype, biased: bool) -> None:
-        super().__init__(members, columns, self.frequencies, self.width - 1, dtype, biased)
-        shape = (members, columns, self.frequencies, 1)
+    def __init__(self, members: int, n_columns: int, dtype: torch.dtype, train_bias: bool) -> None:
+        super().__init__(members, n_columns, self.n_frequencies, self.width - 1, dtype, train_bias)
+        shape = (members, n_columns, self.n_frequencies, 1)
         self.frequency = nn.Parameter(torch.zeros(shape, dtype=dtype))
         self.phase = nn.Parameter(torch.zeros(shape, dtype=dtype))
 
     def weights(self) -> list[nn.Parameter]:
-        """The mixing weights; frequencies and phases say where a wave is, not how large."""
+        """Return the coefficients; frequencies and phases do not change the magnitude of a cosine."""
         return [self.weight]
 
-    def draw(self, generators: Sequence[Generator]) -> None:
-        """Normal frequencies, phases over the circle, mixing weights as of a linear layer of so many inputs."""
-        bound = self.frequencies**-0.5
+    def init_weights(self, generators: Sequence[Generator]) -> None:
+        """Draw normal frequencies, uniform phases, and coefficients as in a linear layer with as many inputs."""
+        bound = self.n_frequencies**-0.5
         for m, generator in enumerate(generators):
             normal = torch.randn(self.frequency[m].shape, generator=generator, dtype=torch.float64)
             self.frequency[m] = _FREQUENCY_STD * normal
             for parameter, limit in ((self.phase, pi), (self.weight, bound), (self.bias, bound)):
-                parameter[m] = limit * _symmetric(parameter[m].shape, generator)
+                parameter[m] = limit * _symmetric_uniform(parameter[m].shape, generator)
 
-    def functions(self, x: Tensor) -> Tensor:
-        """Cosines, as sines a quarter ahead: their gradient needs no sign. The arguments are one product."""
+    def basis(self, x: Tensor) -> Tensor:
+        """Compute the cosines as shifted sines, whose gradient has no minus; one product gives all arguments."""
         with_one = torch.cat([x, torch.ones_like(x)], 2).flatten(0, 1)
         lines = torch.cat([2 * pi * self.frequency, self.phase + pi / 2], 3).flatten(0, 1)
         return torch.bmm(lines, with_one).sin().unflatten(0, (len(x), -1))
 
     def combine(self, x: Tensor, mixed: Tensor) -> Tensor:
-        """The mixed cosines, then the number."""
+        """Append the number to the combined cosines."""
         return torch.cat([mixed, x], 2)
 
 
 class _PiecewiseLinear(NumericEmbedding):
-    """A linear map of the number, plus a piecewise linear one that starts at zero.
+    """A linear function of the number plus a piecewise linear one that is initially 0.
 
-    Two outputs: four are as accurate and take a quarter longer to train, one is less accurate (both measured).
+    There are two outputs. Four are as accurate and take a quarter longer to train; one is less accurate (measured).
     """
 
     name, width = "piecewise_linear", 2
     low: Tensor
     slope: Tensor
 
-    def __init__(self, edges: Tensor, dtype: torch.dtype, biased: bool) -> None:
-        members, columns, n = edges.shape
-        super().__init__(members, columns, n - 1, self.width, dtype, biased)
-        self.line = nn.Parameter(torch.zeros(members, columns, self.width, 1, dtype=dtype))
+    def __init__(self, edges: Tensor, dtype: torch.dtype, train_bias: bool) -> None:
+        members, n_columns, n_edges = edges.shape
+        super().__init__(members, n_columns, n_edges - 1, self.width, dtype, train_bias)
+        self.line = nn.Parameter(torch.zeros(members, n_columns, self.width, 1, dtype=dtype))
         edges = edges.to(dtype).unsqueeze(3)
         widths = edges.diff(dim=2)
-        wide = widths > _NARROW * (edges[:, :, -1:] - edges[:, :, :1])
+        wide = widths > _MIN_RELATIVE_WIDTH * (edges[:, :, -1:] - edges[:, :, :1])
         self.register_buffer("low", edges[:, :, :-1].contiguous())
         self.register_buffer("slope", torch.where(wide, 1 / widths.clamp(min=1e-30), 0.0))
 
     def weights(self) -> list[nn.Parameter]:
-        """The slopes of the line and the heights of the pieces."""
+        """Return the heights of the pieces and the slopes of the linear functions."""
         return [self.weight, self.line]
 
-    def draw(self, generators: Sequence[Generator]) -> None:
-        """A random line for each output; the pieces are 0."""
+    def init_weights(self, generators: Sequence[Generator]) -> None:
+        """Draw a linear function for each output; the heights of the pieces are 0."""
         for m, generator in enumerate(generators):
             self.weight[m] = 0
             for parameter in (self.line, self.bias):
-                parameter[m] = self.width**-0.5 * _symmetric(parameter[m].shape, generator)
+                parameter[m] = self.width**-0.5 * _symmetric_uniform(parameter[m].shape, generator)
 
-    def mixing(self) -> Tensor:
-        """Heights of the pieces, and the slope of the line."""
+    def mixing_weight(self) -> Tensor:
+        """Return the heights of the pieces and the slopes of the linear functions."""
         return torch.cat([self.weight, self.line], 3)
 
-    def functions(self, x: Tensor) -> Tensor:
-        """How much of each bin lies below the number, in [0, 1], nothing of a bin without width; then the number."""
+    def basis(self, x: Tensor) -> Tensor:
+        """Return the share of each bin below the number, in [0, 1] and 0 for empty bins, and the number."""
         members, columns, _, rows = x.shape
-        out = x.new_empty(members, columns, self.features + 1, rows)
+        out = x.new_empty(members, columns, self.n_functions + 1, rows)
         torch.sub(x, self.low, out=out[:, :, :-1]).mul_(self.slope).clamp_(0, 1)
         out[:, :, -1:] = x
         return out
 
-    def combine(self, x: Tensor, mixed: Tensor) -> Tensor:
-        """Line and pieces are summed already."""
-        return mixed
 
-
-def _symmetric(shape: torch.Size, generator: Generator) -> Tensor:
-    """Uniform on (-1, 1) in float64, so that every precision starts from the same numbers."""
+def _symmetric_uniform(shape: torch.Size, generator: Generator) -> Tensor:
+    """Draw uniform numbers in (-1, 1) in float64, so that they are the same in every precision."""
     return 2 * torch.rand(shape, generator=generator, dtype=torch.float64) - 1
 
 
-def _learns(bins: int) -> Callable[..., Callable[..., NumericEmbedding]]:
-    def mark(function: Callable[..., NumericEmbedding]) -> Callable[..., NumericEmbedding]:
-        function.bins = bins  # type: ignore[attr-defined]  # functions take attributes, their type does not say so
-        return function
-
-    return mark
-
-
-@_learns(bins=0)
 def periodic(
-    members: int, columns: int, edges: Tensor | None, dtype: torch.dtype, biased: bool = True
+    members: int, n_columns: int, edges: Tensor | None, dtype: torch.dtype, train_bias: bool = True
 ) -> NumericEmbedding:
     """Periodic embedding PBLD of RealMLP [Holzmueller et al. 2024]: ``(W cos(2 pi f x + phase) + b, x)``.
 
-    Sixteen random frequencies for each column, four numbers out.
+    Each column has sixteen random frequencies and four outputs.
 
     Parameters
     ----------
-    members, columns : int
-        Members, and numeric columns.
+    members, n_columns : int
+        Number of members and of numeric columns.
     edges : None
-        Not needed.
+        Ignored.
     dtype : torch.dtype
-        Of the parameters.
-    biased : bool
-        False does not train the additive constants, which batch norm would take away.
+        Type of the parameters.
+    train_bias : bool, default=True
+        Whether the bias is trained, which has no effect before batch normalization.
     """
-    return _Periodic(members, columns, dtype, biased)
+    return _Periodic(members, n_columns, dtype, train_bias)
 
 
-@_learns(bins=16)
 def piecewise_linear(
-    members: int, columns: int, edges: Tensor | None, dtype: torch.dtype, biased: bool = True
+    members: int, n_columns: int, edges: Tensor | None, dtype: torch.dtype, train_bias: bool = True
 ) -> NumericEmbedding:
-    """Piecewise linear encoding [Gorishniy et al. 2022] beside a line: ``w x + b + W PLE(x)``, W starting at zero.
+    """Piecewise linear encoding plus a line: ``w x + b + W PLE(x)`` [Gorishniy et al. 2022].
 
-    Two numbers out for each column.
+    Each column has two outputs. ``W`` is initially 0.
 
     Parameters
     ----------
-    members, columns : int
-        Members, and numeric columns.
-    edges : Tensor of shape (members, columns, bins + 1)
-        Edges of the bins in scaled units, ascending; quantiles of the member's training rows.
-    dtype : torch.dtype
-        Of the parameters.
-    biased : bool
-        False does not train the additive constants, which batch norm would take away.
+    members, n_columns, dtype, train_bias
+        See ``periodic``.
+    edges : Tensor of shape (members, n_columns, n_bins + 1)
+        Ascending edges of the bins of the scaled columns: quantiles of the member's training rows.
     """
     if edges is None:
-        raise ValueError("piecewise_linear needs the edges of its bins.")
-    return _PiecewiseLinear(edges, dtype, biased)
+        raise ValueError("piecewise_linear requires the edges of its bins. Got None.")
+    return _PiecewiseLinear(edges, dtype, train_bias)
+
+
+# functions have attributes, but their type does not
+periodic.n_bins = 0  # type: ignore[attr-defined]
+piecewise_linear.n_bins = 16  # type: ignore[attr-defined]

@@ -1,136 +1,121 @@
-"""A predictor takes rows through a network, block by block."""
+"""Raw output of rows, computed in blocks.
 
-from typing import Any
+All functions return tensors ``(members, rows, ...)``. The raw output of a row does not depend on the other rows, to the
+bit.
+"""
 
 import torch
 from torch import Tensor
 
 from ..data.batches import MemberRows
-from .generators import MemberGenerators, MonteCarloDropout, member_seeds
+from .dropout import MonteCarloDropout
+from .generators import MemberGenerators, member_seeds
 from .network import Network
 
 PREDICT_ROWS = 1024
 ROW_MULTIPLE = 32
-SAMPLING = 1 << 20  # a generation of its own: samples share no stream with a training of the same seed
+SAMPLING_GENERATION = 1 << 20  # samples have other random numbers than a training with the same seed
 
 
-class Predictor:
-    """What of a net needs no training: raw output and losses of rows.
+def prepare_rows(network: Network, rows: MemberRows, reused: bool = False) -> MemberRows:
+    """Return rows that are encoded for the network; those that are ``reused`` stay encoded if they are few."""
+    return rows.prepared(network.prepare, network.inputs.width if reused else None)
 
-    Attributes
+
+def evaluate(network: Network, rows: MemberRows) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the raw output, the target and the weight of the members' prepared rows."""
+    results: list[Tensor] = []
+    start = 0
+    for inputs, levels, target, weight in rows.eval_batches(PREDICT_ROWS):
+        blocks = predict_encoded(network, inputs, levels), target, weight
+        # allocating the results first avoids fragmented memory
+        results = results or [block.new_empty(len(block), len(rows), *block.shape[2:]) for block in blocks]
+        end = start + target.shape[1]
+        for result, block in zip(results, blocks, strict=True):
+            result[:, start:end] = block
+        start = end
+    raw, target, weight = results
+    return raw, target, weight
+
+
+@torch.no_grad()
+def predict_encoded(network: Network, inputs: Tensor, levels: Tensor | None) -> Tensor:
+    """Return the raw output of encoded rows."""
+    return network(*_pad(inputs, levels))[:, : inputs.shape[1]]
+
+
+def predict_raw(network: Network, numbers: Tensor, levels: Tensor | None) -> Tensor:
+    """Return the raw output ``(members, rows, n_raw)`` of rows that are the same for all members.
+
+    Parameters
     ----------
-    module_ : Network
-        The networks.
-    criterion_ : Loss
-        Of their raw output.
-    temperature : float
-        What raw output is divided by where it becomes probabilities, and in no loss.
-    residuals : Residuals or None
-        Of the rows that were held out from these networks, where numbers are predicted.
+    network : Network
+        The network.
+    numbers : Tensor of shape (rows, n_numbers)
+        Numeric columns.
+    levels : int Tensor of shape (rows, n_categories) or None
+        Category codes.
     """
-
-    module_: Network
-    criterion_: Any
-    temperature: float = 1.0
-    residuals: Any = None
-
-    def raw_of(self, rows: MemberRows) -> tuple[Tensor, Tensor, Tensor]:
-        """Raw output, target and weight of each member on its own rows: ``(members, rows, ...)``."""
-        return self._raw_of(rows.prepared(self.module_.prepare))
-
-    def _raw_of(self, rows: MemberRows) -> tuple[Tensor, Tensor, Tensor]:
-        """The same of prepared rows; whole tensors are made first, as parts between blocks would scatter the memory."""
-        whole: list[Tensor] = []
-        start = 0
-        for inputs, levels, target, weight in rows.eval_batches(PREDICT_ROWS):
-            parts = self._forward(inputs, levels), target, weight
-            whole = whole or [part.new_empty(len(part), len(rows), *part.shape[2:]) for part in parts]
-            end = start + target.shape[1]
-            for of_all, part in zip(whole, parts, strict=True):
-                of_all[:, start:end] = part
-            start = end
-        raw, target, weight = whole
-        return raw, target, weight
-
-    def _prepared(self, rows: MemberRows) -> MemberRows:
-        """Prepare rows that are read in every epoch."""
-        return rows.prepared(self.module_.prepare, self.module_.inputs.width)
-
-    def predict_raw(self, numbers: Tensor, levels: Tensor | None) -> Tensor:
-        """Raw output ``(members, rows, outputs)`` for rows that all members see alike.
-
-        Parameters
-        ----------
-        numbers : Tensor of shape (rows, n_numbers)
-            Numeric columns.
-        levels : int Tensor of shape (rows, n_categories) or None
-            Category codes.
-        """
-        members = self.module_.n_members
-        everyone = None if levels is None else levels.expand(members, -1, -1)
-        return self._forward(*self.module_.inputs(numbers.expand(members, -1, -1), everyone))
-
-    @torch.no_grad()
-    def _forward(self, inputs: Tensor, levels: Tensor | None) -> Tensor:
-        """Raw output of prepared inputs, in blocks of a multiple of 32 rows.
-
-        The kernel of a matrix product depends on its height; at such heights each row comes out the same bits
-        whichever rows stand beside it.
-        """
-        n_rows = inputs.shape[1]
-        return self.module_(*_filled(inputs, levels))[:, :n_rows]
-
-    @torch.no_grad()
-    def sample_raw(self, numbers: Tensor, levels: Tensor | None, n_samples: int, thin: bool, seed: int) -> Tensor:
-        """Raw output ``(n_samples, rows, outputs)`` of single networks, in turn that of each.
-
-        Sample s is of network s modulo their number. More samples, and other rows beside, change none.
-
-        Parameters
-        ----------
-        numbers, levels
-            As in ``predict_raw``.
-        n_samples : int
-            How many.
-        thin : bool
-            Whether dropout thins each network, in another way for each sample.
-        seed : int
-            Of what is dropped.
-        """
-        module, n_rows = self.module_, len(numbers)
-        members = module.n_members
-        everyone = None if levels is None else levels.expand(members, -1, -1)
-        inputs, codes = _filled(*module.inputs(numbers.expand(members, -1, -1), everyone))
-        blocks = []
-        for start in range(0, inputs.shape[1], PREDICT_ROWS):
-            block = slice(start, start + PREDICT_ROWS)
-            thinning = self._thinning(seed) if thin and module.n_masks else None
-            rounds = 1 if thinning is None else -(-n_samples // members)
-            given = inputs[:, block], None if codes is None else codes[:, block]
-            raw = torch.cat([self._each(*given, thinning) for _ in range(rounds)])
-            blocks.append(raw[torch.arange(n_samples, device=raw.device) % len(raw)])
-        return torch.cat(blocks, 1)[:, :n_rows]
-
-    def _each(self, inputs: Tensor, levels: Tensor | None, thinning: MonteCarloDropout | None) -> Tensor:
-        """Raw output of each network alone, ``(members, rows, outputs)``."""
-        if thinning is not None:
-            thinning.begin_epoch(1)
-        return self.module_(inputs, levels, noise=thinning)
-
-    def _thinning(self, seed: int) -> MonteCarloDropout:
-        module = self.module_
-        streams = MemberGenerators([stream for _, stream in member_seeds(seed, module.n_members, SAMPLING)])
-        width = max(linear.weight.shape[1] for linear in module.linears)
-        return MonteCarloDropout(streams, module.masks_taken(), width, module.inputs.dtype, module.head.weight.device)
-
-    def _mean_loss(self, raw: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-        return self.criterion_(raw, target, weight / weight.sum(1, keepdim=True)).cpu().double()
+    return predict_encoded(network, *_encode(network, numbers, levels))
 
 
-def _filled(inputs: Tensor, levels: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Inputs and codes with rows of zeros at the end, up to a multiple of ``ROW_MULTIPLE``."""
+@torch.no_grad()
+def sample_raw(
+    network: Network, numbers: Tensor, levels: Tensor | None, *, n_samples: int, dropout: bool, seed: int
+) -> Tensor:
+    """Return the raw output ``(n_samples, rows, n_raw)`` of single members in turn.
+
+    Sample s belongs to member ``s % n_members``. It does not depend on the number of samples.
+
+    Parameters
+    ----------
+    network, numbers, levels
+        See ``predict_raw``.
+    n_samples : int
+        Number of samples.
+    dropout : bool
+        Whether each sample uses dropout, with the same units dropped for all rows.
+    seed : int
+        Seed of the dropout masks.
+    """
+    members, n_rows = network.n_members, len(numbers)
+    inputs, codes = _pad(*_encode(network, numbers, levels))
+    blocks = []
+    for start in range(0, inputs.shape[1], PREDICT_ROWS):
+        block = slice(start, start + PREDICT_ROWS)
+        masks = _monte_carlo_dropout(network, seed) if dropout and network.uses_dropout else None
+        samples = []
+        for _ in range(1 if masks is None else -(-n_samples // members)):
+            if masks is not None:
+                masks.begin_epoch(1)
+            samples.append(network(inputs[:, block], None if codes is None else codes[:, block], dropout=masks))
+        raw = torch.cat(samples)
+        blocks.append(raw[torch.arange(n_samples, device=raw.device) % len(raw)])
+    return torch.cat(blocks, 1)[:, :n_rows]
+
+
+def _encode(network: Network, numbers: Tensor, levels: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    shape = network.n_members, -1, -1
+    inputs, codes = network.inputs(numbers.expand(shape), None if levels is None else levels.expand(shape))
+    return inputs, codes
+
+
+def _monte_carlo_dropout(network: Network, seed: int) -> MonteCarloDropout:
+    seeds = member_seeds(seed, network.n_members, SAMPLING_GENERATION)
+    generators = MemberGenerators([of_generator for _, of_generator in seeds])
+    width = max(linear.weight.shape[1] for linear in network.linears)
+    device = network.head.weight.device
+    return MonteCarloDropout(generators, network.dropout_masks(), width, network.inputs.dtype, device)
+
+
+def _pad(inputs: Tensor, levels: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Append rows of zeros up to a multiple of 32 rows.
+
+    The kernel of a matrix product depends on the number of rows. With such numbers the bits of each row do not depend
+    on the other rows.
+    """
     missing = -inputs.shape[1] % ROW_MULTIPLE
     if not missing:
         return inputs, levels
-    filled = torch.nn.functional.pad(inputs, (0, 0, 0, missing))
-    return filled, None if levels is None else torch.nn.functional.pad(levels, (0, 0, 0, missing))
+    padded = torch.nn.functional.pad(inputs, (0, 0, 0, missing))
+    return padded, None if levels is None else torch.nn.functional.pad(levels, (0, 0, 0, missing))

@@ -1,12 +1,13 @@
-"""An initialiser draws the weights of one layer of one member, shape ``(fan_in, fan_out)``, from a generator.
+"""Initializers: functions that draw the weights of a layer.
 
-Every name in ``__all__`` is a value of the ``init`` parameter. Each states the variance of its weights, a function of
-the fans, which the tests hold it to.
+Every name in ``__all__`` is a value of the parameter ``init``. An initializer is a function of ``fan_in``, ``fan_out``
+and a generator. It returns the weights of one layer of one member, ``(fan_in, fan_out)``. They have mean 0 and are
+float64, so that they are the same in every precision.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from math import sqrt
+from typing import TypeAlias
 
 import torch
 from torch import Generator, Tensor
@@ -22,79 +23,52 @@ __all__ = [
     "xavier_uniform",
 ]
 
-
-class Initializer(ABC):
-    """Zero-mean weights of a stated variance.
-
-    Parameters
-    ----------
-    variance : callable (fan_in, fan_out) -> float
-        Variance of one weight.
-    source : str
-        Where the scheme comes from.
-    """
-
-    def __init__(self, variance: Callable[[int, int], float], source: str) -> None:
-        self.variance = variance
-        self.source = source
-
-    @abstractmethod
-    def __call__(self, fan_in: int, fan_out: int, generator: Generator) -> Tensor:
-        """Weights ``(fan_in, fan_out)`` in float64, so that every precision starts from the same numbers."""
+Initializer: TypeAlias = Callable[[int, int, Generator], Tensor]
 
 
-class Normal(Initializer):
-    """Independent normal weights."""
-
-    def __call__(self, fan_in: int, fan_out: int, generator: Generator) -> Tensor:
-        """Draw ``(fan_in, fan_out)`` normal weights."""
-        weights = torch.randn(fan_in, fan_out, generator=generator, dtype=torch.float64)
-        return weights * sqrt(self.variance(fan_in, fan_out))
+def _normal(fan_in: int, fan_out: int, variance: float, generator: Generator) -> Tensor:
+    return torch.randn(fan_in, fan_out, generator=generator, dtype=torch.float64) * sqrt(variance)
 
 
-class Uniform(Initializer):
-    """Independent weights, uniform on the symmetric interval that has the stated variance."""
-
-    def __call__(self, fan_in: int, fan_out: int, generator: Generator) -> Tensor:
-        """Draw ``(fan_in, fan_out)`` uniform weights."""
-        unit = torch.rand(fan_in, fan_out, generator=generator, dtype=torch.float64)
-        return (2 * unit - 1) * sqrt(3 * self.variance(fan_in, fan_out))
+def _uniform(fan_in: int, fan_out: int, variance: float, generator: Generator) -> Tensor:
+    return (2 * torch.rand(fan_in, fan_out, generator=generator, dtype=torch.float64) - 1) * sqrt(3 * variance)
 
 
-class Orthogonal(Initializer):
-    """Orthonormal rows or columns, whichever are fewer."""
-
-    def __call__(self, fan_in: int, fan_out: int, generator: Generator) -> Tensor:
-        """Draw ``(fan_in, fan_out)`` orthogonal weights."""
-        weights = torch.empty(fan_in, fan_out, dtype=torch.float64)
-        return torch.nn.init.orthogonal_(weights, generator=generator)
+def he_normal(fan_in: int, fan_out: int, generator: Generator) -> Tensor:
+    """Draw normal weights with variance ``2 / fan_in`` [He et al. 2015]."""
+    return _normal(fan_in, fan_out, 2 / max(fan_in, 1), generator)
 
 
-def _he(fan_in: int, fan_out: int) -> float:
-    return 2 / max(fan_in, 1)
+def he_uniform(fan_in: int, fan_out: int, generator: Generator) -> Tensor:
+    """Draw uniform weights with variance ``2 / fan_in`` [He et al. 2015]."""
+    return _uniform(fan_in, fan_out, 2 / max(fan_in, 1), generator)
 
 
-def _lecun(fan_in: int, fan_out: int) -> float:
-    return 1 / max(fan_in, 1)
+def xavier_normal(fan_in: int, fan_out: int, generator: Generator) -> Tensor:
+    """Draw normal weights with variance ``2 / (fan_in + fan_out)`` [Glorot & Bengio 2010]."""
+    return _normal(fan_in, fan_out, 2 / (fan_in + fan_out), generator)
 
 
-def _xavier(fan_in: int, fan_out: int) -> float:
-    return 2 / (fan_in + fan_out)
+def xavier_uniform(fan_in: int, fan_out: int, generator: Generator) -> Tensor:
+    """Draw uniform weights with variance ``2 / (fan_in + fan_out)`` [Glorot & Bengio 2010]."""
+    return _uniform(fan_in, fan_out, 2 / (fan_in + fan_out), generator)
 
 
-def _orthonormal(fan_in: int, fan_out: int) -> float:
-    return 1 / max(fan_in, fan_out)
+def lecun_normal(fan_in: int, fan_out: int, generator: Generator) -> Tensor:
+    """Draw normal weights with variance ``1 / fan_in`` [LeCun et al. 1998]."""
+    return _normal(fan_in, fan_out, 1 / max(fan_in, 1), generator)
 
 
-def _naive(fan_in: int, fan_out: int) -> float:
-    return 0.01**2
+def lecun_uniform(fan_in: int, fan_out: int, generator: Generator) -> Tensor:
+    """Draw uniform weights with variance ``1 / fan_in`` [LeCun et al. 1998]."""
+    return _uniform(fan_in, fan_out, 1 / max(fan_in, 1), generator)
 
 
-he_normal = Normal(_he, "He et al. 2015")
-he_uniform = Uniform(_he, "He et al. 2015")
-xavier_normal = Normal(_xavier, "Glorot & Bengio 2010")
-xavier_uniform = Uniform(_xavier, "Glorot & Bengio 2010")
-lecun_normal = Normal(_lecun, "LeCun et al. 1998")
-lecun_uniform = Uniform(_lecun, "LeCun et al. 1998")
-orthogonal = Orthogonal(_orthonormal, "Saxe et al. 2014")
-normal = Normal(_naive, "the naive choice, standard deviation 0.01: deep stacks collapse")
+def orthogonal(fan_in: int, fan_out: int, generator: Generator) -> Tensor:
+    """Draw a matrix with orthonormal rows or columns, whichever are fewer [Saxe et al. 2014]."""
+    return torch.nn.init.orthogonal_(torch.empty(fan_in, fan_out, dtype=torch.float64), generator=generator)
+
+
+def normal(fan_in: int, fan_out: int, generator: Generator) -> Tensor:
+    """Draw normal weights with standard deviation 0.01, with which the activations of deep networks vanish."""
+    return _normal(fan_in, fan_out, 0.01**2, generator)

@@ -1,27 +1,40 @@
-"""Inputs are what a member makes of the table's numbers and codes before its first layer."""
+"""Input layer: imputes, scales and one-hot encodes the columns of a table with the statistics of each member.
 
-from typing import Any
+It maps numbers ``(members, rows, n_numbers)`` and category codes ``(members, rows, n_categories)`` to inputs
+``(members, rows, width)``: numbers, missing-value indicators and one-hot columns, in this order.
+"""
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..data.statistics import Statistics
+
 
 class InputLayer(nn.Module):
-    """What a member does to the table before its first layer: fill, scale, clip, indicate, one-hot encode.
-
-    Nothing here is trained; the buffers are the member's statistics.
+    """Encoding of a table for each member. Nothing in it is trained.
 
     Parameters
     ----------
     statistics : Statistics
-        See ``skreg.data.statistics``.
-    one_hot, embedded : list of int
-        Positions of the categories with few levels, and of those with many.
+        Statistics of the members' training rows.
+    one_hot, embedded : sequence of int
+        Positions of the categories that are one-hot encoded, and of those that are embedded.
     clip : float
-        Bound of the smooth clip.
+        Bound of the smooth clipping of scaled numbers.
     dtype : torch.dtype
-        Of the result. Statistics are float64, so that large numbers close together survive the centring.
+        Type of the inputs. The statistics are float64, so that centering keeps the differences of large numbers.
+
+    Attributes
+    ----------
+    fill, center, scale : Tensor of shape (members, 1, n_numbers)
+        Replacement of missing numbers, and scaling ``(x - center) * scale``.
+    knots : Tensor of shape (members, n_numbers, n_knots) or None
+        Quantiles, for ``numeric_scaling="quantile"``.
+    edges : Tensor of shape (members, n_numbers, n_bins + 1) or None
+        Edges of the bins of the scaled numbers.
     """
 
     fill: Tensor
@@ -37,7 +50,12 @@ class InputLayer(nn.Module):
     values: Tensor
 
     def __init__(
-        self, statistics: Any, one_hot: list[int], embedded: list[int], clip: float, dtype: torch.dtype
+        self,
+        statistics: Statistics,
+        one_hot: Sequence[int],
+        embedded: Sequence[int],
+        clip: float,
+        dtype: torch.dtype,
     ) -> None:
         super().__init__()
         self.dtype, self.clip = dtype, clip if statistics.clip else None
@@ -49,12 +67,12 @@ class InputLayer(nn.Module):
         self.register_buffer("indicators", torch.tensor(statistics.indicators, dtype=torch.int64))
         self.register_buffer("one_hot", torch.tensor(one_hot, dtype=torch.int64))
         self.register_buffer("embedded", torch.tensor(embedded, dtype=torch.int64))
-        self._one_hot_tables([statistics.known[j] for j in one_hot])
+        self._register_one_hot_tables([statistics.known[j] for j in one_hot])
         for position, j in enumerate(embedded):
             self.register_buffer(f"known{position}", torch.from_numpy(statistics.known[j]))
 
-    def _one_hot_tables(self, known: list[np.ndarray]) -> None:
-        """Where each level of each category is written, and what: 1, or -1 and 1 for two levels; 0 if unknown."""
+    def _register_one_hot_tables(self, known: list[np.ndarray]) -> None:
+        """Register the column and the value of each level: 1, or -1 and 1 if there are two levels; 0 if unknown."""
         positions: list[np.ndarray] = []
         values: list[np.ndarray] = []
         starts: list[int] = []
@@ -63,7 +81,7 @@ class InputLayer(nn.Module):
             width = sum(widths)
             n = levels.shape[1] - 1
             binary = n == 2
-            starts.append(sum(len(part) for part in positions))
+            starts.append(sum(map(len, positions)))
             positions.append(np.full(3, width) if binary else width + np.maximum(np.arange(n + 1) - 1, 0))
             values.append(levels * (np.array([0, -1, 1]) if binary else 1))
             widths.append(1 if binary else n)
@@ -75,44 +93,44 @@ class InputLayer(nn.Module):
 
     @property
     def n_bins(self) -> int:
-        """Bins of each numeric column, 0 if their edges were not learned."""
+        """Number of bins of each numeric column; 0 if their edges were not learned."""
         return 0 if self.edges is None else self.edges.shape[-1] - 1
 
     @property
     def one_hot_width(self) -> int:
-        """Columns of the categories that are one-hot encoded."""
+        """Number of one-hot columns."""
         return sum(self.one_hot_widths)
 
     @property
     def width(self) -> int:
-        """Columns of the result."""
+        """Number of inputs."""
         return self.n_numbers + len(self.indicators) + self.one_hot_width
 
     @property
     def n_numbers(self) -> int:
-        """Numeric columns, the first of the result."""
+        """Number of numeric columns, which are the first inputs."""
         return self.fill.shape[-1]
 
     @property
     def n_features(self) -> int:
-        """Columns of the user's table of which anything is made."""
+        """Number of columns of the table."""
         return self.n_numbers + len(self.one_hot) + len(self.embedded)
 
-    def features(self) -> tuple[Tensor, Tensor]:
-        """Feature of each column of the result, and of each code to embed.
+    def feature_index(self) -> tuple[Tensor, Tensor]:
+        """Return the feature of each input, and the feature of each embedded category.
 
-        Features are numbered as numbers, then categories that are one-hot encoded, then those that are embedded.
+        Features are numbered in the order numeric columns, one-hot encoded categories, embedded categories.
         """
         numbers = torch.arange(self.n_numbers)
         widths = torch.tensor(self.one_hot_widths, dtype=torch.int64)
         one_hot = self.n_numbers + torch.arange(len(self.one_hot)).repeat_interleave(widths)
-        codes = self.n_numbers + len(self.one_hot) + torch.arange(len(self.embedded))
-        return torch.cat([numbers, self.indicators.cpu(), one_hot]), codes
+        embedded = self.n_numbers + len(self.one_hot) + torch.arange(len(self.embedded))
+        return torch.cat([numbers, self.indicators.cpu(), one_hot]), embedded
 
-    def live(self) -> Tensor:
-        """Which columns of the result are not 0 for every row: ``(members, width)``.
+    def nonzero_inputs(self) -> Tensor:
+        """Return which inputs are not 0 for every row, ``(members, width)``.
 
-        Dead are a number that was constant in the member's rows, and a level that the member has not seen.
+        Inputs of numbers that are constant in the member's rows and of levels unknown to the member are always 0.
         """
         numbers = self.scale[:, 0] != 0 if self.knots is None else self.knots[..., 0] < self.knots[..., -1]
         indicators = numbers.new_ones(len(numbers), len(self.indicators))
@@ -121,7 +139,7 @@ class InputLayer(nn.Module):
         return torch.cat([numbers, indicators, levels > 0], 1)
 
     def missing_row(self) -> tuple[Tensor, Tensor | None]:
-        """Inputs ``(members, 1, width)`` and codes to embed of a row of missing values."""
+        """Return inputs ``(members, 1, width)`` and codes to embed of a row with missing values only."""
         categories = torch.cat([self.one_hot, self.embedded])
         n_levels = 1 + int(categories.max()) if len(categories) else 0
         numbers = torch.full_like(self.fill, torch.nan)
@@ -129,16 +147,17 @@ class InputLayer(nn.Module):
 
     @torch.no_grad()
     def forward(self, numbers: Tensor, levels: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Numbers and codes ``(members, rows, ...)`` to inputs ``(members, rows, width)`` and codes to embed."""
+        """Return inputs ``(members, rows, width)`` and codes to embed ``(members, rows, n_embedded)``."""
         missing = torch.isnan(numbers)
-        parts = [self._scale(torch.where(missing, self.fill, numbers)).to(self.dtype)]
+        blocks = [self._scale(torch.where(missing, self.fill, numbers)).to(self.dtype)]
         if len(self.indicators):
-            parts.append(missing[..., self.indicators].to(self.dtype))
+            blocks.append(missing[..., self.indicators].to(self.dtype))
         if levels is None:
-            return torch.cat(parts, -1) if len(parts) > 1 else parts[0], None
+            return torch.cat(blocks, -1) if len(blocks) > 1 else blocks[0], None
         if self.one_hot_width:
-            parts.append(self._encode(levels[..., self.one_hot].long()))
-        return torch.cat(parts, -1), self._known(levels[..., self.embedded].long()) if len(self.embedded) else None
+            blocks.append(self._encode_one_hot(levels[..., self.one_hot].long()))
+        codes = self._mask_unknown(levels[..., self.embedded].long()) if len(self.embedded) else None
+        return torch.cat(blocks, -1), codes
 
     def _scale(self, x: Tensor) -> Tensor:
         if self.knots is not None:
@@ -146,28 +165,27 @@ class InputLayer(nn.Module):
         x = (x - self.center) * self.scale
         return x if self.clip is None else x * torch.rsqrt(1 + (x / self.clip).square())
 
-    def _encode(self, levels: Tensor) -> Tensor:
+    def _encode_one_hot(self, levels: Tensor) -> Tensor:
         entry = levels + self.starts
         out = torch.zeros(*levels.shape[:2], self.one_hot_width, dtype=self.dtype, device=levels.device)
         value = self.values.to(self.dtype).unsqueeze(1).expand(-1, levels.shape[1], -1).gather(2, entry)
         return out.scatter_(2, self.positions[entry], value)
 
-    def _known(self, levels: Tensor) -> Tensor:
-        """Codes to embed, 0 where the member has not seen the level."""
+    def _mask_unknown(self, levels: Tensor) -> Tensor:
+        """Replace codes of levels that are unknown to the member by 0."""
         tables = [getattr(self, f"known{position}") for position in range(len(self.embedded))]
-        kept = [table.gather(1, levels[..., i]) * levels[..., i] for i, table in enumerate(tables)]
-        return torch.stack(kept, -1)
+        return torch.stack([table.gather(1, levels[..., i]) * levels[..., i] for i, table in enumerate(tables)], -1)
 
 
 def _normal_scores(x: Tensor, knots: Tensor) -> Tensor:
-    """Mid-rank between the knots, as a normal quantile clipped at 1e-4."""
+    """Return normal quantiles, clipped at 1e-4, of the mid-ranks of ``x`` between the knots."""
     columns = x.transpose(1, 2).contiguous()
     last = knots.shape[-1] - 1
-    sides = []
+    ranks = []
     for right in (False, True):
         above = torch.searchsorted(knots, columns, right=right).clamp(1, last)
         low, high = knots.gather(-1, above - 1), knots.gather(-1, above)
-        part = ((columns - low) / (high - low).clamp(min=1e-300)).clamp(0, 1)
-        sides.append((above - 1 + torch.where(high > low, part, float(right))) / last)
-    rank = (sides[0] + sides[1]) / 2
+        fraction = ((columns - low) / (high - low).clamp(min=1e-300)).clamp(0, 1)
+        ranks.append((above - 1 + torch.where(high > low, fraction, float(right))) / last)
+    rank = (ranks[0] + ranks[1]) / 2
     return torch.special.ndtri(rank.clamp(1e-4, 1 - 1e-4)).transpose(1, 2)

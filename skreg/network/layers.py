@@ -1,131 +1,131 @@
-"""The layers of all members at once. Every tensor has the members on axis 0."""
+"""Layers of all members.
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+Activations have the shape ``(members, rows, width)``, weights ``(members, fan_in, fan_out)``, and everything that
+belongs to the columns of an activation ``(members, 1, width)``.
+"""
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
+from .initializers import Initializer
+
 COLUMN_MULTIPLE = 16
-
-Draw = Callable[[int, int, Generator], Tensor]
-
-
-def affine(x: Tensor, weight: Tensor, bias: Tensor | None, products: torch.dtype | None = None) -> Tensor:
-    """``(members, rows, fan_in)`` to ``(members, rows, fan_out)``, the product in another type if one is given."""
-    if products is not None:
-        product = torch.bmm(x.to(products), weight.to(products)).to(x.dtype)
-        return product if bias is None else bias + product
-    if weight.shape[2] == 1 < len(weight):  # batched products of one column take two to seven times as long
-        return _of_one_column(x, weight, bias)
-    return torch.bmm(x, weight) if bias is None else torch.baddbmm(bias, x, weight)
-
-
-def affine_by_row(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """The same, a row's bits not depending on the rows beside it.
-
-    The kernel of a product of odd width depends on its height, so the width is padded; of a single column not
-    even that helps.
-    """
-    width = weight.shape[2]
-    if width == 1:
-        return _of_one_column(x, weight, bias)
-    bias = torch.zeros_like(weight[:, :1]) if bias is None else bias
-    missing = -width % COLUMN_MULTIPLE
-    if not missing:
-        return torch.baddbmm(bias, x, weight)
-    bias, weight = (nn.functional.pad(part, (0, missing)) for part in (bias, weight))
-    return torch.baddbmm(bias, x, weight)[..., :width]
-
-
-def _of_one_column(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """The same for a single output, as plain sums."""
-    product = (x * weight.transpose(1, 2)).sum(-1, keepdim=True)
-    return product if bias is None else product + bias
 
 
 class Linear(nn.Module):
-    """An affine map of each member.
+    """Affine map of each member.
 
     Parameters
     ----------
     members, fan_in, fan_out : int
-        ``weight`` has shape ``(members, fan_in, fan_out)``, ``bias`` ``(members, 1, fan_out)``.
+        Shape of ``weight``: ``(members, fan_in, fan_out)``. ``bias`` has the shape ``(members, 1, fan_out)``.
     dtype : torch.dtype
-        Of both.
-    biased : bool
-        False leaves the bias away: before batch norm it would have no effect and no gradient but rounding.
+        Type of the parameters.
+    has_bias : bool, default=True
+        Whether there is a bias. Before batch normalization it would have no effect, and rounding errors as gradient.
 
     Attributes
     ----------
-    settled : Tensor of shape (members, 2, fan_out) or None
-        What drawn weights were multiplied with, and what drawn biases were lowered by, see ``skreg.network.data_driven_init``.
+    matmul_dtype : torch.dtype or None
+        Type of the matrix product in training; None means that of the weights.
+    init_scale : Tensor of shape (members, 2, fan_out) or None
+        Factor on the initial weights and reduction of the initial biases, see ``skreg.network.data_driven_init``.
     """
 
-    settled: Tensor | None
+    init_scale: Tensor | None
 
-    def __init__(self, members: int, fan_in: int, fan_out: int, dtype: torch.dtype, biased: bool = True) -> None:
+    def __init__(self, members: int, fan_in: int, fan_out: int, dtype: torch.dtype, has_bias: bool = True) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(members, fan_in, fan_out, dtype=dtype))
-        self.bias = nn.Parameter(torch.zeros(members, 1, fan_out, dtype=dtype)) if biased else None
-        self.products: torch.dtype | None = None  # of the products in training, if another one
-        self.register_buffer("settled", None, persistent=False)
+        self.bias = nn.Parameter(torch.zeros(members, 1, fan_out, dtype=dtype)) if has_bias else None
+        self.matmul_dtype: torch.dtype | None = None
+        self.register_buffer("init_scale", None, persistent=False)
 
-    def draw(self, init: Draw, generators: Sequence[Generator]) -> None:
-        """Draw the weights of each member from its generator; biases start at 0."""
+    def init_weights(self, init: Initializer, generators: Sequence[Generator]) -> None:
+        """Draw the weights of each member from its generator."""
         _, fan_in, fan_out = self.weight.shape
         for weight, generator in zip(self.weight, generators, strict=True):
             weight.copy_(init(fan_in, fan_out, generator))
 
-    def draw_bias(self, spread: float, generators: Sequence[Generator]) -> None:
-        """Draw normal biases, where there are any."""
+    def init_bias(self, std: float, generators: Sequence[Generator]) -> None:
+        """Draw the biases of each member, if there are any, from a normal distribution."""
         if self.bias is None:
             return
         for bias, generator in zip(self.bias, generators, strict=True):
-            bias.copy_(spread * torch.randn(bias.shape, generator=generator, dtype=torch.float64))
+            bias.copy_(std * torch.randn(bias.shape, generator=generator, dtype=torch.float64))
 
-    def forward(self, x: Tensor, factors: Tensor | None = None) -> Tensor:
-        """``(members, rows, fan_in)`` to ``(members, rows, fan_out)``.
+    def forward(self, x: Tensor, input_scale: Tensor | None = None) -> Tensor:
+        """Apply the map in training.
 
-        Factors ``(members, 1, fan_in)`` on the inputs go into the weights, of which there are fewer.
+        ``input_scale`` ``(members, 1, fan_in)`` contains factors on the inputs. They are multiplied into the weights,
+        which is faster if there are more rows than outputs.
         """
-        return affine(x, self.times(factors), self.bias, self.products)
-
-    def times(self, factors: Tensor | None) -> Tensor:
-        """The weights, factors on their inputs multiplied in."""
-        return self.weight if factors is None else self.weight * factors.transpose(1, 2)
+        weight = self.weight if input_scale is None else self.weight * input_scale.transpose(1, 2)
+        if (dtype := self.matmul_dtype) is not None:
+            product = torch.bmm(x.to(dtype), weight.to(dtype)).to(x.dtype)
+            return product if self.bias is None else self.bias + product
+        if weight.shape[2] == 1 < len(weight):  # batched products of one column take two to seven times as long
+            return _affine_single_output(x, weight, self.bias)
+        return torch.bmm(x, weight) if self.bias is None else torch.baddbmm(self.bias, x, weight)
 
     def predict(self, x: Tensor) -> Tensor:
-        """The same, a row's bits not depending on the rows beside it."""
-        return affine_by_row(x, self.weight, self.bias)
+        """Apply the map such that the bits of a row do not depend on the other rows.
+
+        The kernel of a product with an odd width depends on the number of rows, so the width is padded. A single output
+        is computed without a matrix product.
+        """
+        width = self.weight.shape[2]
+        if width == 1:
+            return _affine_single_output(x, self.weight, self.bias)
+        weight: Tensor = self.weight
+        bias = torch.zeros_like(weight[:, :1]) if self.bias is None else self.bias
+        if missing := -width % COLUMN_MULTIPLE:
+            weight, bias = (nn.functional.pad(tensor, (0, missing)) for tensor in (weight, bias))
+        return torch.baddbmm(bias, x, weight)[..., :width]
+
+
+def _affine_single_output(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    product = (x * weight.transpose(1, 2)).sum(-1, keepdim=True)
+    return product if bias is None else product + bias
 
 
 class Scale(nn.Module):
-    """A learned factor on each input of each member, 1 at first [Holzmueller et al. 2024]."""
+    """Learned factor on each input of each member, initially 1 [Holzmueller et al. 2024]."""
 
     def __init__(self, members: int, width: int, dtype: torch.dtype) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(members, 1, width, dtype=dtype))
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(members, rows, width)``, each column times its factor."""
+        """Multiply each column of ``x`` by its factor."""
         return x * self.weight
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation of each member over its rows, with the rows' weights [Ioffe & Szegedy 2015].
+    """Batch normalization of each member over its rows, with the weights of the rows [Ioffe & Szegedy 2015].
 
-    Running statistics are plain means until ``1 / momentum`` batches have been seen, so that a fit of few steps
-    does not predict with the initial ones. Where it is ``frozen`` they stay, and normalise training batches too.
+    The running statistics are unweighted means over the batches until there are ``1 / momentum`` of them. Otherwise the
+    initial values would distort the predictions after a short training.
+
+    Attributes
+    ----------
+    frozen : bool
+        Whether the running statistics stay constant and also normalize training batches.
+    mean, variance : Tensor of shape (members, 1, width)
+        Running statistics.
+    pooled_weight : Tensor of shape (members, 1, 1) or None
+        Weight of the rows over which the statistics are pooled since it was set to 0. None updates running means.
     """
 
     frozen = False
     momentum, eps = 0.1, 1e-5
-    _pooled: Tensor | None = None
+    pooled_weight: Tensor | None = None
     mean: Tensor
     variance: Tensor
-    seen: Tensor
+    n_batches: Tensor
 
     def __init__(self, members: int, width: int, dtype: torch.dtype) -> None:
         super().__init__()
@@ -133,53 +133,48 @@ class BatchNorm(nn.Module):
         self.scale, self.shift = nn.Parameter(zeros + 1), nn.Parameter(zeros.clone())
         self.register_buffer("mean", zeros.clone())
         self.register_buffer("variance", zeros + 1)
-        self.register_buffer("seen", zeros[..., :1].clone())
+        self.register_buffer("n_batches", zeros[..., :1].clone())
 
     def forward(self, x: Tensor, weight: Tensor | None) -> Tensor:
-        """Normalise ``x``; with the weights ``(members, rows)`` of a training batch by its own statistics."""
+        """Normalize ``x`` by its own statistics in training, otherwise by the running statistics.
+
+        ``weight`` ``(members, rows)`` contains the row weights of a training batch, and is None in prediction.
+        """
         if weight is None or self.frozen:
-            factor, summand = self.as_affine()
-            return torch.addcmul(summand, x, factor)
+            factor, offset = self.as_affine()
+            return torch.addcmul(offset, x, factor)
         share = (weight / weight.sum(1, keepdim=True).clamp(min=1e-12)).unsqueeze(1)
         mean = share @ x
-        centred = x - mean
-        variance = share @ centred.square()
-        if self._pooled is None:
-            self._remember(mean.detach(), variance.detach())
+        centered = x - mean
+        variance = share @ centered.square()
+        if self.pooled_weight is None:
+            self._update_running(mean.detach(), variance.detach())
         else:
-            self._pool(mean, variance, weight.sum(1).view(-1, 1, 1))
-        return torch.addcmul(self.shift, centred, self.scale * torch.rsqrt(variance + self.eps))
+            batch_weight = weight.sum(1).view(-1, 1, 1)
+            self._pool(mean, variance, batch_weight, self.pooled_weight + batch_weight)
+        return torch.addcmul(self.shift, centered, self.scale * torch.rsqrt(variance + self.eps))
 
     def as_affine(self) -> tuple[Tensor, Tensor]:
-        """Factor and summand ``(members, 1, width)`` that normalise by the running statistics."""
+        """Return the factor and the offset ``(members, 1, width)`` that normalize by the running statistics."""
         factor = self.scale * torch.rsqrt(self.variance + self.eps)
         return factor, self.shift - self.mean * factor
 
-    @contextmanager
-    def pooling(self) -> Iterator[None]:
-        """Have the statistics be those of all rows seen in a ``with`` block, each with its weight."""
-        self._pooled = torch.zeros_like(self.seen)
-        try:
-            yield
-        finally:
-            self._pooled = None
-
-    def _pool(self, mean: Tensor, variance: Tensor, mass: Tensor) -> None:
-        self._pooled = mass if self._pooled is None else self._pooled + mass
-        share = mass / self._pooled.clamp(min=1e-12)
+    def _pool(self, mean: Tensor, variance: Tensor, weight: Tensor, total: Tensor) -> None:
+        self.pooled_weight = total
+        share = weight / total.clamp(min=1e-12)
         between = share * (1 - share) * (mean - self.mean).square()
         self.mean.lerp_(mean, share)
         self.variance.lerp_(variance, share).add_(between)
 
-    def _remember(self, mean: Tensor, variance: Tensor) -> None:
-        self.seen += 1
-        rate = torch.clamp(1 / self.seen, min=self.momentum)
+    def _update_running(self, mean: Tensor, variance: Tensor) -> None:
+        self.n_batches += 1
+        rate = torch.clamp(1 / self.n_batches, min=self.momentum)
         self.mean.lerp_(mean, rate)
         self.variance.lerp_(variance, rate)
 
 
 class LayerNorm(nn.Module):
-    """Layer normalisation: each row over its units, in training and prediction alike [Ba et al. 2016]."""
+    """Layer normalization: normalizes each row over its units [Ba et al. 2016]."""
 
     def __init__(self, members: int, width: int, dtype: torch.dtype) -> None:
         super().__init__()
@@ -187,40 +182,44 @@ class LayerNorm(nn.Module):
         self.scale, self.shift = nn.Parameter(zeros + 1), nn.Parameter(zeros.clone())
 
     def forward(self, x: Tensor, weight: Tensor | None) -> Tensor:
-        """Normalise the rows of ``x`` ``(members, rows, width)``; their weights do not matter."""
+        """Normalize the rows of ``x``; ``weight`` is ignored."""
         return torch.addcmul(self.shift, nn.functional.layer_norm(x, x.shape[-1:]), self.scale)
 
 
-class Embeddings(nn.Module):
-    """A vector for each level of each category with many levels; level 0, unknown, starts as zeros.
+class CategoryEmbedding(nn.Module):
+    """Learned vector for each level of each category with many levels.
+
+    Level 0 stands for unknown and missing levels; its vector is initially 0.
 
     Parameters
     ----------
     members : int
-        Members.
+        Number of members.
     sizes : list of int
-        Levels of each category, without the unknown one.
+        Number of levels of each category, without the unknown level.
     width : int
         Length of the vectors.
+    dtype : torch.dtype
+        Type of the vectors.
     """
 
     starts: Tensor
 
-    def __init__(self, members: int, sizes: list[int], width: int, dtype: torch.dtype) -> None:
+    def __init__(self, members: int, sizes: Sequence[int], width: int, dtype: torch.dtype) -> None:
         super().__init__()
         rows = [size + 1 for size in sizes]
         self.weight = nn.Parameter(torch.zeros(members, sum(rows), width, dtype=dtype))
         starts = np.cumsum([0, *rows[:-1]])
         self.register_buffer("starts", torch.from_numpy(starts), persistent=False)
 
-    def draw(self, generators: Sequence[Generator]) -> None:
-        """Draw standard normal vectors for the known levels of each member."""
+    def init_weights(self, generators: Sequence[Generator]) -> None:
+        """Draw the vectors of the known levels from a standard normal distribution."""
         for weight, generator in zip(self.weight, generators, strict=True):
             weight.copy_(torch.randn(weight.shape, generator=generator, dtype=torch.float64))
             weight[self.starts] = 0
 
     def forward(self, levels: Tensor) -> Tensor:
-        """Codes ``(members, rows, categories)`` to ``(members, rows, categories * width)``."""
+        """Return the vectors ``(members, rows, categories * width)`` of codes ``(members, rows, categories)``."""
         members, rows, width = self.weight.shape
         first = torch.arange(0, members * rows, rows, device=levels.device).view(-1, 1, 1)
         vectors = nn.functional.embedding(levels + self.starts + first, self.weight.view(-1, width))

@@ -1,10 +1,13 @@
-"""The network: inputs, embeddings, hidden layers and a head, for all members at once."""
+"""The network of all members: input layer, embeddings, hidden layers and output layer.
+
+Inputs have the shape ``(members, rows, inputs)``, the raw output ``(members, rows, n_raw)``. Parameters and buffers of
+members have the members on axis 0 and at least two axes; a tensor with one axis describes the common structure.
+"""
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise, zip_longest
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -12,239 +15,242 @@ from torch import Tensor, nn
 
 from .._utils.per_member import PerMemberFloat, is_nonzero
 from ..data.batches import Batch
+from .config import NetworkConfig
+from .dropout import Dropout
 from .embeddings import NumericEmbedding
 from .input_layer import InputLayer
-from .layers import BatchNorm, Draw, Embeddings, LayerNorm, Linear, Scale
+from .layers import BatchNorm, CategoryEmbedding, Linear, Scale
 
 SQRT_HALF = 0.5**0.5
+BIAS_STD = 3**-0.5
+"""Standard deviation of the initial biases in a data-driven initialization.
 
-
-class Dropper(Protocol):
-    """Whatever zeroes a share of a tensor in training."""
-
-    def drop(self, x: Tensor, rate: PerMemberFloat, floor: float = 0.0, in_place: bool = False) -> Tensor:
-        """``x`` with a share ``rate`` of its numbers zeroed, or set to ``floor``."""
-        ...
+It is that of the mean pre-activation, of variance 1, over five random rows with random weights.
+"""
 
 
 class Network(nn.Module):
-    """Inputs, embeddings, hidden layers and a linear head.
+    """Network with initial weights.
 
     Parameters
     ----------
-    inputs : Inputs
-        The members' view of the table.
-    embedding_sizes : list of int
-        Levels of the embedded categories.
-    embedding_width : int
-        Length of their vectors.
-    hidden : sequence of int
-        Widths of the hidden layers.
+    config : NetworkConfig
+        Structure and initialization.
+    inputs : InputLayer
+        Encoding of the table for each member.
     n_raw : int
-        Raw outputs.
-    activation : callable
-        Of the hidden layers.
-    norm : type or None
-        ``BatchNorm`` or ``LayerNorm``, before each activation.
-    residual : bool
-        Whether a hidden layer that keeps the width adds its input.
-    dropout : sequence of float
-        Rate after each hidden layer; a net of several fits may put a tensor ``(members,)`` in the place of each.
-    input_dropout : float
-        Rate on the inputs, likewise.
-    target_center, target_scale : ndarray of shape (members, n_raw) or None
-        Standardisation of the target.
-    numeric_embedding : callable or None
-        Makes what embeds the numbers, see ``skreg.embeddings``.
-    scaled : bool
-        Whether each input of the first layer has a learned factor.
+        Number of raw outputs.
+    seeds : sequence of int
+        Seed of the initial weights of each member.
+    embedding_sizes : sequence of int, default=()
+        Numbers of levels of the embedded categories.
+    target_statistics : pair of ndarray of shape (members, n_raw), default=None
+        Center and scale of a standardized target.
 
     Attributes
     ----------
-    old : frozenset of str
-        Parameters that another network brought, see ``skreg.network.pretrained``; what is frozen takes no gradient.
+    dropout : tuple of float or Tensor of shape (members,)
+        Rate of each hidden layer.
+    input_dropout : float or Tensor of shape (members,)
+        Rate of the inputs.
+    has_skip : list of bool
+        Whether the input of each hidden layer is added to its output.
+    pretrained_names : frozenset of str
+        Parameters copied from another network, see ``skreg.network.pretrained``. Frozen ones require no gradient.
     """
 
     target_center: Tensor | None
     target_scale: Tensor | None
-    old: frozenset[str] = frozenset()
+    pretrained_names: frozenset[str] = frozenset()
 
     def __init__(
         self,
+        config: NetworkConfig,
         inputs: InputLayer,
-        embedding_sizes: list[int],
-        embedding_width: int,
-        hidden: Sequence[int],
         n_raw: int,
-        activation: Callable[[Tensor], Tensor],
-        norm: type[BatchNorm] | type[LayerNorm] | None,
-        residual: bool,
-        dropout: Sequence[float],
-        input_dropout: float,
-        target_center: np.ndarray | None,
-        target_scale: np.ndarray | None,
-        numeric_embedding: Callable[..., NumericEmbedding] | None = None,
-        scaled: bool = False,
+        seeds: Sequence[int],
+        embedding_sizes: Sequence[int] = (),
+        target_statistics: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> None:
         super().__init__()
-        members, dtype = len(inputs.fill), inputs.dtype
-        self.inputs = inputs
-        self.embeddings = Embeddings(members, embedding_sizes, embedding_width, dtype) if embedding_sizes else None
+        members, dtype, batch_norm = len(inputs.fill), inputs.dtype, config.norm is BatchNorm
+        self.config, self.inputs = config, inputs
+        self.embeddings: CategoryEmbedding | None = None
+        width = inputs.width
+        if embedding_sizes:
+            self.embeddings = CategoryEmbedding(members, embedding_sizes, config.embedding_width, dtype)
+            width += config.embedding_width * len(embedding_sizes)
         self.numeric: NumericEmbedding | None = None
-        grown = inputs.width
-        if numeric_embedding is not None and inputs.n_numbers:
-            # batch norm takes constants away: a bias before it would train on rounding errors
-            biased = not (hidden and norm is BatchNorm)
-            self.numeric = numeric_embedding(members, inputs.n_numbers, inputs.edges, dtype, biased)
-            grown += inputs.n_numbers * (self.numeric.width - 1)
-        widths = [grown + embedding_width * len(embedding_sizes), *hidden]
-        self.scale = Scale(members, widths[0], dtype) if scaled else None
-        biased = norm is not BatchNorm
-        self.hidden = nn.ModuleList(Linear(members, a, b, dtype, biased) for a, b in pairwise(widths))
-        self.norms = nn.ModuleList(norm(members, b, dtype) for b in hidden if norm is not None)
-        self.adds = [residual and a == b for a, b in pairwise(widths)]
+        if config.numeric_embedding is not None and inputs.n_numbers:
+            train_bias = not (config.hidden_layer_sizes and batch_norm)  # batch norm removes constants
+            self.numeric = config.numeric_embedding(members, inputs.n_numbers, inputs.edges, dtype, train_bias)
+            width += inputs.n_numbers * (self.numeric.width - 1)
+        widths = [width, *config.hidden_layer_sizes]
+        self.scale = Scale(members, width, dtype) if config.scale_layer else None
+        self.hidden = nn.ModuleList(Linear(members, a, b, dtype, not batch_norm) for a, b in pairwise(widths))
+        self.norms = nn.ModuleList(config.norm(members, b, dtype) for b in widths[1:] if config.norm is not None)
+        self.has_skip = [config.residual and a == b for a, b in pairwise(widths)]
         self.head = Linear(members, widths[-1], n_raw, dtype)
-        self.activation, self.floor = activation, getattr(activation, "floor", 0.0)
-        self._by_input: bool = getattr(activation, "by_input", False)
-        self.dropout: tuple[PerMemberFloat, ...] = tuple(dropout)
-        self.input_dropout: PerMemberFloat = input_dropout
-        for name, value in (("target_center", target_center), ("target_scale", target_scale)):
+        self.activation = config.activation
+        self.dropout: tuple[PerMemberFloat, ...] = config.dropout
+        self.input_dropout: PerMemberFloat = config.input_dropout
+        for name, value in zip(("target_center", "target_scale"), target_statistics or (None, None), strict=True):
             self.register_buffer(name, None if value is None else torch.from_numpy(value).unsqueeze(1))
+        self.init_weights(seeds)
+
+    @torch.no_grad()
+    def init_weights(self, seeds: Sequence[int]) -> None:
+        """Draw the initial weights of each member from its seed."""
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        if self.embeddings is not None:
+            self.embeddings.init_weights(generators)
+        for linear in self.linears[:-1]:
+            linear.init_weights(self.config.init, generators)
+        self.head.init_weights(self.config.head_init, generators)
+        if self.numeric is not None:
+            self.numeric.init_weights(generators)
+        for linear in self.linears if self.config.data_driven_init else []:
+            linear.init_bias(BIAS_STD, generators)
+
+    # structure
 
     @property
     def n_members(self) -> int:
-        """Members."""
+        """Number of members."""
         return self.head.weight.shape[0]
 
     @property
     def linears(self) -> list[Linear]:
-        """The affine layers in order, the head last."""
+        """The hidden layers and the output layer."""
         return [*self.hidden, self.head]
 
-    @property
-    def n_masks(self) -> int:
-        """How many dropout masks a training step takes."""
-        return sum(is_nonzero(rate) for rate in (self.input_dropout, *self.dropout))
-
-    def masks_taken(self) -> Tensor:
-        """Which dropout masks of a training step each member takes: bool ``(members, masks)``."""
-        rates = [rate for rate in (self.input_dropout, *self.dropout) if is_nonzero(rate)]
-        taken = torch.ones(self.n_members, self.n_masks, dtype=torch.bool)
-        for column, rate in zip(taken.T, rates, strict=True):
-            column &= rate.cpu() > 0 if isinstance(rate, Tensor) else True
-        return taken
-
     def weights(self) -> list[nn.Parameter]:
-        """What penalties and decay act on: weights and embeddings, not biases, norms, waves' places."""
+        """Return the parameters that penalties and weight decay apply to: weights and embeddings, without biases."""
         return [weight for layer in self.weights_by_layer() for weight in layer]
 
     def weights_by_layer(self) -> list[list[nn.Parameter]]:
-        """The same for each hidden layer and the head; what embeds columns goes with the first of them."""
+        """Return ``weights`` of each hidden layer and the output layer; embeddings belong to the first layer."""
         embedded = [] if self.embeddings is None else [self.embeddings.weight]
         numeric = [] if self.numeric is None else self.numeric.weights()
         first, *others = [[linear.weight] for linear in self.linears]
         return [[*embedded, *numeric, *first], *others]
 
-    def multiply_in(self, dtype: torch.dtype) -> None:
-        """Do the products of the hidden layers in ``dtype`` in training; those of the head are few, and stay."""
+    def set_matmul_dtype(self, dtype: torch.dtype) -> None:
+        """Set the type of the matrix products of the hidden layers in training; the head is small and keeps its own."""
         for linear in self.linears[:-1]:
-            linear.products = None if dtype == linear.weight.dtype else dtype
+            linear.matmul_dtype = None if dtype == linear.weight.dtype else dtype
 
-    def features(self) -> Tensor:
-        """Feature of each row of the first layer, numbered as by ``InputLayer.features``."""
-        return torch.cat([self._rows_of(self.inputs.features()[0]), self._code_rows()])
+    @property
+    def uses_dropout(self) -> bool:
+        """Whether any dropout rate is not 0."""
+        return any(is_nonzero(rate) for rate in (self.input_dropout, *self.dropout))
 
-    def _rows_of(self, columns: Tensor) -> Tensor:
-        """What is known of each column of the inputs (on the last axis), for the rows of the first layer."""
+    def dropout_masks(self) -> Tensor:
+        """Return which dropout masks of a training step each member uses, bool ``(members, masks)``."""
+        rates = [rate for rate in (self.input_dropout, *self.dropout) if is_nonzero(rate)]
+        used = torch.ones(self.n_members, len(rates), dtype=torch.bool)
+        for column, rate in zip(used.T, rates, strict=True):
+            if isinstance(rate, Tensor):
+                column.copy_(rate > 0)
+        return used
+
+    def feature_index(self) -> Tensor:
+        """Return the feature of each input of the first layer, numbered as in ``InputLayer.feature_index``."""
+        inputs, embedded = self.inputs.feature_index()
+        width = 0 if self.embeddings is None else self.embeddings.weight.shape[2]
+        return torch.cat([self._repeat_numeric(inputs), embedded.repeat_interleave(width)])
+
+    def _repeat_numeric(self, columns: Tensor) -> Tensor:
+        """Repeat values ``(..., inputs)`` of numeric columns for each output of their embedding."""
         if self.numeric is None:
             return columns
-        numbers, others = columns.split([self.inputs.n_numbers, columns.shape[-1] - self.inputs.n_numbers], -1)
-        return torch.cat([numbers.repeat_interleave(self.numeric.width, -1), others], -1)
+        n_numbers = self.inputs.n_numbers
+        return torch.cat(
+            [columns[..., :n_numbers].repeat_interleave(self.numeric.width, -1), columns[..., n_numbers:]], -1
+        )
 
-    def _code_rows(self) -> Tensor:
-        """Feature of each row of the first layer that an embedded category's vector meets."""
-        width = 0 if self.embeddings is None else self.embeddings.weight.shape[2]
-        return self.inputs.features()[1].repeat_interleave(width)
+    # members
 
-    def _scales_weights(self, n_rows: int) -> bool:
-        """Whether factors on the inputs go into the weights: there are fewer, and nobody else sees these inputs."""
-        return not self.adds[0] and n_rows > self.linears[0].weight.shape[2]
+    def select_members(self, index: Sequence[int]) -> Self:
+        """Return a network with copies of some members, in the order of ``index``, which may contain repetitions."""
+        chosen, network = torch.as_tensor(index), copy.deepcopy(self)
+        for tensor in network._member_tensors():
+            tensor.data = tensor.data[chosen.to(tensor.device)]
+        return network
 
-    def _first_weight(self) -> Tensor:
-        """Weight of the first layer, the factors on its inputs multiplied in."""
-        weight = self.linears[0].weight
-        return weight if self.scale is None else weight * self.scale.weight.transpose(1, 2)
+    @classmethod
+    def concatenate(cls, networks: Sequence["Network"]) -> "Network":
+        """Return a network with copies of the members of several networks of the same ``structure``."""
+        network = copy.deepcopy(networks[0])
+        sources = zip(*(each._member_tensors() for each in networks), strict=True)
+        for tensor, tensors in zip(network._member_tensors(), sources, strict=True):
+            tensor.data = torch.cat([each.data for each in tensors])
+        return network
 
-    @torch.no_grad()
-    def feature_norms(self) -> np.ndarray:
-        """Norm ``(members, features)`` of each feature's weights in the first layer, batch norm folded in.
+    def structure(self) -> tuple[Any, ...]:
+        """Return what networks must have in common to be concatenated: names and shapes without members."""
+        tensors = [*self.named_parameters(), *self.named_buffers()]
+        shapes = [(name, tuple(t.shape[1:]) if t.dim() > 1 else tuple(t.tolist())) for name, t in tensors]
+        return (*shapes, self.inputs.dtype)
 
-        Rows whose input is always 0 do not count.
-        """
-        norm = next(iter(self.norms), None)
-        factor = norm.as_affine()[0] if isinstance(norm, BatchNorm) else 1.0
-        squares = (self._first_weight() * factor).double().square().sum(2).cpu()
-        live = self._rows_of(self.inputs.live()).cpu()
-        squares[:, : live.shape[1]] *= live
-        total = squares.new_zeros(len(squares), self.inputs.n_features)
-        return total.index_add_(1, self.features(), squares).sqrt_().numpy()
+    def _member_tensors(self) -> Iterator[Tensor]:
+        for tensor in (*self.parameters(), *self.buffers()):
+            if tensor.dim() > 1:
+                yield tensor
 
-    def known_statistics(self, dtype: torch.dtype) -> tuple[InputLayer, tuple[np.ndarray, np.ndarray] | None]:
-        """A copy of the inputs for another network, and the statistics of the target."""
+    def copy_statistics(self, dtype: torch.dtype) -> tuple[InputLayer, tuple[np.ndarray, np.ndarray] | None]:
+        """Return a copy of the input layer for another network, and the statistics of the target."""
         inputs = copy.deepcopy(self.inputs)
         inputs.dtype = dtype
         if self.target_center is None or self.target_scale is None:
             return inputs, None
         return inputs, (self.target_center[:, 0].cpu().numpy(), self.target_scale[:, 0].cpu().numpy())
 
-    def of_members(self, index: Sequence[int]) -> Self:
-        """A network of copies of some members, in the order of ``index``; one may come more than once.
-
-        What belongs to members has them on axis 0 and at least one axis more; what has a single axis describes the
-        layout that they share.
-        """
-        chosen = torch.as_tensor(index)
-        network = copy.deepcopy(self)
-        for part in network.modules():
-            for tensors in (part._parameters, part._buffers):
-                for tensor in tensors.values():
-                    if tensor is not None and tensor.dim() > 1:
-                        tensor.data = tensor.data[chosen.to(tensor.device)]
-        return network
+    # input scale
 
     @torch.no_grad()
-    def scale_as(self, other: "Network") -> None:
-        """Have factors on the inputs if ``other`` has them: else they go into the weights behind."""
+    def match_input_scale(self, other: "Network") -> None:
+        """Add factors on the inputs if ``other`` has them, otherwise multiply them into the weights."""
         if self.scale is not None and other.scale is None:
-            self.linears[0].weight.mul_(self.scale.weight.transpose(1, 2))
+            self.linears[0].weight.copy_(self._first_weight())
             self.scale = None
         elif self.scale is None and other.scale is not None:
             self.scale = copy.deepcopy(other.scale).to(self.head.weight.device)
 
-    def structure(self) -> tuple[Any, ...]:
-        """What networks must have in common that are joined: names, shapes without members, and the layout."""
-        tensors = [*self.named_parameters(), *self.named_buffers()]
-        shapes = [(name, tuple(t.shape[1:]) if t.dim() > 1 else tuple(t.tolist())) for name, t in tensors]
-        return (*shapes, self.inputs.dtype)
+    def scales_weights(self, n_rows: int) -> bool:
+        """Return whether factors on the inputs are multiplied into the weights in training.
 
-    @classmethod
-    def joined(cls, networks: Sequence["Network"]) -> "Network":
-        """A network of copies of the members of several networks of one structure, one after another."""
-        joined = copy.deepcopy(networks[0])
-        for part, *parts in zip(*(network.modules() for network in (joined, *networks)), strict=True):
-            for kind in ("_parameters", "_buffers"):
-                for name, tensor in getattr(part, kind).items():
-                    if tensor is not None and tensor.dim() > 1:
-                        tensor.data = torch.cat([getattr(each, kind)[name].data for each in parts])
-        return joined
+        They are if there are fewer weights than inputs in a batch, and no skip connection uses the scaled inputs.
+        """
+        return not self.has_skip[0] and n_rows > self.linears[0].weight.shape[2]
+
+    def _first_weight(self) -> Tensor:
+        """Return the weight of the first layer, multiplied by the factors on its inputs."""
+        weight = self.linears[0].weight
+        return weight if self.scale is None else weight * self.scale.weight.transpose(1, 2)
+
+    # inspection
+
+    @torch.no_grad()
+    def feature_norms(self) -> np.ndarray:
+        """Return the norm ``(members, features)`` of each feature's weights in the first layer.
+
+        Batch normalization is folded into the weights. Inputs that are always 0 do not count.
+        """
+        norm = next(iter(self.norms), None)
+        factor = norm.as_affine()[0] if isinstance(norm, BatchNorm) else 1.0
+        squares = (self._first_weight() * factor).double().square().sum(2).cpu()
+        nonzero = self._repeat_numeric(self.inputs.nonzero_inputs()).cpu()
+        squares[:, : nonzero.shape[1]] *= nonzero
+        total = squares.new_zeros(len(squares), self.inputs.n_features)
+        return total.index_add_(1, self.feature_index(), squares).sqrt_().numpy()
 
     @torch.no_grad()
     def effective_layers(self, log_link: bool = False) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Weights ``(fan_in, fan_out)`` and bias ``(fan_out,)`` of each layer of the first member.
+        """Return the weights ``(fan_in, fan_out)`` and the bias ``(fan_out,)`` of each layer of the first member.
 
-        They are those that predict: batch norm is folded in, and a standardised target put back into its units; with a
-        log link they give the logarithm of the prediction. Layer norm and residual connections are no weights, and are
-        left out.
+        Batch normalization is folded into them, and the last layer is in the units of the target; with a log link, of
+        its logarithm. Layer normalization and skip connections are not included.
         """
         layers = []
         weights = [self._first_weight(), *(linear.weight for linear in self.linears[1:])]
@@ -262,37 +268,27 @@ class Network(nn.Module):
                 layers[-1] = weight * scale, bias * scale + self.target_center[0, 0]
         return [(weight.double().cpu().numpy(), bias.double().cpu().numpy()) for weight, bias in layers]
 
-    @torch.no_grad()
-    def draw(self, init: Draw, head_init: Draw, seeds: Sequence[int], bias_spread: float = 0.0) -> None:
-        """Draw each member's initial weights from its seed: embeddings, layers, head, numbers', biases."""
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        if self.embeddings is not None:
-            self.embeddings.draw(generators)
-        for linear in self.linears[:-1]:
-            linear.draw(init, generators)
-        self.head.draw(head_init, generators)
-        if self.numeric is not None:
-            self.numeric.draw(generators)
-        for linear in self.linears if bias_spread else []:
-            linear.draw_bias(bias_spread, generators)
+    # computation
 
     @torch.no_grad()
-    def renew_statistics(self, blocks: Iterable[Batch]) -> None:
-        """Take batch norm's statistics anew from all rows, as prediction meets them: without noise.
+    def update_batch_norm(self, batches: Iterable[Batch]) -> None:
+        """Recompute the statistics of batch normalization from all rows, without dropout.
 
-        The rows of a block are normalised by its own statistics; with a single one those of all layers are exact.
+        The rows of a batch are normalized by its own statistics. With a single batch the statistics of all layers are
+        exact.
         """
         norms = [norm for norm in self.norms if isinstance(norm, BatchNorm)]
-        if not norms:
-            return
-        with ExitStack() as stack:
+        try:
             for norm in norms:
-                stack.enter_context(norm.pooling())
-            for batch in blocks:
+                norm.pooled_weight = torch.zeros_like(norm.n_batches)
+            for batch in batches if norms else ():
                 self(batch.inputs, batch.levels, batch.weight)
+        finally:
+            for norm in norms:
+                norm.pooled_weight = None
 
     def prepare(self, numbers: Tensor, levels: Tensor | None, target: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Inputs, codes to embed and the target as the loss wants it."""
+        """Return the inputs, the codes to embed, and the standardized target of rows."""
         if self.target_center is not None and self.target_scale is not None:
             target = (target - self.target_center) / self.target_scale
         if target.is_floating_point():
@@ -305,46 +301,47 @@ class Network(nn.Module):
         x: Tensor,
         levels: Tensor | None = None,
         weight: Tensor | None = None,
-        noise: Dropper | None = None,
+        dropout: Dropout | None = None,
         blend: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
-        """Raw output ``(members, rows, n_raw)``.
+        """Return the raw output ``(members, rows, n_raw)``.
 
         Parameters
         ----------
         x : Tensor of shape (members, rows, inputs)
-            Prepared inputs.
-        levels : int Tensor of shape (members, rows, embedded categories) or None
+            Encoded inputs.
+        levels : int Tensor of shape (members, rows, embedded categories), default=None
             Codes to embed.
-        weight : Tensor of shape (members, rows) or None
-            Weights of a training batch, for batch norm's statistics; None predicts, each row by itself.
-        noise : Noise or None
-            Dropout; None predicts.
-        blend : callable or None
-            Mixes the rows of the embedded categories' vectors, as those of ``x`` were mixed.
+        weight : Tensor of shape (members, rows), default=None
+            Row weights of a training batch, for batch normalization. None predicts each row independently.
+        dropout : Dropout, default=None
+            Dropout masks.
+        blend : callable, default=None
+            Function that mixes the rows of the embedded categories' vectors in the way in which ``x`` was mixed.
         """
-        training = weight is not None
+        training, scale, input_scale = weight is not None, self.scale, None
         if self.numeric is not None:
             x = self.numeric(x) if training else self.numeric.predict(x)
         if self.embeddings is not None:
             vectors = self.embeddings(levels)
             x = torch.cat([x, vectors if blend is None else blend(vectors)], dim=-1)
-        factors = None
-        if self.scale is not None and training and self._scales_weights(x.shape[1]):
-            factors = self.scale.weight
-        elif self.scale is not None:
-            x = self.scale(x)
-        if noise is not None and is_nonzero(self.input_dropout):
-            x = noise.drop(x, self.input_dropout)
-        for linear, norm, rate, adds in zip_longest(self.linears[:-1], self.norms, self.dropout, self.adds):
+        if scale is not None and training and self.scales_weights(x.shape[1]):
+            input_scale = scale.weight
+        elif scale is not None:
+            x = scale(x)
+        if dropout is not None and is_nonzero(self.input_dropout):
+            x = dropout.drop(x, self.input_dropout)
+        limit: float = getattr(self.activation, "negative_limit", 0.0)
+        in_place: bool = getattr(self.activation, "inplace_safe", False)  # saves memory, and the time to fetch it
+        for linear, norm, rate, has_skip in zip_longest(self.linears[:-1], self.norms, self.dropout, self.has_skip):
             before = x
-            x = linear(x, factors) if training else linear.predict(x)
-            factors = None
+            x = linear(x, input_scale) if training else linear.predict(x)
+            input_scale = None
             if norm is not None:
                 x = norm(x, weight)
             x = self.activation(x)
-            if noise is not None and is_nonzero(rate):
-                x = noise.drop(x, rate, self.floor, self._by_input)  # saves memory, and the time to fetch it
-            if adds:
+            if dropout is not None and is_nonzero(rate):
+                x = dropout.drop(x, rate, limit, in_place)
+            if has_skip:
                 x = (x + before).mul_(SQRT_HALF)
         return self.head(x) if training else self.head.predict(x)

@@ -1,4 +1,7 @@
-"""A source is a fitted estimator from which the network of another one starts: fine-tuning."""
+"""Fine-tuning: the initial layers of a network are copied from a fitted estimator.
+
+The copied tensors have the shapes of ``skreg.network.layers``, with the members on axis 0.
+"""
 
 import copy
 from collections.abc import Callable
@@ -18,132 +21,143 @@ from .input_layer import InputLayer
 from .layers import BatchNorm, LayerNorm
 from .network import Network
 
-ITS_OWN = {"categorical_features": "from_dtype", "numeric_scaling": "robust"}
+COLUMN_DEFAULTS = {"categorical_features": "from_dtype", "numeric_scaling": "robust"}
+"""Defaults of the parameters that have no effect with a pretrained network, whose statistics are kept."""
 
 
 @dataclass(frozen=True)
 class PretrainedSource:
-    """What a network starts from.
+    """Fitted estimator whose layers another network starts from.
 
-    Layers are copied from the first on, up to the first that does not fit: what comes after a layer that starts afresh
-    gets other inputs than it was trained on, so its weights would mean no more than drawn ones.
+    Layers are copied from the first one up to the first one whose width differs. The layers after a new layer get other
+    inputs than those that they were trained with, so their weights would not be better than random ones.
 
     Attributes
     ----------
     fitted : estimator
-        Where the layers come from; it is only read.
+        The fitted estimator, which is not modified.
     n_layers : int
-        Hidden layers that are copied.
-    whole : bool
-        Whether these are all, of both networks, so that the head fits if the task is the same.
+        Number of hidden layers that are copied.
+    all_layers : bool
+        Whether these are all hidden layers of both networks.
     n_frozen : int
-        Hidden layers that stay as they are.
+        Number of hidden layers that are not trained.
     """
 
     fitted: Any
     n_layers: int
-    whole: bool
+    all_layers: bool
     n_frozen: int
 
     @classmethod
-    def of(cls, estimator: Any, network_config: NetworkConfig) -> Self | None:
-        """The source that an estimator names; one from which nothing can be taken is refused."""
+    def from_estimator(cls, estimator: Any, config: NetworkConfig) -> Self | None:
+        """Return the source given by ``estimator.pretrained``, or None.
+
+        Raises
+        ------
+        ValueError
+            If the source is not a fitted estimator, or its layers do not fit ``config``.
+        """
         frozen = estimator.freeze_layers
         if estimator.pretrained is None:
             if frozen:
-                raise ValueError(f"freeze_layers={frozen} freezes layers of pretrained, and pretrained is None.")
+                raise ValueError(
+                    f"freeze_layers={frozen} requires a pretrained network, but pretrained is None. Set it to 0."
+                )
             return None
         fitted = _fitted(estimator)
-        network, hidden = fitted.net_.module_, network_config.hidden
-        widths = _widths(network)
+        known, hidden = fitted.net_.module_, config.hidden_layer_sizes
+        widths = known.config.hidden_layer_sizes
         n_layers = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(hidden, widths, strict=False)))
-        _refuse_other_kind(fitted, network, network_config, n_layers)
-        _refuse_own_columns(estimator, fitted)
+        _check_structure(fitted, known, config, n_layers)
+        _check_column_parameters(estimator, fitted)
         if not n_layers and (hidden or widths):
             raise ValueError(
                 f"No hidden layer of pretrained fits: its widths are {widths}, and hidden_layer_sizes is {hidden}. "
-                "Give the first layer, or more of them, the width that it has there."
+                "Set at least the first width to that of pretrained."
             )
         if frozen > n_layers:
             raise ValueError(
-                f"freeze_layers={frozen}, but {n_layers} hidden layer(s) come from pretrained. Freeze no more than "
-                "these."
+                f"freeze_layers={frozen}, but only {n_layers} hidden layer(s) are copied from pretrained. Set "
+                f"freeze_layers to at most {n_layers}."
             )
         return cls(fitted, n_layers, hidden == widths, frozen)
 
     @property
     def generation(self) -> int:
-        """How many networks one after the other the layers have been trained in."""
+        """Number of fits in which the copied layers were trained one after another."""
         fitted, count = self.fitted, 1
         while fitted.pretrained is not None:
             fitted, count = fitted.pretrained.estimator, count + 1
         return count
 
-    def gives_head(self, target_encoder: Any) -> bool:
-        """Whether the head is copied: it says what the encoded target says, after the same layers."""
+    def copies_head(self, target_encoder: Any) -> bool:
+        """Return whether the output layer is copied, which requires the same task and the same hidden layers."""
         known = self.fitted.target_encoder_
-        return self.whole and type(known) is type(target_encoder) and known.task == target_encoder.task
+        return self.all_layers and type(known) is type(target_encoder) and known.task == target_encoder.task
 
-    def encoder(self, estimator: Any) -> TableEncoder:
-        """The source's table encoder for the columns of an estimator: matched by name where both have names."""
+    def table_encoder(self, estimator: Any) -> TableEncoder:
+        """Return the table encoder of the source for an estimator, whose columns are matched by name if possible."""
         names, known = (getattr(each, "feature_names_in_", None) for each in (estimator, self.fitted))
         n, n_known = estimator.n_features_in_, self.fitted.n_features_in_
         encoder = copy.deepcopy(self.fitted.encoder_)
         if names is None or known is None:
             if n != n_known:
                 raise ValueError(
-                    f"X has {n} features, and pretrained was fitted with {n_known}. Give those, in the same order; or "
-                    "frames to both, whose columns are matched by name."
+                    f"X has {n} features, but pretrained was fitted with {n_known}. Pass the same columns in the same "
+                    "order, or data frames to both, whose columns are matched by name."
                 )
             return encoder
-        _refuse_other_columns(list(names), list(known))
-        place = {name: j for j, name in enumerate(names)}
-        encoder.numeric_ = [place[known[j]] for j in encoder.numeric_]
-        encoder.categorical_ = [place[known[j]] for j in encoder.categorical_]
+        _check_columns(list(names), list(known))
+        position = {name: j for j, name in enumerate(names)}
+        encoder.numeric_ = [position[known[j]] for j in encoder.numeric_]
+        encoder.categorical_ = [position[known[j]] for j in encoder.categorical_]
         return encoder
 
-    def statistics(self, n_members: int, dtype: torch.dtype) -> tuple[InputLayer, Any]:
-        """What the source's members know of the columns, and of the target."""
-        return self._members(n_members).known_statistics(dtype)
+    def statistics(self, n_members: int, dtype: torch.dtype) -> tuple[InputLayer, tuple[np.ndarray, np.ndarray] | None]:
+        """Return the input layer and the target statistics of the source for ``n_members`` members."""
+        return self._select_members(n_members).copy_statistics(dtype)
 
-    def give(self, network: Network, target_encoder: Any) -> None:
-        """Copy into ``network`` what fits, say in ``network.old`` what that is, and freeze the first layers."""
-        known, head = self._members(network.n_members), self.gives_head(target_encoder)
+    def copy_into(self, network: Network, target_encoder: Any) -> None:
+        """Copy the layers that fit into ``network``, set its ``pretrained_names``, and freeze the first layers."""
+        source, head = self._select_members(network.n_members), self.copies_head(target_encoder)
         if not (self.n_layers or head):
             raise ValueError(
-                "pretrained has no hidden layer, and its output layer does not fit another kind of target: there is "
-                "nothing to start from. Give a source with hidden layers, or pretrained=None."
+                "pretrained has no hidden layer, and its output layer does not fit another kind of target. Use a "
+                "pretrained network with hidden layers, or set pretrained=None."
             )
-        known.scale_as(network)
-        given, old = ([*_parts(each, self.n_layers), *([each.head] if head else [])] for each in (known, network))
-        for part, source in zip(old, given, strict=True):
-            part.load_state_dict(source.state_dict())
-        taken = {id(parameter) for part in old for parameter in part.parameters()}
-        network.old = frozenset(name for name, parameter in network.named_parameters() if id(parameter) in taken)
+        source.match_input_scale(network)
+        copied, layers = (
+            [*_first_layers(each, self.n_layers), *([each.head] if head else [])] for each in (source, network)
+        )
+        for layer, known in zip(layers, copied, strict=True):
+            layer.load_state_dict(known.state_dict())
+        ids = {id(parameter) for layer in layers for parameter in layer.parameters()}
+        network.pretrained_names = frozenset(name for name, p in network.named_parameters() if id(p) in ids)
         freeze(network, self.n_frozen)
 
-    def _members(self, n_members: int) -> Network:
-        """The source's members one after the other, again from the first until there are ``n_members``."""
+    def _select_members(self, n_members: int) -> Network:
+        """Return the network of the source with ``n_members`` members, repeated in order if there are fewer."""
         network = self.fitted.net_.module_
-        return network.of_members([m % network.n_members for m in range(n_members)]).cpu()
+        return network.select_members([m % network.n_members for m in range(n_members)]).cpu()
 
 
 def freeze(network: Network, n_layers: int) -> None:
-    """Keep the first ``n_layers`` hidden layers as they are, and what is before them; norms keep their statistics."""
-    for part in _parts(network, n_layers) if n_layers else []:
-        part.requires_grad_(False)
-        if isinstance(part, BatchNorm):
-            part.frozen = True
+    """Freeze the first ``n_layers`` hidden layers, the embeddings, and the statistics of batch normalization."""
+    for layer in _first_layers(network, n_layers) if n_layers else []:
+        layer.requires_grad_(False)
+        if isinstance(layer, BatchNorm):
+            layer.frozen = True
 
 
-def _parts(network: Network, n_layers: int) -> list[nn.Module]:
-    """The parts of a network up to a hidden layer: embeddings, affine layers, norms."""
-    before = [part for part in (network.embeddings, network.numeric, network.scale) if part is not None]
-    return [*before, *network.hidden[:n_layers], *network.norms[:n_layers]]
+def _first_layers(network: Network, n_layers: int) -> list[nn.Module]:
+    """Return the embeddings, and the affine layers and norms of the first ``n_layers`` hidden layers."""
+    first = [layer for layer in (network.embeddings, network.numeric, network.scale) if layer is not None]
+    return [*first, *network.hidden[:n_layers], *network.norms[:n_layers]]
 
 
 def _fitted(estimator: Any) -> Any:
-    """The estimator inside of ``pretrained``."""
+    """Return the fitted estimator in ``pretrained``."""
     frozen = estimator.pretrained
     source = frozen.estimator if isinstance(frozen, FrozenEstimator) else None
     if not isinstance(getattr(getattr(source, "net_", None), "module_", None), Network):
@@ -155,71 +169,58 @@ def _fitted(estimator: Any) -> Any:
     return source
 
 
-def _widths(network: Network) -> tuple[int, ...]:
-    return tuple(linear.weight.shape[2] for linear in network.linears[:-1])
-
-
-def _refuse_other_kind(fitted: Any, network: Network, network_config: NetworkConfig, n_layers: int) -> None:
-    """Refuse layers that would be followed, or normed, by something else than what they were trained with."""
-    widths = [network.linears[0].weight.shape[1], *network_config.hidden]
-    adds = [network_config.residual and a == b for a, b in pairwise(widths)]
-    norm = type(network.norms[0]) if len(network.norms) else None
-    normed = bool(n_layers)
+def _check_structure(fitted: Any, known: Network, config: NetworkConfig, n_layers: int) -> None:
+    """Raise if copied layers would be combined with other functions than those that they were trained with."""
+    first = known.linears[0].weight.shape[1]
+    widths = (first, *config.hidden_layer_sizes)[: n_layers + 1]
+    has_skip = [config.residual and a == b for a, b in pairwise(widths)]
+    copied, numeric = n_layers > 0, bool(known.inputs.n_numbers)
     differs = {
-        "activation": bool(n_layers) and not _alike(network_config.activation, network.activation),
-        "batch_norm": normed and (network_config.norm is BatchNorm) != (norm is BatchNorm),
-        "layer_norm": normed and (network_config.norm is LayerNorm) != (norm is LayerNorm),
-        "residual": adds[:n_layers] != network.adds[:n_layers],
-        "numeric_embedding": _numeric_kind(network_config, network) is not type(network.numeric),
+        "activation": copied and not _same_function(config.activation, known.activation),
+        "batch_norm": copied and (config.norm is BatchNorm) != (known.config.norm is BatchNorm),
+        "layer_norm": copied and (config.norm is LayerNorm) != (known.config.norm is LayerNorm),
+        "residual": has_skip != known.has_skip[:n_layers],
+        "numeric_embedding": numeric and config.numeric_embedding is not known.config.numeric_embedding,
     }
     if names := [name for name, other in differs.items() if other]:
-        wanted = ", ".join(f"{name}={getattr(fitted, name)!r}" for name in names)
+        required = ", ".join(f"{name}={getattr(fitted, name)!r}" for name in names)
         raise ValueError(
-            f"pretrained was fitted with {wanted}, and its layers fit a network of the same kind only. Give this "
-            "estimator the same."
+            f"pretrained was fitted with {required}, which must be the same in this estimator. Set {required}."
         )
 
 
-def _alike(one: Callable[[Tensor], Tensor], other: Callable[[Tensor], Tensor]) -> bool:
-    """Whether two activations are the same function, which copies of a callable are."""
+def _same_function(one: Callable[[Tensor], Tensor], other: Callable[[Tensor], Tensor]) -> bool:
+    """Return whether two activations are equal, as are copies of a callable object."""
     probe = torch.linspace(-4, 4, 24).view(2, 3, 4)
     return one is other or torch.equal(one(probe), other(probe))
 
 
-def _numeric_kind(network_config: NetworkConfig, network: Network) -> type:
-    """Type of what embeds the numbers, which a table without numbers does not have."""
-    make = network_config.numeric_embedding
-    if make is None or not network.inputs.n_numbers:
-        return type(None)
-    return type(make(1, 1, torch.zeros(1, 1, 2), torch.float32))
-
-
-def _refuse_own_columns(estimator: Any, fitted: Any) -> None:
-    """Refuse parameters of columns that would be ignored, as the source's statistics stay."""
-    for name, default in ITS_OWN.items():
-        value = getattr(estimator, name)
-        if not _same(value, default) and not _same(value, getattr(fitted, name)):
+def _check_column_parameters(estimator: Any, fitted: Any) -> None:
+    """Raise if parameters of the columns differ from their defaults and from those of the source."""
+    for name, default in COLUMN_DEFAULTS.items():
+        value, known = getattr(estimator, name), getattr(fitted, name)
+        if not _same_value(value, default) and not _same_value(value, known):
             raise ValueError(
-                f"{name}={value!r} cannot be had with pretrained, whose columns are read as it was fitted, with "
-                f"{name}={getattr(fitted, name)!r}. Leave {name}={default!r}."
+                f"{name}={value!r} cannot be combined with pretrained, which was fitted with {name}={known!r} and "
+                f"whose statistics of the columns are kept. Set {name}={default!r}."
             )
 
 
-def _same(one: Any, other: Any) -> bool:
-    """Whether two values of a parameter say the same, arrays and sequences alike."""
+def _same_value(one: Any, other: Any) -> bool:
+    """Return whether two values of a parameter are equal; they may be arrays and sequences."""
     one, other = (value if value is None or isinstance(value, str) else np.asarray(value) for value in (one, other))
     return type(one) is type(other) and np.array_equal(one, other)
 
 
-def _refuse_other_columns(names: list[str], known: list[str]) -> None:
-    """Refuse columns that only one of the tables has."""
-    if lacking := [name for name in known if name not in set(names)]:
+def _check_columns(names: list[str], known: list[str]) -> None:
+    """Raise if a column is missing, or is unknown to the source."""
+    if missing := [name for name in known if name not in set(names)]:
         raise ValueError(
-            f"X lacks the column(s) {listed(lacking)}, with which pretrained was fitted. Add them, as missing values "
-            "if they are not known."
+            f"X has no column(s) {listed(missing)}, with which pretrained was fitted. Add them, with missing values if "
+            "they are unknown."
         )
-    if extra := [name for name in names if name not in set(known)]:
+    if unknown := [name for name in names if name not in set(known)]:
         raise ValueError(
-            f"X has the column(s) {listed(extra)}, without which pretrained was fitted. Drop them, or fit the source "
-            "with such columns too."
+            f"X has the column(s) {listed(unknown)}, without which pretrained was fitted. Drop them, or fit pretrained "
+            "with these columns."
         )

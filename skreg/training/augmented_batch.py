@@ -87,7 +87,7 @@ class Augmenter:
     ) -> None:
         device, height, sizes = inputs.fill.device, int(sizes.max()), sizes.clamp(min=1)
         self.augmentation, self.generators = augmentation, streams.generators
-        self.columns, self.codes = (owners.to(device) for owners in inputs.features())
+        self.columns, self.codes = (owners.to(device) for owners in inputs.feature_index())
         self.n_numbers, self.n_indicators = inputs.n_numbers, len(inputs.indicators)
         self.indicators, self.missing = inputs.indicators, inputs.missing_row()
         self.n_features = inputs.n_features

@@ -134,7 +134,7 @@ class TrainingConfig:
 
     def check(self, module: Network) -> None:
         """Refuse a module with which a part of the course would have no effect."""
-        if is_nonzero(self.feature_alpha) and module.adds[:1] == [True]:
+        if is_nonzero(self.feature_alpha) and module.has_skip[:1] == [True]:
             raise ValueError(
                 f"feature_alpha={self.feature_alpha!r} cannot let go of a column that residual=True carries past the "
                 f"first layer, which it does as that layer is as wide as its {module.linears[0].weight.shape[1]} "
@@ -148,7 +148,7 @@ class TrainingConfig:
 
     def groups(self, module: Network) -> list[Group]:
         """The module's parameters by how they are updated: weights decay, biases and norms do not; frozen ones stay."""
-        old = {id(parameter) for name, parameter in module.named_parameters() if name in module.old}
+        old = {id(parameter) for name, parameter in module.named_parameters() if name in module.pretrained_names}
         factors = rate_factors(module, self.parametrization, SOLVERS[self.solver])
         taken = {id(weight) for weight in module.weights()}
         others = [parameter for parameter in module.parameters() if id(parameter) not in taken]
@@ -178,7 +178,8 @@ class TrainingConfig:
         if not is_nonzero(self.feature_alpha):
             return []
         weights = _trained([module.linears[0].weight])
-        return [(weight, GroupLasso(self.feature_alpha, module.features().to(weight.device))) for weight in weights]
+        index = module.feature_index()
+        return [(weight, GroupLasso(self.feature_alpha, index.to(weight.device))) for weight in weights]
 
     def constraints(self, module: Network) -> list[tuple[Tensor, MaxNorm]]:
         """What the weights of the linear layers may be."""
@@ -321,5 +322,7 @@ def _schedule(estimator: Any) -> Callable[[float], float]:
         raise ValueError(f"The callable given as 'learning_rate' failed on a progress in [0, 1]: {error}") from error
     if not all(map(_is_factor, factors)):
         must = "a name, or a callable from a progress in [0, 1] to a finite factor of at least 0"
-        raise ValueError(f"{parameter_error(estimator, 'learning_rate', must, schedule)} It gives {factors} at 0, 0.5 and 1.")
+        raise ValueError(
+            f"{parameter_error(estimator, 'learning_rate', must, schedule)} It gives {factors} at 0, 0.5 and 1."
+        )
     return _Bounded(schedule)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..data.batches import MemberRows
 from ..network.generators import MemberGenerators
-from ..network.inference import PREDICT_ROWS, Predictor
+from ..network.inference import PREDICT_ROWS, evaluate, predict_encoded, prepare_rows
 from ..network.network import Network
 from .config import TrainingConfig
 from .early_stopping import Stopping
@@ -39,7 +39,7 @@ def _finite(loss: Tensor) -> Tensor:
     return torch.isfinite(loss.float())
 
 
-class Net(Predictor, NeuralNet):
+class Net(NeuralNet):
     """A skorch net whose members train side by side.
 
     Parameters
@@ -58,7 +58,19 @@ class Net(Predictor, NeuralNet):
         See ``Stopping``.
     **kwargs
         skorch's: ``callbacks``, ``device``, ``verbose``.
+
+    Attributes
+    ----------
+    temperature : float
+        Divisor of the raw output where it becomes probabilities; it does not change the loss.
+    residuals : Residuals or None
+        Residuals of held-out rows, in regression.
     """
+
+    module_: Network
+    criterion_: Any
+    temperature: float = 1.0
+    residuals: Any = None
 
     def __init__(
         self,
@@ -125,7 +137,7 @@ class Net(Predictor, NeuralNet):
         return self
 
     def train_one_pass(self, X: Any, y: Any, rows: MemberRows) -> None:
-        """Train once on ``rows``, and keep in ``training_state_`` where the training stands, which ``follow`` goes on from.
+        """Train once on ``rows``, and keep where the training stands in ``training_state_`` for ``follow``.
 
         With an average the weights put in place are not those that training goes on from. A member that diverges is
         left as it was before.
@@ -176,7 +188,7 @@ class Net(Predictor, NeuralNet):
         """Train on, epoch by epoch as they are asked for; see ``fit_loop``."""
         self.validation_name_ = None if monitor is None else monitor.name
         trainer, tell = self._trainer(train), self._notify_batch if self._listening else None
-        validation = None if valid is None else self._prepared(valid)
+        validation = None if valid is None else prepare_rows(self.module_, valid, reused=True)
         while self.epoch_ < last and bool(self.stopping_.active.any()) and not self.stop_training_:
             if (span := self.time_budget_.span(self.epoch_)) is None:
                 break
@@ -226,26 +238,29 @@ class Net(Predictor, NeuralNet):
             return
         with self.average_.in_place():
             if self.average_.exact:
-                self.module_.renew_statistics(train.prepared(self.module_.prepare).eval_batches(PREDICT_ROWS))
+                self.module_.update_batch_norm(prepare_rows(self.module_, train).eval_batches(PREDICT_ROWS))
             yield
 
     def _validate(self, validation: MemberRows, monitor: Monitor) -> tuple[Tensor, Tensor]:
         """Score and loss of each member on its validation rows."""
-        raw, target, weight = self._raw_of(validation)
+        raw, target, weight = evaluate(self.module_, validation)
         loss = self._mean_loss(raw, target, weight)
         return monitor(raw, loss, self.stopping_.active).double(), loss
+
+    def _mean_loss(self, raw: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        return self.criterion_(raw, target, weight / weight.sum(1, keepdim=True)).cpu().double()
 
     def _restore_best(self, train: MemberRows) -> None:
         """Put the weights in place that each member shall have; those of the last epoch once their loss is known."""
         if self.stopping_.pending is not None:
-            rows = train.prepared(self.module_.prepare)
-            inputs, levels, target, weight = next(rows.eval_batches(PREDICT_ROWS))
+            inputs, levels, target, weight = next(prepare_rows(self.module_, train).eval_batches(PREDICT_ROWS))
             with self._averaged(train):
-                self.stopping_.confirm(_finite(self._mean_loss(self._forward(inputs, levels), target, weight)))
+                raw = predict_encoded(self.module_, inputs, levels)
+                self.stopping_.confirm(_finite(self._mean_loss(raw, target, weight)))
         self.stopping_.restore(self._trained())
 
     def _trainer(self, train: MemberRows) -> Trainer:
-        criterion, rows = self.criterion_.in_training, self._prepared(train)
+        criterion, rows = self.criterion_.in_training, prepare_rows(self.module_, train, reused=True)
         return Trainer(
             self.module_,
             self.training_config,
@@ -348,7 +363,7 @@ class Net(Predictor, NeuralNet):
         moments of a training in which a member diverged, which are not finite.
         """
         known = copy.deepcopy(earlier.module_)
-        known.scale_as(self.module_)
+        known.match_input_scale(self.module_)
         self.module_.load_state_dict(known.state_dict())
         self.generators_.load_state_dict(earlier.generators_.state_dict())
         same = earlier.optimizer_ is not None and earlier.updated_ == self.updated_

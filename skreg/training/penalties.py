@@ -20,7 +20,7 @@ class ElasticNet:
     Parameters
     ----------
     alpha : float or Tensor of shape (members,)
-        Strength, at least 0.
+        Regularization parameter, at least 0.
     l1_ratio : float or Tensor of shape (members,)
         Share of the absolute value, in [0, 1].
 
@@ -75,7 +75,7 @@ class GroupLasso:
     Parameters
     ----------
     alpha : float or Tensor of shape (members,)
-        Strength, at least 0.
+        Regularization parameter, at least 0.
     groups : int Tensor of shape (fan_in,)
         Group of each row, from 0.
 

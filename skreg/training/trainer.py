@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from ..data.batches import Batch, MemberRows
-from ..network.generators import Dropout, MemberGenerators
+from ..network.dropout import Dropout
+from ..network.generators import MemberGenerators
 from ..network.network import Network
 from .augmented_batch import Augmenter, Mix
 from .averaging import WeightAverage
@@ -70,7 +71,7 @@ class Trainer:
 
     def _make_noise(self) -> Dropout | None:
         module = self._module
-        takes = module.masks_taken()
+        takes = module.dropout_masks()
         if not takes.shape[1]:
             return None
         largest = int(self._sizes.max()) * max(linear.weight.shape[1] for linear in module.linears)

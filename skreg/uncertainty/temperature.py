@@ -17,6 +17,7 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from ..data.split import MemberSplit
+from ..network.inference import evaluate, prepare_rows
 
 MAX_ROWS = 20_000
 """Largest number of held-out rows that are used; with it a coverage is accurate to a quarter percent."""
@@ -95,7 +96,8 @@ def held_out_outputs(net: Any, split: MemberSplit) -> HeldOutOutputs:
     index = [rows[::step] for rows in index]
     rows = np.concatenate(index)
     member = np.repeat(np.arange(len(index)), list(map(len, index)))
-    raw, target, weight = net.raw_of(split.validation.rows([rows] * net.module_.n_members, split.device_config))
+    all_rows = split.validation.rows([rows] * net.module_.n_members, split.device_config)
+    raw, target, weight = evaluate(net.module_, prepare_rows(net.module_, all_rows))
     return HeldOutOutputs(rows, raw, target[0], weight[0], None if shared else member)
 
 

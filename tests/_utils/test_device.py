@@ -140,8 +140,8 @@ def types_in_use(net):
     """Type of the weights, and of the products of the hidden layers in training."""
     linears = net.module_.linears
     (dtype,) = {parameter.dtype for parameter in net.module_.parameters()}
-    (products,) = {linear.products or dtype for linear in linears[:-1]}
-    assert linears[-1].products is None
+    (products,) = {linear.matmul_dtype or dtype for linear in linears[:-1]}
+    assert linears[-1].matmul_dtype is None
     return dtype, products
 
 
@@ -213,7 +213,7 @@ def test_predictions_use_float32_and_do_not_depend_on_other_rows():
     fitted = RegularizedMLPRegressor(**SHORT, precision="bfloat16", batch_size=64).fit(X, Y)
     together = fitted.predict(X)
     assert np.concatenate([fitted.predict(X[:7]), fitted.predict(X[7:])]).tobytes() == together.tobytes()
-    fitted.net_.module_.multiply_in(torch.float32)
+    fitted.net_.module_.set_matmul_dtype(torch.float32)
     assert fitted.predict(X).tobytes() == together.tobytes()
 
 

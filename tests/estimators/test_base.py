@@ -16,6 +16,7 @@ from skorch.callbacks import Callback, EpochTimer
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
 from skreg.estimators.classifier import _log_odds
+from skreg.network.inference import predict_raw
 from skreg.training.callbacks import REFUSED, SUPPORTED
 
 N = 160
@@ -78,7 +79,7 @@ def test_weights_of_several_members_have_no_single_array(name):
 def test_predictions_are_the_mean_over_the_members(estimator, y):
     net = estimator(**SMALL, n_members=3).fit(X, y)
     with torch.no_grad():
-        raw = net.net_.predict_raw(torch.from_numpy(X), None).double()
+        raw = predict_raw(net.net_.module_, torch.from_numpy(X), None).double()
     if y is Y:
         each = (raw * net.net_.module_.target_scale + net.net_.module_.target_center)[..., 0]
     else:

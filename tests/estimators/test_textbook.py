@@ -1,13 +1,10 @@
-"""What the textbooks claim of the cures, over several seeds and with margins; and that each cure works with the rest.
+"""Textbook claims about regularization and training, over several seeds, and each option combined with the others.
 
-The cures are those of ``benchmarks/cures.py``, which measures how much each of them helps. "Deep Learning" is that of
-Goodfellow, Bengio & Courville 2016.
+"Deep Learning" is the book of Goodfellow, Bengio & Courville 2016.
 """
 
-import importlib.util
 import inspect
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,31 +14,61 @@ from sklearn.datasets import make_classification, make_friedman1
 from sklearn.metrics import log_loss, mean_squared_error
 from skorch.callbacks import Callback
 
-from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor, activations, initializers
+from skreg import (
+    RegularizedMLPClassifier,
+    RegularizedMLPRegressor,
+    activations,
+    augmentations,
+    embeddings,
+    initializers,
+    schedules,
+)
 from skreg.data.statistics import Statistics
+from skreg.network.config import NetworkConfig
 from skreg.network.input_layer import InputLayer
 from skreg.network.network import Network
-
-BENCHMARK = Path(__file__).resolve().parents[1] / "benchmarks" / "cures.py"
-SPEC = importlib.util.spec_from_file_location("cures", BENCHMARK)
-cures = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(cures)
-
-pytestmark = pytest.mark.usefixtures("plain_training")
+from tests.helpers import plain_classifier, plain_regressor
 
 SEEDS = range(5)
-BOTH = [RegularizedMLPClassifier, RegularizedMLPRegressor]
-PLAIN = {**cures.NO_CURE, "max_iter": 100}
+PLAIN_ESTIMATORS = {RegularizedMLPClassifier: plain_classifier, RegularizedMLPRegressor: plain_regressor}
+BOTH = list(PLAIN_ESTIMATORS)
+UNREGULARIZED = {
+    "hidden_layer_sizes": (128, 128),
+    "activation": "relu",
+    "dropout": 0.0,
+    "alpha": 0.0,
+    "weight_decay": 0.0,
+    "early_stopping": False,
+    "solver": "adam",
+    "learning_rate": "constant",
+    "learning_rate_init": 1e-3,
+    "batch_size": 32,
+    "max_iter": 100,
+    "n_members": 1,
+    "numeric_scaling": "standard",
+    "numeric_embedding": None,
+    "parametrization": "standard",
+    "init": "auto",
+    "scale_layer": False,
+    "residual": False,
+    "patience": 20,
+    "device": "cpu",
+}
+
+
+def make(Estimator, **settings):
+    """Create an estimator without regularization, except for ``settings``."""
+    return PLAIN_ESTIMATORS[Estimator](**{**UNREGULARIZED, **settings})
 
 
 def classes(seed, n_train=150, n_rows=1_000):
-    """Rows to train on and to test on: few of the columns matter, and some labels are wrong."""
+    """Training and test rows of a classification problem with few informative columns and some wrong labels."""
     X, y = make_classification(n_rows, 20, n_informative=4, n_redundant=2, flip_y=0.15, random_state=seed)
     return X[:n_train], y[:n_train], X[n_train:], y[n_train:]
 
 
 def numbers(seed, n_train=150, n_rows=1_000):
-    """The same for a number, which is mostly noise; 5 of 20 columns matter."""
+    """Rows of a regression problem whose target is mostly noise; 5 of 20 columns matter."""
     X, y = make_friedman1(n_rows, 20, noise=8.0, random_state=seed)
     y = (y - y.mean()) / y.std()
     return X[:n_train], y[:n_train], X[n_train:], y[n_train:]
@@ -51,7 +78,7 @@ TABLES = {RegularizedMLPClassifier: classes, RegularizedMLPRegressor: numbers}
 
 
 def loss(fitted, X, y):
-    """What the fit minimises on its training rows, elsewhere: log loss, or the squared error."""
+    """The loss that the fit minimizes on its training rows: log loss, or squared error."""
     if isinstance(fitted, RegularizedMLPClassifier):
         return log_loss(y, fitted.predict_proba(X))
     return mean_squared_error(y, fitted.predict(X))
@@ -61,21 +88,21 @@ def loss(fitted, X, y):
 def errors(Estimator, seed, **changes):
     """Training and test loss."""
     X, y, X_test, y_test = TABLES[Estimator](seed)
-    fitted = Estimator(**{**PLAIN, **changes}, random_state=seed).fit(X, y)
+    fitted = make(Estimator, **changes, random_state=seed).fit(X, y)
     return loss(fitted, X, y), loss(fitted, X_test, y_test)
 
 
-# penalties and noise
+# penalties and dropout
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_l1_leaves_most_weights_zero_and_l2_almost_none(seed):
+def test_most_weights_are_zero_with_l1_and_almost_none_with_l2(seed):
     """Deep Learning, section 7.1.2; Hastie, Tibshirani & Friedman 2009, section 3.4."""
     X, y, *_ = classes(seed)
 
     def zeros(l1_ratio):
-        settings = {**PLAIN, "alpha": 1e-3, "max_iter": 200}
-        fitted = RegularizedMLPClassifier(**settings, l1_ratio=l1_ratio, random_state=seed).fit(X, y)
+        settings = {"alpha": 1e-3, "max_iter": 200, "l1_ratio": l1_ratio, "random_state": seed}
+        fitted = make(RegularizedMLPClassifier, **settings).fit(X, y)
         return np.mean(np.concatenate([weight.ravel() for weight in fitted.coefs_]) == 0)
 
     assert zeros(1.0) > 0.6
@@ -83,41 +110,42 @@ def test_l1_leaves_most_weights_zero_and_l2_almost_none(seed):
 
 
 @pytest.mark.parametrize("Estimator", BOTH)
-@pytest.mark.parametrize("cure", [{"dropout": 0.5}, {"alpha": 0.03}], ids=["dropout", "l2"])
-def test_dropout_and_l2_narrow_the_gap_between_training_and_test(Estimator, cure):
+@pytest.mark.parametrize("option", [{"dropout": 0.5}, {"alpha": 0.03}], ids=["dropout", "l2"])
+def test_dropout_and_l2_reduce_the_gap_between_training_and_test_loss(Estimator, option):
     """Srivastava et al. 2014, figure 4 and section 6; Deep Learning, sections 7.1.1 and 7.12."""
     for seed in SEEDS:
-        (train, test), (train_cured, test_cured) = errors(Estimator, seed), errors(Estimator, seed, **cure)
-        assert train < 0.1 * test, "it was to overfit"
-        assert test_cured - train_cured < 0.9 * (test - train)
-        assert test_cured < test
+        train, test = errors(Estimator, seed)
+        train_regularized, test_regularized = errors(Estimator, seed, **option)
+        assert train < 0.1 * test, "the network must overfit"
+        assert test_regularized - train_regularized < 0.9 * (test - train)
+        assert test_regularized < test
 
 
 @pytest.mark.parametrize("Estimator", BOTH)
-def test_early_stoppings_best_epoch_beats_the_last_one(Estimator):
+def test_best_epoch_of_early_stopping_has_a_smaller_loss_than_the_last_one(Estimator):
     """Prechelt 1998, "Early stopping - but when?"; Deep Learning, section 7.8."""
     ratios = []
     for seed in SEEDS:
         X, y, X_test, y_test = TABLES[Estimator](seed)
-        stopped = Estimator(**{**PLAIN, "early_stopping": True}, random_state=seed)
+        stopped = make(Estimator, early_stopping=True, random_state=seed)
         stopped.fit(X, y, X_val=X_test[:200], y_val=y_test[:200])
-        to_the_end = Estimator(**PLAIN, random_state=seed).fit(X, y)
-        assert stopped.best_iter_ < stopped.n_iter_ < to_the_end.n_iter_
-        best, last = (loss(fitted, X_test[200:], y_test[200:]) for fitted in (stopped, to_the_end))
+        trained_to_the_end = make(Estimator, random_state=seed).fit(X, y)
+        assert stopped.best_iter_ < stopped.n_iter_ < trained_to_the_end.n_iter_
+        best, last = (loss(fitted, X_test[200:], y_test[200:]) for fitted in (stopped, trained_to_the_end))
         assert best < last
         ratios.append(best / last)
     assert np.mean(ratios) < 0.95
 
 
 @pytest.mark.parametrize("Estimator", BOTH)
-def test_several_members_beat_one_on_average(Estimator):
+def test_several_members_have_a_smaller_mean_loss_than_one(Estimator):
     """Hansen & Salamon 1990, "Neural network ensembles"; Deep Learning, section 7.11."""
     alone, together = (np.mean([errors(Estimator, seed, **c)[1] for seed in SEEDS]) for c in ({}, {"n_members": 4}))
     assert together < 0.95 * alone
 
 
-class NormWatcher(Callback):
-    """Keeps the largest norm of a unit's incoming weights after each step."""
+class NormRecorder(Callback):
+    """Records the largest norm of a unit's incoming weights after each step."""
 
     def __init__(self):
         self.norms = []
@@ -128,29 +156,28 @@ class NormWatcher(Callback):
 
 @pytest.mark.parametrize("Estimator", BOTH)
 @pytest.mark.parametrize("solver", ["adamw", "sgd"])
-def test_max_norm_holds_after_every_step(Estimator, solver):
+def test_norms_are_at_most_max_norm_after_every_step(Estimator, solver):
     """Srivastava et al. 2014, section 5.1."""
     longest = {}
     for limit in (0.8, None):
-        watcher = NormWatcher()
-        settings = {**PLAIN, "max_iter": 5, "n_members": 3, "solver": solver, "learning_rate_init": 0.05}
-        Estimator(**settings, max_norm=limit, random_state=0, callbacks=[watcher]).fit(*TABLES[Estimator](0)[:2])
-        assert len(watcher.norms) == 5 * 5
-        longest[limit] = max(watcher.norms)
+        recorder = NormRecorder()
+        settings = {"max_iter": 5, "n_members": 3, "solver": solver, "learning_rate_init": 0.05, "random_state": 0}
+        make(Estimator, **settings, max_norm=limit, callbacks=[recorder]).fit(*TABLES[Estimator](0)[:2])
+        assert len(recorder.norms) == 5 * 5
+        longest[limit] = max(recorder.norms)
     assert longest[0.8] == pytest.approx(0.8, rel=1e-5)
     assert longest[None] > 1.2
 
 
-# deep stacks
+# deep networks
 
 
 def gradient_ratio(activation, init, layers=10, width=50, members=5):
     """Norm of the first layer's gradient divided by the head's, of each of the members."""
     ones = np.ones((members, width))
     inputs = InputLayer(Statistics(0 * ones, 0 * ones, ones, None, False), [], [], 3.0, torch.float64)
-    structure = ((width,) * layers, 1, activation, None, False, (0.0,) * layers, 0.0, None, None)
-    network = Network(inputs, [], 8, *structure)
-    network.draw(init, init, list(range(members)))
+    structure = {"hidden_layer_sizes": (width,) * layers, "dropout": (0.0,) * layers, "activation": activation}
+    network = Network(NetworkConfig(**structure, init=init, head_init=init), inputs, 1, range(members))
     generator = torch.Generator().manual_seed(0)
     x, y = (torch.randn(members, 100, size, generator=generator, dtype=torch.float64) for size in (width, 1))
     (network(x, weight=torch.ones(members, 100, dtype=torch.float64)) - y).square().mean((1, 2)).sum().backward()
@@ -158,7 +185,7 @@ def gradient_ratio(activation, init, layers=10, width=50, members=5):
     return first / head
 
 
-def test_gradients_vanish_under_logistic_units_and_small_weights_and_not_under_relu_and_he():
+def test_gradients_vanish_with_logistic_units_and_small_weights_but_not_with_relu_and_he():
     """Glorot & Bengio 2010, "Understanding the difficulty of training deep feedforward neural networks"; for the
     initial weights He et al. 2015, "Delving deep into rectifiers", section 2.2.
     """
@@ -168,43 +195,76 @@ def test_gradients_vanish_under_logistic_units_and_small_weights_and_not_under_r
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_batch_norm_makes_training_insensitive_to_the_initialisation(seed):
+def test_batch_norm_makes_training_insensitive_to_the_initialization(seed):
     """Ioffe & Szegedy 2015, section 3.3; Deep Learning, section 8.7.1."""
     X, y, *_ = classes(seed)
 
-    def spread(batch_norm):
-        settings = {**PLAIN, "hidden_layer_sizes": (32,) * 10, "max_iter": 60, "batch_size": 50}
+    def loss_range(batch_norm):
+        settings = {"hidden_layer_sizes": (32,) * 10, "max_iter": 60, "batch_size": 50, "random_state": seed}
         names = ("he_normal", "xavier_uniform", "lecun_normal", "normal")
-        nets = [
-            RegularizedMLPClassifier(**{**settings, "init": name}, batch_norm=batch_norm, random_state=seed)
-            for name in names
-        ]
+        nets = [make(RegularizedMLPClassifier, **settings, init=name, batch_norm=batch_norm) for name in names]
         return np.ptp([net.fit(X, y).loss_curve_[-1] for net in nets])
 
-    assert spread(False) > 0.5
-    assert spread(True) < 0.2 * spread(False)
+    assert loss_range(False) > 0.5
+    assert loss_range(True) < 0.2 * loss_range(False)
 
 
-# each cure with the rest
+# each option combined with the others
 
-NOT_CURES = {
+NOT_COMBINED = {
     "augmentation_strength", "batch_size", "calibrate", "callbacks", "categorical_features", "class_weight", "device",
     "freeze_layers", "init", "max_iter", "min_delta", "monitor", "n_threads", "parametrization",
-    "patience", "precision", "pretrained", "scale_layer",
+    "precision", "pretrained", "scale_layer",
     "pretrained_lr_factor", "quantile", "random_state", "time_limit", "validation_fraction", "verbose", "warm_start",
 }  # fmt: skip
-SMALL = {**cures.NO_CURE, "hidden_layer_sizes": (16, 16), "max_iter": 4, "patience": 3, "random_state": 0}
-COMPOSED = {**SMALL, "n_members": 2, "early_stopping": True}
-# so few steps of so small a network never come to these bounds
-TIGHTER = {
-    "max_norm 3": {"max_norm": 1.0},
-    "clip_norm 1": {"clip_norm": 0.01},
-    "swa_start 0.75": {"swa_start": 0.25},  # a mean of several epochs
+COMBINED = {
+    "hidden_layer_sizes": (16, 16),
+    "max_iter": 4,
+    "patience": 3,
+    "random_state": 0,
+    "n_members": 2,
+    "early_stopping": True,
+}
+# values with which so few steps of so small a network change
+COMMON_OPTIONS = {
+    "L2": {"alpha": 1e-2},
+    "L1": {"alpha": 1e-3, "l1_ratio": 1.0},
+    "L1 of the first layer": {"alpha": (1e-3, 0.0, 0.0), "l1_ratio": 1.0},
+    "feature_alpha": {"feature_alpha": 0.05, "alpha": 1e-2},
+    "weight_decay": {"weight_decay": 0.01},
+    "dropout": {"dropout": 0.5},
+    "input_dropout": {"input_dropout": 0.2},
+    "max_norm": {"max_norm": 1.0},
+    "batch_norm": {"batch_norm": True},
+    "layer_norm": {"layer_norm": True},
+    "selu": {"activation": "selu"},
+    "residual": {"residual": True},
+    "narrow": {"hidden_layer_sizes": (16,)},
+    "early_stopping": {"early_stopping": True},
+    "ema_decay": {"ema_decay": 0.99},
+    "swa_start": {"swa_start": 0.25},  # an average of several epochs
+    "clip_norm": {"clip_norm": 0.01},
+    "n_members": {"n_members": 4},
+    "robust scaling": {"numeric_scaling": "robust"},
+    "quantile scaling": {"numeric_scaling": "quantile"},
+    **{name: {"augmentation": name} for name in augmentations.__all__},
+    **{name: {"numeric_embedding": name} for name in embeddings.__all__},
+    **{name: {"learning_rate": name} for name in schedules.__all__ if name != UNREGULARIZED["learning_rate"]},
     "adaptive": {"learning_rate": "adaptive", "learning_rate_init": 0.3, "patience": 4},
-}
-CURES = {
-    Estimator: {**cures.CURES, **own} for Estimator, own in zip(BOTH, (cures.OF_CLASSES, cures.OF_NUMBERS), strict=True)
-}
+    "adamw": {"solver": "adamw"},
+    "sgd": {"solver": "sgd", "learning_rate_init": 0.01},
+    "sgd without momentum": {
+        "solver": "sgd", "learning_rate_init": 0.1, "momentum": 0.0, "nesterovs_momentum": False
+    },
+}  # fmt: skip
+OPTIONS = {
+    RegularizedMLPClassifier: {
+        **COMMON_OPTIONS, "label_smoothing": {"label_smoothing": 0.1}, "focal": {"loss": "focal"}
+    },
+    RegularizedMLPRegressor: {
+        **COMMON_OPTIONS, "huber": {"loss": "huber"}, "absolute_error": {"loss": "absolute_error"}
+    },
+}  # fmt: skip
 
 
 def mixed_rows():
@@ -224,32 +284,31 @@ MIXED, LABELS, NUMBERS, WEIGHTS = mixed_rows()
 
 
 def predicted(Estimator, settings):
-    """Predictions of a fit, from a few plain settings."""
+    """Predictions of a fit to the mixed rows."""
     y = LABELS if Estimator is RegularizedMLPClassifier else NUMBERS
-    fitted = Estimator(**settings).fit(MIXED, y, sample_weight=WEIGHTS)
+    fitted = make(Estimator, **settings).fit(MIXED, y, sample_weight=WEIGHTS)
     assert (fitted.validation_curve_ is not None) == bool(fitted.early_stopping)
     assert [len(levels) for levels in fitted.encoder_.levels_] == [3, 12]
     return fitted.predict_proba(MIXED) if Estimator is RegularizedMLPClassifier else fitted.predict(MIXED)
 
 
 @cache
-def without_a_cure(Estimator, early_stopping):
-    return predicted(Estimator, {**COMPOSED, "early_stopping": early_stopping})
+def predicted_without_option(Estimator, early_stopping):
+    return predicted(Estimator, {**COMBINED, "early_stopping": early_stopping})
 
 
-@pytest.mark.parametrize(("Estimator", "name"), [(Estimator, name) for Estimator in BOTH for name in CURES[Estimator]])
-def test_a_cure_works_with_members_weights_categories_missing_values_and_early_stopping(Estimator, name):
-    cure = TIGHTER.get(name, CURES[Estimator][name])
-    first, again = (predicted(Estimator, {**COMPOSED, **cure}) for _ in range(2))
+@pytest.mark.parametrize(("Estimator", "name"), [(E, name) for E, options in OPTIONS.items() for name in options])
+def test_option_works_with_members_weights_categories_missing_values_and_early_stopping(Estimator, name):
+    option = OPTIONS[Estimator][name]
+    first, again = (predicted(Estimator, {**COMBINED, **option}) for _ in range(2))
     assert np.isfinite(first).all()
     assert first.tobytes() == again.tobytes()
-    assert not np.array_equal(first, without_a_cure(Estimator, early_stopping="early_stopping" not in cure))
+    assert not np.array_equal(first, predicted_without_option(Estimator, early_stopping="early_stopping" not in option))
 
 
 @pytest.mark.parametrize("Estimator", BOTH)
-def test_every_parameter_is_a_cure_or_known_to_be_none(Estimator):
-    """A new parameter that is a cure has a line in the benchmark, and so is measured and tested above."""
+def test_every_parameter_is_combined_or_listed_as_an_exception(Estimator):
+    """A new parameter that changes training has an entry above."""
     parameters = set(inspect.signature(Estimator).parameters)
-    of_cures = {parameter for cure in CURES[Estimator].values() for parameter in cure}
-    assert parameters - of_cures - NOT_CURES == set()
-    assert of_cures & NOT_CURES == set()
+    combined = {parameter for option in OPTIONS[Estimator].values() for parameter in option}
+    assert parameters - combined == NOT_COMBINED & parameters

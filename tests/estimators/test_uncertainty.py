@@ -15,7 +15,8 @@ from sklearn.datasets import make_multilabel_classification
 from sklearn.frozen import FrozenEstimator
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
-from skreg.network.generators import MemberGenerators, MonteCarloDropout
+from skreg.network.dropout import MonteCarloDropout
+from skreg.network.generators import MemberGenerators
 from skreg.uncertainty import Uncertainty
 from tests.helpers import make_mixed_table, plain_classifier, plain_regressor
 

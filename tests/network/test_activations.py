@@ -1,4 +1,4 @@
-"""Every activation keeps its shape, is finite far out, and is what its formula says."""
+"""Every activation keeps the shape, is finite for large inputs, and equals its formula."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ FORMULAS = {
 
 
 @pytest.mark.parametrize("name", activations.__all__)
-def test_keeps_the_shape_and_the_precision(name):
+def test_shape_and_dtype_are_kept(name):
     function = getattr(activations, name)
     for dtype in (torch.float32, torch.float64):
         x = torch.randn(3, 5, 7, dtype=dtype, generator=torch.Generator().manual_seed(0))
@@ -34,7 +34,7 @@ def test_keeps_the_shape_and_the_precision(name):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("name", activations.__all__)
-def test_value_and_gradient_are_finite_far_out(name, dtype):
+def test_value_and_gradient_are_finite_for_large_inputs(name, dtype):
     x = torch.tensor([-1e4, -100.0, -1.0, 0.0, 1.0, 100.0, 1e4], dtype=dtype, requires_grad=True)
     value = getattr(activations, name)(x)
     value.sum().backward()
@@ -43,17 +43,17 @@ def test_value_and_gradient_are_finite_far_out(name, dtype):
 
 
 @pytest.mark.parametrize("name", activations.__all__)
-def test_is_its_formula(name):
+def test_value_equals_the_formula(name):
     x = np.linspace(-8, 8, 101)
     np.testing.assert_allclose(getattr(activations, name)(torch.from_numpy(x)).numpy(), FORMULAS[name](x), atol=1e-12)
 
 
 @pytest.mark.parametrize("name", activations.__all__)
-def test_wants_an_initializer_that_exists(name):
+def test_init_is_the_name_of_an_initializer(name):
     assert getattr(getattr(activations, name), "init", activations.DEFAULT_INIT) in initializers.__all__
 
 
-def test_a_callable_is_an_activation():
+def test_callable_can_be_an_activation():
     X = np.random.RandomState(0).randn(60, 3)
     parameters = {"hidden_layer_sizes": (8,), "max_iter": 3, "early_stopping": False, "random_state": 0}
     by_name = RegularizedMLPRegressor(activation="relu", **parameters).fit(X, X[:, 0])

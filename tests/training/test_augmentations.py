@@ -59,7 +59,7 @@ def real(batch):
 
 def changed_features(before, after, inputs):
     """Bool (members, rows, features): where a column or code of the feature changed."""
-    columns, codes = inputs.features()
+    columns, codes = inputs.feature_index()
     moved = torch.cat([before.inputs != after.inputs, before.levels != after.levels], -1)
     owners = torch.cat([columns, codes])
     return torch.stack([moved[..., owners == f].any(-1) for f in range(inputs.n_features)], -1)
@@ -118,7 +118,7 @@ def test_a_batch_of_one_row_is_its_own_partner(name):
 @pytest.mark.parametrize("name", ["cutmix", "swap_noise"])
 def test_a_feature_moves_as_a_whole_and_comes_from_a_real_row(name):
     seen, inputs = augmented(name, 1.0)
-    owners = torch.cat(inputs.features())
+    owners = torch.cat(inputs.feature_index())
     for before, after, _ in seen:
         whole_before, whole_after = (torch.cat([b.inputs, b.levels], -1) for b in (before, after))
         for m, rows in enumerate(real(before)):
@@ -140,7 +140,7 @@ def test_cutmix_mixes_the_loss_by_the_share_replaced():
             replaced = moved[m][rows].any(0).sum().item()
             assert replaced == pytest.approx((1 - shares[-1]) * inputs.n_features)
             partner = (mix.partner[0][m][rows, None] == before.target[m][None]).double().argmax(1)
-            swapped = moved[m][rows].any(0)[inputs.features()[0]]
+            swapped = moved[m][rows].any(0)[inputs.feature_index()[0]]
             assert torch.equal(after.inputs[m][rows][:, swapped], before.inputs[m][partner][:, swapped])
     shares = np.array(shares)
     assert (shares == 1).mean() == pytest.approx(0.3, abs=0.08)
@@ -188,7 +188,7 @@ def test_the_strength_is_the_share_of_cells(name):
 
 def test_cutout_puts_missing_values_there():
     seen, inputs = augmented("cutout", 0.5)
-    columns, _ = inputs.features()
+    columns, _ = inputs.feature_index()
     row, _ = inputs.missing_row()
     for before, after, _ in seen:
         moved = changed_features(before, after, inputs)

@@ -9,11 +9,13 @@ import pytest
 import torch
 from skorch.callbacks import Callback
 
-from skreg import activations, augmentations, initializers, schedules
+from skreg import activations, augmentations, schedules
 from skreg._utils.threads import torch_threads
 from skreg.data.batches import MemberRows
 from skreg.data.statistics import learn_statistics, target_statistics
+from skreg.network.config import NetworkConfig
 from skreg.network.generators import member_seeds
+from skreg.network.inference import predict_raw, prepare_rows
 from skreg.network.input_layer import InputLayer
 from skreg.network.layers import BatchNorm, LayerNorm
 from skreg.network.network import Network
@@ -90,23 +92,24 @@ def make_net(members, dtype=torch.float32, seed=0, lr=0.01, epochs=7, **changes)
     """A net of some of the members, and what they train on and are watched on."""
     settings = {**EVERYTHING, **changes}
     criterion = settings.pop("criterion", HalfSquaredError)
-    structure = [settings.pop(name) for name in ("norm", "residual", "dropout", "input_dropout")]
     weight = np.zeros((len(members), N))
     for row, m in zip(weight, members, strict=True):
         row[HELD_IN[m]] = WEIGHT[HELD_IN[m]]
     statistics = learn_statistics(NUMBERS, LEVELS, SIZES, weight, "robust")
-    network = Network(
-        InputLayer(statistics, [0], [1], 3.0, dtype),
-        [12],
-        8,
-        settings.pop("hidden", (16, 8)),
-        1,
-        settings.pop("activation", activations.silu),
-        *structure,
-        *target_statistics(TARGET, weight),
+    config = NetworkConfig(
+        hidden_layer_sizes=settings.pop("hidden", (16, 8)),
+        activation=settings.pop("activation", activations.silu),
+        **{name: settings.pop(name) for name in ("norm", "residual", "dropout", "input_dropout")},
     )
     seeds = [member_seeds(seed, MEMBERS)[m] for m in members]
-    network.draw(initializers.he_normal, initializers.he_normal, [of_weights for of_weights, _ in seeds])
+    network = Network(
+        config,
+        InputLayer(statistics, [0], [1], 3.0, dtype),
+        1,
+        [of_weights for of_weights, _ in seeds],
+        [12],
+        target_statistics(TARGET, weight),
+    )
     trained = {name: settings.pop(name) for name in COURSE if name in settings}
     net = Net(
         network,
@@ -133,7 +136,7 @@ def train(net, train_rows, valid_rows, epochs=None):
 
 
 def predictions(net):
-    return net.predict_raw(torch.from_numpy(NUMBERS), torch.from_numpy(LEVELS))
+    return predict_raw(net.module_, torch.from_numpy(NUMBERS), torch.from_numpy(LEVELS))
 
 
 def assert_member_is(net, i, alone, tolerance=1e-5):
@@ -275,7 +278,7 @@ def test_a_state_is_what_it_was_when_it_was_asked_for():
 def test_best_weights_are_put_back_at_the_end():
     net, train_rows, valid_rows = make_net(range(MEMBERS), lr=0.3, epochs=12)
     net.partial_fit(None, train=train_rows, valid=valid_rows, monitor=LossMonitor())
-    score, _ = net._validate(net._prepared(valid_rows), LossMonitor())
+    score, _ = net._validate(prepare_rows(net.module_, valid_rows), LossMonitor())
     torch.testing.assert_close(score, net.stopping_.best, rtol=1e-6, atol=1e-6)
     assert (net.stopping_.best_epoch < net.epoch_).any()
 
@@ -296,7 +299,7 @@ def test_an_interrupt_is_passed_on_with_the_best_weights_in_place():
     with pytest.raises(KeyboardInterrupt):
         net.partial_fit(None, train=train_rows, valid=valid_rows, monitor=LossMonitor())
     assert net.epoch_ == 4
-    score, _ = net._validate(net._prepared(valid_rows), LossMonitor())
+    score, _ = net._validate(prepare_rows(net.module_, valid_rows), LossMonitor())
     torch.testing.assert_close(score, net.stopping_.best, rtol=1e-6, atol=1e-6)
 
 
@@ -333,7 +336,7 @@ def test_a_row_is_predicted_alike_in_any_company(dtype):
     together = predictions(net)
     numbers, levels = torch.from_numpy(NUMBERS), torch.from_numpy(LEVELS)
     for part in (slice(0, 1), slice(7, 8), slice(3, 60), slice(100, 120)):
-        assert torch.equal(net.predict_raw(numbers[part], levels[part]), together[:, part])
+        assert torch.equal(predict_raw(net.module_, numbers[part], levels[part]), together[:, part])
 
 
 def test_a_snapshot_does_not_change_with_later_epochs():
