@@ -28,9 +28,9 @@ for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 
 import numpy as np
 import torch
+from skreg._entry import enter
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
-from skreg._entry import enter
 from skreg.training.net import Net
 from skreg.training.trainer import Trainer
 

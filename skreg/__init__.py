@@ -8,14 +8,11 @@ from .estimators.regressor import RegularizedMLPRegressor
 from .network import activations, embeddings, initializers
 from .search import OptunaSearchCV
 from .training import augmentations, callbacks, constraints, losses, penalties, schedules
-from .voting import WeightedVotingClassifier, WeightedVotingRegressor
 
 __all__ = [
     "OptunaSearchCV",
     "RegularizedMLPClassifier",
     "RegularizedMLPRegressor",
-    "WeightedVotingClassifier",
-    "WeightedVotingRegressor",
     "__version__",
     "activations",
     "augmentations",

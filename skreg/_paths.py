@@ -12,11 +12,9 @@ from sklearn.metrics import check_scoring
 from sklearn.model_selection import check_cv
 from sklearn.utils import indexable
 
-from ._candidates import Candidate, Scoring, SearchProgress
 from ._plotting import column_names, fitted_network
-from ._race import Race
-
-NOBODY: Any = None
+from .search.scoring import SharedInputs
+from .search.vectorized.evaluator import cross_validate
 
 
 @dataclass(frozen=True)
@@ -43,13 +41,6 @@ class RegularizationPath:
     test_scores: np.ndarray
     feature_norms: np.ndarray
     feature_names: np.ndarray
-
-
-class _Evaluation(Scoring):
-    """A scoring of candidates that belong to no study."""
-
-    def tell(self, run: Any, candidate: Candidate) -> None:
-        """Nobody asks."""
 
 
 def regularization_path(
@@ -91,14 +82,12 @@ def regularization_path(
     scorer = check_scoring(estimator, scoring)
     settings = {"scorer": scorer, "fit_params": {}, "score_params": {}, "verbose": 0, "error_score": "raise"}
     settings |= dict.fromkeys(("return_train_score", "return_times", "return_estimator"), True)
-    progress = SearchProgress(None, X, y, None, 0)
-    evaluation = _Evaluation(clone(estimator), X, y, splits, settings, float, n_jobs, progress)
-    candidates = [Candidate(NOBODY, {param_name: value}) for value in np.asarray(param_range).tolist()]
+    inputs = SharedInputs(clone(estimator), X, y, splits, settings)
     with warnings.catch_warnings():
         # a path goes on until no column is left
         warnings.filterwarnings("ignore", "feature_alpha=.* has let go of every column", ConvergenceWarning)
-        Race(evaluation, NOBODY, None, False, lambda epoch: False, lambda: True).score(candidates)
-    fitted = [[fitted_network(fold["estimator"])[0] for fold in candidate.folds] for candidate in candidates]
+        folds = cross_validate(inputs, [{param_name: value} for value in np.asarray(param_range).tolist()], n_jobs)
+    fitted = [[fitted_network(fold["estimator"])[0] for fold in of_value] for of_value in folds]
     if len({network.n_features_in_ for of_value in fitted for network in of_value}) > 1:
         raise ValueError(
             "The steps before the network give it other columns in some folds than in others, so that no column has a "
@@ -107,8 +96,8 @@ def regularization_path(
     return RegularizationPath(
         param_name,
         np.asarray(param_range, dtype=float),
-        np.array([[fold["train_scores"] for fold in candidate.folds] for candidate in candidates]),
-        np.array([[fold["test_scores"] for fold in candidate.folds] for candidate in candidates]),
+        np.array([[fold["train_scores"] for fold in of_value] for of_value in folds]),
+        np.array([[fold["test_scores"] for fold in of_value] for of_value in folds]),
         np.array([[network._feature_norms() for network in of_value] for of_value in fitted]),
         column_names(fitted[0][0]),
     )

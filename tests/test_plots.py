@@ -21,9 +21,9 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, KFold, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from skreg._joint import JointNet
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
-from skreg._joint import JointNet
 from skreg._plotting import COLOURS
 from skreg._probe import probe
 from skreg._training_plot import overfits

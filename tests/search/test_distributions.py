@@ -11,10 +11,10 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import Pipeline
 from sklearn.utils._param_validation import make_constraint
-
-from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
 from skreg._distributions import entry, labels_of, space_of
 from skreg._space import COCKTAIL, Choice, Switch, searched
+
+from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
 
 BOTH = [RegularizedMLPClassifier, RegularizedMLPRegressor]
 

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import make_classification, make_regression
-
-from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
 from skreg._entry import enter, leave
 from skreg._joint import Entrant, JointNet
+
+from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = {"hidden_layer_sizes": (16, 8), "max_iter": 12, "n_members": 2, "random_state": 0, "patience": 4}

@@ -26,11 +26,11 @@ from sklearn.metrics import get_scorer
 from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold, TimeSeriesSplit, cross_val_predict
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
-
-from skreg import OptunaSearchCV, RegularizedMLPClassifier, RegularizedMLPRegressor, _heat, _joint, _race
 from skreg._crew import _shares, workers_of
 from skreg._heat import Start
 from skreg._quick_scores import quick_score
+
+from skreg import OptunaSearchCV, RegularizedMLPClassifier, RegularizedMLPRegressor, _heat, _joint, _race
 
 X, Y = make_classification(200, 6, n_informative=4, random_state=0)
 SMALL = {"hidden_layer_sizes": (16,), "max_iter": 8, "n_members": 2, "random_state": 0, "dropout": 0.0}
