@@ -139,7 +139,7 @@ def test_sample_weight():
 def test_results_do_not_depend_on_n_jobs_and_backend(pruner, backend):
     """Scores and curves have the same bits, the same candidates are pruned, and the sampler chooses the same ones."""
     space = {"activation": ["relu", "tanh"], **RATES}
-    given = {"pruner": pruner, "sampler": None, "random_state": 0, "n_trials": 14}
+    given = {"pruner": pruner, "sampler": None, "random_state": 0, "n_trials": 14, "study_name": "one"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         serial = search_of(NET, space, **given).fit(X, Y)
@@ -511,10 +511,17 @@ def test_interrupt_with_workers_keeps_finished_candidates():
         def space(trial):
             return {"max_iter": 2 if trial.number < 6 else 10**6, "early_stopping": False, "alpha": 0.01 * trial.number}
 
-        pids()
+        def interrupt_when_six_are_complete(search, interrupt):
+            wait_for(lambda: hasattr(search, "study_") and n_complete(search) == 6)
+            time.sleep(1)
+            interrupt(os.getpid(), signal.SIGINT)
+
+        def n_complete(search):
+            return sum(trial.state.name == "COMPLETE" for trial in search.study_.trials)
+
         for interrupt in (os.kill, os.killpg):
             search = search_of(NET, space, n_jobs=2, n_trials=10)
-            threading.Timer(4, interrupt, (os.getpid(), signal.SIGINT)).start()
+            threading.Thread(target=interrupt_when_six_are_complete, args=(search, interrupt), daemon=True).start()
             try:
                 search.fit(X, Y)
             except KeyboardInterrupt:
