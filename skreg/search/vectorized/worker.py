@@ -314,7 +314,7 @@ def _prune(asked: list[CandidateState], epoch: int) -> list[int]:
     from its last to its best, then exactly the worse half is pruned.
     """
     ranked = sorted(asked, key=lambda state: -state.curve[epoch])
-    half = max(1, len(ranked) // 2)
+    half = ceil(len(ranked) / 2)
     pruned = []
     for state in [*reversed(ranked[:half]), *ranked[half:]]:
         assert state.trial is not None
