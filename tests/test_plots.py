@@ -21,7 +21,6 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, KFold, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from skreg._joint import JointNet
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
 from skreg._plotting import COLOURS
@@ -37,6 +36,7 @@ from skreg.plots import (
     UncertaintyDisplay,
     WeightDisplay,
 )
+from skreg.search.vectorized.stacked_net import StackedNet
 
 matplotlib.use("Agg")
 
@@ -386,12 +386,12 @@ def test_a_path_is_what_cross_validation_says():
     assert display.ax_.get_xscale() == "log"
 
 
-def test_the_fits_of_a_path_train_side_by_side(monkeypatch):
-    joints, made = [], JointNet.of
-    monkeypatch.setattr(JointNet, "of", lambda entrants: joints.append(len(entrants)) or made(entrants))
+def test_fits_of_a_path_train_side_by_side(monkeypatch):
+    sizes, stack = [], StackedNet.stack
+    monkeypatch.setattr(StackedNet, "stack", lambda fits: sizes.append(len(fits)) or stack(fits))
     one = RegularizedMLPRegressor(n_members=1, **SMALL)
     RegularizationPathDisplay.from_estimator(one, X, NUMBER, param_range=[0.001, 0.1, 10.0], cv=3)
-    assert joints == [9]
+    assert sizes == [9]
 
 
 def test_a_value_that_is_refused_is_refused_in_a_path():

@@ -29,24 +29,12 @@ PRE_DISPATCH = "2*n_jobs"
 
 @dataclass
 class Candidate:
-    """A trial that is being evaluated.
-
-    Attributes
-    ----------
-    trial : Trial or None
-        The trial of the study.
-    params : dict
-        Parameters of the estimator.
-    folds : list of dict
-        Results of ``_fit_and_score`` for the folds that are evaluated.
-    contexts : dict of dict
-        For each fold, the arguments of ``_fit_and_score`` that concern scikit-learn's callbacks.
-    """
+    """A trial that is being evaluated."""
 
     trial: Trial | None
     params: dict[str, Any]
-    folds: list[dict[str, Any]] = field(default_factory=list)
-    contexts: dict[int, dict[str, Any]] = field(default_factory=dict)
+    folds: list[dict[str, Any]] = field(default_factory=list)  # results of _fit_and_score
+    contexts: dict[int, dict[str, Any]] = field(default_factory=dict)  # for each fold, arguments about callbacks
 
     def record(self) -> dict[str, list[Any]]:
         """Return the scores and times of the folds in a form that JSON can hold."""
@@ -62,25 +50,13 @@ def _to_json(value: Any) -> Any:
 
 @dataclass
 class SharedInputs:
-    """Inputs that all fits of a search have in common.
+    """Inputs that all fits of a search have in common."""
 
-    Attributes
-    ----------
-    estimator : estimator
-        The estimator, which is cloned for each fit.
-    X, y : array-like
-        The table and its target.
-    splits : list of (train, test)
-        The folds.
-    settings : dict
-        Further arguments of ``_fit_and_score``.
-    """
-
-    estimator: Any
+    estimator: Any  # cloned for each fit
     X: Any
     y: Any
     splits: list[tuple[Any, Any]]
-    settings: dict[str, Any]
+    settings: dict[str, Any]  # further arguments of _fit_and_score
 
     def fit_and_score(
         self, estimator: Any, fold: int, params: dict[str, Any] | None, context: dict[str, Any]

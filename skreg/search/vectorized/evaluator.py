@@ -45,15 +45,7 @@ MEMBER_PARAMS = frozenset(
 
 
 class BatchEvaluator:
-    """Evaluates batches of candidates side by side.
-
-    Parameters
-    ----------
-    fold_evaluator : FoldEvaluator
-        Evaluates the candidates that cannot be trained side by side, and reports to the study.
-    pruning : Pruning or None
-        How candidates are pruned.
-    """
+    """Evaluates batches of candidates side by side, and those that cannot be trained so with ``fold_evaluator``."""
 
     def __init__(self, fold_evaluator: FoldEvaluator, pruning: Pruning | None) -> None:
         self._fold_evaluator, self._pruning = fold_evaluator, pruning
@@ -127,22 +119,7 @@ class BatchEvaluator:
 def cross_validate(
     inputs: SharedInputs, params: list[dict[str, Any]], n_jobs: int | None
 ) -> list[list[dict[str, Any]]]:
-    """Fit and score several settings of parameters on all folds, side by side where possible.
-
-    Parameters
-    ----------
-    inputs : SharedInputs
-        Inputs of all fits.
-    params : list of dict
-        The settings.
-    n_jobs : int or None
-        Number of jobs of joblib.
-
-    Returns
-    -------
-    list of list of dict
-        For each setting and fold, the result of ``_fit_and_score``.
-    """
+    """Return the results of ``_fit_and_score`` for each setting of parameters and each fold, without a study."""
     candidates, progress = [Candidate(None, one) for one in params], SearchProgress()
     groups = make_groups(_states(inputs, candidates, progress), len(inputs.splits))
     for result in run_groups(inputs, groups, n_jobs):

@@ -41,25 +41,15 @@ def network_of(estimator: Any) -> tuple[str | None, RegularizedMLP | None]:
 
 
 class FoldData(NamedTuple):
-    """Rows of a fold as the network receives them.
-
-    Attributes
-    ----------
-    X, y, weight
-        Training rows, their target and weights.
-    X_test, y_test, score_params
-        Test rows, their target, and further arguments of the scorer.
-    preceding : Pipeline or None
-        The fitted steps before the network.
-    """
+    """Rows of a fold as the network receives them."""
 
     X: Any
     y: Any
     weight: Any = None
     X_test: Any = None
     y_test: Any = None
-    score_params: dict[str, Any] | None = None
-    preceding: Pipeline | None = None
+    score_params: dict[str, Any] | None = None  # further arguments of the scorer
+    preceding: Pipeline | None = None  # the fitted steps before the network
 
     @classmethod
     def of_fold(cls, inputs: SharedInputs, estimator: Any, fold: int) -> Self:
@@ -80,67 +70,30 @@ class FoldData(NamedTuple):
 
 @dataclass(eq=False)
 class FoldFit:
-    """The fit of a candidate on one fold.
+    """The fit of a candidate on one fold."""
 
-    Attributes
-    ----------
-    estimator : estimator
-        The network, or the Pipeline that ends with it.
-    network : RegularizedMLP
-        The network.
-    data : FoldData
-        Rows of the fold.
-    split : Split
-        Training and validation rows of the members.
-    net : Net
-        Initialized before training; afterwards as if it had been trained alone.
-    train, valid : Rows
-        Training rows and validation rows; ``valid`` is None without early stopping.
-    monitor : Monitor or None
-        Scores the members on ``valid``.
-    test : Rows or None
-        Test rows, if the score is computed after every epoch.
-    raw : list of Tensor of shape (rows, outputs) or None
-        Raw output of each member on ``test`` with the weights that would be kept, None without finite weights.
-    epochs : list of Epoch
-        Records of the epochs.
-    seconds : float
-        Share of the training time.
-    ended : bool
-        Whether the training has ended or is given up.
-    """
-
-    estimator: Any
+    estimator: Any  # the network, or the Pipeline that ends with it
     network: RegularizedMLP
     data: FoldData
     split: MemberSplit
-    net: Net
+    net: Net  # after the training as if it had been trained alone
     train: MemberRows
     valid: MemberRows | None
     monitor: Monitor | None
-    test: MemberRows | None = None
-    raw: list[Tensor | None] = field(default_factory=list)
+    test: MemberRows | None = None  # the test rows, if the score is computed after every epoch
+    raw: list[Tensor | None] = field(default_factory=list)  # raw output of each member on them, None before it is known
     epochs: list[EpochRecord] = field(default_factory=list)
-    seconds: float = 0.0
-    ended: bool = False
+    seconds: float = 0.0  # share of the training time
+    ended: bool = False  # whether the training has ended or is given up
     _score: Any = np.nan
     _is_scored: bool = True
 
     @classmethod
     def prepare(cls, estimator: Any, data: FoldData, template: Self | None = None, scores_epochs: bool = False) -> Self:
-        """Do everything that precedes the training.
+        """Do everything that precedes the training; ``estimator`` is changed as ``fit`` changes it.
 
-        Parameters
-        ----------
-        estimator : estimator
-            A clone with the parameters of the candidate, which is changed as ``fit`` changes it.
-        data : FoldData
-            The rows.
-        template : FoldFit or None
-            A fit on the same rows that differs in hyperparameters of the members only; encoders, statistics and
-            tensors of rows are taken from it.
-        scores_epochs : bool
-            Whether the score is computed after every epoch.
+        A template is a fit on the same rows that differs in hyperparameters of the members only. Encoders, statistics
+        and tensors of rows are taken from it.
         """
         network: Any = network_of(estimator)[1]
         config, training = NetworkConfig.of(network), TrainingConfig.of(network)

@@ -45,21 +45,11 @@ Status = Literal["complete", "pruned", "stopped", "failed"]
 
 @dataclass
 class Pruning:
-    """How a pruner compares the candidates of a group.
-
-    Attributes
-    ----------
-    scorer : callable
-        Computes the score that the pruner compares.
-    metric : str or None
-        Name of the score if the scorer returns several.
-    first_rung : int or None
-        The pruner decides after this epoch, and after each power of two times it; None is every epoch.
-    """
+    """How a pruner compares the candidates of a group."""
 
     scorer: Any
-    metric: Any
-    first_rung: int | None
+    metric: Any  # name of the score, if the scorer returns several
+    first_rung: int | None  # decisions after this epoch and each power of two times it; None is every epoch
 
     def score(self, fit: FoldFit) -> float:
         """Return the current score of a fit, NaN if it cannot be computed."""
@@ -79,64 +69,31 @@ class Pruning:
 
 @dataclass
 class CandidateState:
-    """A candidate while it is trained.
+    """A candidate while it is trained."""
 
-    Attributes
-    ----------
-    number : int
-        Position in the batch.
-    estimator : estimator
-        The estimator with the candidate's parameters.
-    key : tuple
-        Equal for candidates whose fits can be members of one net.
-    preceding_key : tuple
-        Equal for candidates with the same steps before the network.
-    contexts : dict of dict
-        For each fold, the arguments of ``_fit_and_score`` that concern scikit-learn's callbacks.
-    trial : Trial or None
-        A trial of a study in memory with the pruner of the search.
-    fits : list of FoldFit
-        The fit of each fold.
-    curve : dict of float
-        Mean score over the folds after each epoch.
-    decisions : list of int
-        Epochs after which the pruner was asked.
-    is_due : bool
-        Whether the pruner is to be asked as soon as there is a score.
-    """
-
-    number: int
-    estimator: Any
-    key: tuple[Any, ...]
-    preceding_key: tuple[Any, ...]
-    contexts: dict[int, dict[str, Any]] = field(default_factory=dict)
-    trial: Trial | None = None
+    number: int  # position in the batch
+    estimator: Any  # with the parameters of the candidate
+    key: tuple[Any, ...]  # equal for candidates whose fits can be members of one net
+    preceding_key: tuple[Any, ...]  # equal for candidates with the same steps before the network
+    contexts: dict[int, dict[str, Any]] = field(default_factory=dict)  # see Candidate
+    trial: Trial | None = None  # of a study in memory with the pruner of the search
     fits: list[FoldFit] = field(default_factory=list)
-    curve: dict[int, float] = field(default_factory=dict)
-    decisions: list[int] = field(default_factory=list)
-    is_due: bool = False
+    curve: dict[int, float] = field(default_factory=dict)  # mean score over the folds after each epoch
+    decisions: list[int] = field(default_factory=list)  # epochs after which the pruner was asked
+    is_due: bool = False  # whether the pruner is asked as soon as there is a score
 
 
 @dataclass
 class CandidateResult:
     """Result of the training of a candidate.
 
-    Attributes
-    ----------
-    number : int
-        Position in the batch.
-    status : {"complete", "pruned", "stopped", "failed"}
-        "stopped" means that the training was ended by the deadline; "failed" that the candidate has to be evaluated
-        fold by fold.
-    folds : list of dict
-        Results of ``_fit_and_score``; of a pruned candidate only the times.
-    curve, decisions
-        See ``CandidateState``.
+    The status "stopped" means that the deadline ended the training; "failed" that the candidate has to be evaluated
+    fold by fold.
     """
 
-    number: int
+    number: int  # position in the batch
     status: Status
-    folds: list[dict[str, Any]] = field(default_factory=list)
+    folds: list[dict[str, Any]] = field(default_factory=list)  # of _fit_and_score; of a pruned candidate only the times
     curve: dict[int, float] = field(default_factory=dict)
     decisions: list[int] = field(default_factory=list)
 
@@ -153,17 +110,8 @@ def iter_group(
 ) -> Iterator[CandidateResult]:
     """Train a group, and yield the result of each candidate as soon as it has ended.
 
-    Parameters
-    ----------
-    inputs : SharedInputs
-        Inputs of all fits.
-    group : list of CandidateState
-        The candidates.
-    pruning : Pruning or None
-        How candidates are pruned.
-    deadline : float
-        Time, as of ``time.time``, at which the training is ended after the current epoch. Candidates that were waiting
-        for memory have no result.
+    At the deadline, as of ``time.time``, the training stops after the current epoch. Candidates that were waiting for
+    memory have no result then.
     """
     task = WorkerTask(inputs, pruning, deadline)
     while group:
@@ -176,28 +124,14 @@ def iter_group(
 
 
 class WorkerTask:
-    """Trains candidates side by side.
-
-    Parameters
-    ----------
-    inputs, pruning, deadline
-        See ``iter_group``.
-    """
+    """Trains candidates side by side."""
 
     def __init__(self, inputs: SharedInputs, pruning: Pruning | None, deadline: float) -> None:
         self._inputs, self._pruning, self._deadline = inputs, pruning, deadline
         self._parent = os.getppid()
 
     def prepare(self, group: list[CandidateState]) -> tuple[int, list[CandidateResult]]:
-        """Prepare the fits of the first candidates, as many as memory allows.
-
-        Returns
-        -------
-        n_begun : int
-            Number of candidates that were prepared, or could not be.
-        failed : list of CandidateResult
-            Those that could not be prepared.
-        """
+        """Prepare the fits of as many candidates as memory allows; return their number and those that failed."""
         failed, n_begun, n_bytes = [], 0, 0
         data: dict[Any, FoldData] = {}
         templates: dict[Any, FoldFit] = {}
