@@ -195,7 +195,10 @@ class OptunaSearchCV(BaseSearchCV):
     def __init__(
         self,
         estimator: Any,
-        param_distributions: Mapping[str, Any] | Sequence[Mapping[str, Any]] | Callable[[Any], dict] | None = None,
+        param_distributions: Mapping[str, Any]
+        | Sequence[Mapping[str, Any]]
+        | Callable[[Any], dict[str, Any]]
+        | None = None,
         *,
         n_trials: int = 50,
         timeout: float | None = None,
@@ -367,7 +370,7 @@ class OptunaSearchCV(BaseSearchCV):
             )
         return is_network and self.vectorize is not False
 
-    def _make_pruner(self) -> "optuna.pruners.BasePruner | None":
+    def _make_pruner(self) -> Any:
         if self.pruner is not None or not self._is_vectorized():
             return self.pruner
         from optuna.pruners import SuccessiveHalvingPruner
@@ -376,8 +379,10 @@ class OptunaSearchCV(BaseSearchCV):
 
     def _first_rung(self) -> int:
         """Epoch after which candidates are first compared."""
-        network: Any = network_of(self.estimator)[1]
-        return max(1, round(network.max_iter * FIRST_RUNG))
+        network = network_of(self.estimator)[1]
+        assert network is not None
+        rung: int = round(network.max_iter * FIRST_RUNG)
+        return max(1, rung)
 
     def _search(self, run: StudyRun, space: Space, inputs: SharedInputs, progress: SearchProgress) -> None:
         """Evaluate candidates until the study has ``n_trials``; an interrupt keeps the finished ones."""
@@ -424,7 +429,7 @@ class OptunaSearchCV(BaseSearchCV):
             size_of_batch = run.share(size, self.n_trials)
             while len(batch) < size_of_batch and (trials := run.ask(1, self.n_trials)):
                 batch += [Candidate(trial, space.params(trial)) for trial in trials]
-                params_of[batch[-1].trial.number] = batch[-1].params  # type: ignore[union-attr]
+                params_of[batch[-1].trial.number] = batch[-1].params
             if batch:
                 cache.evaluate(batch, evaluate, deadline)
             elif run.wait(self.n_trials, timeout=max(0.0, min(POLL_SECONDS, deadline - time.time()))):
@@ -463,7 +468,7 @@ class OptunaSearchCV(BaseSearchCV):
     @property
     def n_features_in_(self) -> int:
         """Number of features."""
-        return super().n_features_in_
+        return int(super().n_features_in_)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "best_estimator_" if self.refit else "cv_results_")

@@ -17,8 +17,6 @@ from sklearn.model_selection._validation import _fit_and_score
 from sklearn.utils.parallel import Parallel, delayed
 
 if TYPE_CHECKING:
-    from optuna import Trial
-
     from .._studies import StudyRun
     from .progress import SearchProgress
 
@@ -31,7 +29,7 @@ PRE_DISPATCH = "2*n_jobs"
 class Candidate:
     """A trial that is being evaluated."""
 
-    trial: Trial | None
+    trial: Any  # an optuna.Trial; None outside of a study
     params: dict[str, Any]
     folds: list[dict[str, Any]] = field(default_factory=list)  # results of _fit_and_score
     contexts: dict[int, dict[str, Any]] = field(default_factory=dict)  # for each fold, arguments about callbacks
@@ -63,7 +61,7 @@ class SharedInputs:
     ) -> dict[str, Any]:
         """Fit and score ``estimator`` on one fold as scikit-learn does."""
         train, test = self.splits[fold]
-        return _fit_and_score(
+        result: dict[str, Any] = _fit_and_score(
             estimator,
             self.X,
             self.y,
@@ -74,6 +72,7 @@ class SharedInputs:
             **self.settings,
             **context,
         )
+        return result
 
 
 class FoldEvaluator:

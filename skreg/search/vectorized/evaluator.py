@@ -82,10 +82,10 @@ class BatchEvaluator:
 
         study = self._run.study
         finished = {trial.number: trial for trial in self._run.finished()}
-        n_trials = max([*finished, *(candidate.trial.number for candidate in batch if candidate.trial)]) + 1
+        n_trials = max([*finished, *(candidate.trial.number for candidate in batch)]) + 1
         unfinished = optuna.trial.create_trial(state=optuna.trial.TrialState.FAIL)
         for group in groups:
-            own = {batch[state.number].trial.number: state for state in group}  # type: ignore[union-attr]
+            own = {batch[state.number].trial.number: state for state in group}
             with quiet():
                 copied = optuna.create_study(
                     direction=study.direction,

@@ -118,7 +118,7 @@ class FoldFit:
     @property
     def n_members(self) -> int:
         """Number of members."""
-        return self.net.module_.n_members
+        return int(self.net.module_.n_members)
 
     @property
     def n_weights(self) -> int:
@@ -132,7 +132,8 @@ class FoldFit:
         widths = sum(linear.weight.shape[1] for linear in module.linears)
         rows = len(self.train) + (0 if self.valid is None else len(self.valid) * module.inputs.width)
         step = self.net.batch_size * widths * 4
-        return self.n_members * (module.inputs.dtype.itemsize * (N_COPIES * self.n_weights + step) + 8 * rows)
+        n_bytes = module.inputs.dtype.itemsize * (N_COPIES * self.n_weights + step) + 8 * rows
+        return int(self.n_members * n_bytes)
 
     @property
     def stack_key(self) -> tuple[Any, ...]:

@@ -54,7 +54,7 @@ class StackedNet(Net):
         nets = [fit.net for fit in fits]
         first = nets[0]
         counts = [net.module_.n_members for net in nets]
-        stacked = cls(
+        stacked: Self = cls(
             Network.joined([net.module_ for net in nets]),
             first.criterion,
             stack_configs([net.training_config for net in nets], counts, first.module_.head.weight),
@@ -241,7 +241,7 @@ class StackedMonitor:
         if self._by_loss:
             return -loss
         scores = torch.full_like(loss, torch.nan)
-        for number in self._net_index.unique().tolist():
+        for number in set(self._net_index.tolist()):
             fit, positions = self._fits[number], (self._net_index == number).nonzero()[:, 0]
             own, members = self._member_index[positions], fit.net.module_.n_members
             of_net = [torch.zeros(members, *tensor.shape[1:], dtype=tensor.dtype) for tensor in (raw, loss, active)]
