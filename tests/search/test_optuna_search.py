@@ -477,7 +477,8 @@ def test_pruner_does_not_compare_epochs_with_folds(tmp_path):
 
     of(2, vectorize=False)
     assert len(of(3).cv_results_["params"]) == 3  # the pruner has not compared folds
-    with pytest.raises(ValueError, match=r"by epochs, and would watch those of this search by folds.* same vectorize"):
+    message = r"after epochs, which cannot be compared with the scores after folds.* same 'vectorize'"
+    with pytest.raises(ValueError, match=message):
         of(4, vectorize=False, pruner=optuna.pruners.MedianPruner())
     of(4, vectorize=False)
     of(5, pruner=optuna.pruners.NopPruner())
