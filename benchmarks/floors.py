@@ -30,7 +30,7 @@ import numpy as np
 import torch
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
-from skreg._entry import enter
+from skreg.search.vectorized.fold_fit import FoldData, FoldFit
 from skreg.training.net import Net
 from skreg.training.trainer import Trainer
 
@@ -59,9 +59,9 @@ def seconds(function: Callable[[], Any]) -> float:
 def training(kind: str, batch_size: int) -> tuple[Net, Callable[[], Any]]:
     """A net before its training, and what trains it for ``STEPS`` steps."""
     X, y = table(kind, batch_size * STEPS * 4 // 3)
-    entry = enter(ESTIMATORS[kind](batch_size=batch_size, random_state=0, device="cpu"), X, y)
-    trainer = entry.net._trainer(entry.train)
-    return entry.net, lambda: trainer.epoch(entry.net._rate(), 0.1, 0.11, None)
+    fit = FoldFit.prepare(ESTIMATORS[kind](batch_size=batch_size, random_state=0, device="cpu"), FoldData(X, y))
+    trainer = fit.net._trainer(fit.train)
+    return fit.net, lambda: trainer.epoch(fit.net._rate(), 0.1, 0.11, None)
 
 
 def products(net: Net, height: int) -> Callable[[], Any]:

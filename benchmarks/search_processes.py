@@ -21,11 +21,11 @@ from statistics import median
 
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[name] = "1"
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from kill_studies import any_postgresql
 from scipy.stats import loguniform, uniform
 from sklearn.datasets import make_classification
+from tests.search.study.kill_studies import any_postgresql
 
 from skreg import OptunaSearchCV, RegularizedMLPClassifier
 

@@ -14,9 +14,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
+from skreg._distributions import space_of
 
 from skreg import RegularizedMLPClassifier
-from skreg._distributions import space_of
 from skreg._fingerprint import fingerprint
 
 THINGS = {

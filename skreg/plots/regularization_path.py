@@ -16,8 +16,8 @@ from sklearn.model_selection import BaseCrossValidator, check_cv
 from sklearn.utils import indexable
 from sklearn.utils._plotting import _validate_score_name
 
-from .._candidates import Candidate, Scoring, SearchProgress
-from .._race import Race
+from ..search.scoring import SharedInputs
+from ..search.vectorized.evaluator import cross_validate
 from .common import COLORS, DASHES, GRAY, MARKERS, Display, column_names, legend_above, share_x_axis, unwrap_fitted
 
 if TYPE_CHECKING:
@@ -215,13 +215,6 @@ class RegularizationPathDisplay(Display):
         legend_above([ax], 2 + sum(longest <= length for length in MAX_NAME_LENGTHS))
 
 
-class _Evaluation(Scoring):
-    """Scoring of candidates that do not belong to a study."""
-
-    def tell(self, run: Any, candidate: Candidate) -> None:
-        pass
-
-
 def _cross_validate(
     estimator: BaseEstimator,
     X: Any,
@@ -238,12 +231,9 @@ def _cross_validate(
     settings = {"fit_params": {}, "score_params": {}, "verbose": 0, "error_score": "raise"}
     settings |= dict.fromkeys(("return_train_score", "return_times", "return_estimator"), True)
     settings["scorer"] = check_scoring(estimator, scoring)
-    progress = SearchProgress(None, X, y, None, 0)
-    evaluation = _Evaluation(clone(estimator), X, y, splits, settings, float, n_jobs, progress)
-    trial: Any = None
-    candidates = [Candidate(trial, {param_name: value}) for value in np.asarray(param_range).tolist()]
+    inputs = SharedInputs(clone(estimator), X, y, splits, settings)
+    params = [{param_name: value} for value in np.asarray(param_range).tolist()]
     with warnings.catch_warnings():
         # A path intentionally continues until no column is left.
         warnings.filterwarnings("ignore", "feature_alpha=.*every column", ConvergenceWarning)
-        Race(evaluation, trial, None, False, lambda epoch: False, lambda: True).score(candidates)
-    return [candidate.folds for candidate in candidates]
+        return cross_validate(inputs, params, n_jobs)

@@ -8,8 +8,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
-from skreg._joint import JointNet
 from skreg.plots import RegularizationPathDisplay
+from skreg.search.vectorized.stacked_net import StackedNet
 from tests.plots.helpers import LABEL, NUMBER, SMALL, X, lines
 
 
@@ -41,8 +41,8 @@ def test_path_equals_cross_validation():
 
 
 def test_fits_of_a_path_train_side_by_side(monkeypatch):
-    sizes, of = [], JointNet.of
-    monkeypatch.setattr(JointNet, "of", lambda entrants: sizes.append(len(entrants)) or of(entrants))
+    sizes, stack = [], StackedNet.stack
+    monkeypatch.setattr(StackedNet, "stack", lambda fits: sizes.append(len(fits)) or stack(fits))
     one = RegularizedMLPRegressor(n_members=1, **SMALL)
     RegularizationPathDisplay.from_estimator(one, X, NUMBER, param_range=[0.001, 0.1, 10.0], cv=3)
     assert sizes == [9]

@@ -1,4 +1,4 @@
-"""The search: its laws, its manners, its table, and what becomes of failures, interrupts and pruning."""
+"""OptunaSearchCV: results, scikit-learn's conventions, metadata, failures, interrupts, pruning and spaces."""
 
 import pickle
 import sys
@@ -50,19 +50,19 @@ def search_of(estimator=None, distributions=C, **params):
     return OptunaSearchCV(LogisticRegression() if estimator is None else estimator, distributions, **given)
 
 
-class Fussy(ClassifierMixin, BaseEstimator):
-    """Fails, interrupts or takes its time, as told; else it says the commonest label."""
+class Scripted(ClassifierMixin, BaseEstimator):
+    """Predicts the most frequent label; its behavior may be to fail, to interrupt or to be slow."""
 
-    def __init__(self, mood=0.0):
-        self.mood = mood
+    def __init__(self, behavior=0.0):
+        self.behavior = behavior
 
     def fit(self, X, y, sample_weight=None, marks=None):
-        if self.mood == "interrupt":
+        if self.behavior == "interrupt":
             raise KeyboardInterrupt
-        if isinstance(self.mood, float) and self.mood > 100:  # slow
+        if isinstance(self.behavior, float) and self.behavior > 100:  # slow
             time.sleep(0.02)
-        elif self.mood == "fail" or (self.mood == "fail later" and X[0, 0] == 0):
-            raise ValueError("a bad mood")
+        elif self.behavior == "fail" or (self.behavior == "fail later" and X[0, 0] == 0):
+            raise ValueError("scripted failure")
         self.classes_, counts = np.unique(y, return_counts=True)
         self.label_, self.weight_, self.marks_ = self.classes_[counts.argmax()], sample_weight, marks
         return self
@@ -71,7 +71,7 @@ class Fussy(ClassifierMixin, BaseEstimator):
         return np.full(len(X), self.label_)
 
 
-# laws
+# results
 
 
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
@@ -103,7 +103,7 @@ def test_random_labels_score_at_chance(cv, pruner):
 
 @pytest.mark.parametrize("pruner", [None, optuna.pruners.MedianPruner(2)])
 @pytest.mark.parametrize("n_jobs", [None, 2])
-def test_the_same_seed_finds_the_same_with_any_number_of_workers(pruner, n_jobs):
+def test_results_do_not_depend_on_n_jobs(pruner, n_jobs):
     with parallel_backend("threading"):
         first, again = (
             search_of(Ridge(), {"alpha": stats.loguniform(1e-4, 10)}, n_trials=10, pruner=pruner, n_jobs=jobs).fit(X, Y)
@@ -113,18 +113,18 @@ def test_the_same_seed_finds_the_same_with_any_number_of_workers(pruner, n_jobs)
     assert_array_equal(first.cv_results_["mean_test_score"], again.cv_results_["mean_test_score"])
 
 
-def test_another_seed_finds_another():
+def test_another_seed_gives_other_candidates():
     assert search_of().fit(X, Y).cv_results_["params"] != search_of(random_state=1).fit(X, Y).cv_results_["params"]
 
 
 def test_every_candidate_has_the_same_splits():
-    """The same candidate scores the same under a shuffled splitter without a seed."""
+    """A candidate has the same scores each time, also with a shuffled splitter without a seed."""
     search = search_of(distributions={"C": [1.0]}, cv=KFold(3, shuffle=True)).fit(X, Y)
     for split in range(3):
         assert len(set(search.cv_results_[f"split{split}_test_score"])) == 1
 
 
-def test_a_candidate_scores_as_in_a_grid():
+def test_candidates_score_as_in_grid_search():
     search = search_of(return_train_score=True, cv=4).fit(FRAME, Y)
     grid = GridSearchCV(LogisticRegression(), {"C": [p["C"] for p in search.cv_results_["params"]]}, cv=4)
     results = grid.set_params(return_train_score=True).fit(FRAME, Y).cv_results_
@@ -134,8 +134,8 @@ def test_a_candidate_scores_as_in_a_grid():
             assert_array_equal(np.asarray(results[name]), np.asarray(search.cv_results_[name]))
 
 
-def test_the_sampler_is_used_as_given():
-    """One of a grid calls for an end when it has been through, which ends the search."""
+def test_sampler_can_end_the_search():
+    """A grid sampler stops the study when all points are evaluated."""
     values = list(np.linspace(0.1, 1, 7))
     search = search_of(distributions={"C": values}, n_trials=50, cv=5)
     search.set_params(sampler=optuna.samplers.GridSampler({"C": values}, seed=0)).fit(X, Y)
@@ -144,7 +144,7 @@ def test_the_sampler_is_used_as_given():
     assert len(tried) <= 8  # batches are of four
 
 
-# manners
+# scikit-learn's conventions
 
 
 @parametrize_with_checks(
@@ -178,7 +178,7 @@ def test_scikit_learns_checks(estimator, check):
         check(estimator)
 
 
-def test_it_is_what_its_estimator_is():
+def test_search_has_the_properties_of_its_estimator():
     assert is_classifier(search_of())
     assert is_regressor(search_of(Ridge()))
     assert get_tags(search_of()).input_tags.sparse
@@ -194,7 +194,7 @@ def test_it_is_what_its_estimator_is():
     assert not hasattr(search, "transform")
 
 
-def test_in_cross_validation_and_kept():
+def test_cross_validation_and_pickle():
     search = search_of(n_trials=3)
     assert len(cross_val_score(search, X, Y, cv=2)) == 2
     assert cross_val_predict(search, X, Y, cv=2).shape == (60,)
@@ -204,7 +204,7 @@ def test_in_cross_validation_and_kept():
     assert not hasattr(clone(fitted), "study_")
 
 
-def test_parameters_stay_as_they_are():
+def test_fit_does_not_change_parameters():
     space = dict(C)
     search = search_of(distributions=space)
     before = search.get_params(deep=False)
@@ -214,7 +214,7 @@ def test_parameters_stay_as_they_are():
     assert not hasattr(search.estimator, "coef_")
 
 
-def test_a_second_fit_forgets_the_first():
+def test_second_fit_does_not_depend_on_the_first():
     search = search_of(n_trials=3).fit(X, Y)
     first = search.cv_results_["params"]
     assert search.fit(X, Y).cv_results_["params"] == first
@@ -222,7 +222,7 @@ def test_a_second_fit_forgets_the_first():
     assert not hasattr(search.set_params(refit=False).fit(X, Y), "best_estimator_")
 
 
-def test_without_a_last_fit():
+def test_without_refit():
     search = search_of(refit=False).fit(X, Y)
     assert search.best_params_ == search.cv_results_["params"][search.best_index_]
     assert not hasattr(search, "predict")
@@ -236,35 +236,35 @@ def test_without_a_target():
     assert set(search.predict(X)) <= {0, 1, 2, 3}
 
 
-def test_optunas_table_and_verbosity(capsys):
+def test_trials_dataframe_and_verbosity(capsys):
     frame = search_of(verbose=1).fit(X, Y).trials_dataframe()
     assert list(frame["number"]) == list(range(6))
     assert {"value", "params_C", "state"} <= set(frame)
     assert "Fitting 3 folds for each of 6 candidates" in capsys.readouterr().out
     search_of().fit(X, Y)
-    told = capsys.readouterr()
-    assert told.out == told.err == ""
+    printed = capsys.readouterr()
+    assert printed.out == printed.err == ""
 
 
-def test_a_sentence_where_optuna_is_not_installed(monkeypatch):
+def test_error_without_optuna(monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ImportError, match=r"pip install 'skreg\[search\]'"):
         search_of().fit(X, Y)
 
 
 @pytest.mark.parametrize(
-    ("params", "says"),
+    ("params", "message"),
     [
         ({"n_trials": 0}, "'n_trials' parameter of OptunaSearchCV must be an int in the range"),
         ({"timeout": -1}, "'timeout' parameter"),
         ({"pruner": "median"}, "'pruner' parameter"),
         ({"sampler": "tpe"}, "'sampler' parameter"),
         ({"param_distributions": 3}, "'param_distributions' parameter"),
-        ({"param_distributions": []}, "must be one of dicts, at least one"),
-        ({"param_distributions": [C, 3]}, "must be one of dicts, at least one"),
-        ({"param_distributions": {}}, "nothing to search"),
+        ({"param_distributions": []}, "must contain at least one dict"),
+        ({"param_distributions": [C, 3]}, "must contain at least one dict"),
+        ({"param_distributions": {}}, "Add at least one parameter"),
         ({"param_distributions": {"C": []}}, "'C' in param_distributions is empty"),
-        ({"param_distributions": {"C": stats.uniform(0, -1)}}, "one valid distribution"),
+        ({"param_distributions": {"C": stats.uniform(0, -1)}}, "a valid distribution of one number"),
         ({"param_distributions": None}, "For LogisticRegression give a dict or a callable"),
         ({"scoring": ["accuracy", "roc_auc"]}, "one of 'accuracy', 'roc_auc'. True was passed"),
         ({"scoring": ["accuracy", "roc_auc"], "refit": lambda results: 0}, "names the metric that the search"),
@@ -272,23 +272,23 @@ def test_a_sentence_where_optuna_is_not_installed(monkeypatch):
         ({"cv": []}, "Was the CV iterator empty"),
     ],
 )
-def test_what_it_refuses(params, says):
-    with pytest.raises(ValueError, match=says):
+def test_invalid_parameters(params, message):
+    with pytest.raises(ValueError, match=message):
         search_of().set_params(**params).fit(X, Y)
 
 
 @pytest.mark.parametrize("given", [1.0, "abc", object()])
-def test_what_is_no_distribution(given):
-    with pytest.raises(TypeError, match="What 'C' may be in param_distributions must be"):
+def test_invalid_distribution(given):
+    with pytest.raises(TypeError, match="The values of 'C' in param_distributions must be"):
         search_of(distributions={"C": given}).fit(X, Y)
 
 
-# routing
+# metadata
 
 
-def test_weights_and_groups_go_where_they_belong():
+def test_weights_and_groups_are_passed_on():
     weight, groups = np.arange(60.0), np.repeat(np.arange(6), 10)
-    search = search_of(Fussy(), {"mood": [0.0, 1.0]}, cv=GroupKFold(3), n_trials=2)
+    search = search_of(Scripted(), {"behavior": [0.0, 1.0]}, cv=GroupKFold(3), n_trials=2)
     search.fit(X, Y, groups=groups, marks=groups, sample_weight=weight)
     assert_array_equal(search.best_estimator_.weight_, weight)
     assert_array_equal(search.best_estimator_.marks_, groups)
@@ -321,76 +321,78 @@ def test_several_metrics():
     assert search.score(X, Y) == pytest.approx(search.scorer_["neg_log_loss"](search.best_estimator_, X, Y))
 
 
-def test_several_metrics_of_a_callable_and_a_candidate_without():
+def test_callable_with_several_metrics_and_failed_candidate():
     def scores(estimator, X, y):
         return {"right": estimator.score(X, y), "wrong": 1 - estimator.score(X, y)}
 
-    search = search_of(Fussy(), {"mood": ["fail", 1.0, 2.0]}, scoring=scores, refit="right", n_trials=10)
+    search = search_of(Scripted(), {"behavior": ["fail", 1.0, 2.0]}, scoring=scores, refit="right", n_trials=10)
     with pytest.warns(FitFailedWarning), pytest.warns(UserWarning, match="non-finite"):
         search.fit(X, Y)
     assert search.multimetric_
-    failed = np.array([params["mood"] == "fail" for params in search.cv_results_["params"]])
+    failed = np.array([params["behavior"] == "fail" for params in search.cv_results_["params"]])
     assert_array_equal(np.isnan(search.cv_results_["mean_test_wrong"]), failed)
     with pytest.raises(ValueError, match="one of 'right', 'wrong'"):
         search.set_params(refit=True).fit(X, Y)
 
 
-def test_a_callable_picks_the_best():
+def test_callable_refit_chooses_the_best():
     search = search_of(refit=lambda results: int(np.argmax(results["param_C"]))).fit(X, Y)
     assert search.best_params_["C"] == max(search.cv_results_["param_C"])
     assert search.best_params_["C"] == search.best_estimator_.C
     assert not hasattr(search, "best_score_")
 
 
-# failures, interrupts, time
+# failures, interrupts and timeouts
 
 
-def test_a_candidate_that_fails_counts_and_is_the_last():
-    search = search_of(Fussy(), {"mood": ["fail", 1.0, "fail later"]}, n_trials=12)
+def test_failed_candidate_counts_and_has_the_last_rank():
+    search = search_of(Scripted(), {"behavior": ["fail", 1.0, "fail later"]}, n_trials=12)
     rows = np.vstack([np.zeros((1, 5)), X[1:]])
-    with pytest.warns(FitFailedWarning, match="a bad mood"), pytest.warns(UserWarning, match="non-finite"):
+    with pytest.warns(FitFailedWarning, match="scripted failure"), pytest.warns(UserWarning, match="non-finite"):
         search.fit(rows, Y)
     results = search.cv_results_
     assert len(results["params"]) == len(search.study_.trials) == 12
-    failed = np.array([params["mood"] != 1.0 for params in results["params"]])
+    failed = np.array([params["behavior"] != 1.0 for params in results["params"]])
     assert 0 < failed.sum() < 12
     assert_array_equal(np.isnan(results["mean_test_score"]), failed)
     assert set(results["rank_test_score"][failed]) == {results["rank_test_score"].max()}
-    assert search.best_params_ == {"mood": 1.0}
-    later = [p["mood"] == "fail later" for p in results["params"]]
+    assert search.best_params_ == {"behavior": 1.0}
+    later = [p["behavior"] == "fail later" for p in results["params"]]
     assert np.isfinite(results["split0_test_score"][later]).all()
 
 
-def test_the_score_of_a_failure_may_be_a_number():
-    search = search_of(Fussy(), {"mood": ["fail", 1.0]}, error_score=-1.0)
+def test_error_score_can_be_a_number():
+    search = search_of(Scripted(), {"behavior": ["fail", 1.0]}, error_score=-1.0)
     with pytest.warns(FitFailedWarning):
         search.fit(X, Y)
     assert search.cv_results_["mean_test_score"].min() == -1
     assert {trial.state.name for trial in search.study_.trials} == {"COMPLETE"}
 
 
-def test_where_all_fail_or_errors_are_raised():
-    search = search_of(Fussy(), {"mood": ["fail"]}, n_trials=3)
+def test_all_fits_fail_or_errors_are_raised():
+    search = search_of(Scripted(), {"behavior": ["fail"]}, n_trials=3)
     with pytest.warns(UserWarning), pytest.raises(ValueError, match="All the 9 fits failed"):
         search.fit(X, Y)
-    with pytest.raises(ValueError, match=r"^a bad mood$"):
+    with pytest.raises(ValueError, match=r"^scripted failure$"):
         search.set_params(error_score="raise").fit(X, Y)
 
 
-def test_an_interrupt_is_passed_on_and_keeps_what_is_there():
-    search = search_of(Fussy(), lambda trial: {"mood": "interrupt" if trial.number == 2 else trial.number}, n_trials=5)
+def test_interrupt_keeps_finished_candidates():
+    search = search_of(
+        Scripted(), lambda trial: {"behavior": "interrupt" if trial.number == 2 else trial.number}, n_trials=5
+    )
     with pytest.raises(KeyboardInterrupt):
         search.fit(X, Y)
-    assert search.cv_results_["params"] == [{"mood": 0}, {"mood": 1}]
-    assert search.best_params_ == {"mood": 0}
+    assert search.cv_results_["params"] == [{"behavior": 0}, {"behavior": 1}]
+    assert search.best_params_ == {"behavior": 0}
     assert search.best_score_ == search.study_.best_value
     assert "RUNNING" not in {trial.state.name for trial in search.study_.trials}
     with pytest.raises(NotFittedError):
         search.predict(X)
 
 
-def test_no_candidate_is_begun_after_the_time():
-    search = search_of(Fussy(), {"mood": stats.uniform(101, 1)}, n_trials=1000, timeout=0.3)
+def test_no_candidate_is_started_after_the_timeout():
+    search = search_of(Scripted(), {"behavior": stats.uniform(101, 1)}, n_trials=1000, timeout=0.3)
     began = time.perf_counter()
     search.fit(X, Y)
     assert time.perf_counter() - began < 2
@@ -398,8 +400,8 @@ def test_no_candidate_is_begun_after_the_time():
     assert len(search.set_params(timeout=0).fit(X, Y).cv_results_["params"]) == 1
 
 
-def test_a_study_goes_on_to_its_total_and_shows_all_of_it():
-    """The folds of an earlier search are in the study, and so are the parameters of a callable."""
+def test_resumed_study_continues_to_n_trials_and_shows_all_trials():
+    """The results include the folds of the earlier search and the parameters that its callable returned."""
     storage = optuna.storages.InMemoryStorage()
 
     def space(trial):
@@ -420,13 +422,13 @@ def test_a_study_goes_on_to_its_total_and_shows_all_of_it():
     assert_array_equal(more.predict(X), again.predict(X))
 
 
-class Counted(Fussy):
-    """Counts its fits; it draws by chance if it has no seed."""
+class Counted(Scripted):
+    """Counts its fits; without a seed its fits would be random."""
 
     fits = 0
 
-    def __init__(self, mood=0.0, random_state=0):
-        super().__init__(mood)
+    def __init__(self, behavior=0.0, random_state=0):
+        super().__init__(behavior)
         self.random_state = random_state
 
     def fit(self, X, y):
@@ -436,31 +438,29 @@ class Counted(Fussy):
 
 def counted(estimator, **params):
     Counted.fits = 0
-    search = search_of(estimator, {"mood": [1.0, 2.0]}, n_trials=9, **params).fit(X, Y)
-    moods = [each["mood"] for each in search.cv_results_["params"]]
-    assert len(search.study_.trials) == len(moods) == 9
-    assert set(moods) == {1.0, 2.0}
+    search = search_of(estimator, {"behavior": [1.0, 2.0]}, n_trials=9, **params).fit(X, Y)
+    behaviors = [each["behavior"] for each in search.cv_results_["params"]]
+    assert len(search.study_.trials) == len(behaviors) == 9
+    assert set(behaviors) == {1.0, 2.0}
     return search, Counted.fits
 
 
-def test_a_repeated_candidate_has_the_scores_that_are_known():
-    """Within a run and in the next one; not where fitting again would give others."""
+def test_repeated_candidate_is_not_fitted_again():
+    """This holds within a run and in a resumed one, but not if another fit would give other scores."""
     storage = optuna.storages.InMemoryStorage()
     search, fits = counted(Counted(), storage=storage)
     assert fits == 2 * 3 + 1
     assert len(set(search.cv_results_["mean_test_score"])) <= 2
     _, fits = counted(Counted(), storage=storage)
     assert fits == 1
-    more = search_of(Counted(), {"mood": [1.0, 2.0]}, n_trials=12, storage=storage).fit(X, Y)
+    more = search_of(Counted(), {"behavior": [1.0, 2.0]}, n_trials=12, storage=storage).fit(X, Y)
     assert Counted.fits == 1 + 1
     assert len(more.cv_results_["params"]) == 12
     assert counted(Counted(random_state=None))[1] == 9 * 3 + 1
-    _, fits = counted(Counted(), refit="ensemble", scoring="accuracy")
-    assert fits == 2 * 3
 
 
-def test_a_repeated_candidate_that_failed_is_tried_again():
-    fails = Counted().set_params(mood="fail")
+def test_repeated_candidate_that_failed_is_fitted_again():
+    fails = Counted().set_params(behavior="fail")
     Counted.fits = 0
     search = search_of(fails, {"random_state": [0]}, n_trials=4)
     with pytest.warns(UserWarning), pytest.raises(ValueError, match="All the 12 fits failed"):
@@ -468,7 +468,7 @@ def test_a_repeated_candidate_that_failed_is_tried_again():
     assert Counted.fits == 12
 
 
-def test_a_pruner_does_not_compare_epochs_with_folds(tmp_path):
+def test_pruner_does_not_compare_epochs_with_folds(tmp_path):
     net, space = RegularizedMLPClassifier(**TINY), {"alpha": stats.loguniform(1e-6, 1e-2)}
 
     def of(n_trials, **params):
@@ -476,8 +476,9 @@ def test_a_pruner_does_not_compare_epochs_with_folds(tmp_path):
         return search.set_params(study_name="one", **params).fit(X, Y)
 
     of(2, vectorize=False)
-    assert len(of(3).cv_results_["params"]) == 3, "the folds were not watched"
-    with pytest.raises(ValueError, match=r"by epochs, and would watch those of this search by folds.* same vectorize"):
+    assert len(of(3).cv_results_["params"]) == 3  # the pruner has not compared folds
+    message = r"after epochs, which cannot be compared with the scores after folds.* same 'vectorize'"
+    with pytest.raises(ValueError, match=message):
         of(4, vectorize=False, pruner=optuna.pruners.MedianPruner())
     of(4, vectorize=False)
     of(5, pruner=optuna.pruners.NopPruner())
@@ -488,7 +489,7 @@ def test_a_pruner_does_not_compare_epochs_with_folds(tmp_path):
 
 
 @pytest.mark.parametrize("pruner", [optuna.pruners.MedianPruner(2), optuna.pruners.HyperbandPruner(1, 3)])
-def test_a_pruned_candidate_has_no_score_and_the_last_rank_without_a_warning(pruner):
+def test_pruned_candidate_has_nan_scores_and_the_last_rank(pruner):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -505,23 +506,23 @@ def test_a_pruned_candidate_has_no_score_and_the_last_rank_without_a_warning(pru
     assert search.best_score_ == np.nanmax(results["mean_test_score"])
 
 
-def test_a_sentence_where_all_are_pruned():
+def test_error_if_all_candidates_are_pruned():
     with pytest.raises(ValueError, match="All candidates were pruned"):
         search_of(pruner=optuna.pruners.ThresholdPruner(lower=2.0)).fit(X, Y)
 
 
-def test_a_pruner_is_not_asked_about_failures():
-    search = search_of(Fussy(), {"mood": ["fail", 1.0]}, pruner=optuna.pruners.MedianPruner(1), n_trials=10)
+def test_failed_candidates_are_not_pruned():
+    search = search_of(Scripted(), {"behavior": ["fail", 1.0]}, pruner=optuna.pruners.MedianPruner(1), n_trials=10)
     with pytest.warns(FitFailedWarning), pytest.warns(UserWarning):
         search.fit(X, Y)
-    failed = [params["mood"] == "fail" for params in search.cv_results_["params"]]
+    failed = [params["behavior"] == "fail" for params in search.cv_results_["params"]]
     assert [trial.state.name == "FAIL" for trial in search.study_.trials] == failed
 
 
 # spaces
 
 
-def test_a_dictionary_of_a_randomized_search_works_unchanged():
+def test_distributions_of_randomized_search():
     given = {
         "mlp__alpha": stats.loguniform(1e-6, 1e-2),
         "mlp__dropout": stats.uniform(0, 0.5),
@@ -540,7 +541,7 @@ def test_a_dictionary_of_a_randomized_search_works_unchanged():
     assert isinstance(search.cv_results_["param_mlp__alpha"], np.ma.MaskedArray)
 
 
-def test_a_callable_suggests_as_it_goes():
+def test_callable_suggests_conditional_parameters():
     def space(trial):
         if trial.suggest_categorical("kind", ["ridge", "plain"]) == "ridge":
             return {"alpha": trial.suggest_float("alpha", 1e-3, 1, log=True)}
@@ -554,8 +555,8 @@ def test_a_callable_suggests_as_it_goes():
         search_of(distributions=lambda trial: 1.0).fit(X, Y)
 
 
-def test_a_list_of_dictionaries_of_a_randomized_search_works_unchanged():
-    """Names that they share may have other values in each; an earlier run's are found again."""
+def test_list_of_distributions_of_randomized_search():
+    """A name may have other values in each dict; a resumed search has the same parameters."""
     given = [
         {"C": stats.loguniform(1e-3, 1), "solver": ["lbfgs", "newton-cg"]},
         {"C": [10.0, 20.0], "class_weight": ["balanced"]},
@@ -573,7 +574,7 @@ def test_a_list_of_dictionaries_of_a_randomized_search_works_unchanged():
     assert again.cv_results_["params"] == params
 
 
-def test_estimators_as_values_are_left_alone():
+def test_estimators_as_values_are_cloned():
     steps = [DecisionTreeClassifier(max_depth=1), LogisticRegression()]
     search = search_of(Pipeline([("last", Ridge())]), {"last": steps}, scoring="accuracy", n_trials=6).fit(X, Y)
     assert search.best_params_["last"] in steps
@@ -581,7 +582,7 @@ def test_estimators_as_values_are_left_alone():
     assert not any(hasattr(step, "classes_") for step in steps)
 
 
-def test_the_cocktail_begins_with_the_defaults():
+def test_default_space_begins_with_the_defaults():
     iris = load_iris()
     network = RegularizedMLPClassifier(max_iter=2, n_members=1, random_state=0, hidden_layer_sizes=(4,), dropout=0.3)
     search = OptunaSearchCV(make_pipeline(StandardScaler(), network), n_trials=4, cv=2, random_state=0)
@@ -597,14 +598,14 @@ def test_the_cocktail_begins_with_the_defaults():
     assert search.best_estimator_[-1].dropout == 0.3
 
 
-def test_the_cocktail_of_the_regressor():
+def test_default_space_of_the_regressor():
     search = OptunaSearchCV(RegularizedMLPRegressor(**TINY), n_trials=3, cv=2, random_state=0).fit(X, X[:, 0])
     assert "label_smoothing" not in search.best_params_
     assert search.best_estimator_.score(X, X[:, 0]) < 1
 
 
-def test_scikit_learns_callbacks_are_told_by_workers():
-    """Of each epoch of each fit: two candidates on two folds, and the last fit."""
+def test_scikit_learn_callbacks_with_workers():
+    """The callback sees every epoch of two candidates on two folds and of the final fit."""
     callback = pytest.importorskip("sklearn.callback", reason="scikit-learn's callbacks came with 1.9")
     monitor = callback.ScoringMonitor(scoring="accuracy")
     estimator = RegularizedMLPClassifier(**TINY).set_callbacks(monitor)
@@ -616,7 +617,7 @@ def test_scikit_learns_callbacks_are_told_by_workers():
     assert search.storage is search.sampler is search.pruner is None
 
 
-def test_the_progress_bar_of_scikit_learn(capsys):
+def test_progress_bar_of_scikit_learn(capsys):
     callback = pytest.importorskip("sklearn.callback", reason="scikit-learn's callbacks came with 1.9")
     search_of(n_trials=2).set_callbacks(callback.ProgressBar(max_propagation_depth=None)).fit(X, Y)
     assert "OptunaSearchCV" in capsys.readouterr().out

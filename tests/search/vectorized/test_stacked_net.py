@@ -1,4 +1,4 @@
-"""Fits that are trained as members of one net come out as alone."""
+"""Fits that are trained as members of one net equal fits that are trained alone."""
 
 import numpy as np
 import pandas as pd
@@ -7,8 +7,8 @@ from sklearn.base import clone
 from sklearn.datasets import make_classification, make_regression
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
-from skreg._entry import enter, leave
-from skreg._joint import Entrant, JointNet
+from skreg.search.vectorized.fold_fit import FoldData, FoldFit
+from skreg.search.vectorized.stacked_net import StackedNet
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = {"hidden_layer_sizes": (16, 8), "max_iter": 12, "n_members": 2, "random_state": 0, "patience": 4}
@@ -25,39 +25,39 @@ def table(regression=False):
     return make_classification(251, 6, n_informative=4, random_state=0)
 
 
-def together(estimator, candidates, X, y, weight=None):
-    """(alone, beside the others) for each fold and candidate, and the net that they were."""
-    pairs, entries, first = [], [], {}
+def fit_stacked(estimator, candidates, X, y, weight=None):
+    """(trained alone, trained stacked) for each fold and candidate, and the stacked net."""
+    pairs, fits, templates = [], [], {}
     for number, rows in enumerate(FOLDS):
-        own = None if weight is None else weight[rows]
+        own_weight = None if weight is None else weight[rows]
         for params in candidates:
-            alone = clone(estimator).set_params(**params).fit(X[rows], y[rows], own)
-            entry = enter(clone(estimator).set_params(**params), X[rows], y[rows], own, first.get(number))
-            first.setdefault(number, entry)
-            pairs.append((alone, entry.estimator))
-            entries.append(entry)
-    entrants = [Entrant(entry.net, entry.train, entry.valid, entry.monitor) for entry in entries]
-    assert len({entrant.key() for entrant in entrants}) == 1
-    joint = JointNet.of(entrants)
-    while not joint.done:
-        joint.train_epoch()
-    for entry in entries:
-        leave(entry)
-    return pairs, joint
+            alone = clone(estimator).set_params(**params).fit(X[rows], y[rows], own_weight)
+            data = FoldData(X[rows], y[rows], own_weight)
+            fit = FoldFit.prepare(clone(estimator).set_params(**params), data, templates.get(number))
+            templates.setdefault(number, fit)
+            pairs.append((alone, fit.estimator))
+            fits.append(fit)
+    assert len({fit.stack_key for fit in fits}) == 1
+    net = StackedNet.stack(fits)
+    while not net.ended:
+        net.train_epoch()
+    for fit in fits:
+        fit.finish()
+    return pairs, net
 
 
-def check_same(alone, beside, X, tolerance=1e-5):
+def check_same(alone, stacked, X, tolerance=1e-5):
     predict = "predict_proba" if hasattr(alone, "predict_proba") else "predict"
-    one, other = getattr(alone, predict)(X), getattr(beside, predict)(X)
+    one, other = getattr(alone, predict)(X), getattr(stacked, predict)(X)
     np.testing.assert_allclose(other, one, atol=tolerance * max(1.0, np.abs(one).max()), rtol=0)
-    assert (beside.n_iter_, beside.best_iter_) == (alone.n_iter_, alone.best_iter_)
-    np.testing.assert_allclose(beside.loss_curve_, alone.loss_curve_, rtol=1e-3, atol=1e-5)
-    assert [set(row) for row in beside.net_.history] == [set(row) for row in alone.net_.history]
+    assert (stacked.n_iter_, stacked.best_iter_) == (alone.n_iter_, alone.best_iter_)
+    np.testing.assert_allclose(stacked.loss_curve_, alone.loss_curve_, rtol=1e-3, atol=1e-5)
+    assert [set(row) for row in stacked.net_.history] == [set(row) for row in alone.net_.history]
     for column in ("epoch", "train_loss_best", "lr"):
-        np.testing.assert_allclose(beside.net_.history[:, column], alone.net_.history[:, column], rtol=1e-6)
+        np.testing.assert_allclose(stacked.net_.history[:, column], alone.net_.history[:, column], rtol=1e-6)
     if alone.validation_curve_ is not None:
-        np.testing.assert_allclose(beside.validation_curve_, alone.validation_curve_, rtol=1e-3, atol=1e-5)
-    members = [np.array([each.numpy() for each in fitted.net_.stopping_.scores]) for fitted in (beside, alone)]
+        np.testing.assert_allclose(stacked.validation_curve_, alone.validation_curve_, rtol=1e-3, atol=1e-5)
+    members = [np.array([each.numpy() for each in fitted.net_.stopping_.scores]) for fitted in (stacked, alone)]
     np.testing.assert_allclose(*members, rtol=1e-3, atol=1e-5)
 
 
@@ -80,14 +80,15 @@ def check_same(alone, beside, X, tolerance=1e-5):
         ({"monitor": "accuracy", "learning_rate": "adaptive"}, [{"learning_rate_init": r} for r in (0.003, 0.05)]),
         ({"early_stopping": False, "solver": "sgd"}, [{"learning_rate_init": r} for r in (0.003, 0.03)]),
         ({"solver": "adam", "layer_norm": True, "residual": True}, [{"alpha": a} for a in (0.0, 0.01)]),
+        ({"batch_norm": True}, [{"learning_rate_init": r} for r in (0.003, 0.03)]),
     ],
 )
-def test_a_fit_beside_others_is_as_alone(fixed, candidates):
+def test_stacked_classifier_equals_one_trained_alone(fixed, candidates):
     X, y = table()
-    pairs, _ = together(clone(CLASSES).set_params(**fixed), candidates, X, y)
-    for alone, beside in pairs:
-        check_same(alone, beside, X)
-        assert hasattr(beside, "oof_score_") == hasattr(alone, "oof_score_")
+    pairs, _ = fit_stacked(clone(CLASSES).set_params(**fixed), candidates, X, y)
+    for alone, stacked in pairs:
+        check_same(alone, stacked, X)
+        assert hasattr(stacked, "oof_score_") == hasattr(alone, "oof_score_")
 
 
 @pytest.mark.parametrize(
@@ -99,58 +100,59 @@ def test_a_fit_beside_others_is_as_alone(fixed, candidates):
         {"validation_fraction": 0.5, "learning_rate_init": 0.05},
     ],
 )
-def test_numbers_too(fixed):
+def test_stacked_regressor_equals_one_trained_alone(fixed):
     X, y = table(regression=True)
     candidates = [{"weight_decay": 0.0, "feature_alpha": 0.02}, {"weight_decay": 0.5}, {"alpha": 0.01}]
-    pairs, _ = together(clone(NUMBERS).set_params(**fixed), candidates, X, y)
-    for alone, beside in pairs:
-        check_same(alone, beside, X)
+    pairs, _ = fit_stacked(clone(NUMBERS).set_params(**fixed), candidates, X, y)
+    for alone, stacked in pairs:
+        check_same(alone, stacked, X)
         if hasattr(alone, "oof_score_"):
-            assert beside.oof_score_ == pytest.approx(alone.oof_score_, abs=1e-5)
+            assert stacked.oof_score_ == pytest.approx(alone.oof_score_, abs=1e-5)
 
 
-def test_with_weights_categories_and_holes():
+def test_stacked_fits_with_weights_categories_and_missing_values():
     X, y = table()
     rng = np.random.default_rng(0)
     X[rng.random(X.shape) < 0.1] = np.nan
     frame = pd.DataFrame(X[:, :4], columns=list("abcd"))
     frame["few"] = rng.choice(list("xyz"), len(X))
     frame["many"] = rng.choice([f"level {i}" for i in range(12)], len(X))
-    pairs, _ = together(CLASSES, [{"alpha": 0.0}, {"alpha": 0.01}], frame, y, rng.uniform(0.5, 2, len(X)))
-    for alone, beside in pairs:
-        check_same(alone, beside, frame)
+    pairs, _ = fit_stacked(CLASSES, [{"alpha": 0.0}, {"alpha": 0.01}], frame, y, rng.uniform(0.5, 2, len(X)))
+    for alone, stacked in pairs:
+        check_same(alone, stacked, frame)
 
 
-def test_one_that_diverges_does_not_disturb_its_neighbours():
+def test_diverging_fit_does_not_affect_the_others():
     X, y = table(regression=True)
     candidates = [{"learning_rate_init": 0.01}, {"learning_rate_init": 1e25}, {"learning_rate_init": 0.003}]
     estimator = clone(NUMBERS).set_params(solver="sgd", weight_decay=0.0)
-    first = {}
-    entries = [enter(clone(estimator).set_params(**params), X, y, None, first.get(0)) for params in candidates]
-    joint = JointNet.of([Entrant(entry.net, entry.train, entry.valid, entry.monitor) for entry in entries])
-    while not joint.done:
-        joint.train_epoch()
+    data, fits = FoldData(X, y), []
+    for params in candidates:
+        fits.append(FoldFit.prepare(clone(estimator).set_params(**params), data, fits[0] if fits else None))
+    net = StackedNet.stack(fits)
+    while not net.ended:
+        net.train_epoch()
     with pytest.raises(ValueError, match="diverged in its first epoch"):
-        leave(entries[1])
-    for entry, params in ((entries[0], candidates[0]), (entries[2], candidates[2])):
-        leave(entry)
-        check_same(clone(estimator).set_params(**params).fit(X, y), entry.estimator, X)
+        fits[1].finish()
+    for fit, params in ((fits[0], candidates[0]), (fits[2], candidates[2])):
+        fit.finish()
+        check_same(clone(estimator).set_params(**params).fit(X, y), fit.estimator, X)
 
 
-def test_those_that_have_stopped_leave_the_tensors():
+def test_stopped_members_leave_the_tensors():
     X, y = table()
     estimator = clone(CLASSES).set_params(patience=2, max_iter=60, min_delta=0.003)
-    pairs, joint = together(estimator, [{"learning_rate_init": rate} for rate in (0.001, 0.01, 0.05, 0.1)], X, y)
-    assert len({alone.n_iter_ for alone, _ in pairs}) > 2, "they do not stop at once"
-    assert joint.module_.n_members < 16
-    for alone, beside in pairs:
-        check_same(alone, beside, X)
+    pairs, net = fit_stacked(estimator, [{"learning_rate_init": rate} for rate in (0.001, 0.01, 0.05, 0.1)], X, y)
+    assert len({alone.n_iter_ for alone, _ in pairs}) > 2
+    assert net.module_.n_members < 16
+    for alone, stacked in pairs:
+        check_same(alone, stacked, X)
 
 
-def test_a_fit_beside_others_can_be_continued_by_parts():
+def test_partial_fit_continues_a_stacked_fit():
     X, y = table()
-    pairs, _ = together(CLASSES, [{"alpha": 0.0}, {"alpha": 0.01}], X, y)
-    for alone, beside in pairs:
-        for estimator in (alone, beside):
+    pairs, _ = fit_stacked(CLASSES, [{"alpha": 0.0}, {"alpha": 0.01}], X, y)
+    for alone, stacked in pairs:
+        for estimator in (alone, stacked):
             estimator.partial_fit(X, y)
-        np.testing.assert_allclose(beside.predict_proba(X), alone.predict_proba(X), atol=1e-5)
+        np.testing.assert_allclose(stacked.predict_proba(X), alone.predict_proba(X), atol=1e-5)

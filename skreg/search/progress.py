@@ -1,0 +1,70 @@
+"""Notification of scikit-learn's callbacks about a search."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import copy
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .scoring import Candidate
+
+
+class SearchProgress:
+    """Notifies scikit-learn's callbacks (1.9) about a search, each of its fits and the final fit.
+
+    Parameters
+    ----------
+    search : estimator or None
+        The search; None notifies nobody.
+    X, y, sample_weight
+        Arguments of its ``fit``.
+    max_fits : int
+        Largest number of fits on folds.
+    """
+
+    def __init__(self, search: Any = None, X: Any = None, y: Any = None, sample_weight: Any = None, max_fits: int = 0):
+        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+        self._arguments = {"estimator": search, "X": X, "y": y, "metadata": metadata}
+        self._root = self._search = self._caller = None
+        self._n_begun = 0
+        if hasattr(search, "_init_callback_context"):
+            self._root = search._init_callback_context(max_subtasks=1 + (search.refit is not False))
+            self._root.call_on_fit_task_begin(**self._arguments)
+            self._search = self._root.subcontext(task_name="search", max_subtasks=max_fits, sequential_subtasks=False)
+            self._search.call_on_fit_task_begin(estimator=search)
+            # The caller is sent to the workers; a storage cannot be.
+            self._caller = copy(search).set_params(storage=None, sampler=None, pruner=None)
+
+    def context(self, candidate: Candidate, fold: int) -> dict[str, Any]:
+        """Arguments of ``_fit_and_score`` for the callbacks, the same if the fit of a fold is repeated."""
+        if self._search is None:
+            return {}
+        if fold not in candidate.contexts:
+            context = self._search.subcontext(task_name="candidate-split-evaluation", task_id=self._n_begun)
+            candidate.contexts[fold] = {"caller": self._caller, "callback_ctx": context}
+            self._n_begun += 1
+        return candidate.contexts[fold]
+
+    def end_search(self) -> None:
+        """Notify that all candidates are evaluated."""
+        if self._search is not None:
+            self._search.call_on_fit_task_end(estimator=self._arguments["estimator"])
+
+    @contextmanager
+    def refitting(self, estimator: Any) -> Iterator[None]:
+        """Notify about the final fit, which takes place inside this context."""
+        if self._root is None:
+            yield
+            return
+        context = self._root.subcontext(task_name="refit-with-best-params")
+        with context.propagate_callback_context(estimator):
+            context.call_on_fit_task_begin(**self._arguments)
+            yield
+        context.call_on_fit_task_end(**self._arguments)
+
+    def close(self) -> None:
+        """Notify that the search has ended."""
+        if self._root is not None:
+            self._root.call_on_fit_task_end(**self._arguments)

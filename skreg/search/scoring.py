@@ -1,0 +1,189 @@
+"""Cross-validation of candidates, fold by fold."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from math import isfinite, isnan
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from joblib import effective_n_jobs  # type: ignore[import-untyped]  # joblib has no type annotations
+from sklearn.base import clone
+from sklearn.model_selection._validation import _fit_and_score
+from sklearn.utils.parallel import Parallel, delayed
+
+if TYPE_CHECKING:
+    from .._studies import StudyRun
+    from .progress import SearchProgress
+
+RECORD = "folds"
+"""User attribute of a trial with the scores and times of its folds."""
+PRE_DISPATCH = "2*n_jobs"
+
+
+@dataclass
+class Candidate:
+    """A trial that is being evaluated."""
+
+    trial: Any  # an optuna.Trial; None outside of a study
+    params: dict[str, Any]
+    folds: list[dict[str, Any]] = field(default_factory=list)  # results of _fit_and_score
+    contexts: dict[int, dict[str, Any]] = field(default_factory=dict)  # for each fold, arguments about callbacks
+
+    def record(self) -> dict[str, list[Any]]:
+        """Return the scores and times of the folds in a form that JSON can hold."""
+        names = ("fit_time", "score_time", "test_scores", "train_scores", "fit_error")
+        return {name: [_to_json(fold[name]) for fold in self.folds] for name in names if name in self.folds[0]}
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: float(score) for name, score in value.items()}
+    return value if value is None or isinstance(value, str) else float(value)
+
+
+@dataclass
+class SharedInputs:
+    """Inputs that all fits of a search have in common."""
+
+    estimator: Any  # cloned for each fit
+    X: Any
+    y: Any
+    splits: list[tuple[Any, Any]]
+    settings: dict[str, Any]  # further arguments of _fit_and_score
+
+    def fit_and_score(
+        self, estimator: Any, fold: int, params: dict[str, Any] | None, context: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Fit and score ``estimator`` on one fold as scikit-learn does."""
+        train, test = self.splits[fold]
+        result: dict[str, Any] = _fit_and_score(
+            estimator,
+            self.X,
+            self.y,
+            train=train,
+            test=test,
+            parameters=params,
+            split_progress=(fold, len(self.splits)),
+            **self.settings,
+            **context,
+        )
+        return result
+
+
+class FoldEvaluator:
+    """Evaluates candidates fold by fold.
+
+    Parameters
+    ----------
+    inputs : SharedInputs
+        Inputs of all fits.
+    run : StudyRun
+        The study, which receives the scores.
+    objective : callable (scores) -> float
+        Value that is maximized, given the scores of one fold.
+    n_jobs : int or None
+        Number of jobs of joblib.
+    progress : SearchProgress
+        Notifies scikit-learn's callbacks.
+    deadline : float
+        Time, as of ``time.time``, after which no further candidate is evaluated.
+    """
+
+    def __init__(
+        self,
+        inputs: SharedInputs,
+        run: StudyRun,
+        objective: Callable[[Any], float],
+        n_jobs: int | None,
+        progress: SearchProgress,
+        deadline: float,
+    ) -> None:
+        self.inputs, self.run, self.n_jobs, self.progress, self.deadline = inputs, run, n_jobs, progress, deadline
+        self._objective = objective
+
+    def evaluate(self, batch: list[Candidate], prunes: bool = False) -> None:
+        """Evaluate candidates and report them to the study in order.
+
+        With a pruner all candidates finish one fold before any of them begins the next, for any number of workers, so
+        that the pruner makes the same decisions.
+        """
+        one_by_one = not prunes and effective_n_jobs(self.n_jobs) == 1
+        with Parallel(n_jobs=self.n_jobs, pre_dispatch=PRE_DISPATCH) as parallel:
+            for candidates in [[candidate] for candidate in batch] if one_by_one else [batch]:
+                if prunes:
+                    candidates = self._evaluate_with_pruner(candidates, parallel)
+                else:
+                    fit_folds(self.inputs, candidates, range(len(self.inputs.splits)), parallel, self.progress)
+                for candidate in candidates:
+                    self.tell(candidate)
+                if time.time() >= self.deadline:
+                    return
+
+    def _evaluate_with_pruner(self, candidates: list[Candidate], parallel: Parallel) -> list[Candidate]:
+        """Fit fold by fold and return the candidates that the pruner kept; failed candidates are not reported to it."""
+        compares_folds = _compares_folds(self.run.study.pruner)
+        for fold in range(len(self.inputs.splits)):
+            fit_folds(self.inputs, candidates, [fold], parallel, self.progress)
+            if fold + 1 == len(self.inputs.splits) or not candidates:
+                break
+            values = {id(candidate): self._values(candidate) for candidate in candidates}
+            scored = [candidate for candidate in candidates if all(map(isfinite, values[id(candidate)]))]
+            for candidate in scored:
+                own = values[id(candidate)]
+                self.run.report(candidate.trial, fold, own[-1] if compares_folds else fmean(own))
+            pruned = {id(candidate) for candidate in scored if self.run.should_prune(candidate.trial)}
+            for candidate in candidates:
+                if id(candidate) in pruned:
+                    self.run.tell(candidate.trial, state="pruned", attrs={RECORD: candidate.record()})
+            candidates = [candidate for candidate in candidates if id(candidate) not in pruned]
+        return candidates
+
+    def _values(self, candidate: Candidate) -> list[float]:
+        return [self._objective(fold["test_scores"]) for fold in candidate.folds]
+
+    def tell(self, candidate: Candidate) -> None:
+        """Report a candidate that is evaluated on all folds; a candidate without a score has failed."""
+        value, attrs = fmean(self._values(candidate)), {RECORD: candidate.record()}
+        if isnan(value):
+            self.run.tell(candidate.trial, state="failed", attrs=attrs)
+        else:
+            self.run.tell(candidate.trial, value, attrs=attrs)
+
+
+def fit_folds(
+    inputs: SharedInputs, candidates: Sequence[Candidate], folds: Sequence[int], parallel: Parallel, progress: Any
+) -> None:
+    """Fit and score candidates on some folds, and append the results to ``candidate.folds``."""
+    jobs = list(product(candidates, folds))
+    results = parallel(
+        delayed(inputs.fit_and_score)(
+            clone(inputs.estimator), fold, candidate.params, progress.context(candidate, fold)
+        )
+        for candidate, fold in jobs
+    )
+    for (candidate, _), result in zip(jobs, results, strict=True):
+        candidate.folds.append(result)
+
+
+def _compares_folds(pruner: Any) -> bool:
+    """Whether the pruner compares the scores of single folds; the others compare means over the folds so far."""
+    from optuna.pruners import WilcoxonPruner
+
+    return isinstance(pruner, WilcoxonPruner)
+
+
+def params_key(params: dict[str, Any]) -> tuple[Any, ...]:
+    """Hashable form of parameters: numbers and strings by value, other objects by identity."""
+    return tuple(sorted((name, _value_key(value)) for name, value in params.items()))
+
+
+def _value_key(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return f"{type(value).__name__}({','.join(map(_value_key, value))})"
+    simple = value is None or isinstance(value, bool | int | float | str | np.generic)
+    return f"{type(value).__name__} {value!r}" if simple else f"object {id(value)}"

@@ -1,0 +1,219 @@
+"""Evaluation of a batch of candidates that are trained side by side.
+
+A batch is divided into groups, which ``joblib`` runs. The groups do not depend on the number of workers, and neither
+does any bit of the results.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any, TypeVar
+
+from joblib import effective_n_jobs  # type: ignore[import-untyped]  # joblib has no type annotations
+from sklearn.base import clone
+from sklearn.utils.parallel import Parallel, delayed
+
+from ..._joining import quiet
+from ...data.split import WHOLE
+from ...estimators.base import RegularizedMLP
+from ...network.config import NetworkConfig, structure_decided_by_values
+from ...training.config import TrainingConfig
+from ..progress import SearchProgress
+from ..scoring import RECORD, Candidate, FoldEvaluator, SharedInputs, fit_folds, params_key
+from .fold_fit import network_of
+from .worker import CandidateResult, CandidateState, Pruning, iter_group, train_group
+
+T = TypeVar("T")
+
+TWO_GROUPS, FOUR_GROUPS = 24, 96
+"""Numbers of members from which a batch is divided into two and four groups.
+
+The time by member hardly decreases beyond 24 members of a net. More groups would keep more workers busy, and leave the
+pruner fewer candidates to compare.
+"""
+
+MEMBER_PARAMS = frozenset(
+    (
+        *("alpha", "augmentation_strength", "clip_norm", "dropout", "ema_decay", "feature_alpha", "input_dropout"),
+        *("l1_ratio", "label_smoothing", "learning_rate_init", "max_norm", "weight_decay"),
+    )
+)
+"""Parameters of which the members of one net can have different values."""
+
+
+class BatchEvaluator:
+    """Evaluates batches of candidates side by side, and those that cannot be trained so with ``fold_evaluator``."""
+
+    def __init__(self, fold_evaluator: FoldEvaluator, pruning: Pruning | None) -> None:
+        self._fold_evaluator, self._pruning = fold_evaluator, pruning
+        self._run, self._inputs = fold_evaluator.run, fold_evaluator.inputs
+
+    def evaluate(self, batch: list[Candidate]) -> None:
+        """Evaluate candidates, and report them to the study as soon as their group has ended."""
+        deadline = self._fold_evaluator.deadline
+        states = _states(self._inputs, batch, self._fold_evaluator.progress)
+        groups = make_groups(states, len(self._inputs.splits))
+        if self._pruning is not None:
+            self._add_trials(groups, batch)
+        others = set(range(len(batch))) - {state.number for state in states}
+        stopped = []
+        for result in run_groups(self._inputs, groups, self._fold_evaluator.n_jobs, self._pruning, deadline):
+            if result.status == "failed":
+                others.add(result.number)
+            elif result.status == "stopped":
+                stopped.append(result)
+            else:
+                self._tell(batch[result.number], result)
+        if not any(trial.state.name == "COMPLETE" for trial in self._run.finished()):
+            for result in stopped:
+                self._tell(batch[result.number], result)
+        if others and (not states or time.time() < deadline):
+            self._fold_evaluator.evaluate([batch[number] for number in sorted(others)])
+
+    def _add_trials(self, groups: list[list[CandidateState]], batch: list[Candidate]) -> None:
+        """Give the candidates of each group trials of a study in memory, with the finished trials and the pruner.
+
+        The trials have the same numbers, and the study the same name, because some pruners depend on them.
+        """
+        import optuna
+
+        study = self._run.study
+        finished = {trial.number: trial for trial in self._run.finished()}
+        n_trials = max([*finished, *(candidate.trial.number for candidate in batch)]) + 1
+        unfinished = optuna.trial.create_trial(state=optuna.trial.TrialState.FAIL)
+        for group in groups:
+            own = {batch[state.number].trial.number: state for state in group}
+            with quiet():
+                copied = optuna.create_study(
+                    direction=study.direction,
+                    study_name=study.study_name,
+                    sampler=optuna.samplers.RandomSampler(),
+                    pruner=copy.deepcopy(study.pruner),
+                )
+            for number in range(n_trials):
+                if number in own:
+                    own[number].trial = copied.ask()
+                else:
+                    copied.add_trial(finished.get(number, unfinished))
+
+    def _tell(self, candidate: Candidate, result: CandidateResult) -> None:
+        """Report the curve and the result of a candidate to the study.
+
+        The pruner is asked again, because successive halving writes its own records into the study when it is asked;
+        the decision has been made by the group.
+        """
+        for epoch, score in result.curve.items():
+            self._run.report(candidate.trial, epoch, score)
+            if epoch in result.decisions:
+                self._run.should_prune(candidate.trial)
+        candidate.folds = result.folds
+        if result.status == "pruned":
+            self._run.tell(candidate.trial, state="pruned", attrs={RECORD: candidate.record()})
+        else:
+            self._fold_evaluator.tell(candidate)
+
+
+def cross_validate(
+    inputs: SharedInputs, params: list[dict[str, Any]], n_jobs: int | None
+) -> list[list[dict[str, Any]]]:
+    """Return the results of ``_fit_and_score`` for each setting of parameters and each fold, without a study."""
+    candidates, progress = [Candidate(None, one) for one in params], SearchProgress()
+    groups = make_groups(_states(inputs, candidates, progress), len(inputs.splits))
+    for result in run_groups(inputs, groups, n_jobs):
+        candidates[result.number].folds = result.folds
+    others = [candidate for candidate in candidates if not candidate.folds]
+    if others:
+        fit_folds(inputs, others, range(len(inputs.splits)), Parallel(n_jobs=n_jobs), progress)
+    return [candidate.folds for candidate in candidates]
+
+
+def run_groups(
+    inputs: SharedInputs,
+    groups: list[list[CandidateState]],
+    n_jobs: int | None,
+    pruning: Pruning | None = None,
+    deadline: float = float("inf"),
+) -> Iterator[CandidateResult]:
+    """Train groups, and yield the results of each as soon as it has ended."""
+    if effective_n_jobs(n_jobs) == 1 or len(groups) == 1:
+        for group in groups:
+            yield from iter_group(inputs, group, pruning, deadline)
+        return
+    parallel = Parallel(n_jobs=n_jobs, batch_size=1, pre_dispatch="all", return_as="generator_unordered")
+    with closing(parallel(delayed(train_group)(inputs, group, pruning, deadline) for group in groups)) as results:
+        for result in results:
+            yield from result
+
+
+def make_groups(states: list[CandidateState], n_folds: int) -> list[list[CandidateState]]:
+    """Divide candidates into groups of the same number of epochs and about the same work."""
+    groups = []
+    for alike in _partition(states, lambda state: _network(state.estimator).max_iter):
+        n_members = n_folds * sum(_network(state.estimator).n_members for state in alike)
+        n_groups = min(len(alike), 1 if n_members < TWO_GROUPS else 2 if n_members < FOUR_GROUPS else 4)
+        ordered = [state for same_net in _partition(alike, lambda state: state.key) for state in same_net]
+        groups += [ordered[number::n_groups] for number in range(n_groups)]
+    return groups
+
+
+def _partition(states: list[T], key: Callable[[T], Any]) -> list[list[T]]:
+    parts: dict[Any, list[T]] = {}
+    for state in states:
+        parts.setdefault(key(state), []).append(state)
+    return list(parts.values())
+
+
+def _network(estimator: Any) -> Any:
+    return network_of(estimator)[1]
+
+
+def _states(inputs: SharedInputs, batch: list[Candidate], progress: SearchProgress) -> list[CandidateState]:
+    """Return the states of the candidates that can be trained side by side."""
+    states = []
+    for number, candidate in enumerate(batch):
+        if (state := _state(inputs, number, candidate.params)) is not None:
+            state.contexts = {fold: progress.context(candidate, fold) for fold in range(len(inputs.splits))}
+            states.append(state)
+    return states
+
+
+def _state(inputs: SharedInputs, number: int, params: dict[str, Any]) -> CandidateState | None:
+    try:
+        estimator = clone(inputs.estimator).set_params(**clone(params, safe=False))
+        step, network = network_of(estimator)
+        if network is None or not _is_stackable(network, step, inputs.settings["fit_params"]):
+            return None
+        network._validate_params()
+        NetworkConfig.of(network)
+        TrainingConfig.of(network)
+    except Exception:  # the fit fold by fold reports the error
+        return None
+    preceding = {name: value for name, value in params.items() if step is not None and not name.startswith(f"{step}__")}
+    return CandidateState(number, estimator, _stack_key(network, step, params), params_key(preceding))
+
+
+def _is_stackable(network: RegularizedMLP, step: str | None, fit_params: dict[str, Any] | None) -> bool:
+    """Whether a network can be trained with others; ``fit`` may receive weights of the rows and nothing else."""
+    incompatible = (
+        network.solver == WHOLE,
+        network.swa_start is not None,
+        network.time_limit is not None,
+        network.pretrained is not None,
+        network.warm_start,
+        network.callbacks,
+        network.verbose,
+        getattr(network, "_skl_callbacks", None),
+        set(fit_params or {}) - {"sample_weight" if step is None else f"{step}__sample_weight"},
+    )
+    return not any(incompatible)
+
+
+def _stack_key(network: Any, step: str | None, params: dict[str, Any]) -> tuple[Any, ...]:
+    """Everything that candidates in one net must have in common: other parameters, and the structure that depends."""
+    of_members = {name if step is None else f"{step}__{name}" for name in MEMBER_PARAMS}
+    others = {name: value for name, value in params.items() if name not in of_members}
+    augments = network.augmentation is not None and bool(network.augmentation_strength)
+    return (*params_key(others), augments, *structure_decided_by_values(network))

@@ -1,0 +1,229 @@
+"""The fit of a candidate on one fold: its preparation, its current score, and the finished estimator.
+
+This is the only file of the search that calls private methods of the estimators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from sklearn.base import clone, is_classifier
+from sklearn.metrics import accuracy_score, log_loss, mean_squared_error, r2_score, root_mean_squared_error
+from sklearn.pipeline import Pipeline
+from sklearn.utils.metaestimators import _safe_split
+from sklearn.utils.validation import _check_method_params, validate_data
+from torch import Tensor
+
+from ..._utils.threads import torch_threads
+from ...data.batches import MemberRows
+from ...data.split import MemberSplit
+from ...data.table import check_table
+from ...estimators.base import RegularizedMLP
+from ...network.config import NetworkConfig
+from ...training.config import TrainingConfig
+from ...training.history import EpochRecord, history_of
+from ...training.monitor import Monitor
+from ...training.net import Net
+from ..scoring import SharedInputs
+
+N_COPIES = 8
+"""Copies of a weight in training: itself, its start, gradient, two moments, best, average, and temporary ones."""
+
+
+def network_of(estimator: Any) -> tuple[str | None, RegularizedMLP | None]:
+    """Return the name of the last step and the network that an estimator is or ends with, if it is of this package."""
+    name, last = estimator.steps[-1] if isinstance(estimator, Pipeline) and estimator.steps else (None, estimator)
+    return name, last if isinstance(last, RegularizedMLP) and type(last).fit is RegularizedMLP.fit else None
+
+
+class FoldData(NamedTuple):
+    """Rows of a fold as the network receives them."""
+
+    X: Any
+    y: Any
+    weight: Any = None
+    X_test: Any = None
+    y_test: Any = None
+    score_params: dict[str, Any] | None = None  # further arguments of the scorer
+    preceding: Pipeline | None = None  # the fitted steps before the network
+
+    @classmethod
+    def of_fold(cls, inputs: SharedInputs, estimator: Any, fold: int) -> Self:
+        """Split the rows, and transform them by the steps of ``estimator`` before the network."""
+        train, test = (np.asarray(rows) for rows in inputs.splits[fold])
+        X, y = _safe_split(estimator, inputs.X, inputs.y, train)
+        X_test, y_test = _safe_split(estimator, inputs.X, inputs.y, test, train)
+        fit_params = _check_method_params(inputs.X, params=inputs.settings["fit_params"], indices=train)
+        weight = next(iter(fit_params.values()), None)
+        score_params = _check_method_params(inputs.X, params=inputs.settings["score_params"], indices=test)
+        preceding = None
+        if isinstance(estimator, Pipeline) and len(estimator.steps) > 1:
+            preceding = clone(estimator[:-1])
+            X = preceding.fit_transform(X, y)
+            X_test = preceding.transform(X_test)
+        return cls(X, y, weight, X_test, y_test, score_params, preceding)
+
+
+@dataclass(eq=False)
+class FoldFit:
+    """The fit of a candidate on one fold."""
+
+    estimator: Any  # the network, or the Pipeline that ends with it
+    network: RegularizedMLP
+    data: FoldData
+    split: MemberSplit
+    net: Net  # after the training as if it had been trained alone
+    train: MemberRows
+    valid: MemberRows | None
+    monitor: Monitor | None
+    test: MemberRows | None = None  # the test rows, if the score is computed after every epoch
+    raw: list[Tensor | None] = field(default_factory=list)  # raw output of each member on them, None before it is known
+    epochs: list[EpochRecord] = field(default_factory=list)
+    seconds: float = 0.0  # share of the training time
+    ended: bool = False  # whether the training has ended or is given up
+    _score: Any = np.nan
+    _is_scored: bool = True
+
+    @classmethod
+    def prepare(cls, estimator: Any, data: FoldData, template: Self | None = None, scores_epochs: bool = False) -> Self:
+        """Do everything that precedes the training; ``estimator`` is changed as ``fit`` changes it.
+
+        A template is a fit on the same rows that differs in hyperparameters of the members only. Encoders, statistics
+        and tensors of rows are taken from it.
+        """
+        network: Any = network_of(estimator)[1]
+        config, training = NetworkConfig.of(network), TrainingConfig.of(network)
+        with torch_threads(network.n_threads):
+            if template is None:
+                split = network._split(network._check_rows(data.X, data.y, data.weight, None, False), None)
+                train, valid, known = split.train_rows(), split.validation_rows(), None
+            else:
+                params = network.get_params(deep=False)
+                learned = {name: value for name, value in vars(template.network).items() if name not in params}
+                vars(network).update(learned)
+                split, train, valid, known = template.split, template.train, template.valid, template.net.module_
+                if known.inputs.n_bins != config.n_bins:  # the hyperparameters decide which embedding "auto" means
+                    known = None
+            net = network._make_net(config, training, None, split, [], known)
+            monitor = network._make_monitor(net, split)
+            test = None
+            if scores_epochs:
+                test = _test_rows(network, data.X_test, net) if template is None else template.test
+        return cls(estimator, network, data, split, net, train, valid, monitor, test)
+
+    @property
+    def n_members(self) -> int:
+        """Number of members."""
+        return int(self.net.module_.n_members)
+
+    @property
+    def n_weights(self) -> int:
+        """Number of weights of a member."""
+        return sum(parameter[0].numel() for parameter in self.net.module_.parameters())
+
+    @property
+    def n_bytes(self) -> int:
+        """Approximate memory that the training takes."""
+        module = self.net.module_
+        widths = sum(linear.weight.shape[1] for linear in module.linears)
+        rows = len(self.train) + (0 if self.valid is None else len(self.valid) * module.inputs.width)
+        step = self.net.batch_size * widths * 4
+        n_bytes = module.inputs.dtype.itemsize * (N_COPIES * self.n_weights + step) + 8 * rows
+        return int(self.n_members * n_bytes)
+
+    @property
+    def stack_key(self) -> tuple[Any, ...]:
+        """Properties that fits must have in common to be trained as one net."""
+        net, n_threads = self.net, self.network.n_threads
+        n_steps = -(-len(self.train) // net.batch_size)
+        products = [linear.products for linear in net.module_.linears]
+        return (*net.module_.structure(), *products, net.batch_size, n_steps, self.valid is None, n_threads)
+
+    def set_raw(self, member: int, raw: Tensor) -> None:
+        """Set the raw output of a member on the test rows."""
+        self.raw[member], self._is_scored = raw, False
+
+    def score(self, scorer: Callable[..., Any]) -> Any:
+        """Return the score on the test rows if the training ended now; NaN while a member has no finite weights."""
+        raw = [member for member in self.raw if member is not None]
+        if not self._is_scored and len(raw) == len(self.raw):
+            self._is_scored = True
+            data, params = self.data, self.data.score_params or {}
+            view = self.network._view(self.net, torch.stack(raw), data.X_test, slice(None))
+            quick = None if params else quick_scorer(scorer, view, data.y_test)
+            self._score = (quick or scorer)(view, data.X_test, data.y_test, **params)
+        return self._score
+
+    def end_training(self) -> None:
+        """Complete the net's records once all of its members have stopped."""
+        self.ended = True
+        net = self.net
+        net.validation_name_ = None if self.monitor is None else self.monitor.name
+        net.stopping_.active &= ~net.stopping_.diverged
+        net.epoch_ = len(self.epochs)
+        net.history = history_of(self.epochs, self.monitor)
+
+    def finish(self) -> Any:
+        """Do everything that follows the training, and return the fitted estimator."""
+        network: Any = self.network
+        with torch_threads(network.n_threads):
+            network._take(self.net, [])
+            network._judge(self.net)
+            network._calibrate(self.split)
+            network._score_out_of_fold(self.split)
+        if self.data.preceding is not None:
+            self.estimator.steps[:-1] = self.data.preceding.steps
+        return self.estimator
+
+
+def _test_rows(network: Any, X: Any, net: Net) -> MemberRows:
+    """Return rows to predict, all of them for each member, before the estimator is fitted."""
+    table = network.encoder_.transform(validate_data(network, check_table(X), reset=False, skip_check_array=True))
+    index = [np.arange(len(table))] * net.module_.n_members
+    target = np.zeros((len(table), network.target_encoder_.n_raw_))
+    return MemberRows(
+        table.numbers, table.levels, target, index, None, net.module_.inputs.dtype, torch.device(net.device)
+    )
+
+
+def quick_scorer(scorer: Any, estimator: Any, y: Any) -> Callable[[Any, Any, Any], float] | None:
+    """Return a function that computes the same score as a common scorer for a one-dimensional target, or None.
+
+    The validation of a scorer takes ten times as long as the score itself for a few hundred rows, which matters if
+    scores are computed after every epoch.
+    """
+    if np.ndim(y) != 1 or getattr(scorer, "_kwargs", None):
+        return None
+    if type(scorer).__name__ == "_PassthroughScorer":
+        return _accuracy if is_classifier(estimator) else _r2
+    quick: dict[tuple[Any, Any], Callable[[Any, Any, Any], float]] = {
+        (accuracy_score, 1): _accuracy,
+        (log_loss, -1): _log_likelihood,
+        (r2_score, 1): _r2,
+        (mean_squared_error, -1): lambda view, X, y: -_mean_square(view, X, y),
+        (root_mean_squared_error, -1): lambda view, X, y: -float(np.sqrt(_mean_square(view, X, y))),
+    }
+    return quick.get((getattr(scorer, "_score_func", None), getattr(scorer, "_sign", None)))
+
+
+def _accuracy(view: Any, X: Any, y: Any) -> float:
+    return float(np.mean(view.predict(X) == np.asarray(y)))
+
+
+def _log_likelihood(view: Any, X: Any, y: Any) -> float:
+    probabilities = view.predict_proba(X)
+    own = probabilities[np.arange(len(probabilities)), np.searchsorted(view.classes_, np.asarray(y))]
+    return float(np.log(own.clip(np.finfo(own.dtype).eps, 1)).mean())
+
+
+def _mean_square(view: Any, X: Any, y: Any) -> float:
+    return float(np.square(np.asarray(y) - view.predict(X)).mean())
+
+
+def _r2(view: Any, X: Any, y: Any) -> float:
+    spread = float(np.var(np.asarray(y, dtype=np.float64)))
+    return 1 - _mean_square(view, X, y) / spread if spread else np.nan

@@ -1,0 +1,311 @@
+"""A net that trains the members of several nets as its own, with the result that each net would have alone.
+
+The nets must have the same structure and number of steps per epoch; their rows, seeds and the hyperparameters that each
+member may have for itself can differ. Members that have stopped leave the tensors when many of them have.
+"""
+
+import copy
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from math import inf
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from ..._utils.per_member import Strength, stack
+from ...data.batches import EvalBatches, MemberRows
+from ...network.generators import MemberGenerators
+from ...network.inference import PREDICT_ROWS
+from ...network.network import Network
+from ...training.config import TrainingConfig
+from ...training.constraints import MaxNorm
+from ...training.history import EpochRecord
+from ...training.monitor import LossMonitor, Monitor
+from ...training.net import Net
+from ...training.penalties import ElasticNet
+from .fold_fit import FoldFit
+
+MIN_ACTIVE_SHARE = 0.75
+"""Share of members that still train below which the others leave the tensors."""
+NO_PENALTY, NO_CONSTRAINT = ElasticNet(0.0, 0.0), MaxNorm(inf)
+
+
+class StackedNet(Net):
+    """A net whose members are those of several nets.
+
+    Attributes
+    ----------
+    fits : list of FoldFit
+        The fits whose nets are stacked, also those that have ended.
+    net_index, member_index : int Tensor of shape (members,)
+        For each member the net that it belongs to, and its number among the members of that net.
+    """
+
+    fits: list[FoldFit]
+    net_index: Tensor
+    member_index: Tensor
+
+    @classmethod
+    def stack(cls, fits: Sequence[FoldFit]) -> Self:
+        """Return the net of fits that have the same ``stack_key`` and have not been trained."""
+        nets = [fit.net for fit in fits]
+        first = nets[0]
+        counts = [net.module_.n_members for net in nets]
+        stacked: Self = cls(
+            Network.joined([net.module_ for net in nets]),
+            first.criterion,
+            stack_configs([net.training_config for net in nets], counts, first.module_.head.weight),
+            max_epochs=first.max_epochs,
+            batch_size=first.batch_size,
+            seeds=[seed for net in nets for seed in net.seeds],
+            patience=first.patience,
+            min_delta=first.min_delta,
+            device=first.device,
+            callbacks=[],
+            verbose=0,
+        ).initialize()
+        stacked.generators_ = MemberGenerators.of(
+            [generator for net in nets for generator in net.generators_.generators]
+        )
+        stacked.fits = list(fits)
+        stacked.net_index = torch.arange(len(nets)).repeat_interleave(torch.tensor(counts))
+        stacked.member_index = torch.cat([torch.arange(count) for count in counts])
+        for fit in fits:
+            fit.raw = [None] * fit.net.module_.n_members
+            fit.net.__dict__["optimizer_"] = None
+        stacked._stack_inputs()
+        return stacked
+
+    def _stack_inputs(self) -> None:
+        """Stack the rows and the hyperparameters of the nets whose members are in the tensors."""
+        self._present, counts = torch.unique_consecutive(self.net_index, return_counts=True)
+        present, sizes, like = [self.fits[i] for i in self._present], counts.tolist(), self.module_.head.weight
+        self.training_config = stack_configs([fit.net.training_config for fit in present], sizes, like)
+        self.lr = self.training_config.rate
+        modules = [fit.net.module_ for fit in present]
+        self.module_.input_dropout = stack([module.input_dropout for module in modules], sizes, like)
+        rates = zip(*(module.dropout for module in modules), strict=True)
+        self.module_.dropout = tuple(stack(rate, sizes, like) for rate in rates)
+        losses = [fit.net.criterion_ for fit in present]
+        if hasattr(losses[0], "label_smoothing"):
+            self.__dict__["criterion_"] = copy.copy(losses[0])
+            self.criterion_.label_smoothing = stack([loss.label_smoothing for loss in losses], sizes, like)
+        members = self._positions(present)
+        self._train = MemberRows.joined([fit.train for fit in present]).of_members(members)
+        self._valid, self._test = (
+            None if rows[0] is None else MemberRows.joined(rows).of_members(members)
+            for rows in ([fit.valid for fit in present], [fit.test for fit in present])
+        )
+        self._monitor = None
+        if present[0].monitor is not None:
+            self._monitor = StackedMonitor(self.net_index, self.member_index, self.fits)
+        self._epochs: Iterator[int] = self.epochs(self.max_epochs, self._train, self._valid, self._monitor)
+
+    def _positions(self, present: list[FoldFit]) -> Tensor:
+        """Position of each member among all members of the nets that are present."""
+        starts, total = torch.zeros(len(self.fits), dtype=torch.int64), 0
+        for number, fit in zip(self._present.tolist(), present, strict=True):
+            starts[number] = total
+            total += fit.net.module_.n_members
+        return starts[self.net_index] + self.member_index
+
+    @property
+    def ended(self) -> bool:
+        """Whether no net is training any more."""
+        return all(fit.ended for fit in self.fits)
+
+    def train_epoch(self) -> None:
+        """Train the remaining members for one epoch; a net whose members have all stopped has ended."""
+        self._drop_ended()
+        if self.ended:
+            return
+        start = time.perf_counter()
+        n_training = torch.bincount(self.net_index[self.stopping_.active], minlength=len(self.fits))
+        is_last = next(self._epochs, None) is None or self.epoch_ == self.max_epochs
+        if is_last:
+            self._settle(self._train)
+        seconds, shares = time.perf_counter() - start, (n_training / max(1, int(n_training.sum()))).tolist()
+        for fit, share in zip(self.fits, shares, strict=True):
+            fit.seconds += share * seconds
+        self._unstack(~self.stopping_.active | is_last)
+
+    def stop(self) -> None:
+        """End the training of all nets after the epochs that they have had."""
+        self._settle(self._train)
+        self.stopping_.active[:] = False
+        self._unstack(~self.stopping_.active)
+
+    def _drop_ended(self) -> None:
+        """Remove the members of ended nets from the tensors when they are many."""
+        ended = torch.tensor([fit.ended for fit in self.fits])
+        active = self.stopping_.active
+        active &= ~ended[self.net_index]
+        if bool(active.any()) and active.double().mean() < MIN_ACTIVE_SHARE:
+            self._keep_members(active.nonzero()[:, 0])
+
+    def _record(self, loss: Tensor, score: Tensor | None, monitor: Monitor | None) -> None:
+        active, rates = self.stopping_.active, self._rates()
+        for number in self._present.tolist():
+            own = active & (self.net_index == number)
+            if bool(own.any()):
+                fit = self.fits[number]
+                fit.epochs.append(EpochRecord(loss[own], None if score is None else score[own], rates[own]))
+                if score is not None:
+                    of_members = torch.full((len(fit.raw),), torch.nan, dtype=score.dtype)
+                    of_members[self.member_index[own]] = score[own]
+                    fit.net.stopping_.scores.append(of_members)
+
+    def _judge(self, *epoch: Any) -> None:
+        """Evaluate an epoch, and update the raw output on the test rows with the weights that would be kept."""
+        super()._judge(*epoch)
+        if self._test is None:
+            return
+        has_validation = self.patience is not None
+        improved = self.stopping_.best_epoch == self.epoch_ if has_validation else self.stopping_.active
+        if not bool(improved.any()):
+            return
+        raw, _, _ = self._raw_of(EvalBatches(self._test, self.module_.prepare, PREDICT_ROWS))
+        for member in improved.nonzero()[:, 0].tolist():
+            fit = self.fits[int(self.net_index[member])]
+            fit.set_raw(int(self.member_index[member]), raw[member, : self._test.lengths[member]])
+
+    def _unstack(self, members: Tensor) -> None:
+        """Copy the weights and the bookkeeping of ``members`` to their nets; a net without other members has ended."""
+        weights = self.stopping_.kept
+        for member in members.nonzero()[:, 0].tolist():
+            fit = self.fits[int(self.net_index[member])]
+            if fit.ended:
+                continue
+            own = int(self.member_index[member])
+            if weights is not None:
+                for tensor, kept in zip(fit.net._trained(), weights, strict=True):
+                    tensor.data[own] = kept[member]
+            for name in ("best", "best_epoch", "waited", "active", "diverged"):
+                getattr(fit.net.stopping_, name)[own] = getattr(self.stopping_, name)[member]
+        training = set(self.net_index[~members].tolist())
+        for number, fit in enumerate(self.fits):
+            if not fit.ended and number not in training:
+                fit.end_training()
+
+    def _keep_members(self, members: Tensor) -> None:
+        """Remove all but ``members`` from the tensors."""
+        moments, stopping = self.optimizer_.state_dict(), self.stopping_
+        average = None if self.average_ is None else self.average_.state_dict()
+        self.__dict__["module_"] = self.module_.of_members(members.tolist())
+        self.net_index, self.member_index = self.net_index[members], self.member_index[members]
+        self.generators_ = MemberGenerators.of([self.generators_.generators[member] for member in members.tolist()])
+        self._stack_inputs()
+        self.__dict__["optimizer_"] = self.training_config.optimizer(self.module_)
+        self.optimizer_.load_state_dict({name: _of_members(tensors, members) for name, tensors in moments.items()})
+        self.average_ = self.training_config.average(self._trained())
+        if self.average_ is not None and average is not None:
+            self.average_.load_state_dict({**average, "averages": _of_members(average["averages"], members)})
+        if self.reduce_on_plateau_ is not None:
+            self.reduce_on_plateau_.load_state_dict(
+                {n: v[members] for n, v in self.reduce_on_plateau_.state_dict().items()}
+            )
+        for name, value in stopping.state_dict().items():
+            if isinstance(value, Tensor):
+                setattr(stopping, name, value[members])
+            elif isinstance(value, list):
+                setattr(stopping, name, _of_members(value, members))
+
+
+def _of_members(tensors: list[Tensor], members: Tensor) -> list[Tensor]:
+    """Select ``members`` from tensors with the members on axis 0; a scalar is shared by all members."""
+    return [tensor[members.to(tensor.device)] if tensor.dim() else tensor for tensor in tensors]
+
+
+class StackedMonitor:
+    """The monitors of several nets, each applied to the members of its net.
+
+    Parameters
+    ----------
+    net_index, member_index : int Tensor of shape (members,)
+        For each member the net that it belongs to, and its number among the members of that net.
+    fits : list of FoldFit
+        The fits.
+    """
+
+    def __init__(self, net_index: Tensor, member_index: Tensor, fits: list[FoldFit]) -> None:
+        self._net_index, self._member_index, self._fits = net_index, member_index, fits
+        first = fits[int(net_index[0])].monitor
+        assert first is not None
+        self.name, self.sign, self._by_loss = first.name, first.sign, isinstance(first, LossMonitor)
+
+    def __call__(self, raw: Tensor, loss: Tensor, active: Tensor) -> Tensor:
+        """Return the scores of the members, see ``Monitor``."""
+        if self._by_loss:
+            return -loss
+        scores = torch.full_like(loss, torch.nan)
+        for number in set(self._net_index.tolist()):
+            fit, positions = self._fits[number], (self._net_index == number).nonzero()[:, 0]
+            own, members = self._member_index[positions], fit.net.module_.n_members
+            of_net = [torch.zeros(members, *tensor.shape[1:], dtype=tensor.dtype) for tensor in (raw, loss, active)]
+            for target, tensor in zip(of_net, (raw, loss, active), strict=True):
+                target[own] = tensor[positions].cpu()
+            assert fit.monitor is not None
+            scores[positions] = fit.monitor(*of_net)[own]
+        return scores
+
+
+def stack_configs(configs: Sequence[TrainingConfig], counts: Sequence[int], like: Tensor) -> TrainingConfig:
+    """Return the configuration of stacked members, ``counts[i]`` of them with ``configs[i]``.
+
+    Hyperparameters that a member may have for itself can differ; everything else has to be equal.
+
+    Parameters
+    ----------
+    configs : sequence of Course
+        The configurations.
+    counts : sequence of int
+        Number of members of each.
+    like : Tensor
+        Tensor whose dtype and device the stacked hyperparameters get.
+    """
+
+    def stack(values: Sequence[Any]) -> Strength:
+        return stack(values, counts, like)
+
+    clips = [config.clip_norm for config in configs]
+    return replace(
+        configs[0],
+        rate=stack([config.rate for config in configs]),
+        weight_decay=stack([config.weight_decay for config in configs]),
+        penalty=_stack_by_layer([config.penalty for config in configs], NO_PENALTY, partial(_stack_penalties, stack)),
+        feature_alpha=stack([config.feature_alpha for config in configs]),
+        constraint=_stack_by_layer(
+            [config.constraint for config in configs],
+            NO_CONSTRAINT,
+            lambda constraints: MaxNorm(stack([constraint.limit for constraint in constraints])),
+        ),
+        clip_norm=None if clips == [None] * len(clips) else stack([clip or inf for clip in clips]),
+        ema_decay=stack([config.ema_decay for config in configs]),
+        augmentation=_stack_augmentations([config.augmentation for config in configs], stack),
+    )
+
+
+def _stack_penalties(stack: Callable[[list[Any]], Strength], penalties: list[ElasticNet]) -> ElasticNet:
+    return ElasticNet(stack([one.alpha for one in penalties]), stack([one.l1_ratio for one in penalties]))
+
+
+def _stack_by_layer(given: Sequence[Any], neutral: Any, stack: Callable[[list[Any]], Any]) -> Any:
+    """Stack what applies to all layers, or for each layer if one of ``given`` differs between layers."""
+    n_layers = max((len(one) for one in given if isinstance(one, tuple)), default=0)
+    if not n_layers:
+        return None if not any(given) else stack([one or neutral for one in given])
+    by_net = [one if isinstance(one, tuple) else (one,) * n_layers for one in given]
+    return tuple(
+        stack([one or neutral for one in layer]) if any(layer) else None for layer in zip(*by_net, strict=True)
+    )
+
+
+def _stack_augmentations(given: Sequence[Any], stack: Callable[[list[Any]], Strength]) -> Any:
+    """Stack the strengths of an augmentation; a callable of the user, or None, is the same for all members."""
+    if not isinstance(given[0], partial):
+        return given[0]
+    strength = stack([one.keywords["strength"] for one in given])
+    return partial(given[0].func, strength=strength.view(-1, 1, 1) if isinstance(strength, Tensor) else strength)

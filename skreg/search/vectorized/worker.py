@@ -1,0 +1,293 @@
+"""Training of one group of candidates side by side in one process.
+
+The fits of candidates that differ only in hyperparameters of the members are trained as one net (``stacked_net``). All
+candidates of a group are trained epoch by epoch, so that a pruner can compare them.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+from math import ceil, isfinite
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
+
+from ..._utils.threads import torch_threads
+from ..scoring import SharedInputs
+from .fold_fit import FoldData, FoldFit
+from .stacked_net import StackedNet
+
+if TYPE_CHECKING:
+    from optuna import Trial
+
+MAX_MEMBERS, MAX_WEIGHTS = 32, 100_000
+"""Largest number of members of a net, and of their weights if there is more than one.
+
+Measured, one thread, milliseconds of an epoch by member, alone and of 2, 5, 10 and 25 together: 1,000 rows x 20, one
+layer of 100, batches of 32: 5.1, -, 3.0, 1.8 (of 12), 1.2; 5,000 x 20, two of 128, batches of 128: 16, 17, 13, 13, -;
+20,000 x 30, two of 256, batches of 256: 112, 124, 125 (of 4), 127 (of 8): products of wide layers are all of a step.
+"""
+BYTES = 1 << 30
+"""Memory that the candidates of a group may take at the same time; further ones wait."""
+
+Status = Literal["complete", "pruned", "stopped", "failed"]
+
+
+@dataclass
+class Pruning:
+    """How a pruner compares the candidates of a group."""
+
+    scorer: Any
+    metric: Any  # name of the score, if the scorer returns several
+    first_rung: int | None  # decisions after this epoch and each power of two times it; None is every epoch
+
+    def score(self, fit: FoldFit) -> float:
+        """Return the current score of a fit, NaN if it cannot be computed."""
+        try:
+            scores = fit.score(self.scorer)
+            return float(scores[self.metric] if isinstance(scores, dict) else scores)
+        except Exception:  # the final scores report the error
+            return np.nan
+
+    def decides(self, epoch: int) -> bool:
+        """Whether the pruner decides after an epoch."""
+        if self.first_rung is None:
+            return True
+        quotient, remainder = divmod(epoch, self.first_rung)
+        return remainder == 0 and quotient > 0 and quotient & (quotient - 1) == 0
+
+
+@dataclass
+class CandidateState:
+    """A candidate while it is trained."""
+
+    number: int  # position in the batch
+    estimator: Any  # with the parameters of the candidate
+    key: tuple[Any, ...]  # equal for candidates whose fits can be members of one net
+    preceding_key: tuple[Any, ...]  # equal for candidates with the same steps before the network
+    contexts: dict[int, dict[str, Any]] = field(default_factory=dict)  # see Candidate
+    trial: Trial | None = None  # of a study in memory with the pruner of the search
+    fits: list[FoldFit] = field(default_factory=list)
+    curve: dict[int, float] = field(default_factory=dict)  # mean score over the folds after each epoch
+    decisions: list[int] = field(default_factory=list)  # epochs after which the pruner was asked
+    is_due: bool = False  # whether the pruner is asked as soon as there is a score
+
+
+@dataclass
+class CandidateResult:
+    """Result of the training of a candidate.
+
+    The status "stopped" means that the deadline ended the training; "failed" that the candidate has to be evaluated
+    fold by fold.
+    """
+
+    number: int  # position in the batch
+    status: Status
+    folds: list[dict[str, Any]] = field(default_factory=list)  # of _fit_and_score; of a pruned candidate only the times
+    curve: dict[int, float] = field(default_factory=dict)
+    decisions: list[int] = field(default_factory=list)
+
+
+def train_group(
+    inputs: SharedInputs, group: list[CandidateState], pruning: Pruning | None, deadline: float
+) -> list[CandidateResult]:
+    """Train a group, see ``iter_group``."""
+    return list(iter_group(inputs, group, pruning, deadline))
+
+
+def iter_group(
+    inputs: SharedInputs, group: list[CandidateState], pruning: Pruning | None, deadline: float
+) -> Iterator[CandidateResult]:
+    """Train a group, and yield the result of each candidate as soon as it has ended.
+
+    At the deadline, as of ``time.time``, the training stops after the current epoch. Candidates that were waiting for
+    memory have no result then.
+    """
+    task = WorkerTask(inputs, pruning, deadline)
+    while group:
+        n_begun, failed = task.prepare(group)
+        yield from failed
+        yield from task.train([state for state in group[:n_begun] if state.fits])
+        group = group[n_begun:]
+        if time.time() >= deadline:
+            return
+
+
+class WorkerTask:
+    """Trains candidates side by side."""
+
+    def __init__(self, inputs: SharedInputs, pruning: Pruning | None, deadline: float) -> None:
+        self._inputs, self._pruning, self._deadline = inputs, pruning, deadline
+        self._parent = os.getppid()
+
+    def prepare(self, group: list[CandidateState]) -> tuple[int, list[CandidateResult]]:
+        """Prepare the fits of as many candidates as memory allows; return their number and those that failed."""
+        failed, n_begun, n_bytes = [], 0, 0
+        data: dict[Any, FoldData] = {}
+        templates: dict[Any, FoldFit] = {}
+        for state in group:
+            n_begun += 1
+            try:
+                with _training_mode():
+                    state.fits = [self._prepare_fit(state, f, data, templates) for f in range(len(self._inputs.splits))]
+            except Exception:  # the fit fold by fold reports the error
+                failed.append(CandidateResult(state.number, "failed"))
+            n_bytes += sum(fit.n_bytes for fit in state.fits)
+            if n_bytes > BYTES:
+                break
+        return n_begun, failed
+
+    def _prepare_fit(
+        self, state: CandidateState, fold: int, data: dict[Any, FoldData], templates: dict[Any, FoldFit]
+    ) -> FoldFit:
+        """Prepare a fit; what depends on the rows only is shared with earlier fits on the same fold."""
+        estimator = clone(state.estimator)
+        data_key, template_key = (state.preceding_key, fold), (state.key, fold)
+        if data_key not in data:
+            data[data_key] = FoldData.of_fold(self._inputs, estimator, fold)
+        template = templates.get(template_key)
+        fit = FoldFit.prepare(estimator, data[data_key], template, self._pruning is not None)
+        templates.setdefault(template_key, fit)
+        return fit
+
+    def train(self, states: list[CandidateState]) -> Iterator[CandidateResult]:
+        """Train prepared candidates, and yield the result of each as soon as it has ended."""
+        nets, epoch = _stack_nets(states), 0
+        while states and os.getppid() == self._parent:  # a worker does not outlive the process of the search
+            epoch += 1
+            failed_fits = self._train_epoch(nets)
+            statuses = self._evaluate_epoch(states, epoch, failed_fits)
+            if time.time() >= self._deadline:
+                for net in nets:
+                    if not net.ended:
+                        net.stop()
+                statuses = {state.number: statuses.get(state.number, "stopped") for state in states}
+            for state in states:
+                if state.number in statuses:
+                    yield self._result(state, statuses[state.number])
+            states = [state for state in states if state.number not in statuses]
+
+    def _train_epoch(self, nets: list[StackedNet]) -> set[FoldFit]:
+        """Train all nets for an epoch, and return the fits of those that failed."""
+        failed: set[FoldFit] = set()
+        for net in nets:
+            if net.ended:
+                continue
+            try:
+                with _training_mode(), torch_threads(net.fits[0].network.n_threads):
+                    net.train_epoch()
+            except Exception:  # the fit fold by fold reports the error
+                failed |= set(net.fits)
+                for fit in net.fits:
+                    fit.ended = True
+        return failed
+
+    def _evaluate_epoch(self, states: list[CandidateState], epoch: int, failed_fits: set[FoldFit]) -> dict[int, Status]:
+        """Report the scores of an epoch to the pruner, and return the status of each candidate that has ended."""
+        statuses: dict[int, Status] = {}
+        asked = []
+        for state in states:
+            if not failed_fits.isdisjoint(state.fits):
+                statuses[state.number] = "failed"
+                continue
+            has_score = self._pruning is not None and self._report(state, epoch, self._pruning)
+            if all(fit.ended for fit in state.fits):
+                statuses[state.number] = "complete"
+            elif has_score and state.is_due:
+                asked.append(state)
+        return statuses | dict.fromkeys(_prune(asked, epoch), "pruned")
+
+    @staticmethod
+    def _report(state: CandidateState, epoch: int, pruning: Pruning) -> bool:
+        """Report the mean score over the folds, and return whether it is finite."""
+        assert state.trial is not None
+        state.is_due |= pruning.decides(epoch)
+        score = fmean(pruning.score(fit) for fit in state.fits)
+        if isfinite(score):
+            state.curve[epoch] = score
+            state.trial.report(score, epoch)
+        return isfinite(score)
+
+    def _result(self, state: CandidateState, status: Status) -> CandidateResult:
+        """Finish and score the fits of a candidate that has ended, and release them."""
+        fits, state.fits = state.fits, []
+        folds: list[dict[str, Any]] = []
+        if status == "pruned":
+            kinds = ["test_scores", "train_scores"][: 1 + self._inputs.settings["return_train_score"]]
+            unknown = {"score_time": 0.0, **dict.fromkeys(kinds, np.nan), "fit_error": None}
+            folds = [{"fit_time": fit.seconds, **unknown} for fit in fits]
+        elif status != "failed":
+            try:
+                estimators = [_finish(fit) for fit in fits]
+            except Exception:  # the fit fold by fold reports the error
+                return CandidateResult(state.number, "failed")
+            for fold, (fit, estimator) in enumerate(zip(fits, estimators, strict=True)):
+                context = state.contexts.get(fold, {})
+                result = self._inputs.fit_and_score(FrozenEstimator(estimator), fold, None, context)
+                result["fit_time"] += fit.seconds
+                folds.append(result | ({"estimator": estimator} if "estimator" in result else {}))
+        for fit in fits:
+            fit.ended = True
+        return CandidateResult(state.number, status, folds, state.curve, state.decisions)
+
+
+def _prune(asked: list[CandidateState], epoch: int) -> list[int]:
+    """Ask the pruner about candidates, and return the numbers of those that it prunes.
+
+    Successive halving compares a candidate with those that it was asked about before. If the better half comes first,
+    from its last to its best, then exactly the worse half is pruned.
+    """
+    ranked = sorted(asked, key=lambda state: -state.curve[epoch])
+    half = ceil(len(ranked) / 2)
+    pruned = []
+    for state in [*reversed(ranked[:half]), *ranked[half:]]:
+        assert state.trial is not None
+        state.is_due = False
+        state.decisions.append(epoch)
+        if state.trial.should_prune():
+            pruned.append(state.number)
+    return pruned
+
+
+def _finish(fit: FoldFit) -> Any:
+    """Return the fitted estimator, and add the time that this takes."""
+    start = time.perf_counter()
+    estimator = fit.finish()
+    fit.seconds += time.perf_counter() - start
+    return estimator
+
+
+def _stack_nets(states: list[CandidateState]) -> list[StackedNet]:
+    """Stack the fits that can be members of one net, as many as ``MAX_MEMBERS`` and ``MAX_WEIGHTS`` allow."""
+    alike: dict[Any, list[FoldFit]] = defaultdict(list)
+    for state in states:
+        for fit in state.fits:
+            alike[state.key, *fit.stack_key].append(fit)
+    nets = []
+    for fits in alike.values():
+        n_members = sum(fit.n_members for fit in fits)
+        n_nets = min(len(fits), ceil(n_members / max_members(fits[0].n_weights)))
+        ends = [round(len(fits) * number / n_nets) for number in range(n_nets + 1)]
+        nets += [StackedNet.stack(fits[start:end]) for start, end in pairwise(ends)]
+    return nets
+
+
+def max_members(n_weights: int) -> int:
+    """Return the largest number of members of a net with ``n_weights`` weights each."""
+    return min(max(MAX_WEIGHTS // max(1, n_weights), 1), MAX_MEMBERS)
+
+
+@contextmanager
+def _training_mode() -> Iterator[None]:
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
