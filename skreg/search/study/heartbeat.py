@@ -1,0 +1,159 @@
+"""Detection of dead processes: with psutil on the same host, with heartbeats on other hosts."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .identity import quiet
+from .trial_slots import PROCESS
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.storages import BaseStorage, RDBStorage
+    from optuna.trial import FrozenTrial
+
+HEARTBEAT_SECONDS, GRACE_SECONDS = 10, 120
+COUNTER = "skreg:heartbeat"
+
+#: Open runs of this process. A run that was dropped without being closed is dead, although its process is alive.
+open_runs: set[str] = set()
+
+
+def _reset_after_fork() -> None:
+    open_runs.clear()
+    _process_table.cache_clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reset_after_fork)
+
+
+@lru_cache(maxsize=1)
+def _process_table() -> dict[str, str]:
+    """Identify the table of processes in which a process number is unique.
+
+    The boot ID distinguishes hosts of the same name, and the namespace the containers of a host.
+    """
+    boot, namespace = "", ""
+    with suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    with suppress(OSError):
+        namespace = os.readlink("/proc/self/ns/pid")
+    return {"host": socket.gethostname(), "boot": boot, "namespace": namespace}
+
+
+def process_start(pid: int) -> float | None:
+    """Return the start of a process of this host in seconds since boot, or None if the process is dead.
+
+    Zombie processes count as dead. A change of the system clock moves both times, so that their difference is stable.
+    """
+    import psutil
+
+    try:
+        boot, process = psutil.boot_time(), psutil.Process(pid)
+        if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+            return None
+        return float(process.create_time() - boot)
+    except psutil.NoSuchProcess:
+        return None
+
+
+def describe_process(run_id: str) -> dict[str, Any]:
+    """Describe this process and one of its runs for the trials that it creates."""
+    return {**_process_table(), "pid": os.getpid(), "start": process_start(os.getpid()), "run": run_id}
+
+
+class LivenessMonitor:
+    """Decides whether the process of a running trial is alive.
+
+    Processes of this host are looked up with psutil. On other hosts, or in other containers, a process is alive while
+    it records heartbeats: Optuna's, if the storage is a database that has them enabled. Optuna has none for other
+    storages, such as the journal. There, the heartbeat is a counter in an attribute of the trial, which is stale if it
+    does not change for the grace period on the clock of the observer, because clocks of different hosts differ.
+    """
+
+    def __init__(self, study: optuna.Study, storage: BaseStorage, grace: float = GRACE_SECONDS) -> None:
+        from optuna.storages import RDBStorage
+
+        self._study, self._storage, self._grace = study, storage, grace
+        self._database: RDBStorage | None = None
+        if isinstance(storage, RDBStorage) and storage.get_heartbeat_interval() is not None:
+            self._database = storage
+        self._counter = itertools.count(1)
+        self._seen: dict[int, tuple[int, float]] = {}
+        self._next_check = 0.0
+
+    def record(self, trial_id: int) -> None:
+        """Record a heartbeat of a trial."""
+        if self._database is not None:
+            self._database.record_heartbeat(trial_id)
+        else:
+            self._storage.set_trial_system_attr(trial_id, COUNTER, next(self._counter))
+
+    def is_alive(self, trial: FrozenTrial) -> bool:
+        """Return whether the process of a running trial is alive, as far as this process can tell."""
+        import psutil
+
+        process = trial.system_attrs[PROCESS]
+        if all(process.get(name) == value for name, value in _process_table().items()):
+            with suppress(psutil.AccessDenied):
+                start = process_start(process["pid"])
+                if start is None or abs(start - process["start"]) > 1.0:  # the process number was reused
+                    return False
+                return process["pid"] != os.getpid() or process["run"] in open_runs
+        if self._database is not None:
+            self._fail_stale_trials(self._database, trial.number)
+            return True  # otherwise, the trial is not running when it is read again
+        count, now = trial.system_attrs.get(COUNTER, 0), time.monotonic()
+        if self._seen.setdefault(trial.number, (count, now))[0] != count:
+            self._seen[trial.number] = count, now
+        return now - self._seen[trial.number][1] < self._grace
+
+    def _fail_stale_trials(self, database: RDBStorage, number: int) -> None:
+        """Let Optuna mark trials as failed whose heartbeat is older than the grace period."""
+        from optuna.storages import fail_stale_trials
+
+        now, is_new = time.monotonic(), number not in self._seen
+        if is_new or now >= self._next_check:
+            with quiet():
+                fail_stale_trials(self._study)
+            self._next_check = now + HEARTBEAT_SECONDS
+        if is_new:
+            # Optuna ignores trials without any heartbeat, so that a process that was killed before its first one would
+            # seem alive forever. This heartbeat starts the grace period.
+            self._seen[number] = 0, now
+            study_id = database.get_study_id_from_name(self._study.study_name)
+            self.record(database.get_trial_id_from_study_id_trial_number(study_id, number))
+
+
+class HeartbeatThread(threading.Thread):
+    """Thread that records heartbeats of trials, given by their IDs, until it is stopped."""
+
+    def __init__(
+        self, record: Callable[[int], None], trial_ids: dict[int, int], seconds: float = HEARTBEAT_SECONDS
+    ) -> None:
+        super().__init__(name="skreg-heartbeat", daemon=True)
+        self._record, self._trial_ids, self._seconds = record, trial_ids, seconds
+        self._stop_event = threading.Event()
+
+    def run(self) -> None:
+        """Record heartbeats."""
+        while not self._stop_event.wait(self._seconds):
+            for trial_id in self._trial_ids.copy().values():
+                with suppress(Exception):  # the trial has just ended, or the storage is not reachable at the moment
+                    self._record(trial_id)
+
+    def stop(self) -> None:
+        """Stop the thread and wait for it, but not for a storage that does not answer."""
+        self._stop_event.set()
+        if self.is_alive() and threading.current_thread() is not self:
+            self.join(timeout=5)

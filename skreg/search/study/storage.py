@@ -1,0 +1,179 @@
+"""Storages of a study: memory, an SQLite file, a PostgreSQL server, or Optuna's journal. Imports Optuna."""
+
+import os
+import re
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import sqlalchemy as sa
+from filelock import FileLock
+from optuna.exceptions import StorageInternalError
+from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+from .heartbeat import GRACE_SECONDS, HEARTBEAT_SECONDS
+from .identity import quiet
+
+LOCK_SECONDS = 60
+JOURNAL_SUFFIXES = (".journal", ".log")
+
+
+@quiet()
+def open_storage(storage: str | os.PathLike[str] | BaseStorage | None) -> BaseStorage:
+    """Open the storage that the user names, or return a storage of Optuna unchanged.
+
+    None is memory. A text is the path or URL of an SQLite file, the URL of another database that SQLAlchemy supports,
+    or a journal: "journal:PATH", or a path that ends in .journal or .log.
+    """
+    if storage is None:
+        return InMemoryStorage()
+    if isinstance(storage, BaseStorage):
+        return storage
+    if not isinstance(storage, str | os.PathLike):
+        raise ValueError(
+            "The 'storage' parameter of OptunaSearchCV must be None, a path, a URL or a storage of Optuna. "
+            f"Got {storage!r} instead."
+        )
+    name = os.fspath(storage)
+    if name.startswith("journal:") or (name.endswith(JOURNAL_SUFFIXES) and not _is_url(name)):
+        path = str(_check_folder(Path(name.removeprefix("journal:").removeprefix("//"))))
+        return JournalStorage(JournalFileBackend(path, lock_obj=JournalLock(path)))
+    if name.startswith("sqlite") and sa.make_url(name).database in (None, "", ":memory:"):
+        return RDBStorage(name)
+    if name.startswith("sqlite"):
+        return _retry(lambda: SQLiteStorage(name))
+    if _is_url(name):
+        return _retry(lambda: _open_database(_add_driver(name)))
+    url = sa.URL.create("sqlite", database=str(_check_folder(Path(name)))).render_as_string()
+    return _retry(lambda: SQLiteStorage(url.replace("{", "{{").replace("}", "}}")))
+
+
+def _open_database(url: str) -> RDBStorage:
+    return RDBStorage(
+        url,
+        engine_kwargs={"pool_pre_ping": True},
+        heartbeat_interval=HEARTBEAT_SECONDS,
+        grace_period=GRACE_SECONDS,
+    )
+
+
+def _is_url(name: str) -> bool:
+    return re.match(r"[\w+]+://", name) is not None
+
+
+def _check_folder(path: Path) -> Path:
+    """Return the absolute path of a file whose folder must exist."""
+    if not path.absolute().parent.is_dir():
+        raise ValueError(f"storage={str(path)!r} is in a folder that does not exist. Create the folder first.")
+    return path.absolute()
+
+
+def _add_driver(url: str) -> str:
+    """Add the installed driver to a PostgreSQL URL that names none."""
+    scheme, _, rest = url.partition("://")
+    if scheme not in ("postgresql", "postgres"):
+        return url
+    for driver in ("psycopg", "psycopg2"):
+        if find_spec(driver) is not None:
+            return f"postgresql+{driver}://{rest}"
+    raise ImportError(
+        "A PostgreSQL storage requires a driver, which could not be imported. Install it in a clone of the repository "
+        'with: pip install ".[postgresql]"'
+    )
+
+
+def _retry(create: Callable[[], RDBStorage], attempts: int = 8) -> RDBStorage:
+    """Create a storage, and try again if another process creates the same tables at the same time."""
+    for attempt in range(attempts - 1):
+        try:
+            return create()
+        except (sa.exc.SQLAlchemyError, StorageInternalError):
+            time.sleep(0.05 * 2**attempt)
+    return create()
+
+
+class SQLiteStorage(RDBStorage):
+    """An SQLite file that several processes of one host can share.
+
+    Optuna reads, decides and writes in one transaction. SQLite does not wait, but fails, if a transaction that has
+    read wants to write after another process has written. Therefore each transaction acquires the lock when it
+    begins, for which SQLite does wait.
+    """
+
+    def __init__(self, url: str) -> None:
+        super().__init__(
+            url,
+            engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}},
+            heartbeat_interval=HEARTBEAT_SECONDS,
+            grace_period=GRACE_SECONDS,
+        )
+        with self.engine.connect() as connection:
+            # A kill loses no result. A power failure can lose the last trials, but does not damage the others.
+            connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+        self._lock_on_begin()
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        super().__setstate__(state)
+        self._lock_on_begin()
+
+    def _lock_on_begin(self) -> None:
+        self.engine.dispose()
+        sa.event.listen(self.engine, "connect", _configure)
+        sa.event.listen(self.engine, "begin", _begin)
+
+
+def _configure(connection: Any, _: object) -> None:
+    connection.isolation_level = None  # Python would begin its own transactions otherwise
+    connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def _begin(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+class JournalLock(JournalFileOpenLock):
+    """Lock of a journal that the operating system releases when a process is killed.
+
+    A process that is killed while it writes leaves an incomplete line, which would corrupt the next one. Therefore
+    such a line is truncated when the lock is acquired.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._lock = FileLock(f"{path}.lock")
+
+    def __reduce__(self) -> tuple[type["JournalLock"], tuple[str]]:
+        return type(self), (self._path,)
+
+    def acquire(self) -> bool:
+        """Acquire the lock."""
+        self._lock.acquire(poll_interval=0.001)
+        try:
+            with open(self._path, "r+b") as file:
+                _truncate_incomplete_line(file)
+        except BaseException:
+            self._lock.release()
+            raise
+        return True
+
+    def release(self) -> None:
+        """Release the lock."""
+        self._lock.release()
+
+
+def _truncate_incomplete_line(file: BinaryIO, block_size: int = 4096) -> None:
+    """Truncate a file after its last line break, which is searched backwards in blocks."""
+    size = end = file.seek(0, os.SEEK_END)
+    while end:
+        start = max(0, end - block_size)
+        file.seek(start)
+        line_break = file.read(end - start).rfind(b"\n")
+        if line_break >= 0:
+            end = start + line_break + 1
+            break
+        end = start
+    if end < size:
+        file.truncate(end)
