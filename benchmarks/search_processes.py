@@ -28,6 +28,7 @@ from sklearn.datasets import make_classification
 from tests.search.study.kill_studies import any_postgresql
 
 from skreg import OptunaSearchCV, RegularizedMLPClassifier
+from tests.search.study.kill_studies import any_postgresql
 
 
 def work(url, name, n_trials, core, ready, times):
