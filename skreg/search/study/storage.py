@@ -2,11 +2,12 @@
 
 import os
 import re
+import sqlite3
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 import sqlalchemy as sa
 from filelock import FileLock
@@ -95,6 +96,28 @@ def _retry(create: Callable[[], RDBStorage], attempts: int = 8) -> RDBStorage:
     return create()
 
 
+class AtomicCursor(sqlite3.Cursor):
+    """Cursor that creates all tables and indexes in one transaction.
+
+    Python does not begin a transaction for them by itself. A kill could leave a table without its index, which would
+    never be created later, for example the index that makes the names of studies unique.
+    """
+
+    def execute(self, sql: str, parameters: Any = ()) -> Self:
+        """Execute a statement."""
+        if sql.lstrip().startswith("CREATE") and not self.connection.in_transaction:
+            super().execute("BEGIN IMMEDIATE")
+        return super().execute(sql, parameters)
+
+
+class AtomicConnection(sqlite3.Connection):
+    """Connection with `AtomicCursor` as its cursor."""
+
+    def cursor(self, factory: Any = AtomicCursor) -> Any:
+        """Return a new cursor."""
+        return super().cursor(factory)
+
+
 class SQLiteStorage(RDBStorage):
     """An SQLite file that several processes of one host can share.
 
@@ -106,7 +129,7 @@ class SQLiteStorage(RDBStorage):
     def __init__(self, url: str) -> None:
         super().__init__(
             url,
-            engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}},
+            engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS, "factory": AtomicConnection}},
             heartbeat_interval=HEARTBEAT_SECONDS,
             grace_period=GRACE_SECONDS,
         )

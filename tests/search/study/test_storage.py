@@ -12,7 +12,7 @@ import sqlalchemy
 from optuna.storages import InMemoryStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
-from skreg.search.study.storage import JournalLock, SQLiteStorage, _add_driver, open_storage
+from skreg.search.study.storage import AtomicCursor, JournalLock, SQLiteStorage, _add_driver, open_storage
 
 
 def open_journal(path):
@@ -70,6 +70,24 @@ def test_postgresql_uses_the_installed_driver(monkeypatch):
     with pytest.raises(ImportError, match=re.escape('pip install ".[postgresql]"')):
         _add_driver(url)
     assert _add_driver("postgresql+pg8000://me@there/study") == "postgresql+pg8000://me@there/study"
+
+
+def test_an_interrupted_creation_of_tables_can_be_repeated(tmp_path, monkeypatch):
+    """The names of studies stay unique, although their index is not created together with their table."""
+    execute = AtomicCursor.execute
+
+    def execute_until_index(cursor, sql, parameters=()):
+        if "INDEX" in sql:
+            raise KeyboardInterrupt
+        return execute(cursor, sql, parameters)
+
+    monkeypatch.setattr(AtomicCursor, "execute", execute_until_index)
+    with pytest.raises(KeyboardInterrupt):
+        open_storage(f"{tmp_path}/study.db")
+    monkeypatch.undo()
+    optuna.create_study(storage=open_storage(f"{tmp_path}/study.db"), study_name="one")
+    with pytest.raises(optuna.exceptions.DuplicatedStudyError):
+        optuna.create_study(storage=open_storage(f"{tmp_path}/study.db"), study_name="one")
 
 
 def test_sqlite_transactions_wait_for_each_other(tmp_path):
