@@ -15,7 +15,7 @@ from .data.table import check_table
 from .estimators.base import RegularizedMLP
 from .network.config import NetworkConfig
 from .training.config import TrainingConfig
-from .training.monitor import Monitor
+from .training.early_stopping import Monitor
 from .training.net import Net
 
 
@@ -83,7 +83,7 @@ def leave(entry: Entry) -> None:
     """Do all of a fit that comes after training."""
     estimator = entry.estimator
     with torch_threads(estimator.n_threads):
-        estimator._take(entry.net, [])
-        estimator._judge(entry.net)
+        estimator._set_fitted(entry.net, [])
+        estimator._warn_training(entry.net)
         estimator._calibrate(entry.split)
         estimator._score_out_of_fold(entry.split)

@@ -19,8 +19,8 @@ from .data.batches import EvalBatches, MemberRows
 from .network.generators import MemberGenerators
 from .network.inference import PREDICT_ROWS
 from .network.network import Network
+from .training.early_stopping import LossMonitor, Monitor
 from .training.history import EpochRecord, history_of
-from .training.monitor import LossMonitor, Monitor
 from .training.net import Net
 
 CROWDED = 0.75  # members leave once fewer than this share still trains
@@ -114,7 +114,7 @@ class JointNet(Net):
         joint._slot = torch.cat([torch.arange(count) for count in counts])
         for entrant in entrants:
             entrant.raw = [None] * entrant.net.module_.n_members
-            entrant.net.__dict__["optimizer_"] = None
+            entrant.net.optimizer_ = None
         joint._gather()
         return joint
 
@@ -124,14 +124,14 @@ class JointNet(Net):
         present, sizes, like = [self.entrants[i] for i in self._present], counts.tolist(), self.module_.head.weight
         chosen = self._slots(present)
         self.training_config = joint_course([entrant.net.training_config for entrant in present], sizes, like)
-        self.lr = self.training_config.rate
+        self.lr = self.training_config.learning_rate
         modules = [entrant.net.module_ for entrant in present]
         self.module_.input_dropout = stack([module.input_dropout for module in modules], sizes, like)
         rates = zip(*(module.dropout for module in modules), strict=True)
         self.module_.dropout = tuple(stack(rate, sizes, like) for rate in rates)
         losses = [entrant.net.criterion_ for entrant in present]
         if hasattr(losses[0], "label_smoothing"):
-            self.__dict__["criterion_"] = copy.copy(losses[0])
+            self.criterion_ = copy.copy(losses[0])
             self.criterion_.label_smoothing = stack([loss.label_smoothing for loss in losses], sizes, like)
         self._train = MemberRows.joined([entrant.train for entrant in present]).of_members(chosen)
         self._valid, self._test = (
@@ -160,7 +160,7 @@ class JointNet(Net):
         training = torch.bincount(self._owner[self.stopping_.active], minlength=len(self.entrants))
         ended = next(self._epochs, None) is None or self.epoch_ == self.max_epochs
         if ended:
-            self._settle(self._train)
+            self._restore_best(self._train)
         seconds, shares = time.perf_counter() - began, (training / max(1, int(training.sum()))).tolist()
         for entrant, share in zip(self.entrants, shares, strict=True):
             entrant.seconds += share * seconds
@@ -181,13 +181,13 @@ class JointNet(Net):
 
     def end(self) -> None:
         """End the training of all where it stands."""
-        self._settle(self._train)
+        self._restore_best(self._train)
         self.stopping_.active[:] = False
         self._hand_over(~self.stopping_.active)
 
     def _record(self, loss: Tensor, score: Tensor | None, monitor: Monitor | None) -> None:
         """Remember the epoch of each net."""
-        active, rates = self.stopping_.active, self._rates()
+        active, rates = self.stopping_.active, self._last_lr()
         for number in self._present.tolist():
             own = active & (self._owner == number)
             if bool(own.any()):
@@ -198,9 +198,9 @@ class JointNet(Net):
                     scores.append(torch.full((len(self.entrants[number].raw),), torch.nan, dtype=score.dtype))
                     scores[-1][self._slot[own]] = score[own]
 
-    def _judge(self, *told: Any) -> None:
+    def _evaluate_epoch(self, *told: Any) -> None:
         """Besides, follow the raw output on the test rows of the weights that would be kept now."""
-        super()._judge(*told)
+        super()._evaluate_epoch(*told)
         if self._test is None:
             return
         watched = self.patience is not None
@@ -224,7 +224,7 @@ class JointNet(Net):
                 continue
             slot = int(self._slot[member])
             if weights is not None:
-                for mine, kept in zip(entrant.net._trained(), weights, strict=True):
+                for mine, kept in zip(entrant.net.trained_tensors(), weights, strict=True):
                     mine.data[slot] = kept[member]
             for name in ("best", "best_epoch", "waited", "active", "diverged"):
                 getattr(entrant.net.stopping_, name)[slot] = getattr(self.stopping_, name)[member]
@@ -246,13 +246,13 @@ class JointNet(Net):
         """Let all but ``members`` leave the tensors."""
         moments, old = self.optimizer_.state_dict(), self.stopping_
         average = None if self.average_ is None else self.average_.state_dict()
-        self.__dict__["module_"] = self.module_.of_members(members.tolist())
+        self.module_ = self.module_.of_members(members.tolist())
         self._owner, self._slot = self._owner[members], self._slot[members]
         self.generators_ = MemberGenerators.of([self.generators_.generators[member] for member in members.tolist()])
         self._gather()
-        self.__dict__["optimizer_"] = self.training_config.optimizer(self.module_)
+        self.optimizer_ = self.training_config.optimizer(self.module_)
         self.optimizer_.load_state_dict({name: _of(tensors, members) for name, tensors in moments.items()})
-        self.average_ = self.training_config.average(self._trained())
+        self.average_ = self.training_config.average(self.trained_tensors())
         if self.average_ is not None and average is not None:
             self.average_.load_state_dict({**average, "averages": _of(average["averages"], members)})
         if self.reduce_on_plateau_ is not None:

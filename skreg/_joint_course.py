@@ -38,7 +38,7 @@ def joint_course(courses: Sequence[TrainingConfig], counts: Sequence[int], like:
     clips = [training_config.clip_norm for training_config in courses]
     return replace(
         courses[0],
-        rate=each(lambda training_config: training_config.rate),
+        learning_rate=each(lambda training_config: training_config.learning_rate),
         weight_decay=each(lambda training_config: training_config.weight_decay),
         penalty=_by_layer([c.penalty for c in courses], NO_PENALTY, partial(_penalty, counts=counts, like=like)),
         feature_alpha=each(lambda training_config: training_config.feature_alpha),

@@ -15,7 +15,7 @@ from ._joint import Entrant
 from ._quick_scores import quick_score
 from .estimators.base import RegularizedMLP
 from .network.config import structure_decided_by_values
-from .training.update_step import solvers_with
+from .training.optimizers.registry import solvers_with
 
 STRENGTHS = frozenset(
     (

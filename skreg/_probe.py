@@ -146,7 +146,7 @@ def training_of(estimator: Any) -> Training:
         diverged=stopping.diverged.numpy().copy(),
         patience=stopping.patience,
         max_iter=net.max_epochs,
-        valleys=_valleys(epoch, net.time_budget_.stops),
+        valleys=_valleys(epoch, net.time_budget_.cycle_end_epochs),
     )
 
 

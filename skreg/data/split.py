@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .._utils.device import best_types, types_of
 from .._utils.validation import layer_sizes
-from ..training.monitor import LossMonitor, Monitor, ScorerMonitor
+from ..training.early_stopping import LossMonitor, Monitor, ScorerMonitor
 from .batches import MemberRows
 from .table import Table
 

@@ -29,12 +29,11 @@ from ..network.network import Network
 from ..network.pretrained import PretrainedSource
 from ..training.callbacks import check_callbacks
 from ..training.config import TrainingConfig
-from ..training.early_stopping import judge
-from ..training.losses.base import Loss
-from ..training.monitor import Monitor
+from ..training.early_stopping import Monitor, check_divergence
+from ..training.losses import Loss
 from ..training.net import Net
+from ..training.optimizers.registry import solvers_with
 from ..training.time_limit import deadline_of
-from ..training.update_step import solvers_with
 from .inspection import Inspection
 from .parameters import CONSTRAINTS
 from .prediction import Prediction
@@ -296,11 +295,11 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
     def _train(self, net: Net, split: MemberSplit, hooks: list[Any]) -> None:
         """Train, and keep what was reached: also after an interrupt, once an epoch is done."""
         try:
-            net.partial_fit(
+            net.train(
                 split.train.X,
                 split.train.y,
-                train=split.train_rows(),
-                valid=split.validation_rows(),
+                train_rows=split.train_rows(),
+                validation_rows=split.validation_rows(),
                 monitor=self._make_monitor(net, split),
             )
         finally:
@@ -326,7 +325,7 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
 
     def _warn_training(self, net: Net) -> None:
         """Say it when a training went wrong."""
-        judge(net.stopping_, self._against_divergence)
+        check_divergence(net.stopping_, self._against_divergence)
         self._warn_if_no_column_is_left()
 
     @property
@@ -340,7 +339,7 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
     def _resume(self, net: Net) -> None:
         """Take over the weights of the last fit."""
         try:
-            net.resume(self.net_)
+            net.load_earlier_weights(self.net_)
         except RuntimeError as error:
             raise ValueError(OTHER_SHAPE) from error
 

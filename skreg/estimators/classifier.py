@@ -19,7 +19,7 @@ from torch import Generator, Tensor
 
 from .._utils.validation import refuse
 from ..data.split import EncodedTable, MemberSplit
-from ..training.losses.base import BinaryLoss, ClassificationLoss, MulticlassLoss
+from ..training.losses import BinaryLoss, ClassificationLoss, MulticlassLoss
 from ..training.losses.link import log_mean_of_members
 from ..training.net import Net
 from ..uncertainty.decomposition import Uncertainty, of_probabilities

@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 from .._utils.validation import quantile_list, refuse
 from ..data.split import MemberSplit
 from ..data.statistics import mean_statistics, quantile_statistics, target_statistics
-from ..training.losses.base import Loss, PinballLoss, RegressionLoss
+from ..training.losses import Loss, PinballLoss, RegressionLoss
 from ..uncertainty.conformal import Residuals
 from ..uncertainty.decomposition import Uncertainty, of_numbers
 from ..uncertainty.temperature import look

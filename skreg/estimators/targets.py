@@ -10,7 +10,7 @@ from sklearn.utils.validation import _check_y
 from torch import Tensor
 
 from .._utils.validation import check_magnitude, listed
-from ..training.losses.base import HalfSquaredError, RegressionLoss
+from ..training.losses import HalfSquaredError, RegressionLoss
 from ..training.losses.link import mean_of_members
 
 

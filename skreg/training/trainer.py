@@ -1,4 +1,4 @@
-"""A trainer takes all members once through their rows, step by step."""
+"""The training steps of one epoch, for all members."""
 
 from collections.abc import Callable
 from functools import partial
@@ -9,121 +9,130 @@ from torch import Tensor
 from ..data.batches import Batch, Batches
 from ..network.generators import Dropout, MemberGenerators
 from ..network.network import Network
-from .augmented_batch import Augmenter, Mix
+from .augmented_batch import Augmenter, Criterion, MixedTargets
 from .averaging import WeightAverage
 from .config import TrainingConfig
 from .optimizers.base import Rate
+from .optimizers.registry import SolverOptimizer
 from .time_limit import TimeBudget
-from .update_step import SolverOptimizer, UpdateStep
+from .update_step import UpdateStep
 
-Tell = Callable[..., None]
+Notify = Callable[..., None]
+"""Calls the batch event of the callbacks that is given by name."""
 
 
 class Trainer:
-    """One epoch of all members at a time.
+    """Train all members, one epoch at a time.
 
     Parameters
     ----------
     module : Network
-        What is trained.
-    course : Course
-        How.
+        The network.
+    training_config : TrainingConfig
+        Hyperparameters.
     criterion : callable (raw, target, weight) -> Tensor of shape (members,)
-        The loss in training.
-    optimizer : FirstOrder or Lbfgs
-        Of the module's parameters.
+        The training loss.
+    optimizer : FirstOrderOptimizer or Lbfgs
+        Optimizer of the network's parameters.
     average : WeightAverage or None
-        Follows the weights.
+        Average of the weights.
     batches : Batches
-        The rows.
-    streams : Streams
-        The members' random numbers.
+        The training rows.
+    generators : MemberGenerators
+        Random number generator of each member.
     """
 
     def __init__(
         self,
         module: Network,
         training_config: TrainingConfig,
-        criterion: Callable[[Tensor, Tensor, Tensor], Tensor],
+        criterion: Criterion,
         optimizer: SolverOptimizer,
         average: WeightAverage | None,
         batches: Batches,
-        streams: MemberGenerators,
+        generators: MemberGenerators,
     ) -> None:
-        self._module, self._course, self._criterion, self._average = module, training_config, criterion, average
-        self._batches, self._streams = batches, streams
-        self._solver = UpdateStep(
+        self._module, self._schedule, self._criterion = module, training_config.schedule, criterion
+        self._average, self._batches, self._generators = average, batches, generators
+        self._update = UpdateStep(
             optimizer,
             training_config.penalties(module),
             training_config.constraints(module),
             training_config.clip_norm,
-            training_config.group_penalties(module),
         )
         if average is not None:
-            average.begin()  # weights are fitted to the rows, or taken from an earlier fit, after they were drawn
-        self._noise = self._make_noise()
-        self._augmenter = Augmenter.of(training_config.augmentation, batches, module.inputs, streams)
+            average.start()  # the weights may have been initialized from data, or loaded, after the average was made
+        self._dropout = self._make_dropout()
+        augmentation, inputs = training_config.augmentation, module.inputs
+        self._augmenter = None
+        if augmentation is not None and inputs.n_features:
+            self._augmenter = Augmenter(augmentation, batches, inputs, generators)
 
-    def _make_noise(self) -> Dropout | None:
+    def _make_dropout(self) -> Dropout | None:
         module = self._module
-        takes = module.masks_taken()
-        if not takes.shape[1]:
+        masks = module.masks_taken()
+        if not masks.shape[1]:
             return None
         largest = self._batches.height * max(linear.weight.shape[1] for linear in module.linears)
-        return Dropout(self._streams, takes, largest, module.inputs.dtype, module.head.weight.device)
+        return Dropout(self._generators, masks, largest, module.inputs.dtype, module.head.weight.device)
 
-    def epoch(self, lr: Rate, first: float, last: float, tell: Tell | None, pace: TimeBudget | None = None) -> Tensor:
-        """Train an epoch, and give the mean loss of each member, on the CPU: the one read-back.
+    def train_epoch(
+        self, lr: Rate, start: float, stop: float, notify: Notify | None, time_budget: TimeBudget | None = None
+    ) -> Tensor:
+        """Train one epoch and return the mean loss of each member, on the CPU.
 
         Parameters
         ----------
         lr : float or Tensor of shape (members,)
-            Learning rate at factor 1.
-        first, last : float
-            Progress of the training when the epoch begins, and when it ends.
-        tell : callable (event, **told) or None
-            Hears of each batch.
-        pace : Pace or None
-            Knows whether the epoch has to end before its last step.
+            Learning rate before the schedule's factor.
+        start, stop : float
+            Progress of the training at the start and at the end of the epoch.
+        notify : callable (event, **arguments) or None
+            Called before and after each batch.
+        time_budget : TimeBudget or None
+            Decides whether the epoch ends before its last step.
         """
         module, batches, n_steps = self._module, self._batches, self._batches.n_steps
         total = torch.zeros(module.n_members, dtype=module.inputs.dtype, device=module.head.weight.device)
-        orders = self._streams.permutations(batches.rows.lengths)
-        for source in (self._noise, self._augmenter):
+        orders = self._generators.permutations(batches.rows.lengths)
+        for source in (self._dropout, self._augmenter):
             if source is not None:
                 source.begin_epoch(n_steps)
-        for step, given in enumerate(batches.epoch(orders, module.prepare, module.inputs.width)):
-            hurry = None if pace is None else pace.share(step, n_steps)
-            if hurry == 1:
+        for step, batch in enumerate(batches.epoch(orders, module.prepare, module.inputs.width)):
+            share = None if time_budget is None else time_budget.epoch_share(step, n_steps)
+            if share == 1:
                 break
-            done = step + 1
-            batch, mix = (given, None) if self._augmenter is None else self._augmenter(given)
-            if tell is not None:
-                tell("on_batch_begin", batch=batch, training=True)
-            progress = first + ((last - first) * step / n_steps if hurry is None else (last - first) * hurry)
-            raw, loss = self._step(lr * self._course.schedule(progress), batch, mix, tell)
+            n_done, mixed = step + 1, None
+            if self._augmenter is not None:
+                batch, mixed = self._augmenter(batch)
+            if notify is not None:
+                notify("on_batch_begin", batch=batch, training=True)
+            progress = start + ((stop - start) * step / n_steps if share is None else (stop - start) * share)
+            raw, loss = self._step(lr * self._schedule(progress), batch, mixed, notify)
             total += loss.detach()
             if self._average is not None:
                 self._average.after_step()
-            if tell is not None:
-                tell("on_batch_end", batch=batch, training=True, y_pred=raw, loss=loss)
-        self._solver.zero_grad()
-        return (total / done).cpu().double()
+            if notify is not None:
+                notify("on_batch_end", batch=batch, training=True, y_pred=raw, loss=loss)
+        self._update.zero_grad()
+        return (total / n_done).cpu().double()
 
-    def _step(self, lr: Rate, batch: Batch, mix: Mix | None, tell: Tell | None) -> tuple[Tensor, Tensor]:
-        """Train on a batch, and give the raw output and the losses before it."""
-        seen: list[Tensor] = []
-        loss = self._solver.step(lr, partial(self._evaluate, batch, mix, tell, seen))
-        return seen[0], loss
+    def _step(self, lr: Rate, batch: Batch, mixed: MixedTargets | None, notify: Notify | None) -> tuple[Tensor, Tensor]:
+        """Train on a batch; return the raw output and the losses before the update."""
+        outputs: list[Tensor] = []
+        loss = self._update.step(lr, partial(self._evaluate, batch, mixed, notify, outputs))
+        return outputs[0], loss
 
-    def _evaluate(self, batch: Batch, mix: Mix | None, tell: Tell | None, seen: list[Tensor]) -> Tensor:
-        """The losses of a batch, their gradients left in place, and the raw output appended to ``seen``."""
+    def _evaluate(
+        self, batch: Batch, mixed: MixedTargets | None, notify: Notify | None, outputs: list[Tensor]
+    ) -> Tensor:
+        """Compute the losses and their gradients, and append the raw output to ``outputs``."""
         module, criterion = self._module, self._criterion
-        self._solver.zero_grad()
-        raw = module(batch.inputs, batch.levels, batch.weight, self._noise, mix and mix.blend)
-        loss = criterion(raw, batch.target, batch.weight) if mix is None else mix.loss(criterion, raw)
-        loss.sum().backward()  # with gradients given for each member torch would import its compiler
-        if tell is not None:
-            tell("on_grad_computed", named_parameters=list(module.named_parameters()), batch=batch)
-        seen.append(raw)
+        self._update.zero_grad()
+        raw = module(batch.inputs, batch.levels, batch.weight, self._dropout, mixed and mixed.blend)
+        loss = criterion(raw, batch.target, batch.weight) if mixed is None else mixed.loss(criterion, raw)
+        loss.sum().backward()  # a backward pass with a gradient per member would import torch's compiler
+        if notify is not None:
+            notify("on_grad_computed", named_parameters=list(module.named_parameters()), batch=batch)
+        outputs.append(raw)
         return loss

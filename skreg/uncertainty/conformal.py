@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 from scipy.special import ndtri
 
-from ..training.losses.base import RegressionLoss
+from ..training.losses import RegressionLoss
 
 LEAST_NOISE = 0.5
 

@@ -1,35 +1,13 @@
-"""Loss functions and the link between raw output and prediction.
+"""Loss functions and the links between raw output and prediction.
 
-Each loss is a class in ``classification.py`` or ``regression.py``; ``base.py`` has the interface.
+``base.py`` defines the interface; each loss is a class in ``regression.py`` or ``classification.py``.
 """
 
-from .base import (  # noqa: F401
-    AbsoluteError,
-    BinaryFocalLoss,
-    BinaryLogLoss,
-    BinaryLoss,
-    ClassificationLoss,
-    HalfGammaDeviance,
-    HalfPoissonDeviance,
-    HalfSquaredError,
-    HuberLoss,
-    Loss,
-    MulticlassFocalLoss,
-    MulticlassLogLoss,
-    MulticlassLoss,
-    PinballLoss,
-    RegressionLoss,
-)
+from . import classification, regression
+from .base import Loss  # noqa: F401
+from .classification import *  # noqa: F403
+from .classification import BinaryLoss, ClassificationLoss, MulticlassLoss  # noqa: F401
+from .regression import *  # noqa: F403
+from .regression import RegressionLoss  # noqa: F401
 
-__all__ = [
-    "AbsoluteError",
-    "BinaryFocalLoss",
-    "BinaryLogLoss",
-    "HalfGammaDeviance",
-    "HalfPoissonDeviance",
-    "HalfSquaredError",
-    "HuberLoss",
-    "MulticlassFocalLoss",
-    "MulticlassLogLoss",
-    "PinballLoss",
-]
+__all__ = sorted([*classification.__all__, *regression.__all__])
