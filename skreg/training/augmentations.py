@@ -1,6 +1,6 @@
 """Augmentations of training batches: rows are mixed, or some of their features are replaced.
 
-Every name in ``__all__`` is a value of the ``augmentation`` parameter. An augmentation is a function of a batch with all
+Every name in ``__all__`` is a value of the ``augmentation`` parameter. An augmentation is a function of a batch of all
 members and a strength; its attribute ``max_strength`` is the largest strength that it accepts. A feature is a column of
 the user's table. Everything that encodes it (a number and its missing-value indicator, the one-hot columns or the code
 of a category) is replaced together.

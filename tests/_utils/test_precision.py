@@ -106,7 +106,7 @@ def test_a_member_trains_as_if_alone_in_bfloat16():
     """Its first steps, before a product that rounds to its other neighbour has had consequences."""
     settings = {**SMALL, "precision": "bfloat16", "batch_size": 64, "early_stopping": False, "max_iter": 1}
     four, two = (RegularizedMLPRegressor(**settings, n_members=n).fit(X, Y) for n in (4, 2))
-    for ours, theirs in zip(four.net_._trained(), two.net_._trained(), strict=True):
+    for ours, theirs in zip(four.net_.trained_tensors(), two.net_.trained_tensors(), strict=True):
         torch.testing.assert_close(ours[:2], theirs, atol=2e-3, rtol=2e-2)
 
 

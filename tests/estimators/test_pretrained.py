@@ -18,8 +18,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
 from skreg.network.pretrained import ITS_OWN, freeze
-from tests.helpers import make_mixed_table
-from tests.training.test_net import make_net, train
+from tests.helpers import make_mixed_table, make_net, train_net
 
 pytestmark = pytest.mark.usefixtures("plain_training")
 
@@ -272,13 +271,13 @@ def test_a_fit_with_frozen_layers_continues_exactly_from_its_state(settings):
         return net.initialize_optimizer(), *data
 
     whole, *data = frozen_net()
-    train(whole, *data)
+    train_net(whole, *data)
     half, *data = frozen_net()
-    train(half, *data, epochs=3)
+    train_net(half, *data, epochs=3)
     fresh, *data = frozen_net()
     fresh.load_state_dict(half.state_dict())
-    train(fresh, *data)
-    assert all(torch.equal(ours, theirs) for ours, theirs in zip(fresh._trained(), whole._trained(), strict=True))
+    train_net(fresh, *data)
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(fresh.trained_tensors(), whole.trained_tensors(), strict=True))
 
 
 @pytest.mark.parametrize("settings", [{}, CURES])

@@ -16,7 +16,7 @@ from sklearn.frozen import FrozenEstimator
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
 from skreg.network.generators import MemberGenerators, MonteCarloDropout
-from skreg.training.losses.base import HalfGammaDeviance, HalfPoissonDeviance, HalfSquaredError, PinballLoss
+from skreg.training.losses import HalfGammaDeviance, HalfPoissonDeviance, HalfSquaredError, PinballLoss
 from skreg.uncertainty.conformal import Residuals, conformal_quantile
 from skreg.uncertainty.decomposition import Uncertainty, of_numbers, of_probabilities
 from tests.helpers import make_mixed_table

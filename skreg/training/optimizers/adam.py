@@ -10,8 +10,8 @@ from torch import Tensor
 from .base import FirstOrderOptimizer, ParameterGroup, Rate, gradients_of
 
 EPS = 1e-6
-"""Added to the root of the second moment. Rows with almost no weight, in a loss with mean weight 1, have smaller gradients
-than this and move the weights accordingly little. With 1e-8 they moved the weights as much as other rows."""
+"""Added to the root of the second moment. In a loss with mean weight 1, the gradients of rows with almost no weight are
+smaller than this, so that they hardly move the weights. With 1e-8 they moved the weights as much as other rows."""
 
 _MIN_FUSED_WEIGHTS = 1 << 14
 """Weights per run of members with equal rates from which separate calls of the fused kernel are faster (measured)."""
