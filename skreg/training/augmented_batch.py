@@ -17,14 +17,9 @@ Criterion = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class MixedTargets(NamedTuple):
-    """The two targets of each row of a mixed batch.
+    """The two targets ``(members, rows, ...)`` of each row of a mixed batch, each with its weight ``(members, rows)``.
 
-    Attributes
-    ----------
-    own, partner : pair of Tensor
-        Target ``(members, rows, ...)`` and weight ``(members, rows)``.
-    blend : callable or None
-        Mixes the vectors of embedded categories ``(members, rows, width)``, if rows were mixed.
+    If rows were mixed, ``blend`` mixes the vectors of embedded categories ``(members, rows, width)``.
     """
 
     own: tuple[Tensor, Tensor]
@@ -40,13 +35,7 @@ class AugmentedBatch:
     """A training batch while it is augmented, with random numbers from each member's generator.
 
     The partner of a row is another real row of the same batch and member. In a batch of one row, it is the row itself.
-
-    Parameters
-    ----------
-    augmenter : Augmenter
-        Everything that does not depend on the batch.
-    batch : Batch
-        The original batch, which is not modified.
+    The original batch is not modified.
 
     Attributes
     ----------
@@ -151,13 +140,7 @@ Augmentation = Callable[[AugmentedBatch], None]
 
 
 class CallableAugmentation:
-    """A user-defined augmentation, called for each member with its rows and its generator.
-
-    Parameters
-    ----------
-    function : callable (inputs, generator) -> inputs
-        Maps the inputs ``(rows, columns)`` of one member's batch to inputs of the same shape.
-    """
+    """A user-defined function of the inputs ``(rows, columns)`` and the generator, called for each member."""
 
     def __init__(self, function: Callable[[Tensor, Generator], Tensor]) -> None:
         self.function = function
@@ -178,19 +161,7 @@ class CallableAugmentation:
 
 
 class Augmenter:
-    """Apply an augmentation to the batches of an epoch.
-
-    Parameters
-    ----------
-    augmentation : callable
-        Changes an ``AugmentedBatch``.
-    batches : Batches
-        The training batches.
-    inputs : InputLayer
-        Defines which columns belong to which feature.
-    generators : MemberGenerators
-        Source of the random numbers.
-    """
+    """Apply an augmentation to the batches of an epoch."""
 
     def __init__(
         self, augmentation: Augmentation, batches: Batches, inputs: InputLayer, generators: MemberGenerators

@@ -12,21 +12,10 @@ from .._utils.per_member import Strength, broadcast
 
 
 class WeightAverage(ABC):
-    """Base class of the weight averages.
-
-    Parameters
-    ----------
-    tensors : list of Tensor
-        The weights, members on axis 0. Each member is averaged separately.
-
-    Attributes
-    ----------
-    recomputes_statistics : bool
-        Whether the statistics of batch norm have to be computed from the rows with the averaged weights. Otherwise
-        they are averaged like the weights.
-    """
+    """Base class of the averages of weights, which have members on axis 0."""
 
     recomputes_statistics: bool
+    """Whether the statistics of batch norm are computed with the averaged weights, instead of averaged themselves."""
 
     def __init__(self, tensors: list[Tensor]) -> None:
         self._tensors = [tensor.detach() for tensor in tensors]
@@ -74,14 +63,8 @@ class WeightAverage(ABC):
 class ExponentialMovingAverage(WeightAverage):
     """Exponential moving average over the steps [Polyak & Juditsky 1992; Tarvainen & Valpola 2017].
 
-    The decay of step s is at most ``(1 + s) / (10 + s)``, so that the initial weights are soon forgotten.
-
-    Parameters
-    ----------
-    tensors
-        See ``WeightAverage``.
-    decay : float or Tensor of shape (members,)
-        Share of the average that a step keeps, in [0, 1). 0 disables the average.
+    A step keeps a share ``decay`` of the average. The decay of step s is at most ``(1 + s) / (10 + s)``, so that the
+    initial weights are soon forgotten.
     """
 
     recomputes_statistics, has_started = False, True
@@ -106,17 +89,10 @@ class ExponentialMovingAverage(WeightAverage):
 
 
 class StochasticWeightAverage(WeightAverage):
-    """Mean of the weights at the ends of the last epochs [Izmailov et al. 2018].
+    """Mean of the weights at the ends of the epochs after the progress ``start`` [Izmailov et al. 2018].
 
     The mean over all steps would need a pass over the weights in every step, and would differ little, because the
     weights of consecutive steps are almost equal.
-
-    Parameters
-    ----------
-    tensors
-        See ``WeightAverage``.
-    start : float
-        Progress in (0, 1) from which the weights at the end of each epoch are averaged.
     """
 
     recomputes_statistics = True

@@ -30,44 +30,13 @@ Schedule: TypeAlias = Callable[[float], float]
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """Hyperparameters of the training.
+    """Hyperparameters of the training, with the names of the estimators' parameters.
 
-    Those of type ``Strength`` can be tensors of shape ``(members,)``.
-
-    Attributes
-    ----------
-    solver : str
-        Key of ``optimizers.registry.SOLVERS``.
-    learning_rate : float or Tensor
-        Learning rate before the schedule's factor.
-    schedule : callable float -> float
-        Factor on the learning rate at a progress in [0, 1].
-    weight_decay : float or Tensor
-        Decoupled weight decay: each step multiplies the weights by ``1 - learning_rate * weight_decay``.
-    momentum, nesterov
-        See ``Sgd``.
-    plateau_patience : int or None
-        Epochs without improvement after which a member's learning rate is reduced. None disables this.
-    penalty : ElasticNet or None, or a sequence of them
-        Penalty on the weights of all layers, or of each: the hidden layers, then the head.
-    feature_alpha : float or Tensor
-        Group lasso over the features. 0 disables it.
-    constraint : MaxNorm or None, or a sequence of them
-        Constraint on the weights of all linear layers, or of each.
-    clip_norm : float, Tensor or None
-        Largest norm of a member's gradient.
-    ema_decay : float or Tensor
-        Decay of the exponential moving average of the weights. 0 disables it.
-    swa_start : float or None
-        Progress from which the weights at the ends of epochs are averaged. None disables this.
-    augmentation : callable or None
-        Changes a training batch.
-    pretrained_lr_factor : float
-        Factor on the learning rate of pretrained parameters.
-    parametrization : {"ntk", "standard"}
-        See ``learning_rates``.
-    cycle_ends : tuple of float
-        Progress at which early stopping may end the training. Empty means after every epoch.
+    Hyperparameters of type ``Strength`` can be tensors of shape ``(members,)``. ``penalty`` and ``constraint`` are a
+    sequence if they differ between layers: the hidden layers, then the head. ``schedule`` maps a progress in [0, 1] to
+    a factor on the learning rate. ``plateau_patience`` is the number of epochs without improvement after which the
+    learning rate of a member is reduced, None if it is not. ``cycle_ends`` are the progress at which early stopping may
+    end the training, empty if it may end after every epoch.
     """
 
     solver: str
@@ -302,34 +271,28 @@ def _cycle_ends(estimator: Any) -> tuple[float, ...]:
 
 @dataclass(frozen=True)
 class _CheckedSchedule:
-    """A user-defined schedule, whose factors are checked during the training."""
+    """A user-defined schedule, whose factors are checked before and during the training."""
 
     schedule: Schedule
 
     def __call__(self, progress: float) -> float:
-        factor = self.schedule(progress)
-        if not _is_factor(factor):
+        try:
+            factor = self.schedule(progress)
+        except Exception as error:
+            raise ValueError(f"The callable given as 'learning_rate' failed at progress {progress}: {error}") from error
+        if not isinstance(factor, Real) or not isfinite(factor) or float(factor) < 0:
             raise ValueError(
-                "The callable given as 'learning_rate' must return finite factors in the range [0.0, inf). "
-                f"Got {factor!r} at progress {progress:.3g} instead."
+                "The 'learning_rate' parameter must be a name, or a callable that returns finite factors in the range "
+                f"[0.0, inf) for a progress in [0, 1]. Got {factor!r} at progress {progress:.3g} instead."
             )
         return float(factor)
-
-
-def _is_factor(factor: Any) -> bool:
-    return isinstance(factor, Real) and isfinite(factor) and float(factor) >= 0
 
 
 def _schedule(estimator: Any) -> Schedule:
     schedule = estimator.learning_rate
     if isinstance(schedule, str):
         return schedules.constant if schedule == ADAPTIVE else getattr(schedules, schedule)
-    try:
-        factors = [schedule(progress) for progress in (0.0, 0.5, 1.0)]
-    except Exception as error:
-        raise ValueError(f"The callable given as 'learning_rate' failed for a progress in [0, 1]: {error}") from error
-    if not all(map(_is_factor, factors)):
-        must = "a name, or a callable from a progress in [0, 1] to a finite factor of at least 0"
-        error_text = refuse(estimator, "learning_rate", must, schedule)
-        raise ValueError(f"{error_text} It returned {factors} at 0, 0.5 and 1.")
-    return _CheckedSchedule(schedule)
+    checked = _CheckedSchedule(schedule)
+    for progress in (0.0, 0.5, 1.0):
+        checked(progress)
+    return checked

@@ -26,15 +26,6 @@ class EarlyStopping:
     improvement of more than ``min_delta``. Without, it keeps its last weights with a finite loss: the weights of an
     epoch are pending until the next epoch has started from them. A member with nonfinite values stops immediately.
 
-    Parameters
-    ----------
-    n_members : int
-        Number of members.
-    patience : int or None
-        Epochs without improvement after which a member stops. None trains all members to the end.
-    min_delta : float
-        Smallest improvement that counts.
-
     Attributes
     ----------
     best, best_epoch : Tensor of shape (members,)
@@ -70,22 +61,11 @@ class EarlyStopping:
         uses_patience: bool = True,
         may_stop: bool = True,
     ) -> None:
-        """Process the result of an epoch.
+        """Process the validation scores ``(members,)`` and the current weights of an epoch, counted from 1.
 
-        Parameters
-        ----------
-        epoch : int
-            Number of the epoch, from 1.
-        score : Tensor of shape (members,) or None
-            Validation scores, greater is better. NaN is not an improvement.
-        finite : bool Tensor of shape (members,)
-            Whether loss and weights of the epoch are finite.
-        weights : list of Tensor
-            The current weights, members on axis 0.
-        uses_patience : bool
-            Whether an epoch without improvement counts towards the patience.
-        may_stop : bool
-            Whether members may stop after this epoch. Otherwise a member without patience left continues.
+        Greater scores are better, and NaN is not an improvement. ``finite`` states whether loss and weights of each
+        member are finite, ``uses_patience`` whether an epoch without improvement counts towards the patience, and
+        ``may_stop`` whether members without patience left stop after this epoch.
         """
         if score is not None:
             self.scores.append(torch.where(self.active, score, torch.nan))
@@ -163,30 +143,15 @@ def check_divergence(stopping: EarlyStopping, advice: str) -> None:
 
 
 class Monitor(Protocol):
-    """Validation score of each member, computed after every epoch.
-
-    Attributes
-    ----------
-    name : str
-        Column in the history.
-    sign : {-1, 1}
-        Factor between the score and the value in the history.
-    """
+    """Validation score of each member; the history contains ``sign`` times the score in the column ``name``."""
 
     name: str
     sign: int
 
     def __call__(self, raw: Tensor, loss: Tensor, active: Tensor) -> Tensor:
-        """Return the scores ``(members,)``, greater is better.
+        """Return the scores ``(members,)`` from raw output ``(members, rows, outputs)`` and mean loss ``(members,)``.
 
-        Parameters
-        ----------
-        raw : Tensor of shape (members, rows, outputs)
-            Raw output on the validation rows.
-        loss : Tensor of shape (members,)
-            Mean loss on the validation rows.
-        active : bool Tensor of shape (members,)
-            Members that still train. The scores of the others are not used.
+        Greater is better. Only the scores of ``active`` members are used.
         """
         ...
 
@@ -204,14 +169,8 @@ class LossMonitor:
 class ScorerMonitor:
     """Score members by a scikit-learn scorer on the validation rows that the user passed.
 
-    Parameters
-    ----------
-    scorer : callable (estimator, X, y) -> float
-        Greater is better.
-    make_estimator : callable (member, raw, X) -> estimator
-        Makes an estimator that predicts ``X`` from the raw output of one member.
-    validation_sets : list of (X, y, sample_weight or None)
-        The validation rows of each member.
+    ``make_estimator(member, raw, X)`` returns an estimator that predicts ``X`` from the raw output of a member, and
+    ``validation_sets`` contains X, y and sample weights of each member.
     """
 
     name, sign = "valid_score", 1

@@ -31,14 +31,7 @@ SCALE_FACTOR = 6.0 * _ROOT
 def rate_factors(module: Network, name: str, optimizer: type[Optimizer]) -> dict[int, float]:
     """Return the factor on the learning rate of each parameter by ``id``; other parameters have factor 1.
 
-    Parameters
-    ----------
-    module : Network
-        The networks. Without hidden layers they are linear models and have no factors.
-    name : {"ntk", "standard"}
-        The parametrization.
-    optimizer : type of Optimizer
-        Without a learning rate, or if the steps scale with the loss, there are no factors.
+    Linear models have no factors. Neither have optimizers without a learning rate or whose steps scale with the loss.
     """
     scaled = optimizer.takes_learning_rate and optimizer.scale_invariant
     if name == "standard" or not module.hidden or not scaled:
@@ -58,16 +51,9 @@ def rate_factors(module: Network, name: str, optimizer: type[Optimizer]) -> dict
 
 
 class ReduceOnPlateau:
-    """Divide the learning rate of a member by 5 when its score stops improving, as scikit-learn's "adaptive".
+    """Divide the learning rate of a member by 5 after ``patience`` epochs without improvement.
 
-    Parameters
-    ----------
-    n_members : int
-        Number of members.
-    patience : int
-        Epochs without improvement before a reduction, and between two reductions.
-    min_delta : float
-        Smallest improvement that counts.
+    This is scikit-learn's learning rate "adaptive".
     """
 
     def __init__(self, n_members: int, patience: int, min_delta: float) -> None:

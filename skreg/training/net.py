@@ -43,22 +43,8 @@ def _is_finite(loss: Tensor) -> Tensor:
 class Net(Predictor, NeuralNet):
     """A skorch net whose members are trained side by side.
 
-    Parameters
-    ----------
-    module : Network
-        The network with initialized weights.
-    criterion : callable () -> Loss
-        Makes the loss.
-    training_config : TrainingConfig
-        Hyperparameters of the training.
-    max_epochs, batch_size : int
-        Number of epochs and rows of a step.
-    seeds : list of int
-        Seed of the random number generator of each member.
-    patience, min_delta
-        See ``EarlyStopping``.
-    **kwargs
-        Parameters of skorch: ``callbacks``, ``device``, ``verbose``.
+    ``seeds`` contains the seed of each member's generator. Other keyword arguments are parameters of skorch:
+    ``callbacks``, ``device``, ``verbose``.
     """
 
     module: Network | type[Network]
@@ -121,16 +107,7 @@ class Net(Predictor, NeuralNet):
     ) -> None:
         """Train until ``max_epochs``, or until every member has stopped, and restore the best weights.
 
-        They are also restored if the training is interrupted.
-
-        Parameters
-        ----------
-        X, y
-            Data of the user, for callbacks.
-        train_rows, validation_rows : MemberRows
-            Training and validation rows of each member.
-        monitor : Monitor or None
-            Computes the scores on the validation rows.
+        They are also restored if the training is interrupted. X and y are only passed to callbacks.
         """
         self.notify("on_train_begin", X=X, y=y)
         try:
@@ -294,12 +271,7 @@ class Net(Predictor, NeuralNet):
     def finish(self, internal_callbacks: list[Callback], keep_optimizer: bool) -> None:
         """Delete everything that only training needs, so that a pickled estimator is small.
 
-        Parameters
-        ----------
-        internal_callbacks : list of Callback
-            Callbacks that were not passed by the user.
-        keep_optimizer : bool
-            Whether to keep the optimizer for a warm start.
+        The optimizer can be kept for a warm start. ``internal_callbacks`` are those that the user did not pass.
         """
         self.callbacks = [callback for callback in self.callbacks if callback not in internal_callbacks]
         self.callbacks_ = [(name, callback) for name, callback in self.callbacks_ if callback not in internal_callbacks]

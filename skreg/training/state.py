@@ -1,4 +1,4 @@
-"""The state of a training between two calls of ``partial_fit``: weights, moments and averages, on the CPU."""
+"""The state of a training between two calls of ``partial_fit``, on the CPU."""
 
 from typing import Any
 
@@ -10,17 +10,7 @@ from .optimizers.base import Optimizer
 
 
 class TrainingState:
-    """A copy of every tensor that a step changes.
-
-    Parameters
-    ----------
-    trained : list of Tensor
-        Weights and running statistics, members on axis 0.
-    optimizer : Optimizer
-        The optimizer, whose state has members on axis 0 or is a count.
-    average : WeightAverage or None
-        Average of the weights.
-    """
+    """A copy of every tensor that a step changes: weights and running statistics, moments and averages."""
 
     def __init__(self, trained: list[Tensor], optimizer: Optimizer, average: WeightAverage | None) -> None:
         self.trained = [_copy_to_cpu(tensor) for tensor in trained]

@@ -22,22 +22,12 @@ _VALIDATIONS_AFTERWARDS = 3.0
 class TimeBudget:
     """Decide how far each epoch advances in the schedule, given the time that is left.
 
-    Parameters
-    ----------
-    max_epochs : int
-        Number of epochs without a time limit.
-    cycle_ends : sequence of float
-        Progress at which cycles of the learning rate end, empty without cycles.
-
-    Attributes
-    ----------
-    cycle_end_epochs : frozenset of int
-        Last epoch of each cycle without a time limit, empty without cycles.
-    deadline : float or None
-        Time by ``clock`` at which the training has to be finished. None means no limit.
+    ``cycle_ends`` are the progress at which cycles of the learning rate end, and ``cycle_end_epochs`` the last epochs
+    of the cycles without a time limit. Both are empty without cycles.
     """
 
     deadline: float | None = None
+    """Time by ``clock`` at which the training has to be finished. None means no limit."""
 
     def __init__(self, max_epochs: int, cycle_ends: Sequence[float]) -> None:
         self._max_epochs = max_epochs

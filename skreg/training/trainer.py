@@ -22,25 +22,7 @@ Notify = Callable[..., None]
 
 
 class Trainer:
-    """Train all members, one epoch at a time.
-
-    Parameters
-    ----------
-    module : Network
-        The network.
-    training_config : TrainingConfig
-        Hyperparameters.
-    criterion : callable (raw, target, weight) -> Tensor of shape (members,)
-        The training loss.
-    optimizer : FirstOrderOptimizer or Lbfgs
-        Optimizer of the network's parameters.
-    average : WeightAverage or None
-        Average of the weights.
-    batches : Batches
-        The training rows.
-    generators : MemberGenerators
-        Random number generator of each member.
-    """
+    """Train all members of a network, one epoch at a time."""
 
     def __init__(
         self,
@@ -79,18 +61,10 @@ class Trainer:
     def train_epoch(
         self, lr: Rate, start: float, stop: float, notify: Notify | None, time_budget: TimeBudget | None = None
     ) -> Tensor:
-        """Train one epoch and return the mean loss of each member, on the CPU.
+        """Train one epoch and return the mean loss of each member, ``(members,)`` on the CPU.
 
-        Parameters
-        ----------
-        lr : float or Tensor of shape (members,)
-            Learning rate before the schedule's factor.
-        start, stop : float
-            Progress of the training at the start and at the end of the epoch.
-        notify : callable (event, **arguments) or None
-            Called before and after each batch.
-        time_budget : TimeBudget or None
-            Decides whether the epoch ends before its last step.
+        ``lr`` is the learning rate before the schedule's factor, ``start`` and ``stop`` are the progress of the
+        training at both ends of the epoch. The time budget can end the epoch before its last step.
         """
         module, batches, n_steps = self._module, self._batches, self._batches.n_steps
         total = torch.zeros(module.n_members, dtype=module.inputs.dtype, device=module.head.weight.device)

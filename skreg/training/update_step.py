@@ -15,16 +15,8 @@ from .penalties import Penalty
 class UpdateStep:
     """Update the parameters of all members.
 
-    Parameters
-    ----------
-    optimizer : FirstOrderOptimizer or Lbfgs
-        Updates the parameters.
-    penalties : sequence of (Tensor, Penalty)
-        Weights among the optimizer's parameters and their penalties. Proximal steps are applied in this order.
-    constraints : sequence of (Tensor, MaxNorm)
-        Weights and their constraints, which are applied after every step.
-    clip_norm : float, Tensor of shape (members,) or None
-        Largest norm of a member's gradient [Pascanu et al. 2013].
+    Penalties and constraints are given with the weights that they apply to. Proximal steps are applied in the order of
+    ``penalties``. ``clip_norm`` limits the norm of each member's gradient [Pascanu et al. 2013].
     """
 
     def __init__(
@@ -45,14 +37,10 @@ class UpdateStep:
             parameter.grad = None
 
     def step(self, lr: Rate, evaluate: Callable[[], Tensor]) -> Tensor:
-        """Make a step and return the losses of the members before it.
+        """Make a step and return the losses ``(members,)`` before it.
 
-        Parameters
-        ----------
-        lr : float or Tensor of shape (members,)
-            Learning rate, which a line search ignores.
-        evaluate : callable () -> Tensor of shape (members,)
-            Returns the losses and computes their gradients. A line search calls it several times.
+        ``evaluate`` returns the losses and computes their gradients. A line search calls it several times, and ignores
+        the learning rate.
         """
         if isinstance(self.optimizer, Lbfgs):
             return self._line_search(self.optimizer, evaluate)

@@ -277,7 +277,8 @@ def test_a_fit_with_frozen_layers_continues_exactly_from_its_state(settings):
     fresh, *data = frozen_net()
     fresh.load_state_dict(half.state_dict())
     train_net(fresh, *data)
-    assert all(torch.equal(ours, theirs) for ours, theirs in zip(fresh.trained_tensors(), whole.trained_tensors(), strict=True))
+    pairs = zip(fresh.trained_tensors(), whole.trained_tensors(), strict=True)
+    assert all(torch.equal(ours, theirs) for ours, theirs in pairs)
 
 
 @pytest.mark.parametrize("settings", [{}, CURES])

@@ -56,15 +56,15 @@ def test_the_smooth_part_has_no_gradient_at_zero():
 @pytest.mark.parametrize(("penalty", "ratio"), CASES)
 @pytest.mark.parametrize("spread", [None, 1, 6])
 def test_the_proximal_step_minimizes_the_proximal_objective(penalty, ratio, spread):
-    """With one step size for all weights and one for each, compared with points nearby and on the line to the weight."""
+    """With one step size or one per weight, compared with points nearby and on the line to the weight."""
     generator = torch.Generator().manual_seed(0)
     step = 0.5 if spread is None else 10 ** (spread * (torch.rand(3, 7, 4, dtype=F64, generator=generator) - 0.5))
-    penalty_of_weight = penalty(0.4, ratio)
+    instance = penalty(0.4, ratio)
     nonsmooth = (
-        penalties.ElasticNet(penalty_of_weight.l1, 1.0) if penalty is penalties.ElasticNet else penalty_of_weight
+        penalties.ElasticNet(instance.l1, 1.0) if penalty is penalties.ElasticNet else instance
     )
     found = WEIGHT.clone()
-    penalty_of_weight.proximal_(found, step)
+    instance.proximal_(found, step)
 
     def cost(v):
         return nonsmooth.value(v) + ((v - WEIGHT).square() / (2 * step)).flatten(1).sum(1)

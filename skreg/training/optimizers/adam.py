@@ -23,18 +23,7 @@ _Tensors = tuple[list[Tensor], list[Tensor], list[Tensor]]
 
 
 class Adam(FirstOrderOptimizer):
-    """Adam [Kingma & Ba 2015] with decoupled weight decay and the betas of scikit-learn's "adam".
-
-    Parameters
-    ----------
-    groups
-        See ``Optimizer``.
-
-    Attributes
-    ----------
-    betas : tuple of float
-        Decay rates of the first and the second moments.
-    """
+    """Adam [Kingma & Ba 2015] with decoupled weight decay and the betas of scikit-learn's "adam"."""
 
     betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
 

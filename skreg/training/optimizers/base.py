@@ -25,16 +25,9 @@ def gradients_of(parameters: list[Tensor]) -> list[Tensor]:
 
 @dataclass(frozen=True)
 class ParameterGroup:
-    """Parameters that are updated in the same way.
+    """Parameters that are updated with the same factor on the learning rate and the same weight decay.
 
-    Attributes
-    ----------
-    parameters : list of Tensor
-        Members on axis 0.
-    decay : float or Tensor of shape (members,)
-        Decoupled weight decay. Each step multiplies by ``1 - lr * decay`` [Loshchilov & Hutter 2019].
-    factor : float
-        Factor on the learning rate.
+    The weight decay is decoupled: each step multiplies by ``1 - lr * decay`` [Loshchilov & Hutter 2019].
     """
 
     parameters: list[Tensor]
@@ -58,11 +51,6 @@ class Optimizer(ABC):
     """Base class of the optimizers.
 
     The class attributes state the capabilities of an optimizer. All other code reads them instead of solver names.
-
-    Parameters
-    ----------
-    groups : list of ParameterGroup
-        The parameters to update.
 
     Attributes
     ----------
@@ -108,13 +96,7 @@ class Optimizer(ABC):
 
 
 class FirstOrderOptimizer(Optimizer):
-    """Base class of the optimizers that compute a step from one gradient.
-
-    Parameters
-    ----------
-    groups
-        See ``Optimizer``.
-    """
+    """Base class of the optimizers that compute a step from one gradient."""
 
     def __init__(self, groups: list[ParameterGroup]) -> None:
         super().__init__(groups)

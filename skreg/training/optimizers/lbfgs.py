@@ -23,11 +23,6 @@ class Lbfgs(Optimizer):
 
     Each iteration searches for a step length that satisfies the strong Wolfe conditions [section 3.5]. The history
     contains ten iterations, as in scikit-learn.
-
-    Parameters
-    ----------
-    groups
-        See ``Optimizer``, with one member and without weight decay.
     """
 
     takes_learning_rate = supports_l1 = supports_members = False

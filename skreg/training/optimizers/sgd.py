@@ -8,17 +8,7 @@ from .base import FirstOrderOptimizer, ParameterGroup, Rate, gradients_of
 
 
 class Sgd(FirstOrderOptimizer):
-    """Gradient descent with momentum [Polyak 1964], by default Nesterov's [Sutskever et al. 2013].
-
-    Parameters
-    ----------
-    groups
-        See ``Optimizer``.
-    momentum : float
-        Share of the velocity that a step keeps, in [0, 1).
-    nesterov : bool
-        Whether to use Nesterov's momentum.
-    """
+    """Gradient descent with momentum [Polyak 1964], by default Nesterov's [Sutskever et al. 2013]."""
 
     scale_invariant = False
     settings = ("momentum", "nesterov")
