@@ -31,7 +31,7 @@ SCALE_FACTOR = 6.0 * _ROOT
 def rate_factors(module: Network, name: str, optimizer: type[Optimizer]) -> dict[int, float]:
     """Return the factor on the learning rate of each parameter by ``id``; other parameters have factor 1.
 
-    Linear models have no factors. Neither have optimizers without a learning rate or whose steps scale with the loss.
+    All factors are 1 for linear models, and for optimizers without a learning rate or whose steps scale with the loss.
     """
     scaled = optimizer.takes_learning_rate and optimizer.scale_invariant
     if name == "standard" or not module.hidden or not scaled:

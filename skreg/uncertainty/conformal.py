@@ -71,7 +71,7 @@ class Residuals:
         weight : ndarray of shape (rows,) or None
             Weights of the rows.
         """
-        each = each.reshape(*each.shape[:2], -1, loss.n_columns if loss.several else 1)
+        each = each.reshape(*each.shape[:2], -1, loss.n_columns if loss.multi_quantile else 1)
         prediction = each.mean(0) if holder is None else each[holder, np.arange(len(y))]
         weights = np.ones(len(y)) if weight is None else weight / weight.mean()
         residual = y.reshape(len(y), -1, 1) - prediction
@@ -111,7 +111,7 @@ class Residuals:
 
 def middle_of(loss: RegressionLoss, values: np.ndarray) -> np.ndarray:
     """Of values with one column for each quantile those of the one nearest to the median."""
-    return values[..., np.argmin(np.abs(np.array(loss.quantiles) - 0.5)) if loss.several else 0]
+    return values[..., np.argmin(np.abs(np.array(loss.quantiles) - 0.5)) if loss.multi_quantile else 0]
 
 
 def spread_of(loss: RegressionLoss, prediction: np.ndarray) -> np.ndarray:
@@ -120,7 +120,7 @@ def spread_of(loss: RegressionLoss, prediction: np.ndarray) -> np.ndarray:
     Of several quantiles it is the distance of the outermost in those of a normal distribution.
     """
     quantiles = loss.quantiles or ()
-    if loss.several and len(set(quantiles)) > 1:
+    if loss.multi_quantile and len(set(quantiles)) > 1:
         low, high = np.argmin(quantiles), np.argmax(quantiles)
         normal = ndtri(quantiles)
         return (prediction[..., high] - prediction[..., low]) / (normal[high] - normal[low])
@@ -133,7 +133,7 @@ def _unit(loss: RegressionLoss, prediction: np.ndarray) -> np.ndarray:
 
 def _ends(loss: RegressionLoss, coverage: float) -> tuple[int, int]:
     """Columns of the quantiles that are nearest to the ends of an interval; both 0 where there is one number."""
-    if not loss.several:
+    if not loss.multi_quantile:
         return 0, 0
     quantiles = np.array(loss.quantiles)
     low, high = (int(np.argmin(np.abs(quantiles - end))) for end in ((1 - coverage) / 2, (1 + coverage) / 2))

@@ -22,21 +22,22 @@ class RegressionLoss(Loss):
     """Base class of the regression losses.
 
     Without a log link, the target is standardized with its mean and standard deviation or, if ``quantiles`` is set,
-    with these quantiles and the interquartile range. With a log link it is divided by its mean.
+    with these quantiles and the interquartile range. With a log link it is divided by its mean. Its shape is
+    ``(members, rows, outputs)``.
 
     Attributes
     ----------
     quantiles : tuple of float or None
         Quantiles of the target at which the raw outputs of one target start. None means one raw output, which starts
         at the mean.
-    several : bool
+    multi_quantile : bool
         Whether predictions have an additional axis for quantiles.
     power : float
         Exponent p for which the spread of the target is proportional to ``prediction ** p``.
     """
 
     quantiles: tuple[float, ...] | None = None
-    several: bool = False
+    multi_quantile: bool = False
     power: ClassVar[float] = 0.0
 
     @property
@@ -56,7 +57,7 @@ class RegressionLoss(Loss):
         """Return the prediction in units of the standardized target."""
         return raw
 
-    def arrange(self, prediction: Tensor) -> Tensor:
+    def sort_quantiles(self, prediction: Tensor) -> Tensor:
         """Sort the predictions ``(..., outputs)`` of several quantiles; return other predictions unchanged."""
         return prediction
 
@@ -69,10 +70,7 @@ class RegressionLoss(Loss):
 
 
 class HalfSquaredError(RegressionLoss):
-    """Half the squared error of the standardized target, with the identity link. Estimates the mean.
-
-    Target: ``(members, rows, outputs)``.
-    """
+    """Half the squared error of the standardized target, with the identity link. Estimates the mean."""
 
     name = "squared_error"
 
@@ -82,10 +80,7 @@ class HalfSquaredError(RegressionLoss):
 
 
 class AbsoluteError(RegressionLoss):
-    """Absolute error of the standardized target, with the identity link. Estimates the median.
-
-    Target: ``(members, rows, outputs)``.
-    """
+    """Absolute error of the standardized target, with the identity link. Estimates the median."""
 
     name = "absolute_error"
     quantiles = (0.5,)
@@ -99,7 +94,7 @@ class HuberLoss(RegressionLoss):
     """Huber loss of the standardized target with ``delta`` = 1.345 and the identity link.
 
     At 1.345 standard deviations it is 95 % as efficient as the mean if errors are normal [Huber 1964, "Robust
-    estimation of a location parameter"]. Target: ``(members, rows, outputs)``.
+    estimation of a location parameter"].
     """
 
     name = "huber"
@@ -117,7 +112,7 @@ class PinballLoss(RegressionLoss):
     The loss is ``quantile`` times the shortfall of the raw output, or ``1 - quantile`` times its excess [Koenker &
     Bassett 1978, "Regression quantiles"]. The raw outputs of several quantiles are trained independently. Predictions
     are sorted, so that quantiles do not cross, which never increases the error [Chernozhukov et al. 2010, "Quantile and
-    probability curves without crossing"]. Target: ``(members, rows, outputs)``, repeated for each quantile.
+    probability curves without crossing"]. The target contains each value once for each quantile.
 
     Parameters
     ----------
@@ -129,7 +124,7 @@ class PinballLoss(RegressionLoss):
 
     def __init__(self, quantile: float | Sequence[float] = 0.5) -> None:
         self.quantiles: tuple[float, ...] = tuple(float(q) for q in np.ravel(quantile))
-        self.several = not isinstance(quantile, Real)
+        self.multi_quantile = not isinstance(quantile, Real)
 
     def elementwise(self, raw: Tensor, target: Tensor) -> Tensor:
         """Return the pinball loss of the difference."""
@@ -137,7 +132,7 @@ class PinballLoss(RegressionLoss):
         quantile = raw.new_tensor(self.quantiles).repeat(raw.shape[-1] // self.n_columns)
         return torch.where(shortfall > 0, quantile, quantile - 1) * shortfall
 
-    def arrange(self, prediction: Tensor) -> Tensor:
+    def sort_quantiles(self, prediction: Tensor) -> Tensor:
         """Sort the predictions of each target in the order of the quantiles."""
         by_target = prediction.unflatten(-1, (-1, self.n_columns))
         ranks = torch.tensor(np.argsort(np.argsort(self.quantiles, kind="stable")), device=prediction.device)
@@ -155,10 +150,7 @@ class _LogLinkLoss(RegressionLoss):
 
 
 class HalfPoissonDeviance(_LogLinkLoss):
-    """Half the Poisson deviance with a log link, for counts and rates of at least 0. Estimates the mean.
-
-    Target: ``(members, rows, outputs)``, divided by its mean.
-    """
+    """Half the Poisson deviance with a log link, for counts and rates of at least 0. Estimates the mean."""
 
     name, power = "poisson", 0.5
 
@@ -179,10 +171,7 @@ class HalfPoissonDeviance(_LogLinkLoss):
 
 
 class HalfGammaDeviance(_LogLinkLoss):
-    """Half the gamma deviance with a log link, for positive amounts. Estimates the mean.
-
-    Target: ``(members, rows, outputs)``, divided by its mean.
-    """
+    """Half the gamma deviance with a log link, for positive amounts. Estimates the mean."""
 
     name, power = "gamma", 1.0
 

@@ -217,7 +217,7 @@ def test_regression_losses_equal_the_metrics_of_scikit_learn():
 
 def test_predicted_quantiles_are_sorted():
     loss = losses.PinballLoss(QUANTILES)
-    ordered = loss.arrange(torch.randn(2, 5, 6, generator=GENERATOR)).unflatten(-1, (2, 3))
+    ordered = loss.sort_quantiles(torch.randn(2, 5, 6, generator=GENERATOR)).unflatten(-1, (2, 3))
     assert loss.n_columns == 3
     assert (ordered[..., 1] <= ordered[..., 2]).all()
     assert (ordered[..., 2] <= ordered[..., 0]).all()
