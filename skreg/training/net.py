@@ -92,7 +92,7 @@ class Net(Predictor, NeuralNet):
         self.validation_name_: str | None = None
         self.stop_training_ = False
         names = {id(parameter): name for name, parameter in self.module_.named_parameters()}
-        self.updated_ = config.solver, [names[id(parameter)] for parameter in self.optimizer_.parameters]
+        self.optimizer_key_ = config.solver, [names[id(parameter)] for parameter in self.optimizer_.parameters]
         return self
 
     # training
@@ -323,7 +323,7 @@ class Net(Predictor, NeuralNet):
         module.scale_as(self.module_)
         self.module_.load_state_dict(module.state_dict())
         self.generators_.load_state_dict(earlier.generators_.state_dict())
-        fits = earlier.optimizer_ is not None and earlier.updated_ == self.updated_
+        fits = earlier.optimizer_ is not None and earlier.optimizer_key_ == self.optimizer_key_
         is_finite = not bool(earlier.stopping_.diverged.any())
         if fits and is_finite and isinstance(self.optimizer_, FirstOrderOptimizer):
             self.optimizer_.load_state_dict(earlier.optimizer_.state_dict())
@@ -341,5 +341,5 @@ class Net(Predictor, NeuralNet):
             if type(callback) is PrintLog:
                 callback.first_iteration_ = False  # continue the table without another header
         if earlier.training_state_ is not None:
-            optimizer = self.optimizer_ if earlier.updated_ == self.updated_ else None
+            optimizer = self.optimizer_ if earlier.optimizer_key_ == self.optimizer_key_ else None
             earlier.training_state_.load(self.trained_tensors(), optimizer, self.average_)
