@@ -635,7 +635,7 @@ def late_to_diverge(estimator, batch_size, watch):
 @pytest.mark.parametrize("watch", WATCHES)
 def test_a_fit_that_diverges_late_goes_back_to_good_weights(estimator, y, watch):
     net = late_to_diverge(estimator, 32, watch)
-    with pytest.warns(ConvergenceWarning, match="went back to those of epoch"):
+    with pytest.warns(ConvergenceWarning, match="weights of epoch .* were restored"):
         net.fit(X, y)
     calm = clone(net).set_params(learning_rate="constant", max_iter=10).fit(X, y)
     assert np.isfinite(decided(net, X)).all()
