@@ -60,8 +60,8 @@ def training(kind: str, batch_size: int) -> tuple[Net, Callable[[], Any]]:
     """A net before its training, and what trains it for ``STEPS`` steps."""
     X, y = table(kind, batch_size * STEPS * 4 // 3)
     fit = FoldFit.prepare(ESTIMATORS[kind](batch_size=batch_size, random_state=0, device="cpu"), FoldData(X, y))
-    trainer = fit.net._trainer(fit.train)
-    return fit.net, lambda: trainer.epoch(fit.net._rate(), 0.1, 0.11, None)
+    trainer = fit.net.make_trainer(fit.train)
+    return fit.net, lambda: trainer.train_epoch(fit.net.member_lr(), 0.1, 0.11, None)
 
 
 def products(net: Net, height: int) -> Callable[[], Any]:
@@ -150,7 +150,7 @@ def show_fits(sizes: list[int]) -> None:
         for kind, estimator in ESTIMATORS.items():
             X, y = table(kind, n_rows)
             clock, net = Clock(), estimator(random_state=0, device="cpu")
-            with clock.on(Trainer, "epoch", "steps"), clock.on(Net, "_validate", "validation"):
+            with clock.on(Trainer, "train_epoch", "steps"), clock.on(Net, "_validate", "validation"):
                 total = seconds(lambda net=net, X=X, y=y: net.fit(X, y))
             steps, validation = (clock.spent[name] / total for name in ("steps", "validation"))
             shares = f"{steps:6.1%} {validation:10.1%} {1 - steps - validation:6.1%}"

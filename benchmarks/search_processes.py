@@ -25,7 +25,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scipy.stats import loguniform, uniform
 from sklearn.datasets import make_classification
-from tests.search.study.kill_studies import any_postgresql
 
 from skreg import OptunaSearchCV, RegularizedMLPClassifier
 from tests.search.study.kill_studies import any_postgresql

@@ -23,7 +23,7 @@ from ..network.data_driven_init import repeat_data_driven_init
 from ..network.generators import member_seeds
 from ..network.network import Network
 from ..network.pretrained import PretrainedSource
-from ..training.update_step import SOLVERS
+from ..training.optimizers.registry import SOLVERS
 
 _Activation = Callable[[Tensor], Tensor]
 _When = Literal["now", "initial"]

@@ -11,7 +11,7 @@ from ..estimators.base import RegularizedMLP
 from ..network.config import NetworkConfig
 from ..network.pretrained import PretrainedSource
 from ..training.config import TrainingConfig
-from ..training.update_step import SOLVERS
+from ..training.optimizers.registry import SOLVERS
 from .checks.registry import DIAGNOSTICS
 from .context import DiagnosticContext
 from .finding import HIGH_CERTAINTY, Finding

@@ -30,12 +30,11 @@ from ..network.network import Network
 from ..network.pretrained import PretrainedSource
 from ..training.callbacks import check_callbacks
 from ..training.config import TrainingConfig
-from ..training.early_stopping import judge
-from ..training.losses.base import Loss
-from ..training.monitor import LossMonitor, Monitor, ScorerMonitor
+from ..training.early_stopping import LossMonitor, Monitor, ScorerMonitor, check_divergence
+from ..training.losses import Loss
 from ..training.net import Net
+from ..training.optimizers.registry import SOLVERS, solvers_with
 from ..training.time_limit import deadline_of
-from ..training.update_step import SOLVERS, solvers_with
 from .inspection import Inspection
 from .parameters import CONSTRAINTS
 from .prediction import Prediction
@@ -295,11 +294,11 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
     def _train(self, net: Net, split: MemberSplit, hooks: list[Any]) -> None:
         """Train, and keep what was reached: also after an interrupt, once an epoch is done."""
         try:
-            net.partial_fit(
+            net.train(
                 split.train.X,
                 split.train.y,
-                train=split.train_rows(),
-                valid=split.validation_rows(),
+                train_rows=split.train_rows(),
+                validation_rows=split.validation_rows(),
                 monitor=self._make_monitor(net, split),
             )
         finally:
@@ -329,7 +328,7 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
 
     def _warn_training(self, net: Net) -> None:
         """Say it when a training went wrong."""
-        judge(net.stopping_, self._against_divergence)
+        check_divergence(net.stopping_, self._against_divergence)
         self._warn_if_no_column_is_left()
 
     @property
@@ -343,7 +342,7 @@ class RegularizedMLP(CallbackSupportMixin, Prediction, Inspection, BaseEstimator
     def _resume(self, net: Net) -> None:
         """Take over the weights of the last fit."""
         try:
-            net.resume(self.net_)
+            net.load_earlier_weights(self.net_)
         except RuntimeError as error:
             raise ValueError(SHAPE_MISMATCH) from error
 

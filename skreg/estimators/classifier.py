@@ -20,7 +20,7 @@ from torch import Generator, Tensor
 from .._utils.validation import parameter_error
 from ..data.split import MemberSplit
 from ..data.table import EncodedTable
-from ..training.losses.base import BinaryLoss, ClassificationLoss, MulticlassLoss
+from ..training.losses import BinaryLoss, ClassificationLoss, MulticlassLoss
 from ..training.losses.link import log_mean_of_members
 from ..training.net import Net
 from ..uncertainty.decomposition import Uncertainty, of_probabilities

@@ -9,8 +9,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from .._utils.device import PRECISIONS
 from ..network import activations, embeddings, initializers
 from ..training import augmentations, schedules
-from ..training.plateau import ADAPTIVE
-from ..training.update_step import SOLVERS
+from ..training.learning_rates import ADAPTIVE
+from ..training.optimizers.registry import SOLVERS
 
 
 class Names(StrOptions):

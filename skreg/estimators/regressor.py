@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 from .._utils.validation import parameter_error, quantile_list
 from ..data.split import MemberSplit
 from ..data.statistics import mean_statistics, quantile_statistics, target_statistics
-from ..training.losses.base import Loss, PinballLoss, RegressionLoss
+from ..training.losses import Loss, PinballLoss, RegressionLoss
 from ..uncertainty.conformal import Residuals
 from ..uncertainty.decomposition import Uncertainty, of_numbers
 from ..uncertainty.temperature import held_out_outputs
@@ -289,7 +289,11 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
 
     def _loss(self, split: MemberSplit) -> Callable[[], Loss]:
         make, known = self._make_loss(), self.target_encoder_.loss
-        if (make().name, make().several, make().n_columns) != (known.name, known.several, known.n_columns):
+        if (make().name, make().multi_quantile, make().n_columns) != (
+            known.name,
+            known.multi_quantile,
+            known.n_columns,
+        ):
             raise ValueError(
                 f"warm_start=True cannot continue: the network was fitted with loss={known.name!r}, and another loss "
                 "or number of quantiles has another output. Leave them as they were, or fit with warm_start=False."
@@ -330,7 +334,7 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
     def _columns(self, prediction: np.ndarray) -> np.ndarray:
         """Predictions as ``(..., outputs, columns)``, a column for each quantile."""
         encoder = self.target_encoder_
-        columns = encoder.loss.n_columns if encoder.loss.several else 1
+        columns = encoder.loss.n_columns if encoder.loss.multi_quantile else 1
         return prediction.reshape(*prediction.shape[: prediction.ndim - len(encoder.shape_)], -1, columns)
 
     def _format_prediction(self, decoded: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from ..network.pretrained import PretrainedSource
 from ..training import schedules
 from ..training.callbacks import check_callbacks
 from ..training.config import TrainingConfig
-from ..training.update_step import SOLVERS, solvers_with
+from ..training.optimizers.registry import SOLVERS, solvers_with
 from .base import RegularizedMLP
 from .sklearn_callbacks import FitProgress, with_callbacks
 
@@ -75,7 +75,7 @@ class StreamingMLP(RegularizedMLP):
             rows = MemberSplit(part, [np.arange(len(part))] * self.n_members, None, [], self._stream_place(len(part)))
             net = self._make_net(network_config, training_config, source, rows, progress.hooks)
             if self._continues:
-                net.follow(self.net_)
+                net.resume(self.net_)
             net.train_one_pass(X, y, part.rows(rows.train_index, rows.device_config, self._weight_unit))
             self._set_fitted(net, progress.hooks)
             self._warn_training(net)
@@ -92,7 +92,7 @@ class StreamingMLP(RegularizedMLP):
 
 def _steady(training_config: TrainingConfig) -> TrainingConfig:
     """The course of a training whose end is not known: the learning rate follows no schedule."""
-    return replace(training_config, schedule=schedules.constant, plateau=None)
+    return replace(training_config, schedule=schedules.constant, plateau_patience=None)
 
 
 def check_classes(class_weight: Any, classes: Any, known: np.ndarray | None) -> np.ndarray:

@@ -10,7 +10,7 @@ from sklearn.utils.validation import _check_y
 from torch import Tensor
 
 from .._utils.validation import check_magnitude, listed
-from ..training.losses.base import HalfSquaredError, RegressionLoss
+from ..training.losses import HalfSquaredError, RegressionLoss
 from ..training.losses.link import mean_of_members
 
 
@@ -148,7 +148,7 @@ class NumberTargetEncoder:
         """Learn the shape of ``y``, as ``check`` returns it."""
         self.loss.check_training(y)
         self.flat_ = y.ndim == 1
-        self.shape_ = (*y.shape[1:], self.loss.n_columns) if self.loss.several else y.shape[1:]
+        self.shape_ = (*y.shape[1:], self.loss.n_columns) if self.loss.multi_quantile else y.shape[1:]
         self.n_raw_ = (1 if self.flat_ else y.shape[1]) * self.loss.n_columns
         return self
 
@@ -172,13 +172,13 @@ class NumberTargetEncoder:
 
     def decode(self, raw: Tensor, center: Tensor, scale: Tensor) -> np.ndarray:
         """Mean over the members of the predictions that ``raw`` ``(members, rows, n_raw_)`` stands for."""
-        each = self.loss.arrange(self.loss.inverse_link(raw.double()) * scale + center)
+        each = self.loss.sort_quantiles(self.loss.inverse_link(raw.double()) * scale + center)
         mean = mean_of_members(each).cpu().numpy()
         return mean.reshape(len(mean), *self.shape_)
 
     def middle(self, prediction: np.ndarray) -> np.ndarray:
         """The one of several quantiles that is nearest to the median; other predictions stay."""
-        if not self.loss.several:
+        if not self.loss.multi_quantile:
             return prediction
         return prediction[..., np.argmin(np.abs(np.array(self.loss.quantiles) - 0.5))]
 

@@ -14,15 +14,13 @@ from sklearn.utils import check_random_state, indexable
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_method_params, check_is_fitted
 
-from .._fingerprint import fingerprint
-from .._joining import WATCHED
-from .._studies import StudyRun
 from .default_space import make_space
 from .distributions import Space
 from .progress import SearchProgress
 from .results import SearchResults
 from .score_cache import ScoreCache
 from .scoring import RECORD, Candidate, FoldEvaluator, SharedInputs
+from .study import PRUNING_UNIT, StudyRun, fingerprint
 from .vectorized.evaluator import BatchEvaluator
 from .vectorized.fold_fit import network_of
 from .vectorized.worker import Pruning
@@ -345,7 +343,7 @@ class OptunaSearchCV(BaseSearchCV):
             }
         pruner = self._make_pruner()
         if identity and _prunes(pruner):
-            identity[WATCHED] = "epochs" if self._is_vectorized() else "folds"
+            identity[PRUNING_UNIT] = "epochs" if self._is_vectorized() else "folds"
         run = StudyRun.open(
             self.storage,
             self.study_name,

@@ -12,7 +12,7 @@ from .scoring import RECORD, Candidate, params_key
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-    from .._studies import StudyRun
+    from .study import StudyRun
 
 
 class ScoreCache:

@@ -17,8 +17,8 @@ from sklearn.model_selection._validation import _fit_and_score
 from sklearn.utils.parallel import Parallel, delayed
 
 if TYPE_CHECKING:
-    from .._studies import StudyRun
     from .progress import SearchProgress
+    from .study import StudyRun
 
 RECORD = "folds"
 """User attribute of a trial with the scores and times of its folds."""

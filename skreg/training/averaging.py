@@ -1,4 +1,4 @@
-"""A weight average follows the weights at a distance, and stands in for them when they are judged."""
+"""Averages of the weights over the training, which replace the weights in validation and prediction."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -12,21 +12,10 @@ from .._utils.per_member import PerMemberFloat, broadcast
 
 
 class WeightAverage(ABC):
-    """Averages of the weights over the training.
+    """Base class of the averages of weights, which have members on axis 0."""
 
-    Parameters
-    ----------
-    tensors : list of Tensor
-        The weights, members on axis 0; each member's average is its own.
-
-    Attributes
-    ----------
-    exact : bool
-        Whether batch norm's statistics are those of the averaged weights, and have to be taken anew from the rows;
-        else they are averaged as the weights are.
-    """
-
-    exact: bool
+    recomputes_statistics: bool
+    """Whether the statistics of batch norm are computed with the averaged weights, instead of averaged themselves."""
 
     def __init__(self, tensors: list[Tensor]) -> None:
         self._tensors = [tensor.detach() for tensor in tensors]
@@ -35,25 +24,25 @@ class WeightAverage(ABC):
 
     @property
     @abstractmethod
-    def begun(self) -> bool:
-        """Whether there is an average that stands for the weights."""
+    def has_started(self) -> bool:
+        """Whether there is an average that can replace the weights."""
 
-    def begin(self) -> None:
-        """Where nothing has been averaged yet, start from the weights as they are now."""
+    def start(self) -> None:
+        """Initialize the average with the current weights if nothing has been averaged yet."""
         if not self._count:
             torch._foreach_copy_(self._averages, self._tensors)
 
     @abstractmethod
     def after_step(self) -> None:
-        """Look at the weights of a step."""
+        """Update the average after a training step."""
 
     @abstractmethod
     def after_epoch(self, progress: float) -> None:
-        """Look at the weights at the end of an epoch, when ``progress`` of the training is done."""
+        """Update the average after an epoch that ends at ``progress`` in [0, 1]."""
 
     @contextmanager
-    def in_place(self) -> Iterator[None]:
-        """Have the averages stand in the place of the weights for a ``with`` block."""
+    def swapped_in(self) -> Iterator[None]:
+        """Replace the weights by the averages inside a ``with`` block."""
         weights = [tensor.clone() for tensor in self._tensors]
         torch._foreach_copy_(self._tensors, self._averages)
         try:
@@ -62,80 +51,66 @@ class WeightAverage(ABC):
             torch._foreach_copy_(self._tensors, weights)
 
     def state_dict(self) -> dict[str, Any]:
-        """The averages, and of how many steps or epochs they are."""
+        """Return the averages and the number of steps or epochs in them."""
         return {"averages": self._averages, "count": self._count}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from ``state``."""
+        """Restore the result of ``state_dict``."""
         torch._foreach_copy_(self._averages, state["averages"])
         self._count = state["count"]
 
 
-class MovingAverage(WeightAverage):
-    """Exponential moving average of the weights over the steps [Polyak & Juditsky 1992; Tarvainen & Valpola 2017].
+class ExponentialMovingAverage(WeightAverage):
+    """Exponential moving average over the steps [Polyak & Juditsky 1992; Tarvainen & Valpola 2017].
 
-    The decay grows to its value over the first steps, as ``(1 + steps) / (10 + steps)``, so that the initial weights
-    are soon forgotten.
-
-    Parameters
-    ----------
-    tensors
-        See ``WeightAverage``.
-    decay : float or Tensor of shape (members,)
-        In [0, 1): how much of the average a step keeps; 0 averages nothing.
+    A step keeps a share ``decay`` of the average. The decay of step s is at most ``(1 + s) / (10 + s)``, so that the
+    initial weights are soon forgotten.
     """
 
-    exact, begun = False, True
+    recomputes_statistics, has_started = False, True
 
     def __init__(self, tensors: list[Tensor], decay: PerMemberFloat) -> None:
         super().__init__(tensors)
         self._decay = decay
 
     def after_step(self) -> None:
-        """Keep a share of the average, and take the rest from the weights."""
-        most = (1 + self._count) / (10 + self._count)
+        """Move the average towards the weights."""
+        max_decay = (1 + self._count) / (10 + self._count)
         self._count += 1
         if not isinstance(self._decay, Tensor):
-            torch._foreach_lerp_(self._averages, self._tensors, 1 - min(self._decay, most))
+            torch._foreach_lerp_(self._averages, self._tensors, 1 - min(self._decay, max_decay))
             return
-        taken = 1 - self._decay.clamp(max=most)
+        share = 1 - self._decay.clamp(max=max_decay)
         for average, tensor in zip(self._averages, self._tensors, strict=True):
-            average.lerp_(tensor, broadcast(taken, average))
+            average.lerp_(tensor, broadcast(share, average))
 
     def after_epoch(self, progress: float) -> None:
-        """Nothing: every step is in the average already."""
+        """Do nothing."""
 
 
-class LateMean(WeightAverage):
-    """Stochastic weight averaging: plain mean of the weights at the ends of the last epochs [Izmailov et al. 2018].
+class StochasticWeightAverage(WeightAverage):
+    """Mean of the weights at the ends of the epochs after the progress ``start`` [Izmailov et al. 2018].
 
-    The source averages once a cycle, and under a constant rate once an epoch. The mean of each step's weights would
-    cost a pass over them in every step and differ little: weights of neighbouring steps are nearly the same.
-
-    Parameters
-    ----------
-    tensors
-        See ``WeightAverage``.
-    start : float
-        In (0, 1): epochs that end after this progress are averaged; the last one is.
+    The mean over all steps would need a pass over the weights in every step, and would differ little, because the
+    weights of consecutive steps are almost equal.
     """
 
-    exact = True
+    recomputes_statistics = True
 
     def __init__(self, tensors: list[Tensor], start: float) -> None:
         super().__init__(tensors)
         self._start = start
 
     @property
-    def begun(self) -> bool:
-        """Whether an epoch has ended in the part that is averaged."""
+    def has_started(self) -> bool:
+        """Whether at least one epoch has been averaged."""
         return self._count > 0
 
     def after_step(self) -> None:
-        """Nothing: epochs count."""
+        """Do nothing."""
 
     def after_epoch(self, progress: float) -> None:
-        """Take the epoch into the mean."""
+        """Add the weights to the mean."""
         if progress > self._start:
             self._count += 1
             torch._foreach_lerp_(self._averages, self._tensors, 1 / self._count)

@@ -1,4 +1,4 @@
-"""Callbacks of skorch: which work here, and what to use instead of the others."""
+"""skorch callbacks: which ones are supported, and the alternatives to the others."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +19,7 @@ SUPPORTED = (
     "TensorBoard",
     "WandbLogger",
 )
-"""skorch's callbacks that work: those that read ``net.history``. So does any ``Callback`` of your own."""
+"""Callbacks of skorch that are supported, because they read ``net.history``. User-defined callbacks work as well."""
 
 REFUSED = {
     "BatchScoring": "use monitor= and read validation_curve_",
@@ -36,43 +36,39 @@ REFUSED = {
     "TrainEndCheckpoint": "pickle the estimator",
     "Unfreezer": "members share their layers' tensors, so parameters cannot be frozen by name",
 }
-"""skorch's callbacks that need another kind of net, and what to use instead."""
+"""Callbacks of skorch that are not supported, and what to use instead."""
 
 
 def check_callbacks(callbacks: Sequence[Any] | None) -> list[Any]:
-    """The user's skorch callbacks; those that need another kind of net are refused.
+    """Check the skorch callbacks that the user passed.
 
     Parameters
     ----------
     callbacks : sequence of Callback, or of (name, Callback), or None
-        As skorch takes them.
+        As accepted by skorch.
 
     Returns
     -------
     list
-        The callbacks, none for None.
+        The callbacks, empty for None.
 
     Raises
     ------
     TypeError
-        For what is no skorch callback.
+        If an item is not a skorch callback.
     ValueError
-        For a callback of ``REFUSED``; the sentence names the remedy.
+        If a callback is listed in ``REFUSED``. The message names the alternative.
     """
     for item in callbacks or []:
         callback = item[1] if isinstance(item, tuple) else item
         kind = callback if isinstance(callback, type) else type(callback)
         if not issubclass(kind, Callback):
             raise TypeError(
-                f"'callbacks' takes skorch callbacks. Got {callback!r} instead. "
-                "scikit-learn's callbacks are set with set_callbacks(...)."
+                f"The 'callbacks' parameter must contain skorch callbacks. Got {callback!r} instead. "
+                "Use set_callbacks(...) for callbacks of scikit-learn."
             )
-        refused = next((parent.__name__ for parent in kind.__mro__ if _is_refused(parent)), None)
-        if refused is not None:
-            remedy = REFUSED[refused]
-            raise ValueError(f"skorch's {refused} needs another kind of net and does not work here: {remedy}.")
+        for parent in kind.__mro__:
+            name = parent.__name__
+            if name in REFUSED and parent is getattr(skorch_callbacks, name, None):
+                raise ValueError(f"The skorch callback {name} is not supported: {REFUSED[name]}.")
     return list(callbacks or [])
-
-
-def _is_refused(kind: type) -> bool:
-    return kind.__name__ in REFUSED and kind is getattr(skorch_callbacks, kind.__name__, None)

@@ -1,4 +1,4 @@
-"""A course is how a network is trained, as an estimator's parameters say it, checked before any work."""
+"""The training configuration: how a network is trained, from the validated parameters of an estimator."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,191 +15,152 @@ from .._utils.per_member import PerMemberFloat, is_nonzero
 from .._utils.validation import layer_sizes, parameter_error, rate_per_layer, values_per_layer
 from ..network.network import Network
 from . import augmentations, schedules
-from .augmented_batch import PerMember
-from .averaging import LateMean, MovingAverage, WeightAverage
+from .augmented_batch import Augmentation, CallableAugmentation
+from .averaging import ExponentialMovingAverage, StochasticWeightAverage, WeightAverage
 from .constraints import MaxNorm
-from .learning_rates import rate_factors
-from .optimizers.base import Group
-from .penalties import ElasticNet, GroupLasso
-from .plateau import ADAPTIVE
-from .update_step import SOLVERS, SolverOptimizer, make_optimizer
+from .learning_rates import ADAPTIVE, rate_factors
+from .optimizers.base import ParameterGroup
+from .optimizers.registry import SOLVERS, SolverOptimizer
+from .penalties import ElasticNet, GroupLasso, Penalty
 
 T = TypeVar("T")
 PerLayer: TypeAlias = T | Sequence[T | None] | None
+Schedule: TypeAlias = Callable[[float], float]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """How a network is trained: solver, rates, and what weights and batches suffer.
+    """Hyperparameters of the training, with the names of the estimators' parameters.
 
-    Attributes
-    ----------
-    solver : str
-        See ``skreg.training.update_step``.
-    rate : float or Tensor of shape (members,)
-        Learning rate at factor 1. This and the other strengths may be one for each member, see ``joined``.
-    schedule : callable float -> float
-        Factor on it at a progress in [0, 1].
-    weight_decay : float
-        Each step multiplies the weights by ``1 - rate * weight_decay``.
-    momentum : float
-        Of "sgd".
-    nesterov : bool
-        Whether it is Nesterov's.
-    plateau : int or None
-        Epochs without a gain after which a member's rate is cut; None does not cut.
-    penalty : ElasticNet or None, or a sequence of them
-        Acts on the weights of all layers, or of each: the hidden ones, then the head.
-    feature_alpha : float
-        Strength of the group lasso over the features; 0 is none.
-    constraint : MaxNorm or None, or a sequence of them
-        Projection of the linear layers' weights after every step, likewise.
-    clip_norm : float or None
-        Largest norm of a member's gradient.
-    ema_decay : float
-        Of the moving average of the weights; 0 is none.
-    swa_start : float or None
-        Progress from which the weights at the ends of epochs are averaged; None is none.
-    augmentation : callable or None
-        Changes a training batch.
-    old_factor : float
-        On the learning rate of what another network brought.
-    parametrization : str
-        See ``skreg.training.learning_rates``.
-    stops : tuple of float
-        Progress at which early stopping may end the training; none is after every epoch.
+    Hyperparameters of type ``Strength`` can be tensors of shape ``(members,)``. ``penalty`` and ``constraint`` are a
+    sequence if they differ between layers: the hidden layers, then the head. ``schedule`` maps a progress in [0, 1] to
+    a factor on the learning rate. ``plateau_patience`` is the number of epochs without improvement after which the
+    learning rate of a member is reduced, None if it is not. ``cycle_ends`` are the progress at which early stopping may
+    end the training, empty if it may end after every epoch.
     """
 
     solver: str
-    rate: PerMemberFloat
-    schedule: Callable[[float], float]
+    learning_rate: PerMemberFloat
+    schedule: Schedule
     weight_decay: PerMemberFloat = 0.0
     momentum: float = 0.9
     nesterov: bool = True
-    plateau: int | None = None
+    plateau_patience: int | None = None
     penalty: PerLayer[ElasticNet] = None
     feature_alpha: PerMemberFloat = 0.0
     constraint: PerLayer[MaxNorm] = None
     clip_norm: PerMemberFloat | None = None
     ema_decay: PerMemberFloat = 0.0
     swa_start: float | None = None
-    augmentation: Callable[[Any], None] | None = None
-    old_factor: float = 1.0
+    augmentation: Augmentation | None = None
+    pretrained_lr_factor: float = 1.0
     parametrization: str = "standard"
-    stops: tuple[float, ...] = ()
+    cycle_ends: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, estimator: Any) -> Self:
-        """The course of an estimator's parameters; what excludes each other is refused."""
-        _refuse_unsupported(estimator)
-        if estimator.swa_start is not None and estimator.ema_decay:
-            raise ValueError(
-                f"swa_start={estimator.swa_start!r} and ema_decay={estimator.ema_decay!r} exclude each other: one "
-                "average of the weights predicts. Leave swa_start=None or ema_decay=0.0."
-            )
-        if estimator.learning_rate_init * estimator.weight_decay > 1:
-            raise ValueError(
-                f"weight_decay={estimator.weight_decay!r} times learning_rate_init={estimator.learning_rate_init!r} is "
-                "above 1: each step would turn the weights' signs. Lower one of them."
-            )
-        if estimator.feature_alpha and estimator.freeze_layers:
-            raise ValueError(
-                f"feature_alpha={estimator.feature_alpha!r} selects columns by the first layer, which "
-                f"freeze_layers={estimator.freeze_layers!r} keeps as it is. Leave feature_alpha=0.0 or freeze_layers=0."
-            )
+        """Return the configuration of an estimator; raise a ``ValueError`` if parameters exclude each other."""
+        _check_combinations(estimator)
         return cls(
             solver=estimator.solver,
-            rate=estimator.learning_rate_init,
+            learning_rate=estimator.learning_rate_init,
             schedule=_schedule(estimator),
             weight_decay=estimator.weight_decay,
             momentum=estimator.momentum,
             nesterov=estimator.nesterovs_momentum,
-            plateau=max(1, estimator.patience // 4) if estimator.learning_rate == ADAPTIVE else None,
-            penalty=_each(lambda alpha: ElasticNet(alpha, estimator.l1_ratio) if alpha else None, _alpha(estimator)),
+            plateau_patience=max(1, estimator.patience // 4) if estimator.learning_rate == ADAPTIVE else None,
+            penalty=_map(lambda alpha: ElasticNet(alpha, estimator.l1_ratio) if alpha else None, _alpha(estimator)),
             feature_alpha=estimator.feature_alpha,
-            constraint=_each(lambda limit: None if limit is None else MaxNorm(limit), _max_norm(estimator)),
+            constraint=_map(lambda limit: None if limit is None else MaxNorm(limit), _max_norm(estimator)),
             clip_norm=estimator.clip_norm,
             ema_decay=estimator.ema_decay,
             swa_start=estimator.swa_start,
             augmentation=_augmentation(estimator),
-            old_factor=estimator.pretrained_lr_factor,
+            pretrained_lr_factor=estimator.pretrained_lr_factor,
             parametrization=estimator.parametrization,
-            stops=_valleys(estimator),
+            cycle_ends=_cycle_ends(estimator),
         )
 
     @property
-    def ends(self) -> tuple[float, ...]:
-        """Progress at which a training that has too little time may end: with a cycle, if its last weights count."""
-        return () if self.swa_start is not None or not SOLVERS[self.solver].takes_learning_rate else self.stops
+    def time_limit_ends(self) -> tuple[float, ...]:
+        """Progress at which a training under ``time_limit`` may end, empty if it has to reach the end."""
+        return self.cycle_ends if self.swa_start is None and SOLVERS[self.solver].takes_learning_rate else ()
 
     def check(self, module: Network) -> None:
-        """Refuse a module with which a part of the course would have no effect."""
+        """Raise a ``ValueError`` if a hyperparameter would have no effect on a network."""
         if is_nonzero(self.feature_alpha) and module.has_skip[:1] == [True]:
             raise ValueError(
-                f"feature_alpha={self.feature_alpha!r} cannot let go of a column that residual=True carries past the "
-                f"first layer, which it does as that layer is as wide as its {module.linears[0].weight.shape[1]} "
-                "inputs. Give it another width, or leave residual=False."
+                f"feature_alpha={self.feature_alpha!r} cannot remove features that residual=True adds to the output of "
+                f"the first layer, which has as many units as inputs ({module.linears[0].weight.shape[1]}). Change the "
+                "number of units, or set residual=False."
             )
 
     def optimizer(self, module: Network) -> SolverOptimizer:
-        """What updates the module's parameters."""
-        settings = {name: getattr(self, name) for name in SOLVERS[self.solver].settings}
-        return make_optimizer(self.solver, self.groups(module), **settings)
+        """Return the optimizer of a network."""
+        kind = SOLVERS[self.solver]
+        settings: dict[str, Any] = {name: getattr(self, name) for name in kind.settings}
+        return kind(self.groups(module), **settings)
 
-    def groups(self, module: Network) -> list[Group]:
-        """The module's parameters by how they are updated: weights decay, biases and norms do not; frozen ones stay."""
-        old = {id(parameter) for name, parameter in module.named_parameters() if name in module.pretrained_names}
+    def groups(self, module: Network) -> list[ParameterGroup]:
+        """Return the parameter groups of a network.
+
+        Weights decay, biases and norms do not. Frozen parameters are left out.
+        """
+        pretrained = {id(parameter) for name, parameter in module.named_parameters() if name in module.pretrained_names}
         factors = rate_factors(module, self.parametrization, SOLVERS[self.solver])
-        taken = {id(weight) for weight in module.weights()}
-        others = [parameter for parameter in module.parameters() if id(parameter) not in taken]
+        weights = {id(weight) for weight in module.weights()}
+        others = [parameter for parameter in module.parameters() if id(parameter) not in weights]
         groups = []
         for parameters, decay in ((module.weights(), self.weight_decay), (others, 0.0)):
-            for is_old, factor in ((True, self.old_factor), (False, 1.0)):
-                chosen = [p for p in _trained(parameters) if (id(p) in old) == is_old]
-                for own in dict.fromkeys(factors.get(id(p), 1.0) for p in chosen):
-                    alike = [p for p in chosen if factors.get(id(p), 1.0) == own]
-                    groups.append(Group(alike, decay / own, factor * own))  # a decay that does not go with the factor
+            for is_pretrained, lr_factor in ((True, self.pretrained_lr_factor), (False, 1.0)):
+                chosen = [p for p in _trainable(parameters) if (id(p) in pretrained) == is_pretrained]
+                for factor in dict.fromkeys(factors.get(id(p), 1.0) for p in chosen):
+                    same_factor = [p for p in chosen if factors.get(id(p), 1.0) == factor]
+                    # the weight decay does not scale with the factor of the parametrization
+                    groups.append(ParameterGroup(same_factor, decay / factor, lr_factor * factor))
         return groups
 
     def average(self, tensors: list[Tensor]) -> WeightAverage | None:
-        """What averages the tensors that are trained."""
+        """Return the average of the trained tensors."""
         if self.swa_start is not None:
-            return LateMean(tensors, self.swa_start)
-        return MovingAverage(tensors, self.ema_decay) if is_nonzero(self.ema_decay) else None
+            return StochasticWeightAverage(tensors, self.swa_start)
+        return ExponentialMovingAverage(tensors, self.ema_decay) if is_nonzero(self.ema_decay) else None
 
-    def penalties(self, module: Network) -> list[tuple[Tensor, ElasticNet]]:
-        """What each weight costs."""
+    def penalties(self, module: Network) -> list[tuple[Tensor, Penalty]]:
+        """Return the penalized weights and their penalties; the group lasso follows the penalties of single weights."""
         layers = module.weights_by_layer()
-        of_layers = zip(layers, _for_all(self.penalty, len(layers)), strict=True)
-        return [(weight, penalty) for layer, penalty in of_layers if penalty is not None for weight in _trained(layer)]
-
-    def group_penalties(self, module: Network) -> list[tuple[Tensor, GroupLasso]]:
-        """What the first layer's rows of each feature cost together."""
-        if not is_nonzero(self.feature_alpha):
-            return []
-        weights = _trained([module.linears[0].weight])
-        index = module.feature_index()
-        return [(weight, GroupLasso(self.feature_alpha, index.to(weight.device))) for weight in weights]
+        by_layer = zip(layers, _by_layer(self.penalty, len(layers)), strict=True)
+        penalties: list[tuple[Tensor, Penalty]] = [
+            (weight, penalty) for layer, penalty in by_layer if penalty is not None for weight in _trainable(layer)
+        ]
+        if is_nonzero(self.feature_alpha):
+            first = module.linears[0].weight
+            lasso = GroupLasso(self.feature_alpha, module.feature_index().to(first.device))
+            penalties += [(weight, lasso) for weight in _trainable([first])]
+        return penalties
 
     def constraints(self, module: Network) -> list[tuple[Tensor, MaxNorm]]:
-        """What the weights of the linear layers may be."""
-        of_layers = zip(module.linears, _for_all(self.constraint, len(module.linears)), strict=True)
+        """Return the constrained weights and their constraints."""
+        by_layer = zip(module.linears, _by_layer(self.constraint, len(module.linears)), strict=True)
         return [
             (weight, constraint)
-            for linear, constraint in of_layers
+            for linear, constraint in by_layer
             if constraint is not None
-            for weight in _trained([linear.weight])
+            for weight in _trainable([linear.weight])
         ]
 
 
-def _each(make: Callable[[Any], T | None], strengths: Any) -> PerLayer[T]:
-    """What is made of a strength, or of those of the layers."""
-    return tuple(map(make, strengths)) if isinstance(strengths, tuple) else make(strengths)
+def _map(make: Callable[[Any], T | None], values: Any) -> PerLayer[T]:
+    """Apply ``make`` to the value of all layers, or to that of each layer."""
+    return tuple(map(make, values)) if isinstance(values, tuple) else make(values)
 
 
-def _for_all(given: PerLayer[T], n_layers: int) -> Sequence[T | None]:
-    """One for each layer."""
+def _by_layer(given: PerLayer[T], n_layers: int) -> Sequence[T | None]:
     return given if isinstance(given, Sequence) else [given] * n_layers
+
+
+def _trainable(parameters: Sequence[Tensor]) -> list[Tensor]:
+    return [parameter for parameter in parameters if parameter.requires_grad]
 
 
 def _n_hidden(estimator: Any) -> int:
@@ -214,8 +175,51 @@ def _max_norm(estimator: Any) -> Any:
     return values_per_layer(estimator, "max_norm", estimator.max_norm, _n_hidden(estimator), "(0.0", True)
 
 
-def _required(estimator: Any) -> dict[str, Any]:
-    """Values that some parameters must have because of what the solver does not support."""
+def _check_combinations(estimator: Any) -> None:
+    _check_solver_support(estimator)
+    if estimator.swa_start is not None and estimator.ema_decay:
+        raise ValueError(
+            f"swa_start={estimator.swa_start!r} and ema_decay={estimator.ema_decay!r} exclude each other, because only "
+            "one average of the weights is used for predictions. Set swa_start=None or ema_decay=0.0."
+        )
+    if estimator.learning_rate_init * estimator.weight_decay > 1:
+        raise ValueError(
+            f"weight_decay={estimator.weight_decay!r} times learning_rate_init={estimator.learning_rate_init!r} is "
+            "above 1, so that each step would change the signs of the weights. Decrease one of them."
+        )
+    if estimator.feature_alpha and estimator.freeze_layers:
+        raise ValueError(
+            f"feature_alpha={estimator.feature_alpha!r} selects features by the weights of the first layer, which "
+            f"freeze_layers={estimator.freeze_layers!r} does not train. Set feature_alpha=0.0 or freeze_layers=0."
+        )
+
+
+def _check_solver_support(estimator: Any) -> None:
+    """Raise a ``ValueError`` if parameters that have an effect are not supported by the solver."""
+    required = _required_values(estimator)
+    if not required:
+        return
+    has_no_effect = {
+        "dropout": not any(rate_per_layer(estimator, "dropout", estimator.dropout, _n_hidden(estimator))),
+        "augmentation": not estimator.augmentation_strength,
+        "l1_ratio": not np.any(_alpha(estimator)),
+        "max_norm": not np.any(_max_norm(estimator)),
+    }
+    wrong = [
+        name
+        for name, value in required.items()
+        if not has_no_effect.get(name) and (np.ndim(given := getattr(estimator, name)) or given != value)
+    ]
+    if wrong:
+        found = _joined(f"{name}={getattr(estimator, name)!r}" for name in wrong)
+        remedy = _joined(f"{name}={required[name]!r}" for name in wrong)
+        raise ValueError(
+            f"solver={estimator.solver!r} does not support {found}. Set {remedy}, or choose another solver."
+        )
+
+
+def _required_values(estimator: Any) -> dict[str, Any]:
+    """Return the values of parameters that the solver requires."""
     optimizer = SOLVERS[estimator.solver]
     required: dict[str, Any] = {}
     if not optimizer.supports_members:
@@ -230,99 +234,65 @@ def _required(estimator: Any) -> dict[str, Any]:
     return required
 
 
-def _refuse_unsupported(estimator: Any) -> None:
-    """Raise if parameters have values that the solver does not support; those without effect are ignored."""
-    needed = _required(estimator)
-    if not needed:
-        return
-    idle = {
-        "dropout": not any(rate_per_layer(estimator, "dropout", estimator.dropout, _n_hidden(estimator))),
-        "augmentation": not estimator.augmentation_strength,
-        "l1_ratio": not np.any(_alpha(estimator)),
-        "max_norm": not np.any(_max_norm(estimator)),
-    }
-    wrong = [
-        name
-        for name, value in needed.items()
-        if not idle.get(name) and (np.ndim(given := getattr(estimator, name)) or given != value)
-    ]
-    if wrong:
-        found = _in_words(f"{name}={getattr(estimator, name)!r}" for name in wrong)
-        wanted = _in_words(f"{name}={needed[name]!r}" for name in wrong)
-        raise ValueError(f"solver={estimator.solver!r} cannot go with {found}: set {wanted}, or another solver.")
-
-
-def _in_words(parts: Iterable[str]) -> str:
-    *first, last = parts
+def _joined(items: Iterable[str]) -> str:
+    *first, last = items
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def _trained(parameters: Sequence[Tensor]) -> list[Tensor]:
-    """Those that are not frozen."""
-    return [parameter for parameter in parameters if parameter.requires_grad]
-
-
-def _augmentation(estimator: Any) -> Callable[[Any], None] | None:
+def _augmentation(estimator: Any) -> Augmentation | None:
     chosen, strength = estimator.augmentation, estimator.augmentation_strength
     if chosen is None or not strength:
         return None
     if not isinstance(chosen, str):
-        return PerMember(chosen)
+        return CallableAugmentation(chosen)
     augmentation = getattr(augmentations, chosen)
-    if strength > augmentation.largest:
-        must = f"a float in the range [0.0, {augmentation.largest}] with augmentation={chosen!r}"
+    if strength > augmentation.max_strength:
+        must = f"a float in the range [0.0, {augmentation.max_strength}] with augmentation={chosen!r}"
         raise parameter_error(estimator, "augmentation_strength", must, strength)
     return partial(augmentation, strength=float(strength))
 
 
-def _valleys(estimator: Any) -> tuple[float, ...]:
-    """Progress at which the cycles of the learning rate end; empty without cycles."""
+def _cycle_ends(estimator: Any) -> tuple[float, ...]:
+    """Return the progress at which cycles of the learning rate end, empty without cycles."""
     schedule = estimator.learning_rate
-    known = getattr(schedules, schedule, None) if isinstance(schedule, str) else schedule
-    valleys = getattr(known, "valleys", None)
-    if valleys is None:
+    schedule = getattr(schedules, schedule, None) if isinstance(schedule, str) else schedule
+    given = getattr(schedule, "cycle_ends", None)
+    if given is None:
         return ()
-    ends = tuple(valleys) if isinstance(valleys, Iterable) else ()
-    numbers = bool(ends) and all(isinstance(end, Real) for end in ends)
-    if not numbers or ends[-1] > 1 or not all(before < end for before, end in pairwise((0.0, *ends))):
+    ends = tuple(given) if isinstance(given, Iterable) else ()
+    are_numbers = bool(ends) and all(isinstance(end, Real) for end in ends)
+    if not are_numbers or ends[-1] > 1 or not all(before < end for before, end in pairwise((0.0, *ends))):
         raise ValueError(
-            f"The 'valleys' of the callable given as 'learning_rate' must increase within (0, 1]. Got {valleys!r} "
-            "instead."
+            "The attribute 'cycle_ends' of the callable given as 'learning_rate' must contain increasing numbers in "
+            f"the range (0.0, 1.0]. Got {given!r} instead."
         )
     return tuple(map(float, ends))
 
 
 @dataclass(frozen=True)
-class _Bounded:
-    """A schedule of the user's, refused when it leaves its range on the way."""
+class _CheckedSchedule:
+    """A user-defined schedule, whose factors are checked before and during the training."""
 
-    schedule: Callable[[float], float]
+    schedule: Schedule
 
     def __call__(self, progress: float) -> float:
-        factor = self.schedule(progress)
-        if not _is_factor(factor):
+        try:
+            factor = self.schedule(progress)
+        except Exception as error:
+            raise ValueError(f"The callable given as 'learning_rate' failed at progress {progress}: {error}") from error
+        if not isinstance(factor, Real) or not isfinite(factor) or float(factor) < 0:
             raise ValueError(
-                "The callable given as 'learning_rate' must give finite factors in the range [0.0, inf). "
-                f"It gave {factor!r} at {progress:.3g}."
+                "The 'learning_rate' parameter must be a name, or a callable that returns finite factors in the range "
+                f"[0.0, inf) for a progress in [0, 1]. Got {factor!r} at progress {progress:.3g} instead."
             )
         return float(factor)
 
 
-def _is_factor(factor: Any) -> bool:
-    return isinstance(factor, Real) and isfinite(factor) and float(factor) >= 0
-
-
-def _schedule(estimator: Any) -> Callable[[float], float]:
+def _schedule(estimator: Any) -> Schedule:
     schedule = estimator.learning_rate
     if isinstance(schedule, str):
         return schedules.constant if schedule == ADAPTIVE else getattr(schedules, schedule)
-    try:
-        factors = [schedule(progress) for progress in (0.0, 0.5, 1.0)]
-    except Exception as error:
-        raise ValueError(f"The callable given as 'learning_rate' failed on a progress in [0, 1]: {error}") from error
-    if not all(map(_is_factor, factors)):
-        must = "a name, or a callable from a progress in [0, 1] to a finite factor of at least 0"
-        raise ValueError(
-            f"{parameter_error(estimator, 'learning_rate', must, schedule)} It gives {factors} at 0, 0.5 and 1."
-        )
-    return _Bounded(schedule)
+    checked = _CheckedSchedule(schedule)
+    for progress in (0.0, 0.5, 1.0):
+        checked(progress)
+    return checked

@@ -1,4 +1,4 @@
-"""A constraint is what a weight may be: a projection onto a set, applied after every step."""
+"""Constraints: projections of the weights onto a feasible set, applied after every step."""
 
 import torch
 from torch import Tensor
@@ -9,12 +9,12 @@ __all__ = ["MaxNorm"]
 
 
 class MaxNorm:
-    """The incoming weights of each unit have a Euclidean norm of at most ``limit``.
+    """Limit the Euclidean norm of the incoming weights of each unit.
 
     Parameters
     ----------
     limit : float or Tensor of shape (members,)
-        Largest norm, above 0; infinity binds nothing.
+        Largest norm, greater than 0. Infinity means no limit.
 
     References
     ----------
@@ -25,6 +25,6 @@ class MaxNorm:
         self.limit = limit
 
     def project_(self, weight: Tensor) -> None:
-        """Shrink the columns of ``weight`` ``(members, fan_in, fan_out)`` that are too long, in place."""
+        """Scale down the columns of ``weight`` ``(members, fan_in, fan_out)`` that are too long, in place."""
         norm = torch.linalg.vector_norm(weight, dim=1, keepdim=True)
         weight.mul_((broadcast(self.limit, weight) / norm).clamp(max=1))

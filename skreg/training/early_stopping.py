@@ -1,35 +1,43 @@
-"""The bookkeeping of early stopping: each member's best score, best epoch, patience left, and the weights to keep."""
+"""Early stopping: the validation score of each member, its best epoch, its patience and the weights to keep."""
 
 import warnings
-from typing import Any
+from collections.abc import Callable
+from inspect import signature
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 Tensors = list[Tensor]
 
+_SCORER_REMEDY = (
+    "The scorer may not support this target (for more than two classes, or labels that are strings, use a scorer such "
+    "as 'f1_macro' or 'roc_auc_ovr'), or these rows may lack a class. Set monitor='loss', choose another scorer, or "
+    "use more validation rows (validation_fraction=, X_val=)."
+)
 
-class Stopping:
-    """Which members still train, and which weights each will have in the end.
 
-    With a patience a member keeps the weights of its best epoch and stops after ``patience`` epochs without a gain
-    of more than ``min_delta``. Without one it keeps its last weights whose loss was finite: those of an epoch are
-    pending until the next epoch has trained from them. A member that is not finite stops at once.
+class EarlyStopping:
+    """Track which members still train and which weights each of them keeps.
 
-    Parameters
-    ----------
-    n_members : int
-        Members.
-    patience : int or None
-        Epochs without a gain; None trains to the end.
-    min_delta : float
-        Gain that counts.
+    With ``patience``, a member keeps the weights of its best epoch, and stops after ``patience`` epochs without an
+    improvement of more than ``min_delta``. Without, it keeps its last weights with a finite loss: the weights of an
+    epoch are pending until the next epoch has started from them. A member with nonfinite values stops immediately.
 
     Attributes
     ----------
+    best, best_epoch : Tensor of shape (members,)
+        Best score of each member and its epoch, from 1. The epoch is 0 before the first one.
+    waited : int Tensor of shape (members,)
+        Epochs since the last improvement.
+    active, diverged : bool Tensor of shape (members,)
+        Which members still train, and which stopped because of nonfinite values.
+    kept : list of Tensor or None
+        The weights to keep, members on axis 0.
     scores : list of Tensor of shape (members,)
-        What was watched in each epoch, NaN for the members that had stopped: the members' own validation curves.
+        Validation scores of each epoch, NaN for members that had stopped.
     """
 
     def __init__(self, n_members: int, patience: int | None, min_delta: float) -> None:
@@ -50,25 +58,14 @@ class Stopping:
         score: Tensor | None,
         finite: Tensor,
         weights: Tensors,
-        counts: bool = True,
+        uses_patience: bool = True,
         may_stop: bool = True,
     ) -> None:
-        """Look at an epoch.
+        """Process the validation scores ``(members,)`` and the current weights of an epoch, counted from 1.
 
-        Parameters
-        ----------
-        epoch : int
-            Its number, from 1.
-        score : Tensor of shape (members,) or None
-            Greater is better; NaN is no gain.
-        finite : bool Tensor of shape (members,)
-            Whether loss and weights of the epoch are finite.
-        weights : list of Tensor
-            The tensors to keep, members on axis 0.
-        counts : bool
-            Whether an epoch without a gain costs patience.
-        may_stop : bool
-            Whether a member may stop after this epoch; one out of patience that may not goes on.
+        Greater scores are better, and NaN is not an improvement. ``finite`` states whether loss and weights of each
+        member are finite, ``uses_patience`` whether an epoch without improvement counts towards the patience, and
+        ``may_stop`` whether members without patience left stop after this epoch.
         """
         if score is not None:
             self.scores.append(torch.where(self.active, score, torch.nan))
@@ -78,16 +75,16 @@ class Stopping:
             self.confirm(finite)
             self.pending, self.pending_epoch = [w.detach().clone() for w in weights], epoch
             return
-        gained = self.active & ((score > self.best + self.min_delta) | (self.best_epoch == 0))
-        self.best = torch.where(gained, torch.nan_to_num(score, nan=-torch.inf), self.best)
-        self.best_epoch[gained] = epoch
-        self._keep(weights, gained)
-        self.waited = torch.where(gained, 0, self.waited + int(counts))
+        improved = self.active & ((score > self.best + self.min_delta) | (self.best_epoch == 0))
+        self.best = torch.where(improved, torch.nan_to_num(score, nan=-torch.inf), self.best)
+        self.best_epoch[improved] = epoch
+        self._keep(weights, improved)
+        self.waited = torch.where(improved, 0, self.waited + int(uses_patience))
         if may_stop:
             self.active &= self.waited < self.patience
 
     def confirm(self, finite: Tensor) -> None:
-        """Keep the pending weights of the members whose loss with them turned out finite."""
+        """Keep the pending weights of the members whose loss with these weights is finite."""
         if self.pending is not None:
             good = finite & ~self.diverged
             self.diverged |= ~finite
@@ -95,8 +92,8 @@ class Stopping:
             self._keep(self.pending, good)
             self.pending = None
 
-    def hold(self, epoch: int, weights: Tensors) -> None:
-        """Keep ``weights`` as those of an earlier ``epoch``: what a member that diverges goes back to."""
+    def keep_initial(self, epoch: int, weights: Tensors) -> None:
+        """Keep ``weights`` of an earlier ``epoch``, which replace those of a member that diverges."""
         self.best_epoch[:] = epoch
         self._keep(weights, self.active)
 
@@ -112,34 +109,102 @@ class Stopping:
 
     @torch.no_grad()
     def restore(self, weights: Tensors) -> None:
-        """Put the kept weights back."""
+        """Copy the kept weights into ``weights``."""
         if self.kept is not None:
             torch._foreach_copy_(list(weights), self.kept)
 
     def state_dict(self) -> dict[str, Any]:
-        """All of the bookkeeping."""
+        """Return all attributes."""
         return dict(vars(self))
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from ``state``."""
+        """Restore the result of ``state_dict``."""
         vars(self).update(state)
 
 
-def judge(stopping: Stopping, advice: str) -> None:
-    """Say it when a training diverged; a member that never had a good epoch has no weights to go back to.
+def check_divergence(stopping: EarlyStopping, advice: str) -> None:
+    """Warn if the training of a member diverged.
 
     Raises
     ------
     ValueError
-        If a member diverged in its first epoch.
+        If a member diverged in its first epoch, so that it has no earlier weights.
     """
-    what = "the loss or the weights are not finite"
+    reason = "the loss or the weights are not finite"
     if bool((stopping.best_epoch == 0).any()):
-        raise ValueError(f"The training diverged in its first epoch: {what}. {advice}")
+        raise ValueError(f"The training diverged in its first epoch: {reason}. {advice}")
     if bool(stopping.diverged.any()):
-        last = int(stopping.best_epoch[stopping.diverged].min())
+        epoch = int(stopping.best_epoch[stopping.diverged].min())
         warnings.warn(
-            f"The training diverged: {what}. The weights went back to those of epoch {last}. {advice}",
+            f"The training diverged: {reason}. The weights of epoch {epoch} were restored. {advice}",
             ConvergenceWarning,
             stacklevel=2,
         )
+
+
+class Monitor(Protocol):
+    """Validation score of each member; the history contains ``sign`` times the score in the column ``name``."""
+
+    name: str
+    sign: int
+
+    def __call__(self, raw: Tensor, loss: Tensor, active: Tensor) -> Tensor:
+        """Return the scores ``(members,)`` from raw output ``(members, rows, outputs)`` and mean loss ``(members,)``.
+
+        Greater is better. Only the scores of ``active`` members are used.
+        """
+        ...
+
+
+class LossMonitor:
+    """Score members by the negative validation loss."""
+
+    name, sign = "valid_loss", -1
+
+    def __call__(self, raw: Tensor, loss: Tensor, active: Tensor) -> Tensor:
+        """Return the negative loss."""
+        return -loss
+
+
+class ScorerMonitor:
+    """Score members by a scikit-learn scorer on the validation rows that the user passed.
+
+    ``make_estimator(member, raw, X)`` returns an estimator that predicts ``X`` from the raw output of a member, and
+    ``validation_sets`` contains X, y and sample weights of each member.
+    """
+
+    name, sign = "valid_score", 1
+
+    def __init__(
+        self,
+        scorer: Callable[..., float],
+        make_estimator: Callable[[int, Tensor, Any], Any],
+        validation_sets: list[tuple[Any, np.ndarray, np.ndarray | None]],
+    ) -> None:
+        self._scorer, self._make_estimator, self._validation_sets = scorer, make_estimator, validation_sets
+        metric = getattr(scorer, "_score_func", None)
+        self._accepts_weight = metric is not None and "sample_weight" in signature(metric).parameters
+
+    def __call__(self, raw: Tensor, loss: Tensor, active: Tensor) -> Tensor:
+        """Return the scores of the active members whose output is finite, and NaN for the others."""
+        scored = active & torch.isfinite(raw).flatten(1).all(1).cpu()
+        scores = [self._score(member, raw) if is_scored else np.nan for member, is_scored in enumerate(scored.tolist())]
+        return torch.tensor(scores, dtype=torch.float64)
+
+    def _score(self, member: int, raw: Tensor) -> float:
+        X, y, weight = self._validation_sets[member]
+        metadata = {"sample_weight": weight} if weight is not None and self._accepts_weight else {}
+        try:
+            score = self._scorer(self._make_estimator(member, raw[member, : len(y)], X), X, y, **metadata)
+        except ValueError as error:
+            raise ValueError(
+                f"The monitor failed on the {len(y)} validation rows of a member: {str(error).rstrip('.')}. "
+                f"{_SCORER_REMEDY}"
+            ) from error
+        if not isinstance(score, (float, int, np.number)):
+            raise TypeError(f"The monitor must return a number. {self._scorer!r} returned {score!r} instead.")
+        if np.isnan(score):
+            raise ValueError(
+                f"The monitor is undefined (NaN) on the {len(y)} validation rows of a member. {_SCORER_REMEDY}"
+            )
+        return float(score)

@@ -1,34 +1,37 @@
-"""A parametrisation says how fast each parameter moves: factors on the learning rate, and none on the weights.
+"""Learning rates of parameters and members: the parametrization, and the reduction on a plateau.
 
-Under "ntk" [Jacot et al. 2018] a layer computes ``x W / sqrt(fan_in)``, so that one learning rate suits layers of every
-width. Adam's steps do not depend on the gradient's size, so that this is the same as a rate of ``1 / sqrt(fan_in)`` on
-the effective weight. That is how it is done here: weights, penalties, constraints and what the estimator shows are
-always the effective ones. Rates are in units of a layer of 32 inputs, which moves as under "standard".
+With ``parametrization="ntk"`` [Jacot et al. 2018] a layer computes ``x W / sqrt(fan_in)``, so that one learning rate
+suits layers of every width. Adam's steps do not depend on the scale of the gradient, so this is equivalent to a
+learning rate of ``1 / sqrt(fan_in)`` for the effective weight. We use the second form: weights, penalties, constraints
+and the attributes of the estimator always refer to effective weights. The factors are relative to a layer with 32
+inputs, which has factor 1.
 """
 
+from typing import Any
+
+import torch
+from torch import Tensor
+
 from ..network.network import Network
-from .optimizers.base import Optimizer
+from .optimizers.base import Optimizer, Rate
+
+ADAPTIVE = "adaptive"
+"""Value of the ``learning_rate`` parameter that selects ``ReduceOnPlateau``."""
+REDUCTION = 0.2
 
 BASE_WIDTH = 32
 _ROOT = BASE_WIDTH**0.5
-BIASES = 0.1 * _ROOT
-NUMERIC = 0.1 * _ROOT
-VECTORS = _ROOT
-SCALES = 6.0 * _ROOT
-"""Factors of what has no inputs to sum over: those of RealMLP [Holzmueller et al. 2024, table A.1]."""
+BIAS_FACTOR = 0.1 * _ROOT
+NUMERIC_FACTOR = 0.1 * _ROOT
+EMBEDDING_FACTOR = _ROOT
+SCALE_FACTOR = 6.0 * _ROOT
+"""Factors of parameters without a fan-in, from RealMLP [Holzmueller et al. 2024, table A.1]."""
 
 
 def rate_factors(module: Network, name: str, optimizer: type[Optimizer]) -> dict[int, float]:
-    """Factor on the learning rate of each parameter, by ``id``; what is not in it has 1.
+    """Return the factor on the learning rate of each parameter by ``id``; other parameters have factor 1.
 
-    Parameters
-    ----------
-    module : Network
-        The networks; one without hidden layers is a linear model, and moves as under "standard".
-    name : {"ntk", "standard"}
-        The parametrisation.
-    optimizer : type of Optimizer
-        Whose steps they are; without a learning rate, or if the steps scale with the loss, there are no factors.
+    All factors are 1 for linear models, and for optimizers without a learning rate or whose steps scale with the loss.
     """
     scaled = optimizer.takes_learning_rate and optimizer.scale_invariant
     if name == "standard" or not module.hidden or not scaled:
@@ -37,11 +40,46 @@ def rate_factors(module: Network, name: str, optimizer: type[Optimizer]) -> dict
     for linear in module.linears:
         factors[id(linear.weight)] = (BASE_WIDTH / max(linear.weight.shape[1], 1)) ** 0.5
         if linear.bias is not None:
-            factors[id(linear.bias)] = BIASES
+            factors[id(linear.bias)] = BIAS_FACTOR
     if module.embeddings is not None:
-        factors[id(module.embeddings.weight)] = VECTORS
+        factors[id(module.embeddings.weight)] = EMBEDDING_FACTOR
     if module.numeric is not None:
-        factors |= {id(parameter): NUMERIC for parameter in module.numeric.parameters()}
+        factors |= {id(parameter): NUMERIC_FACTOR for parameter in module.numeric.parameters()}
     if module.scale is not None:
-        factors[id(module.scale.weight)] = SCALES
+        factors[id(module.scale.weight)] = SCALE_FACTOR
     return factors
+
+
+class ReduceOnPlateau:
+    """Divide the learning rate of a member by 5 after ``patience`` epochs without improvement.
+
+    This is scikit-learn's learning rate "adaptive".
+    """
+
+    def __init__(self, n_members: int, patience: int, min_delta: float) -> None:
+        self._patience, self._min_delta = patience, min_delta
+        self.best = torch.full((n_members,), -torch.inf, dtype=torch.float64)
+        self.waited = torch.zeros(n_members, dtype=torch.int64)
+        self.factors = torch.ones(n_members, dtype=torch.float64)
+
+    def update(self, score: Tensor) -> None:
+        """Process the scores ``(members,)`` of an epoch; greater is better, NaN is not an improvement."""
+        improved = score > self.best + self._min_delta
+        self.best = torch.where(improved, score, self.best)
+        self.waited = torch.where(improved, 0, self.waited + 1)
+        reduced = self.waited >= self._patience
+        self.factors[reduced] *= REDUCTION
+        self.waited[reduced] = 0
+
+    def rate(self, lr: float, active: Tensor, like: Tensor) -> Rate:
+        """Return the learning rates, a number if all active members share it, else ``(members,)`` as ``like``."""
+        factors = self.factors[active].unique()
+        return lr * factors.item() if len(factors) == 1 else (lr * self.factors).to(like)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return best scores, epochs waited and factors."""
+        return {"best": self.best, "waited": self.waited, "factors": self.factors}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the result of ``state_dict``."""
+        vars(self).update(state)

@@ -1,8 +1,8 @@
-"""The net trains all members: skorch's lifecycle and callbacks, our epoch.
+"""The net trains all members: construction, callbacks and devices come from skorch, the training loop is ours.
 
-What is skorch's: construction, devices, callbacks, ``history``, pickling. What is not, because a table fits in memory:
-there is no DataLoader (batches are slices of permuted tensors), no read-back of the loss and no history entry for each
-batch, and the callbacks of a batch are called only where somebody listens.
+The rows of a table fit in memory. So there is no DataLoader (batches are slices of permuted tensors), the losses of
+batches are not copied to the CPU and not written into the history, and batch events are sent only if a callback
+implements them.
 """
 
 import copy
@@ -16,66 +16,49 @@ from skorch.callbacks import Callback, EpochTimer, PrintLog
 from skorch.history import History
 from torch import Tensor
 
-from ..data.batches import MemberRows
+from ..data.batches import Batch, MemberRows
 from ..network.generators import MemberGenerators
 from ..network.inference import PREDICT_ROWS, evaluate, predict_encoded, prepare_rows
 from ..network.network import Network
 from .config import TrainingConfig
-from .early_stopping import Stopping
-from .history import write_epoch
-from .monitor import Monitor
-from .optimizers.base import FirstOrder, Rate
-from .plateau import ReduceOnPlateau
+from .early_stopping import EarlyStopping, Monitor
+from .history import EpochRecord, write_epoch
+from .learning_rates import ReduceOnPlateau
+from .losses.base import Loss
+from .optimizers.base import FirstOrderOptimizer, Rate
 from .state import TrainingState
 from .time_limit import TimeBudget
 from .trainer import Trainer
 
-KEPT_PASSES = 1000
+MAX_STREAM_HISTORY = 1000
+"""Epochs in the history of a training by ``partial_fit``."""
 _BATCH_EVENTS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 
 
-def _finite(loss: Tensor) -> Tensor:
-    """Whether a loss is one that float32 can hold, in whatever precision it was computed."""
+def _is_finite(loss: Tensor) -> Tensor:
+    """Return whether losses are finite in float32, in which they are not necessarily computed."""
     return torch.isfinite(loss.float())
 
 
 class Net(NeuralNet):
-    """A skorch net whose members train side by side.
+    """A skorch net whose members are trained side by side.
 
-    Parameters
-    ----------
-    module : Network
-        The layers, weights drawn.
-    criterion : callable () -> Loss
-        Makes the loss.
-    course : Course
-        How they are trained.
-    max_epochs, batch_size : int
-        Length of the training, rows of a step.
-    seeds : list of int
-        A seed for the stream of each member.
-    patience, min_delta
-        See ``Stopping``.
-    **kwargs
-        skorch's: ``callbacks``, ``device``, ``verbose``.
-
-    Attributes
-    ----------
-    temperature : float
-        Divisor of the raw output where it becomes probabilities; it does not change the loss.
-    residuals : Residuals or None
-        Residuals of held-out rows, in regression.
+    ``seeds`` contains the seed of each member's generator. Other keyword arguments are parameters of skorch:
+    ``callbacks``, ``device``, ``verbose``.
     """
 
+    module: Network | type[Network]
     module_: Network
-    criterion_: Any
     temperature: float = 1.0
     residuals: Any = None
+    callbacks: list[Any]
+    callbacks_: list[tuple[str, Callback]]
+    optimizer_: Any  # a SolverOptimizer, None after the training
 
     def __init__(
         self,
         module: Network,
-        criterion: Callable[[], Any],
+        criterion: Callable[[], Loss],
         training_config: TrainingConfig,
         *,
         max_epochs: int,
@@ -85,9 +68,8 @@ class Net(NeuralNet):
         min_delta: float = 0.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            module, criterion, lr=training_config.rate, max_epochs=max_epochs, batch_size=batch_size, **kwargs
-        )
+        lr = training_config.learning_rate
+        super().__init__(module, criterion, lr=lr, max_epochs=max_epochs, batch_size=batch_size, **kwargs)
         self.training_config = training_config
         self.seeds = seeds
         self.patience = patience
@@ -98,244 +80,235 @@ class Net(NeuralNet):
         return [("epoch_timer", EpochTimer()), ("print_log", PrintLog())] if self.verbose else []
 
     def initialize_optimizer(self, triggered_directly: bool | None = None) -> "Net":
-        """Make the optimiser, and the bookkeeping that starts with it."""
-        members, wait = self.module_.n_members, self.training_config.plateau
-        self.optimizer_ = self.training_config.optimizer(self.module_)
-        names = {id(parameter): name for name, parameter in self.module_.named_parameters()}
-        self.updated_ = self.training_config.solver, [names[id(parameter)] for parameter in self.optimizer_.parameters]
-        self.stopping_ = Stopping(members, self.patience, self.min_delta)
-        self.reduce_on_plateau_ = None if wait is None else ReduceOnPlateau(members, wait, self.min_delta)
+        """Make the optimizer, and everything else that changes during the training."""
+        members, config = self.module_.n_members, self.training_config
+        self.optimizer_ = config.optimizer(self.module_)
+        self.stopping_ = EarlyStopping(members, self.patience, self.min_delta)
+        self.reduce_on_plateau_: ReduceOnPlateau | None = None
+        if config.plateau_patience is not None:
+            self.reduce_on_plateau_ = ReduceOnPlateau(members, config.plateau_patience, self.min_delta)
         self.generators_ = MemberGenerators(self.seeds)
-        self.average_ = self.training_config.average(self._trained())
-        self.time_budget_ = TimeBudget(self.max_epochs, self.training_config.ends)
+        self.average_ = config.average(self.trained_tensors())
+        self.time_budget_ = TimeBudget(self.max_epochs, config.time_limit_ends)
         self.training_state_: TrainingState | None = None
         self.epoch_ = 0
         self.validation_name_: str | None = None
         self.stop_training_ = False
+        names = {id(parameter): name for name, parameter in self.module_.named_parameters()}
+        self.optimizer_key_ = config.solver, [names[id(parameter)] for parameter in self.optimizer_.parameters]
         return self
 
-    def partial_fit(self, X: Any, y: Any = None, classes: Any = None, **fit_params: Any) -> "Net":
-        """Train; unlike skorch's, an interrupt is passed on once the best weights are back in place.
+    # training
 
-        Parameters
-        ----------
-        X, y
-            The user's own, for callbacks.
-        classes
-            Ignored, as in skorch.
-        **fit_params
-            ``train``, ``valid`` and ``monitor``, see ``fit_loop``.
+    def train(
+        self,
+        X: Any,
+        y: Any,
+        train_rows: MemberRows,
+        validation_rows: MemberRows | None = None,
+        monitor: Monitor | None = None,
+    ) -> None:
+        """Train until ``max_epochs``, or until every member has stopped, and restore the best weights.
+
+        They are also restored if the training is interrupted. X and y are only passed to callbacks.
         """
-        if not self.initialized_:
-            self.initialize()
         self.notify("on_train_begin", X=X, y=y)
         try:
-            self.fit_loop(X, y, **fit_params)
+            for _ in self.epochs(self.max_epochs, train_rows, validation_rows, monitor):
+                pass
         finally:
-            self._restore_best(fit_params["train"])
+            self._restore_best(train_rows)
             self.notify("on_train_end", X=X, y=y)
-        return self
 
     def train_one_pass(self, X: Any, y: Any, rows: MemberRows) -> None:
-        """Train once on ``rows``, and keep where the training stands in ``training_state_`` for ``follow``.
+        """Train one epoch on ``rows``, and store the state from which ``resume`` continues in ``training_state_``.
 
-        With an average the weights put in place are not those that training goes on from. A member that diverges is
-        left as it was before.
+        With a weight average, the stored weights are not the ones that predict. The state of a member that diverges is
+        reset.
         """
-        before = self._position()
+        before = self._state()
         self.notify("on_train_begin", X=X, y=y)
-        self.fit_loop(X, y, self.epoch_ + 1, train=rows)
-        after = self._position()
+        for _ in self.epochs(self.epoch_ + 1, rows, None, None):
+            pass
+        after = self._state()
         self._restore_best(rows)
-        after.undo(before, self.stopping_.diverged)
+        after.reset_members(self.stopping_.diverged, before)
         self.training_state_ = after
         self.notify("on_train_end", X=X, y=y)
 
-    def _position(self) -> TrainingState:
-        return TrainingState(self._trained(), self.optimizer_, self.average_)
+    def _state(self) -> TrainingState:
+        return TrainingState(self.trained_tensors(), self.optimizer_, self.average_)
 
-    def fit_loop(
-        self,
-        X: Any,
-        y: Any = None,
-        epochs: int | None = None,
-        *,
-        train: MemberRows,
-        valid: MemberRows | None = None,
-        monitor: Monitor | None = None,
-        **fit_params: Any,
-    ) -> "Net":
-        """Train until epoch ``epochs``, or until every member has stopped.
-
-        Parameters
-        ----------
-        X, y
-            Unused here.
-        epochs : int or None
-            Last epoch; None is ``max_epochs``.
-        train, valid : Rows
-            What each member trains on, and what it is watched on.
-        monitor : Monitor or None
-            Its score on ``valid``.
-        **fit_params
-            None are known.
-        """
-        for _ in self.epochs(self.max_epochs if epochs is None else epochs, train, valid, monitor):
-            pass
-        return self
-
-    def epochs(self, last: int, train: MemberRows, valid: MemberRows | None, monitor: Monitor | None) -> Iterator[int]:
-        """Train on, epoch by epoch as they are asked for; see ``fit_loop``."""
+    def epochs(
+        self, last: int, train_rows: MemberRows, validation_rows: MemberRows | None, monitor: Monitor | None
+    ) -> Iterator[int]:
+        """Train up to epoch ``last``, and yield the number of each epoch after it."""
         self.validation_name_ = None if monitor is None else monitor.name
-        trainer, tell = self._trainer(train), self._notify_batch if self._listening else None
-        validation = None if valid is None else prepare_rows(self.module_, valid, reused=True)
+        trainer = self.make_trainer(train_rows)
+        notify = self._notify_batch if self._has_batch_callbacks else None
+        validation = None if validation_rows is None else prepare_rows(self.module_, validation_rows, reused=True)
         while self.epoch_ < last and bool(self.stopping_.active.any()) and not self.stop_training_:
-            if (span := self.time_budget_.span(self.epoch_)) is None:
+            span = self.time_budget_.next_span(self.epoch_)
+            if span is None:
                 break
-            self.notify("on_epoch_begin", dataset_train=train, dataset_valid=valid)
-            loss = trainer.epoch(self._rate(), *span, tell, self.time_budget_)
-            finite = _finite(loss) & self._finite_weights()
+            self.notify("on_epoch_begin", dataset_train=train_rows, dataset_valid=validation_rows)
+            loss = trainer.train_epoch(self.member_lr(), *span, notify, self.time_budget_)
+            finite = _is_finite(loss) & self._has_finite_weights()
             self.epoch_ += 1
             if self.average_ is not None:
                 self.average_.after_epoch(span[1])
-            with self._averaged(train), self.time_budget_.judging():
+            with self._averaged(train_rows), self.time_budget_.validation():
                 self._evaluate_epoch(loss, finite, validation, monitor)
-            self.notify("on_epoch_end", dataset_train=train, dataset_valid=valid)
+            self.notify("on_epoch_end", dataset_train=train_rows, dataset_valid=validation_rows)
             yield self.epoch_
 
-    def _evaluate_epoch(
-        self, loss: Tensor, finite: Tensor, validation: MemberRows | None, monitor: Monitor | None
-    ) -> None:
-        """Look at the weights of an epoch: score them, write it down, and see who stops and what is kept."""
-        score = None
-        if validation is not None and monitor is not None:
-            score, watched_loss = self._validate(validation, monitor)
-            finite = finite & _finite(watched_loss)
-        self._record(loss, score, monitor)
-        if self.reduce_on_plateau_ is not None:
-            self.reduce_on_plateau_.update(-loss if score is None else score)
-        counts = self.average_ is None or self.average_.begun
-        self.stopping_.update(
-            self.epoch_, score, finite, self._trained(), counts, self.time_budget_.may_stop(self.epoch_)
-        )
-
-    def _rate(self) -> Rate:
-        """Learning rate at factor 1, of all members or of each."""
-        if self.reduce_on_plateau_ is None:
-            return self.lr
-        return self.reduce_on_plateau_.rate(self.lr, self.stopping_.active, self.module_.head.weight)
-
-    def on_epoch_begin(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
-        """Begin a row of ``history``, numbered by the epoch, which is not its place where earlier ones were dropped."""
-        super().on_epoch_begin(net, dataset_train=dataset_train, dataset_valid=dataset_valid, **kwargs)
-        self.history.record("epoch", self.epoch_ + 1)
-
-    @contextmanager
-    def _averaged(self, train: MemberRows) -> Iterator[None]:
-        """The averaged weights in the place of the last ones, where there is an average."""
-        if self.average_ is None or not self.average_.begun:
-            yield
-            return
-        with self.average_.in_place():
-            if self.average_.exact:
-                self.module_.update_batch_norm(prepare_rows(self.module_, train).eval_batches(PREDICT_ROWS))
-            yield
-
-    def _validate(self, validation: MemberRows, monitor: Monitor) -> tuple[Tensor, Tensor]:
-        """Score and loss of each member on its validation rows."""
-        raw, target, weight = evaluate(self.module_, validation)
-        loss = self._mean_loss(raw, target, weight)
-        return monitor(raw, loss, self.stopping_.active).double(), loss
-
-    def _mean_loss(self, raw: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-        return self.criterion_(raw, target, weight / weight.sum(1, keepdim=True)).cpu().double()
-
-    def _restore_best(self, train: MemberRows) -> None:
-        """Put the weights in place that each member shall have; those of the last epoch once their loss is known."""
-        if self.stopping_.pending is not None:
-            inputs, levels, target, weight = next(prepare_rows(self.module_, train).eval_batches(PREDICT_ROWS))
-            with self._averaged(train):
-                raw = predict_encoded(self.module_, inputs, levels)
-                self.stopping_.confirm(_finite(self._mean_loss(raw, target, weight)))
-        self.stopping_.restore(self._trained())
-
-    def _trainer(self, train: MemberRows) -> Trainer:
-        criterion, rows = self.criterion_.in_training, prepare_rows(self.module_, train, reused=True)
+    def make_trainer(self, train_rows: MemberRows) -> Trainer:
+        """Return the trainer of the net for its training rows."""
         return Trainer(
             self.module_,
             self.training_config,
-            criterion,
+            self.criterion_.in_training,
             self.optimizer_,
             self.average_,
-            rows,
+            prepare_rows(self.module_, train_rows, reused=True),
             self.batch_size,
             self.generators_,
         )
 
-    def _trained(self, module: Network | None = None) -> list[Tensor]:
-        """The tensors that training changes: parameters, and the running statistics of batch norm."""
-        module = self.module_ if module is None else module
-        return [*module.parameters(), *module.norms.buffers()]
+    def member_lr(self) -> Rate:
+        """Return the learning rate before the schedule's factor, of all members or of each."""
+        if self.reduce_on_plateau_ is None:
+            return self.lr
+        return self.reduce_on_plateau_.rate(self.lr, self.stopping_.active, self.module_.head.weight)
 
-    def _finite_weights(self) -> Tensor:
-        sums = torch.stack([tensor.detach().flatten(1).sum(1) for tensor in self._trained()])
-        return torch.isfinite(sums).all(0).cpu()
+    def _evaluate_epoch(
+        self, loss: Tensor, finite: Tensor, validation: MemberRows | None, monitor: Monitor | None
+    ) -> None:
+        """Score the weights of an epoch, record it, and decide which members stop and which weights are kept."""
+        score = None
+        if validation is not None and monitor is not None:
+            score, validation_loss = self._validate(validation, monitor)
+            finite = finite & _is_finite(validation_loss)
+        self._record(loss, score, monitor)
+        if self.reduce_on_plateau_ is not None:
+            self.reduce_on_plateau_.update(-loss if score is None else score)
+        uses_patience = self.average_ is None or self.average_.has_started
+        may_stop = self.time_budget_.may_stop(self.epoch_)
+        self.stopping_.update(self.epoch_, score, finite, self.trained_tensors(), uses_patience, may_stop)
+
+    def _validate(self, validation: MemberRows, monitor: Monitor) -> tuple[Tensor, Tensor]:
+        """Return score and loss of each member on its validation rows."""
+        raw, target, weight = evaluate(self.module_, validation)
+        loss = self._mean_loss(raw, target, weight)
+        return monitor(raw, loss, self.stopping_.active).double(), loss
 
     def _record(self, loss: Tensor, score: Tensor | None, monitor: Monitor | None) -> None:
-        """Write the epoch into ``history``, means over the members that still train."""
-        on = self.stopping_.active
-        write_epoch(self.history, loss[on], None if score is None else score[on], monitor, self._rates()[on])
+        """Write the epoch into the history, averaged over the members that still train."""
+        active = self.stopping_.active
+        record = EpochRecord(loss[active], None if score is None else score[active], self._last_lr()[active])
+        write_epoch(self.history, record, monitor)
 
-    def _rates(self) -> Tensor:
-        """The members' learning rates in the last step."""
-        rate = self.optimizer_.param_groups[0]["lr"]
-        members = self.module_.n_members
-        return rate.double().cpu() if isinstance(rate, Tensor) else torch.full((members,), rate, dtype=torch.float64)
+    def _last_lr(self) -> Tensor:
+        """Return the learning rate of each member in the last step."""
+        lr, members = self.optimizer_.param_groups[0]["lr"], self.module_.n_members
+        return lr.double().cpu() if isinstance(lr, Tensor) else torch.full((members,), lr, dtype=torch.float64)
+
+    @contextmanager
+    def _averaged(self, train_rows: MemberRows) -> Iterator[None]:
+        """Replace the weights by their average, if there is one."""
+        if self.average_ is None or not self.average_.has_started:
+            yield
+            return
+        with self.average_.swapped_in():
+            if self.average_.recomputes_statistics:
+                self.module_.update_batch_norm(self._eval_batches(train_rows))
+            yield
+
+    def _restore_best(self, train_rows: MemberRows) -> None:
+        """Restore the weights that each member keeps; those of the last epoch only if their loss is finite."""
+        if self.stopping_.pending is not None:
+            batch = next(self._eval_batches(train_rows))
+            with self._averaged(train_rows):
+                raw = predict_encoded(self.module_, batch.inputs, batch.levels)
+                self.stopping_.confirm(_is_finite(self._mean_loss(raw, batch.target, batch.weight)))
+        self.stopping_.restore(self.trained_tensors())
+
+    def _eval_batches(self, rows: MemberRows) -> Iterator[Batch]:
+        return prepare_rows(self.module_, rows).eval_batches(PREDICT_ROWS)
+
+    def _mean_loss(self, raw: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        """Return the mean loss of each member, ``(members,)`` on the CPU."""
+        return self.criterion_(raw, target, weight / weight.sum(1, keepdim=True)).cpu().double()
+
+    def trained_tensors(self) -> list[Tensor]:
+        """Return the tensors that training changes: parameters, and running statistics of batch norm."""
+        return [*self.module_.parameters(), *self.module_.norms.buffers()]
+
+    def _has_finite_weights(self) -> Tensor:
+        sums = torch.stack([tensor.detach().flatten(1).sum(1) for tensor in self.trained_tensors()])
+        return torch.isfinite(sums).all(0).cpu()
+
+    # callbacks
+
+    def on_epoch_begin(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
+        """Add a row to the history, whose earlier rows may have been dropped, with the number of the epoch."""
+        super().on_epoch_begin(net, dataset_train=dataset_train, dataset_valid=dataset_valid, **kwargs)
+        self.history.record("epoch", self.epoch_ + 1)
+
+    @property
+    def _has_batch_callbacks(self) -> bool:
+        return any(
+            getattr(type(callback), event, None) is not getattr(Callback, event)
+            for _, callback in self.callbacks_
+            for event in _BATCH_EVENTS
+        )
+
+    def _notify_batch(self, event: str, **arguments: Any) -> None:
+        """Send a batch event to the callbacks, and write the batch into the history when it ends."""
+        if event == "on_batch_end":
+            self.history.record_batch("train_loss", arguments["loss"].detach().mean().item())
+            self.history.record_batch("train_batch_size", arguments["batch"].target.shape[1])
+        self.notify(event, **arguments)
+
+    # state
 
     def snapshot(self) -> "Net":
-        """The net as if training ended now: a copy that later epochs do not change."""
+        """Return a copy as if the training ended now, which later epochs do not change."""
         copied = copy.copy(self)
-        module = copy.deepcopy(self.module_)
-        copied.__dict__.update(
-            module=module, module_=module, callbacks=[], callbacks_=[], optimizer_=None, average_=None
-        )
+        copied.module_ = copied.module = copy.deepcopy(self.module_)
+        copied.callbacks, copied.callbacks_ = [], []
+        copied.optimizer_ = copied.average_ = None
         copied.history = copy.deepcopy(self.history)
         copied.stopping_ = copy.deepcopy(self.stopping_)
         copied.stopping_.confirm(~copied.stopping_.diverged)
-        copied.stopping_.restore(copied._trained())
+        copied.stopping_.restore(copied.trained_tensors())
         return copied
 
-    def finish(self, hooks: list[Callback], keep_state: bool) -> None:
-        """Let go of what only training needs, so that a pickled estimator is small.
+    def finish(self, internal_callbacks: list[Callback], keep_optimizer: bool) -> None:
+        """Delete everything that only training needs, so that a pickled estimator is small.
 
-        Parameters
-        ----------
-        hooks : list of Callback
-            Callbacks that are not the user's.
-        keep_state : bool
-            Whether the optimiser's moments stay, for a warm start.
+        The optimizer can be kept for a warm start. ``internal_callbacks`` are those that the user did not pass.
         """
-        users = [callback for callback in self.get_params(deep=False)["callbacks"] if callback not in hooks]
-        initialized = [(name, callback) for name, callback in self.__dict__["callbacks_"] if callback not in hooks]
-        self.__dict__.update(callbacks=users, callbacks_=initialized)
+        self.callbacks = [callback for callback in self.callbacks if callback not in internal_callbacks]
+        self.callbacks_ = [(name, callback) for name, callback in self.callbacks_ if callback not in internal_callbacks]
         self.stopping_.kept = None
         self.module_.zero_grad()
-        self.__dict__.update(module=Network, average_=None)
-        if not keep_state:
-            self.__dict__["optimizer_"] = None
+        self.module, self.average_ = Network, None
+        if not keep_optimizer:
+            self.optimizer_ = None
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a running fit knows at the end of an epoch, in tensors and plain values.
+        """Return the complete state of the training at the end of an epoch, in tensors and plain values.
 
-        Loaded into a net of the same parameters, training goes on as if it had never stopped. The order of the rows
-        is drawn anew each epoch from ``streams``, so it is in here too.
+        A net with the same parameters that loads the state continues the training exactly. The row order of each epoch
+        is drawn from ``generators``, which are part of the state.
         """
         state = {
             "epoch": self.epoch_,
             "module": self.module_.state_dict(),
             "optimizer": self.optimizer_.state_dict(),
             "stopping": self.stopping_.state_dict(),
-            "streams": self.generators_.state_dict(),
+            "generators": self.generators_.state_dict(),
             "plateau": None if self.reduce_on_plateau_ is None else self.reduce_on_plateau_.state_dict(),
             "average": None if self.average_ is None else self.average_.state_dict(),
             "history": self.history.to_list(),
@@ -343,62 +316,46 @@ class Net(NeuralNet):
         return copy.deepcopy(state)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from ``state``, in an initialised net of the same parameters."""
+        """Restore the result of ``state_dict`` in an initialized net with the same parameters."""
         state = copy.deepcopy(state)
         self.epoch_ = state["epoch"]
         self.module_.load_state_dict(state["module"])
         self.optimizer_.load_state_dict(state["optimizer"])
         self.stopping_.load_state_dict(state["stopping"])
-        self.generators_.load_state_dict(state["streams"])
+        self.generators_.load_state_dict(state["generators"])
         if self.reduce_on_plateau_ is not None:
             self.reduce_on_plateau_.load_state_dict(state["plateau"])
         if self.average_ is not None:
             self.average_.load_state_dict(state["average"])
         self.history = History(state["history"])
 
-    def resume(self, earlier: "Net") -> None:
-        """Go on from the weights of an earlier net, and from its optimiser's moments and streams where they fit.
+    def load_earlier_weights(self, earlier: "Net") -> None:
+        """Load weights and generators of an earlier net, and the state of its optimizer if it fits.
 
-        A line search starts anew: its history is one of other rows, and of other weights than the best ones. So do
-        moments of a training in which a member diverged, which are not finite.
+        The state of a line search is not loaded, because it belongs to other rows and other weights than the best ones.
+        Neither is the state of a training in which a member diverged, because it is not finite.
         """
-        known = copy.deepcopy(earlier.module_)
-        known.match_input_scale(self.module_)
-        self.module_.load_state_dict(known.state_dict())
+        module = copy.deepcopy(earlier.module_)
+        module.match_input_scale(self.module_)
+        self.module_.load_state_dict(module.state_dict())
         self.generators_.load_state_dict(earlier.generators_.state_dict())
-        same = earlier.optimizer_ is not None and earlier.updated_ == self.updated_
-        sound = not bool(earlier.stopping_.diverged.any())
-        if same and sound and isinstance(self.optimizer_, FirstOrder):
+        fits = earlier.optimizer_ is not None and earlier.optimizer_key_ == self.optimizer_key_
+        is_finite = not bool(earlier.stopping_.diverged.any())
+        if fits and is_finite and isinstance(self.optimizer_, FirstOrderOptimizer):
             self.optimizer_.load_state_dict(earlier.optimizer_.state_dict())
 
-    def follow(self, earlier: "Net") -> None:
-        """Go on where the passes of an earlier net ended, or from its weights if it was fitted otherwise.
+    def resume(self, earlier: "Net") -> None:
+        """Continue the passes of an earlier net, or start from its weights if it was trained by ``train``.
 
-        ``history`` keeps the last ``KEPT_PASSES`` epochs, so that a stream does not fill the memory.
+        The history keeps the last ``MAX_STREAM_HISTORY`` epochs, so that its size is bounded.
         """
-        self.resume(earlier)
+        self.load_earlier_weights(earlier)
         self.epoch_ = earlier.epoch_
-        self.history = History(list(earlier.history)[1 - KEPT_PASSES :])
-        self.stopping_.hold(self.epoch_, self._trained())
+        self.history = History(list(earlier.history)[1 - MAX_STREAM_HISTORY :])
+        self.stopping_.keep_initial(self.epoch_, self.trained_tensors())
         for _, callback in self.callbacks_:
             if type(callback) is PrintLog:
-                callback.first_iteration_ = False  # the table goes on, without another head
+                callback.first_iteration_ = False  # continue the table without another header
         if earlier.training_state_ is not None:
-            optimizer = self.optimizer_ if earlier.updated_ == self.updated_ else None
-            earlier.training_state_.load(self._trained(), optimizer, self.average_)
-
-    @property
-    def _listening(self) -> bool:
-        """Whether a callback wants to hear of batches."""
-        return any(
-            getattr(type(callback), event, None) is not getattr(Callback, event)
-            for _, callback in self.callbacks_
-            for event in _BATCH_EVENTS
-        )
-
-    def _notify_batch(self, event: str, **told: Any) -> None:
-        """Let callbacks hear of a batch, and write it down when it ends."""
-        if event == "on_batch_end":
-            self.history.record_batch("train_loss", told["loss"].detach().mean().item())
-            self.history.record_batch("train_batch_size", told["batch"].target.shape[1])
-        self.notify(event, **told)
+            optimizer = self.optimizer_ if earlier.optimizer_key_ == self.optimizer_key_ else None
+            earlier.training_state_.load(self.trained_tensors(), optimizer, self.average_)

@@ -1,8 +1,8 @@
-"""A schedule is a function from progress in [0, 1] to a factor on the learning rate.
+"""Learning rate schedules: functions from training progress in [0, 1] to a factor on the learning rate.
 
-Every name in ``__all__`` is a value of the ``learning_rate`` parameter. A callable of one's own is the same thing. A
-schedule of several cycles has the attribute ``valleys``, the progress at which each cycle ends: early stopping ends a
-training there.
+Every name in ``__all__`` is a value of the ``learning_rate`` parameter, which accepts any other callable of this kind
+as well. A schedule with several cycles has the attribute ``cycle_ends``, the progress at which each cycle ends. Early
+stopping ends the training at one of them.
 """
 
 from collections.abc import Callable
@@ -20,68 +20,72 @@ __all__ = [
     "warmup",
 ]
 
-_CYCLES = 3
-_WARM = 0.1
-_RISE = 0.3
+_N_RESTART_CYCLES = 3
+_WARMUP_SHARE = 0.1
+_RISE_SHARE = 0.3
 
 
-def _cycles_end_at(*valleys: float) -> Callable[[Callable[[float], float]], Callable[[float], float]]:
-    def mark(schedule: Callable[[float], float]) -> Callable[[float], float]:
-        schedule.valleys = valleys  # type: ignore[attr-defined]  # functions do take attributes
+def _with_cycle_ends(*cycle_ends: float) -> Callable[[Callable[[float], float]], Callable[[float], float]]:
+    def decorate(schedule: Callable[[float], float]) -> Callable[[float], float]:
+        schedule.cycle_ends = cycle_ends  # type: ignore[attr-defined]  # functions accept attributes
         return schedule
 
-    return mark
+    return decorate
 
 
 def constant(progress: float) -> float:
-    """Factor 1 throughout."""
+    """Keep the factor at 1."""
     return 1.0
 
 
 def cosine(progress: float) -> float:
-    """Half a cosine from 1 down to 0 [Loshchilov & Hutter 2017]."""
+    """Decay from 1 to 0 along half a cosine [Loshchilov & Hutter 2017]."""
     return 0.5 * (1.0 + cos(pi * progress))
 
 
 def flat_cosine(progress: float) -> float:
-    """Factor 1 for the first half, then half a cosine from 1 down to 0 [Holzmüller et al. 2024, RealMLP]."""
+    """Keep 1 for the first half, then decay to 0 along half a cosine [Holzmüller et al. 2024, RealMLP]."""
     return cosine(max(1.0, 2.0 * progress) - 1.0)
 
 
-@_cycles_end_at(1 / 7, 3 / 7, 1)
+@_with_cycle_ends(1 / 7, 3 / 7, 1)
 def cosine_restarts(progress: float) -> float:
-    """Half a cosine from 1 to 0, three times, each twice as long as the last [Loshchilov & Hutter 2017]."""
-    cycles = 1 + progress * (2**_CYCLES - 1)
-    cycle = min(int(log2(cycles)), _CYCLES - 1)
+    """Decay from 1 to 0 three times, each time twice as long as before [Loshchilov & Hutter 2017]."""
+    cycles = 1 + progress * (2**_N_RESTART_CYCLES - 1)
+    cycle = min(int(log2(cycles)), _N_RESTART_CYCLES - 1)
     return cosine((cycles - 2**cycle) / 2**cycle)
 
 
-@_cycles_end_at(1 / 15, 3 / 15, 7 / 15, 1)
+@_with_cycle_ends(1 / 15, 3 / 15, 7 / 15, 1)
 def coslog(progress: float) -> float:
-    """Four smooth waves, each twice as long as the last, from 0 up to 1 and back [Holzmüller et al. 2024, RealMLP]."""
-    return 0.5 * (1.0 - cos(2.0 * pi * log2(1.0 + 15.0 * progress)))
+    """Rise from 0 to 1 and decay to 0 in four waves, each twice as long as before [Holzmüller et al. 2024, RealMLP]."""
+    return _growing_waves(progress, 4)
 
 
-@_cycles_end_at(*((2**wave - 1) / 127 for wave in range(1, 8)))
+@_with_cycle_ends(*((2**wave - 1) / 127 for wave in range(1, 8)))
 def growing_cycles(progress: float) -> float:
-    """Seven smooth waves, each twice as long as the last: of 1, 2, 4 ... 64 of 127 epochs [as ``coslog``]."""
-    return 0.5 * (1.0 - cos(2.0 * pi * log2(1.0 + 127.0 * progress)))
+    """Rise and decay as in ``coslog`` in seven waves, of 1, 2, 4, ..., 64 of 127 epochs."""
+    return _growing_waves(progress, 7)
+
+
+def _growing_waves(progress: float, n_waves: int) -> float:
+    return 0.5 * (1.0 - cos(2.0 * pi * log2(1.0 + (2**n_waves - 1) * progress)))
 
 
 def one_cycle(progress: float) -> float:
-    """From 1/25 up to 1 in the first three tenths, then down to 0, both along half a cosine [Smith & Topin 2018]."""
-    if progress < _RISE:
-        return 1.0 - 0.96 * cosine(progress / _RISE)
-    return cosine((progress - _RISE) / (1.0 - _RISE))
+    """Rise from 1/25 to 1 in the first 30 %, then decay to 0, both along half a cosine [Smith & Topin 2018]."""
+    if progress < _RISE_SHARE:
+        return 1.0 - 0.96 * cosine(progress / _RISE_SHARE)
+    return cosine((progress - _RISE_SHARE) / (1.0 - _RISE_SHARE))
 
 
 def warmup(progress: float) -> float:
-    """Up in a straight line through the first tenth, then half a cosine down to 0 [Goyal et al. 2017]."""
-    if progress < _WARM:
-        return progress / _WARM
-    return cosine((progress - _WARM) / (1.0 - _WARM))
+    """Rise linearly from 0 to 1 in the first 10 %, then decay to 0 along half a cosine [Goyal et al. 2017]."""
+    if progress < _WARMUP_SHARE:
+        return progress / _WARMUP_SHARE
+    return cosine((progress - _WARMUP_SHARE) / (1.0 - _WARMUP_SHARE))
 
 
 def inverse_scaling(progress: float) -> float:
-    """From 1 to 1/10 as one over the root of the progress, as scikit-learn's "invscaling" [Robbins & Monro 1951]."""
+    """Decay from 1 to 1/10 as ``(1 + 99 * progress) ** -0.5``, similar to scikit-learn's "invscaling"."""
     return (1.0 + 99.0 * progress) ** -0.5

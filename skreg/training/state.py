@@ -1,4 +1,4 @@
-"""A position is where a training stands between two calls: weights, moments and averages, on the CPU."""
+"""The state of a training between two calls of ``partial_fit``, on the CPU."""
 
 from typing import Any
 
@@ -10,45 +10,35 @@ from .optimizers.base import Optimizer
 
 
 class TrainingState:
-    """A copy of every tensor that a step changes.
-
-    Parameters
-    ----------
-    trained : list of Tensor
-        Weights and running statistics, members on axis 0.
-    optimizer : Optimizer
-        Has moments, likewise, and counts.
-    average : WeightAverage or None
-        Follows the weights.
-    """
+    """A copy of every tensor that a step changes: weights and running statistics, moments and averages."""
 
     def __init__(self, trained: list[Tensor], optimizer: Optimizer, average: WeightAverage | None) -> None:
-        self.trained = [_copied(tensor) for tensor in trained]
-        self.moments = {name: [_copied(t) for t in tensors] for name, tensors in optimizer.state_dict().items()}
+        self.trained = [_copy_to_cpu(tensor) for tensor in trained]
+        self.moments = {name: [_copy_to_cpu(t) for t in tensors] for name, tensors in optimizer.state_dict().items()}
         state: dict[str, Any] = {} if average is None else average.state_dict()
-        self.averages, self.count = [_copied(t) for t in state.get("averages", [])], state.get("count", 0)
+        self.averages, self.count = [_copy_to_cpu(t) for t in state.get("averages", [])], state.get("count", 0)
 
-    def undo(self, before: "TrainingState", members: Tensor) -> None:
-        """Give ``members`` back what they had ``before``."""
-        if not bool(members.any()):
-            return
-        for now, then in zip(self._of_members(), before._of_members(), strict=True):
-            now[members] = then[members]
+    def reset_members(self, members: Tensor, earlier: "TrainingState") -> None:
+        """Replace the values of ``members`` by those of an ``earlier`` state."""
+        if bool(members.any()):
+            for now, then in zip(self.member_tensors(), earlier.member_tensors(), strict=True):
+                now[members] = then[members]
 
-    def _of_members(self) -> list[Tensor]:
+    def member_tensors(self) -> list[Tensor]:
+        """Return the tensors that have the members on axis 0."""
         moments = [tensor for tensors in self.moments.values() for tensor in tensors]
         return [tensor for tensor in (*self.trained, *self.averages, *moments) if tensor.dim() > 1]
 
     @torch.no_grad()
     def load(self, trained: list[Tensor], optimizer: Optimizer | None, average: WeightAverage | None) -> None:
-        """Put everything back; without an optimiser moments start anew, and so does an average where there was none."""
-        for tensor, kept in zip(trained, self.trained, strict=True):
-            tensor.copy_(kept)
+        """Copy the state into weights, optimizer and average; without an optimizer its moments start anew."""
+        for tensor, saved in zip(trained, self.trained, strict=True):
+            tensor.copy_(saved)
         if optimizer is not None:
             optimizer.load_state_dict(self.moments)
         if average is not None and self.averages:
             average.load_state_dict({"averages": self.averages, "count": self.count})
 
 
-def _copied(tensor: Tensor) -> Tensor:
+def _copy_to_cpu(tensor: Tensor) -> Tensor:
     return tensor.detach().to("cpu", copy=True)

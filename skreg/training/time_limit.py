@@ -1,8 +1,8 @@
-"""A pace is how far each epoch takes the training: evenly to its end, or sooner to an end where time is short.
+"""Time limit of a training: which part of the learning rate schedule each epoch covers.
 
-A training that may not take longer than some seconds measures what its epochs cost. It goes at its own pace to the last
-end of a cycle of the learning rate that it can reach in time, or, where there are no cycles or none can be reached,
-faster, so that the learning rate still falls as it should.
+Without a limit every epoch covers an equal part. With a limit the duration of the epochs is measured. The training goes
+to the last end of a learning rate cycle that it can reach in time. If the schedule has no cycles, or no end can be
+reached, each epoch covers a larger part of the schedule, so that the learning rate still decays as intended.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,114 +10,109 @@ from contextlib import contextmanager
 from time import perf_counter as clock
 from typing import Any
 
-HURRY = 1.25
-_FIRST_STEPS = 4
-_CLOSE = 1e-9
-_ROUNDING = 1e-9
-_AFTER = 3.0
-"""Validations that what comes after the training takes, about: temperature and out-of-fold rows."""
+MAX_SPEEDUP = 1.25
+"""Factor by which epochs may cover more of the schedule in order to reach the end of a cycle."""
+_MIN_TIMED_STEPS = 4
+_TOLERANCE = 1e-9
+_FIRST_EPOCH_SHARE = 0.85
+_VALIDATIONS_AFTERWARDS = 3.0
+"""Approximate time for calibration and out-of-fold predictions after the training, in validations."""
 
 
 class TimeBudget:
-    """How far each epoch takes the training.
+    """Decide how far each epoch advances in the schedule, given the time that is left.
 
-    Parameters
-    ----------
-    max_epochs : int
-        Epochs of a training that has the time.
-    valleys : sequence of float
-        Progress at which cycles of the learning rate end; none for a single one.
-
-    Attributes
-    ----------
-    stops : frozenset of int
-        Epochs at whose ends cycles end, of a training at its own pace; none for a single cycle.
-    deadline : float or None
-        When the training shall be over, by ``clock``; None is never.
+    ``cycle_ends`` are the progress at which cycles of the learning rate end, and ``cycle_end_epochs`` the last epochs
+    of the cycles without a time limit. Both are empty without cycles.
     """
 
     deadline: float | None = None
+    """Time by ``clock`` at which the training has to be finished. None means no limit."""
 
-    def __init__(self, max_epochs: int, valleys: Sequence[float]) -> None:
+    def __init__(self, max_epochs: int, cycle_ends: Sequence[float]) -> None:
         self._max_epochs = max_epochs
-        self.stops = frozenset(valley_epochs(valleys, max_epochs))
-        self._ends = [epoch / max_epochs for epoch in sorted(self.stops or {max_epochs})]
+        self.cycle_end_epochs = frozenset(last_epochs_of_cycles(cycle_ends, max_epochs))
+        self._ends = [epoch / max_epochs for epoch in sorted(self.cycle_end_epochs or {max_epochs})]
         self._progress = 0.0
-        self._hurried = False
-        self._costs: list[float] = []
-        self._judging = 0.0
+        self._accelerated = False
+        self._durations: list[float] = []
+        self._validation_time = 0.0
 
-    def span(self, epoch: int) -> tuple[float, float] | None:
-        """Progress at which the epoch after ``epoch`` begins and ends; None if the training ends here."""
+    def next_span(self, epoch: int) -> tuple[float, float] | None:
+        """Return the progress at the start and the end of the epoch after ``epoch``, None to end the training."""
         natural = epoch / self._max_epochs, (epoch + 1) / self._max_epochs
         if self.deadline is None:
             return natural
-        first = self._progress if self._hurried else natural[0]
-        left = self._epochs_left()
-        end = self._target(first, left)
-        if end is None:
+        start = self._progress if self._accelerated else natural[0]
+        epochs_left = self._epochs_left()
+        target = self._target(start, epochs_left)
+        if target is None:
             return None
-        self._hurried |= (end - first) * self._max_epochs > left + _CLOSE
-        last = min(first + (end - first) / max(1, int(left)), end) if self._hurried else natural[1]
-        self._begin(last)
-        return first, last
+        self._accelerated |= (target - start) * self._max_epochs > epochs_left + _TOLERANCE
+        stop = natural[1]
+        if self._accelerated:
+            stop = min(start + (target - start) / max(1, int(epochs_left)), target)
+        self._stop, self._share = stop, 0.0
+        self._epoch_start, self._epoch_time = clock(), self._time_left()
+        return start, stop
 
-    def _target(self, first: float, left: float) -> float | None:
-        """The end to go to from ``first`` in ``left`` epochs; None at an end beyond which no other can be reached."""
-        ahead = [end for end in self._ends if end > first + _CLOSE]
-        reached = [end for end in ahead if (end - first) * self._max_epochs <= left * HURRY]
-        if reached:
-            return reached[-1]
-        here = first > 0 and any(abs(end - first) < _CLOSE for end in self._ends)
-        return ahead[0] if ahead and not here and (left > 0 or first == 0) else None
+    def _target(self, start: float, epochs_left: float) -> float | None:
+        """Return the end of a cycle to train to, None if ``start`` is such an end and no later one can be reached."""
+        ahead = [end for end in self._ends if end > start + _TOLERANCE]
+        reachable = [end for end in ahead if (end - start) * self._max_epochs <= epochs_left * MAX_SPEEDUP]
+        if reachable:
+            return reachable[-1]
+        at_end = start > 0 and any(abs(end - start) < _TOLERANCE for end in self._ends)
+        return ahead[0] if ahead and not at_end and (epochs_left > 0 or start == 0) else None
 
     def _epochs_left(self) -> float:
-        """How many epochs there is time for, going by those before."""
-        if not self._costs:
+        if not self._durations:
             return float("inf")
-        return self._time_left() / (sum(self._costs) / len(self._costs))
+        return self._time_left() / (sum(self._durations) / len(self._durations))
 
     def _time_left(self) -> float:
-        """Seconds of training that are left, what comes after it not counted."""
+        """Return the seconds left for training, without the time for what follows it."""
         assert self.deadline is not None
         left = self.deadline - clock()
-        return left - _AFTER * self._judging if self._costs else 0.85 * left
+        return left - _VALIDATIONS_AFTERWARDS * self._validation_time if self._durations else _FIRST_EPOCH_SHARE * left
 
-    def _begin(self, last: float) -> None:
-        self._last, self._share = last, 0.0
-        self._began, self._seconds = clock(), self._time_left()
+    def epoch_share(self, step: int, n_steps: int) -> float | None:
+        """Return the share of the epoch that counts as done after ``step`` steps, 1 to end the epoch here.
 
-    def share(self, step: int, n_steps: int) -> float | None:
-        """How much of an epoch is through after ``step`` of its steps, where time is short; 1 if there is none left."""
+        None means that time is sufficient, and that the share is ``step / n_steps``.
+        """
         if self.deadline is None or step == 0:
             return None
-        elapsed = clock() - self._began
-        if elapsed >= self._seconds or (step >= _FIRST_STEPS and elapsed * n_steps / step > self._seconds):
-            self._share = max(self._share, step / n_steps, min(1.0, elapsed / max(self._seconds, _CLOSE)))
+        elapsed = clock() - self._epoch_start
+        too_slow = step >= _MIN_TIMED_STEPS and elapsed * n_steps / step > self._epoch_time
+        if elapsed >= self._epoch_time or too_slow:
+            self._share = max(self._share, step / n_steps, min(1.0, elapsed / max(self._epoch_time, _TOLERANCE)))
         return max(self._share, step / n_steps) if self._share else None
 
     @contextmanager
-    def judging(self) -> Iterator[None]:
-        """A ``with`` block that judges an epoch, which ends with it."""
-        from_then = clock()
+    def validation(self) -> Iterator[None]:
+        """Measure the time of a validation, with which an epoch ends, in a ``with`` block."""
+        start = clock()
         yield
         if self.deadline is not None:
             now = clock()
-            self._progress, self._judging = self._last, now - from_then
-            self._costs.append(now - self._began)
+            self._progress, self._validation_time = self._stop, now - start
+            self._durations.append(now - self._epoch_start)
 
     def may_stop(self, epoch: int) -> bool:
-        """Whether early stopping may end the training after ``epoch``: anywhere, or at the end of a cycle."""
-        if not self._hurried:
-            return not self.stops or epoch in self.stops
-        return not self.stops or any(abs(end - self._last) < _CLOSE for end in self._ends)
+        """Return whether members may stop after ``epoch``: if there are cycles, only at the end of one."""
+        if not self.cycle_end_epochs:
+            return True
+        if not self._accelerated:
+            return epoch in self.cycle_end_epochs
+        return any(abs(end - self._stop) < _TOLERANCE for end in self._ends)
 
 
-def valley_epochs(valleys: Sequence[float], max_epochs: int) -> list[int]:
-    """The last epoch that ends in each cycle, where a schedule's cycles end at ``valleys``; at least 1."""
-    return sorted({max(1, int(valley * max_epochs + _ROUNDING)) for valley in valleys})
+def last_epochs_of_cycles(cycle_ends: Sequence[float], max_epochs: int) -> list[int]:
+    """Return the last epoch that ends within each cycle, at least 1."""
+    return sorted({max(1, int(end * max_epochs + _TOLERANCE)) for end in cycle_ends})
 
 
 def deadline_of(estimator: Any) -> float | None:
-    """When a fit of ``estimator`` that begins now shall be over, by ``clock``."""
+    """Return the time by ``clock`` at which a fit that starts now has to be finished."""
     return None if estimator.time_limit is None else clock() + estimator.time_limit

@@ -6,7 +6,7 @@ from typing import Self
 import numpy as np
 from scipy.special import ndtri
 
-from ..training.losses.base import RegressionLoss
+from ..training.losses import RegressionLoss
 
 MIN_NOISE_SHARE = 0.5
 
@@ -74,7 +74,7 @@ class Residuals:
             Weights of the rows.
         """
         n_members = len(predictions)
-        each = predictions.reshape(*predictions.shape[:2], -1, loss.n_columns if loss.several else 1)
+        each = predictions.reshape(*predictions.shape[:2], -1, loss.n_columns if loss.multi_quantile else 1)
         prediction = each.mean(0) if member is None else each[member, np.arange(len(y))]
         weights = np.ones(len(y)) if weight is None else weight / weight.mean()
         residual = y.reshape(len(y), -1, 1) - prediction
@@ -114,7 +114,7 @@ class Residuals:
 
 def _median_column(loss: RegressionLoss, values: np.ndarray) -> np.ndarray:
     """Return the column of the quantile that is nearest to the median, or the only column."""
-    return values[..., np.argmin(np.abs(np.array(loss.quantiles) - 0.5)) if loss.several else 0]
+    return values[..., np.argmin(np.abs(np.array(loss.quantiles) - 0.5)) if loss.multi_quantile else 0]
 
 
 def _spread(loss: RegressionLoss, prediction: np.ndarray) -> np.ndarray:
@@ -123,7 +123,7 @@ def _spread(loss: RegressionLoss, prediction: np.ndarray) -> np.ndarray:
     For several quantiles it is that of a normal distribution with the same distance of the outermost quantiles.
     """
     quantiles = loss.quantiles or ()
-    if loss.several and len(set(quantiles)) > 1:
+    if loss.multi_quantile and len(set(quantiles)) > 1:
         low, high = np.argmin(quantiles), np.argmax(quantiles)
         normal = ndtri(quantiles)
         return (prediction[..., high] - prediction[..., low]) / (normal[high] - normal[low])
@@ -136,7 +136,7 @@ def _unit(loss: RegressionLoss, prediction: np.ndarray) -> np.ndarray:
 
 def _end_columns(loss: RegressionLoss, coverage: float) -> tuple[int, int]:
     """Return the columns of the quantiles nearest to the ends of an interval; both are 0 for a single column."""
-    if not loss.several:
+    if not loss.multi_quantile:
         return 0, 0
     quantiles = np.array(loss.quantiles)
     low, high = (int(np.argmin(np.abs(quantiles - end))) for end in ((1 - coverage) / 2, (1 + coverage) / 2))

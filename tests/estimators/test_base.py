@@ -255,7 +255,7 @@ def test_an_interrupt_keeps_the_best_weights_so_far_and_is_raised_again(estimato
 @pytest.mark.parametrize("name", sorted(REFUSED))
 def test_callbacks_of_another_kind_of_net_are_refused_with_the_remedy(name):
     kind = getattr(__import__("skorch.callbacks", fromlist=[name]), name)
-    with pytest.raises(ValueError, match=f"skorch's {name} needs another kind of net") as refusal:
+    with pytest.raises(ValueError, match=f"skorch callback {name} is not supported") as refusal:
         RegularizedMLPRegressor(**SMALL, callbacks=[kind.__new__(kind)]).fit(X, Y)
     assert REFUSED[name] in str(refusal.value)
 

@@ -1,4 +1,4 @@
-"""The losses in the estimators: what is estimated, how it composes with the other parameters, and what is refused."""
+"""Tests of the losses in the estimators, with all other parameters, and of refused values."""
 
 import pickle
 
@@ -10,10 +10,8 @@ from sklearn.linear_model import GammaRegressor, PoissonRegressor, QuantileRegre
 from sklearn.metrics import make_scorer, r2_score, recall_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
-from skreg.training.losses.base import BinaryLoss, RegressionLoss
-
-pytestmark = pytest.mark.usefixtures("plain_training")
+from skreg.training.losses import BinaryLoss, RegressionLoss
+from tests.helpers import plain_classifier, plain_regressor
 
 N = 120
 RNG = np.random.RandomState(0)
@@ -48,128 +46,127 @@ CLASSIFICATION = [
     for smoothing in (0.0, 0.2)
     for y in (THREE, THREE > 0, LABELS)
 ]
-CASES = [(RegularizedMLPRegressor, *case) for case in REGRESSION]
-CASES += [(RegularizedMLPClassifier, *case) for case in CLASSIFICATION]
+CASES = [(plain_regressor, *case) for case in REGRESSION]
+CASES += [(plain_classifier, *case) for case in CLASSIFICATION]
 
 
-def said(estimator, X):
-    """Numbers or probabilities."""
+def predicted(estimator, X):
+    """Return predicted numbers or probabilities."""
     return estimator.predict_proba(X) if hasattr(estimator, "predict_proba") else estimator.predict(X)
 
 
-# no hidden layer: the linear models
+# equivalence to linear models
 
 
 @pytest.mark.parametrize(("loss", "quantile"), [("absolute_error", 0.5), ("quantile", 0.5), ("quantile", 0.9)])
-def test_is_quantile_regression(loss, quantile):
-    ours = RegularizedMLPRegressor(loss=loss, quantile=quantile, solver="sgd", **LINEAR).fit(X, Y)
-    theirs = QuantileRegressor(quantile=quantile, alpha=0).fit(X, Y)
-    np.testing.assert_allclose(ours.coefs_[0][:, 0], theirs.coef_, atol=5e-3)
-    np.testing.assert_allclose(ours.intercepts_[0], theirs.intercept_, atol=5e-3)
+def test_linear_model_equals_quantile_regression(loss, quantile):
+    ours = plain_regressor(loss=loss, quantile=quantile, solver="sgd", **LINEAR).fit(X, Y)
+    reference = QuantileRegressor(quantile=quantile, alpha=0).fit(X, Y)
+    np.testing.assert_allclose(ours.coefs_[0][:, 0], reference.coef_, atol=5e-3)
+    np.testing.assert_allclose(ours.intercepts_[0], reference.intercept_, atol=5e-3)
 
 
-def test_several_quantiles_are_each_quantile_regression_in_order():
-    ours = RegularizedMLPRegressor(loss="quantile", quantile=SEVERAL, solver="sgd", **LINEAR).fit(X, Y)
-    theirs = [QuantileRegressor(quantile=q, alpha=0).fit(X, Y) for q in SEVERAL]
-    np.testing.assert_allclose(ours.coefs_[0], np.column_stack([each.coef_ for each in theirs]), atol=1e-2)
-    np.testing.assert_allclose(ours.intercepts_[0], [each.intercept_ for each in theirs], atol=1e-2)
-    np.testing.assert_allclose(ours.predict(X)[:, 2], theirs[2].predict(X), atol=2e-2)
+def test_each_of_several_quantiles_equals_quantile_regression():
+    ours = plain_regressor(loss="quantile", quantile=SEVERAL, solver="sgd", **LINEAR).fit(X, Y)
+    reference = [QuantileRegressor(quantile=q, alpha=0).fit(X, Y) for q in SEVERAL]
+    np.testing.assert_allclose(ours.coefs_[0], np.column_stack([each.coef_ for each in reference]), atol=1e-2)
+    np.testing.assert_allclose(ours.intercepts_[0], [each.intercept_ for each in reference], atol=1e-2)
+    np.testing.assert_allclose(ours.predict(X)[:, 2], reference[2].predict(X), atol=2e-2)
 
 
 @pytest.mark.parametrize("solver", ["sgd", "adamw"])
 @pytest.mark.parametrize("alpha", [0.0, 0.1])
 @pytest.mark.parametrize(
-    ("loss", "y", "Theirs"), [("poisson", COUNTS, PoissonRegressor), ("gamma", AMOUNTS, GammaRegressor)]
+    ("loss", "y", "Reference"), [("poisson", COUNTS, PoissonRegressor), ("gamma", AMOUNTS, GammaRegressor)]
 )
-def test_is_the_generalised_linear_model(loss, y, Theirs, alpha, solver):
-    """The penalty stands beside the deviance of the target divided by its mean, so theirs is given that one."""
+def test_linear_model_equals_the_generalized_linear_model(loss, y, Reference, alpha, solver):
+    """The penalty is added to the deviance of the target divided by its mean, which scikit-learn gets as target."""
     weight = np.random.RandomState(1).rand(N) * 3
-    ours = RegularizedMLPRegressor(loss=loss, solver=solver, **{**LINEAR, "alpha": alpha})
+    ours = plain_regressor(loss=loss, solver=solver, **{**LINEAR, "alpha": alpha})
     ours.fit(X, y, sample_weight=weight)
     mean = np.average(y, weights=weight)
-    theirs = Theirs(alpha=alpha, tol=1e-10, max_iter=10_000).fit(X, y / mean, sample_weight=weight)
-    np.testing.assert_allclose(ours.coefs_[0][:, 0], theirs.coef_, atol=1e-4)
-    np.testing.assert_allclose(ours.intercepts_[0], theirs.intercept_ + np.log(mean), atol=1e-4)
-    np.testing.assert_allclose(ours.predict(X), mean * theirs.predict(X), rtol=1e-4)
+    reference = Reference(alpha=alpha, tol=1e-10, max_iter=10_000).fit(X, y / mean, sample_weight=weight)
+    np.testing.assert_allclose(ours.coefs_[0][:, 0], reference.coef_, atol=1e-4)
+    np.testing.assert_allclose(ours.intercepts_[0], reference.intercept_ + np.log(mean), atol=1e-4)
+    np.testing.assert_allclose(ours.predict(X), mean * reference.predict(X), rtol=1e-4)
     np.testing.assert_allclose(np.exp(X @ ours.coefs_[0] + ours.intercepts_[0])[:, 0], ours.predict(X))
     assert ours.score(X, y) == r2_score(y, ours.predict(X))
 
 
-# every loss with everything else
+# every loss with other options
 
 
-@pytest.mark.parametrize(("Estimator", "settings", "y"), CASES)
-def test_composes_with_members_weights_categories_and_early_stopping(Estimator, settings, y, mixed_table):
+@pytest.mark.parametrize(("make_estimator", "settings", "y"), CASES)
+def test_losses_work_with_members_weights_categories_and_early_stopping(make_estimator, settings, y, mixed_table):
     table = mixed_table.X[:N].assign(city=[f"c{i % 11}" for i in range(N)])
     weight = np.random.RandomState(1).rand(N) * (np.arange(N) % 9 > 0)
-    estimator = Estimator(early_stopping=True, n_members=3, **SMALL, **settings, batch_norm=True, alpha=1e-3)
+    estimator = make_estimator(early_stopping=True, n_members=3, **SMALL, **settings, batch_norm=True, alpha=1e-3)
     estimator.set_params(validation_fraction=1 / 3).fit(table, y, sample_weight=weight)
-    shown = said(estimator, table)
-    assert np.isfinite(shown).all()
+    prediction = predicted(estimator, table)
+    assert np.isfinite(prediction).all()
     assert np.isfinite(estimator.validation_curve_).all()
-    assert estimator.oof_prediction_.shape == shown.shape
+    assert estimator.oof_prediction_.shape == prediction.shape
     assert np.isfinite(estimator.oof_score_)
     assert np.isfinite(estimator.score(table, y))
-    np.testing.assert_array_equal(said(pickle.loads(pickle.dumps(estimator)), table), shown)
+    np.testing.assert_array_equal(predicted(pickle.loads(pickle.dumps(estimator)), table), prediction)
     again = clone(estimator).fit(table[weight > 0], y[weight > 0], sample_weight=weight[weight > 0])
-    np.testing.assert_array_equal(said(again, table), shown)
+    np.testing.assert_array_equal(predicted(again, table), prediction)
 
 
-@pytest.mark.parametrize(("Estimator", "settings", "y"), CASES)
-def test_sparse_and_warm_start(Estimator, settings, y):
+@pytest.mark.parametrize(("make_estimator", "settings", "y"), CASES)
+def test_losses_work_with_sparse_input_and_warm_start(make_estimator, settings, y):
     settings = {**SMALL, **settings, "early_stopping": False, "batch_size": 40}
-    dense = Estimator(**settings, numeric_scaling="standard").fit(X, y)
+    dense = make_estimator(**settings, numeric_scaling="standard").fit(X, y)
     np.testing.assert_allclose(
-        said(clone(dense).fit(sparse.csr_array(X), y), X), said(dense, X), rtol=1e-3, atol=1e-4 * np.ptp(said(dense, X))
+        predicted(clone(dense).fit(sparse.csr_array(X), y), X),
+        predicted(dense, X),
+        rtol=1e-3,
+        atol=1e-4 * np.ptp(predicted(dense, X)),
     )
     resumed = dense.set_params(warm_start=True).fit(X, y).fit(X, y)
     assert resumed.loss_curve_[-1] < resumed.loss_curve_[0] * 1.05
 
 
-@pytest.mark.parametrize(("Estimator", "settings", "y"), CASES)
-def test_a_weight_of_two_is_a_repeated_row(Estimator, settings, y):
-    """In a longer table, and in one batch; statistics, quantiles and means among them, agree to rounding."""
+@pytest.mark.parametrize(("make_estimator", "settings", "y"), CASES)
+def test_a_weight_of_two_equals_a_repeated_row(make_estimator, settings, y):
+    """Statistics such as quantiles and means agree up to rounding."""
     settings = {**SMALL, **settings, "dropout": 0.0, "early_stopping": False, "batch_size": 2 * N, "n_members": 1}
     repeated = [*range(N), *range(20)]
     weight = np.where(np.arange(N) < 20, 2.0, 1.0)
-    one = said(Estimator(**settings).fit(X, y, sample_weight=weight), X)
-    two = said(Estimator(**settings).fit(X[repeated], y[repeated]), X)
+    one = predicted(make_estimator(**settings).fit(X, y, sample_weight=weight), X)
+    two = predicted(make_estimator(**settings).fit(X[repeated], y[repeated]), X)
     np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-4 * np.ptp(one))
 
 
 NEGATIVE = (
-    "The target has negative numbers, which this loss refuses in a sentence; the tag positive_only says so, but "
-    "this one check does not read it."
+    "The check passes a target with negative values, which this loss does not accept, although the tag positive_only "
+    "is set."
 )
 
 
 def expected_failures(estimator):
-    """The one check that gives every regressor negative numbers."""
+    """Return the check that passes negative targets to every regressor."""
     return {"check_regressor_multioutput": NEGATIVE} if estimator.loss in ("poisson", "gamma") else {}
 
 
 @parametrize_with_checks(
-    [
-        RegularizedMLPRegressor((), loss=loss, **CHECKED)
-        for loss in RegressionLoss.registered()
-        if loss != "squared_error"
-    ]
-    + [RegularizedMLPClassifier((), loss="focal", label_smoothing=0.1, **CHECKED)],
+    [plain_regressor((), loss=loss, **CHECKED) for loss in RegressionLoss.registered() if loss != "squared_error"]
+    + [plain_classifier((), loss="focal", label_smoothing=0.1, **CHECKED)],
     expected_failed_checks=expected_failures,
 )
 def test_check_estimator(estimator, check):
     check(estimator)
 
 
-# what is estimated
+# estimated quantities
 
 
-def test_several_quantiles_never_cross_and_cover_their_share():
+def test_quantiles_do_not_cross_and_cover_their_share():
     rng = np.random.RandomState(3)
     rows = rng.uniform(-1, 1, (600, 2))
     target = np.column_stack([rows[:, 0] + (1.1 + rows[:, 1]) * rng.randn(600), 100 + rng.randn(600)])
     levels = [0.5, 0.9, 0.45, 0.1, 0.55]
-    model = RegularizedMLPRegressor((16,), loss="quantile", quantile=levels, max_iter=60, random_state=0)
+    model = plain_regressor((16,), loss="quantile", quantile=levels, max_iter=60, random_state=0)
     prediction = model.fit(rows, target).predict(rng.uniform(-3, 3, (500, 2)))
     assert prediction.shape == (500, 2, 5)
     assert (np.diff(prediction[..., np.argsort(levels)]) >= 0).all()
@@ -184,39 +181,39 @@ def test_several_quantiles_never_cross_and_cover_their_share():
     ("y", "quantile", "shape"),
     [(Y, 0.3, ()), (Y, [0.3], (1,)), (Y, SEVERAL, (3,)), (Y[:, None], [0.3, 0.4], (1, 2)), (Y[:, None], 0.3, (1,))],
 )
-def test_the_shape_of_quantiles(y, quantile, shape):
-    model = RegularizedMLPRegressor(loss="quantile", quantile=quantile, **SMALL).fit(X, y)
+def test_shape_of_predicted_quantiles(y, quantile, shape):
+    model = plain_regressor(loss="quantile", quantile=quantile, **SMALL).fit(X, y)
     assert model.predict(X).shape == (N, *shape)
 
 
 @pytest.mark.parametrize("loss", ["absolute_error", "huber", "quantile"])
-def test_outliers_in_the_target_do_not_move_it(loss):
-    spoilt = Y + np.where(np.arange(N) % 20 == 0, 1e5, 0)
+def test_robust_losses_ignore_outliers_in_the_target(loss):
+    corrupted = Y + np.where(np.arange(N) % 20 == 0, 1e5, 0)
     settings = {"hidden_layer_sizes": (), "max_iter": 100, "early_stopping": False, "random_state": 0}
-    robust = RegularizedMLPRegressor(loss=loss, **settings).fit(X, spoilt)
-    plain = RegularizedMLPRegressor(**settings).fit(X, spoilt)
+    robust = plain_regressor(loss=loss, **settings).fit(X, corrupted)
+    plain = plain_regressor(**settings).fit(X, corrupted)
     assert r2_score(Y, robust.predict(X)) > 0.8
     assert r2_score(Y, plain.predict(X)) < 0
 
 
-def test_focal_loss_is_less_sure_of_itself():
+def test_focal_loss_predicts_less_confident_probabilities():
     settings = {"hidden_layer_sizes": (), "max_iter": 100, "early_stopping": False, "random_state": 0}
     for y in (THREE, THREE > 0):
-        sure, focal = (
-            RegularizedMLPClassifier(loss=loss, **settings).fit(X, y).predict_proba(X).max(1).mean()
+        confident, focal = (
+            plain_classifier(loss=loss, **settings).fit(X, y).predict_proba(X).max(1).mean()
             for loss in ("log_loss", "focal")
         )
-        assert focal < sure - 0.02
+        assert focal < confident - 0.02
 
 
 @pytest.mark.parametrize("y", [THREE, THREE > 0, LABELS])
-def test_label_smoothing_makes_the_network_less_sure(y):
+def test_label_smoothing_predicts_less_confident_probabilities(y):
     settings = {"hidden_layer_sizes": (64,), "max_iter": 60, "early_stopping": False, "dropout": 0.0, "random_state": 0}
-    sure, smooth = (
-        np.abs(RegularizedMLPClassifier(label_smoothing=smoothing, **settings).fit(X, y).predict_proba(X) - 0.5).mean()
+    confident, smooth = (
+        np.abs(plain_classifier(label_smoothing=smoothing, **settings).fit(X, y).predict_proba(X) - 0.5).mean()
         for smoothing in (0.0, 0.2)
     )
-    assert smooth < sure - 0.05
+    assert smooth < confident - 0.05
 
 
 @pytest.mark.parametrize(
@@ -228,65 +225,65 @@ def test_label_smoothing_makes_the_network_less_sure(y):
         (lambda estimator, X, y: 1.0, 0.0),
     ],
 )
-def test_auto_label_smoothing_looks_at_the_monitor(monitor, smoothing):
-    model = RegularizedMLPClassifier(label_smoothing="auto", monitor=monitor, early_stopping=True, **SMALL)
+def test_auto_label_smoothing_depends_on_the_monitor(monitor, smoothing):
+    model = plain_classifier(label_smoothing="auto", monitor=monitor, early_stopping=True, **SMALL)
     assert model.fit(X, (THREE > 0).astype(int)).net_.criterion_.label_smoothing == smoothing
 
 
-def test_the_watched_loss_knows_no_label_smoothing():
+def test_the_validation_loss_has_no_label_smoothing():
     settings = {**SMALL, "n_members": 1, "dropout": 0.0, "learning_rate_init": 1e-12, "max_iter": 1}
     plain, smooth = (
-        RegularizedMLPClassifier(label_smoothing=smoothing, early_stopping=True, **settings).fit(X, THREE)
+        plain_classifier(label_smoothing=smoothing, early_stopping=True, **settings).fit(X, THREE)
         for smoothing in (0.0, 0.5)
     )
     np.testing.assert_allclose(smooth.validation_curve_, plain.validation_curve_, rtol=1e-5)
     assert abs(smooth.loss_curve_[0] - plain.loss_curve_[0]) > 1e-3
 
 
-def test_a_change_of_loss_after_the_fit_does_not_change_what_is_predicted():
-    model = RegularizedMLPRegressor(loss="poisson", **SMALL).fit(X, COUNTS)
+def test_setting_another_loss_after_fit_does_not_change_predictions():
+    model = plain_regressor(loss="poisson", **SMALL).fit(X, COUNTS)
     before = model.predict(X)
     np.testing.assert_array_equal(model.set_params(loss="squared_error").predict(X), before)
 
 
-# what is refused
+# refused values
 
 
 @pytest.mark.parametrize(("loss", "bad"), [("poisson", -0.5), ("gamma", 0.0), ("gamma", -3.0)])
 def test_a_target_out_of_range_is_refused(loss, bad):
-    spoilt = COUNTS + 1
-    spoilt[5] = bad
-    model = RegularizedMLPRegressor(loss=loss, **SMALL)
+    corrupted = COUNTS + 1
+    corrupted[5] = bad
+    model = plain_regressor(loss=loss, **SMALL)
     with pytest.raises(ValueError, match=f"valid range of the loss '{loss}'.*{bad:g}"):
-        model.fit(X, spoilt)
+        model.fit(X, corrupted)
     with pytest.raises(ValueError, match=f"valid range of the loss '{loss}'"):
-        model.fit(X, COUNTS + 1, X_val=X, y_val=spoilt)
+        model.fit(X, COUNTS + 1, X_val=X, y_val=corrupted)
     weight = np.where(np.arange(N) == 5, 0.0, 1.0)
-    assert np.isfinite(model.fit(X, spoilt, sample_weight=weight).predict(X)).all()
+    assert np.isfinite(model.fit(X, corrupted, sample_weight=weight).predict(X)).all()
 
 
 def test_counts_that_are_all_zero_are_refused():
     with pytest.raises(ValueError, match="sum is positive"):
-        RegularizedMLPRegressor(loss="poisson", **SMALL).fit(X, np.zeros(N))
+        plain_regressor(loss="poisson", **SMALL).fit(X, np.zeros(N))
 
 
 @pytest.mark.parametrize("quantile", [[], [0.5, 1.0], [0.0], ["a"], [[0.1, 0.2]], 1.0, 0])
-def test_what_is_no_quantile_is_refused(quantile):
+def test_invalid_quantiles_are_refused(quantile):
     with pytest.raises(ValueError, match="The 'quantile' parameter of RegularizedMLPRegressor must be"):
-        RegularizedMLPRegressor(loss="quantile", quantile=quantile).fit(X, Y)
+        plain_regressor(loss="quantile", quantile=quantile).fit(X, Y)
 
 
-def test_quantiles_are_for_their_loss_and_several_for_the_monitor_of_the_loss():
+def test_quantiles_require_the_quantile_loss_and_several_the_loss_monitor():
     for quantile in (0.9, [0.5, 0.6]):
         with pytest.raises(ValueError, match="is for loss='quantile', and loss is 'huber'"):
-            RegularizedMLPRegressor(loss="huber", quantile=quantile).fit(X, Y)
+            plain_regressor(loss="huber", quantile=quantile).fit(X, Y)
     with pytest.raises(ValueError, match="monitor other than 'loss'"):
-        RegularizedMLPRegressor(loss="quantile", quantile=SEVERAL, monitor="r2").fit(X, Y)
+        plain_regressor(loss="quantile", quantile=SEVERAL, monitor="r2").fit(X, Y)
 
 
 @pytest.mark.parametrize("change", [{"loss": "poisson"}, {"quantile": [0.5]}, {"quantile": [0.1, 0.9]}])
-def test_a_warm_start_keeps_its_loss(change):
-    model = RegularizedMLPRegressor(loss="quantile", warm_start=True, **SMALL).fit(X, COUNTS)
+def test_a_warm_start_cannot_change_the_loss(change):
+    model = plain_regressor(loss="quantile", warm_start=True, **SMALL).fit(X, COUNTS)
     before = model.predict(X)
     with pytest.raises(ValueError, match="warm_start=True cannot continue: the network was fitted with loss"):
         model.set_params(**change).fit(X, COUNTS)

@@ -388,9 +388,7 @@ def test_what_excludes_each_other_is_refused_before_any_work(pair):
 def test_columns_that_pass_the_first_layer_by_cannot_be_selected():
     numbers = TABLE[["a", "c"]]
     both = {**BASE, "hidden_layer_sizes": (2, 2), "residual": True, "feature_alpha": 0.1}
-    with pytest.raises(
-        ValueError, match=r"feature_alpha=0\.1 cannot let go of a column that residual=True carries past"
-    ):
+    with pytest.raises(ValueError, match=r"feature_alpha=0\.1 cannot remove features that residual=True adds"):
         RegularizedMLPRegressor(**both).fit(numbers, NUMBER)
     RegularizedMLPRegressor(**{**both, "hidden_layer_sizes": (3, 3)}).fit(numbers, NUMBER)
 

@@ -120,7 +120,7 @@ def test_is_gradient_descent_over_the_parts():
 def test_a_member_streams_as_if_alone(Estimator, y):
     four = streamed(Estimator(**{**SMALL, "n_members": 4}), parts_of(X, y))
     two = streamed(Estimator(**SMALL), parts_of(X, y))
-    for ours, theirs in zip(four.net_._trained(), two.net_._trained(), strict=True):
+    for ours, theirs in zip(four.net_.trained_tensors(), two.net_.trained_tensors(), strict=True):
         torch.testing.assert_close(ours[:2], theirs, atol=1e-5, rtol=1e-5)
 
 
@@ -182,7 +182,7 @@ def resident_bytes():
 
 def test_memory_stays_flat(monkeypatch):
     """Neither objects nor the pickle nor the process grow with the number of calls, once the history is full."""
-    monkeypatch.setattr(_net, "KEPT_PASSES", 20)
+    monkeypatch.setattr(_net, "MAX_STREAM_HISTORY", 20)
     estimator = RegularizedMLPClassifier((8,), ema_decay=0.9, n_members=1, random_state=0)
     streamed(estimator, parts_of(X, THREE) * 8)
     seen = []
@@ -228,7 +228,7 @@ def test_a_fit_afterwards_starts_afresh_unless_it_is_warm(Estimator, y):
 def test_the_average_predicts_and_training_goes_on_from_the_weights():
     stream = streamed(RegularizedMLPRegressor(**SMALL, ema_decay=0.99), parts_of(X, Y))
     kept = stream.net_.training_state_
-    for predicts, average, last in zip(stream.net_._trained(), kept.averages, kept.trained, strict=True):
+    for predicts, average, last in zip(stream.net_.trained_tensors(), kept.averages, kept.trained, strict=True):
         assert torch.equal(predicts, average)
         assert not torch.equal(predicts, last)
 
@@ -305,10 +305,10 @@ def test_divergence_is_said_and_the_last_good_weights_stay():
     estimator.partial_fit(X, Y).partial_fit(X, Y)
     before = decided(estimator)
     estimator.set_params(learning_rate_init=1e30)
-    with pytest.warns(ConvergenceWarning, match="went back to those of epoch 2"):
+    with pytest.warns(ConvergenceWarning, match="weights of epoch 2 were restored"):
         estimator.partial_fit(X, Y)
     assert decided(estimator).tobytes() == before.tobytes()
-    assert all(torch.isfinite(tensor).all() for tensor in estimator.net_.training_state_._of_members())
+    assert all(torch.isfinite(tensor).all() for tensor in estimator.net_.training_state_.member_tensors())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         estimator.set_params(learning_rate_init=0.01).partial_fit(X, Y)

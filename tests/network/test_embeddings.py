@@ -23,8 +23,8 @@ from skreg.network.input_layer import InputLayer
 from skreg.network.layers import BatchNorm
 from skreg.network.network import Network
 from skreg.training.config import TrainingConfig
-from skreg.training.losses.base import HalfSquaredError
-from skreg.training.monitor import LossMonitor
+from skreg.training.early_stopping import LossMonitor
+from skreg.training.losses import HalfSquaredError
 from skreg.training.net import Net
 from skreg.training.penalties import ElasticNet
 from skreg.training.schedules import cosine
@@ -227,7 +227,7 @@ def make_net(members, name, dtype, solver="adamw"):
     net = Net(
         network,
         HalfSquaredError,
-        TrainingConfig(solver=solver, rate=0.01, schedule=cosine, **settings),
+        TrainingConfig(solver=solver, learning_rate=0.01, schedule=cosine, **settings),
         patience=7,
         max_epochs=6,
         batch_size=20,
@@ -239,7 +239,8 @@ def make_net(members, name, dtype, solver="adamw"):
         MemberRows(X, levels, target, [np.flatnonzero(chosen(m)) for m in members], WEIGHT, dtype, torch.device("cpu"))
         for chosen in (lambda m: m != FOLD, lambda m: m == FOLD)
     )
-    net.fit_loop(None, train=train, valid=valid, monitor=LossMonitor())
+    for _ in net.epochs(net.max_epochs, train, valid, LossMonitor()):
+        pass
     return net, predict_raw(net.module_, torch.from_numpy(X), torch.from_numpy(levels))
 
 

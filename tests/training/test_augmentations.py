@@ -1,4 +1,4 @@
-"""Every augmentation keeps shapes and weights, moves a feature as a whole, and touches training batches only."""
+"""Properties of every augmentation, and tests of each."""
 
 import pickle
 from functools import partial
@@ -15,7 +15,7 @@ from skreg.data.batches import MemberRows
 from skreg.data.statistics import learn_statistics
 from skreg.network.generators import MemberGenerators
 from skreg.network.input_layer import InputLayer
-from skreg.training.augmented_batch import Augmenter, PerMember
+from skreg.training.augmented_batch import Augmenter, CallableAugmentation
 
 NAMES = augmentations.__all__
 BOTH = [RegularizedMLPClassifier, RegularizedMLPRegressor]
@@ -25,51 +25,51 @@ RNG = np.random.RandomState(0)
 NUMBERS = RNG.randn(N, 3) * [1, 10, 0.1]
 NUMBERS[RNG.rand(N) < 0.3, 1] = np.nan
 LEVELS = np.column_stack([RNG.randint(0, 5, N), RNG.randint(0, 3, N), RNG.randint(0, 13, N)]).astype(np.int32)
-INDEX = [RNG.permutation(N)[: N - 4 * m] for m in range(MEMBERS)]  # of unequal length, so that there is padding
+INDEX = [RNG.permutation(N)[: N - 4 * m] for m in range(MEMBERS)]  # of different lengths, so that there is padding
 WEIGHT = RNG.rand(N) + 0.2
 SMALL = {"hidden_layer_sizes": (12,), "max_iter": 4, "random_state": 0}
 
 
 def augmented(name, strength=0.5, seed=0, batch_size=50, epochs=1):
-    """(batch as it was, batch as it is, its mix) of each step of some epochs, and the inputs."""
+    """Return (original batch, augmented batch, mixed targets) of each step of some epochs, and the input layer."""
     weights = np.stack([np.isin(np.arange(N), rows).astype(float) for rows in INDEX])
     inputs = InputLayer(
         learn_statistics(NUMBERS, LEVELS, [4, 2, 12], weights, "robust"), [0, 1], [2], 3.0, torch.float64
     )
     rows = MemberRows(NUMBERS, LEVELS, np.arange(N, dtype=float), INDEX, WEIGHT, torch.float64, torch.device("cpu"))
-    streams, sizes = MemberGenerators([seed + m for m in range(MEMBERS)]), rows.batch_sizes(batch_size)
+    batches, generators = rows.in_batches(batch_size), MemberGenerators([seed + m for m in range(MEMBERS)])
     augmentation = name if callable(name) else partial(getattr(augmentations, name), strength=strength)
-    augmenter = Augmenter(augmentation, sizes, inputs, streams)
+    augmenter = Augmenter(augmentation, batches, inputs, generators)
 
     def prepare(numbers, levels, target):
         return *inputs(numbers, levels), target
 
-    seen, prepared = [], rows.prepared(prepare, inputs.width)
+    seen = []
     for _ in range(epochs):
-        orders = streams.permutations(rows.lengths)
-        augmenter.begin_epoch(sizes.shape[1])
-        seen += [(batch, *augmenter(batch)) for batch in prepared.training_batches(orders, batch_size)]
+        orders = generators.permutations(rows.lengths)
+        augmenter.begin_epoch(batches.n_steps)
+        seen += [(batch, *augmenter(batch)) for batch in batches.epoch(orders, prepare, inputs.width)]
     return seen, inputs
 
 
 def real(batch):
-    """For each member, which rows are no padding."""
+    """Return for each member which rows are not padding."""
     return [weight > 0 for weight in batch.weight]
 
 
 def changed_features(before, after, inputs):
-    """Bool (members, rows, features): where a column or code of the feature changed."""
-    columns, codes = inputs.feature_index()
+    """Return bool (members, rows, features): whether a column or code of the feature changed."""
+    columns, codes = inputs.features()
     moved = torch.cat([before.inputs != after.inputs, before.levels != after.levels], -1)
-    owners = torch.cat([columns, codes])
-    return torch.stack([moved[..., owners == f].any(-1) for f in range(inputs.n_features)], -1)
+    feature_of = torch.cat([columns, codes])
+    return torch.stack([moved[..., feature_of == f].any(-1) for f in range(inputs.n_features)], -1)
 
 
-# laws of all
+# properties of all augmentations
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_shapes_and_weights_are_kept_and_something_changes(name):
+def test_inputs_change_but_shapes_and_weights_do_not(name):
     for before, after, mix in augmented(name, epochs=3)[0]:
         assert after.inputs.shape == before.inputs.shape
         assert after.inputs.dtype == before.inputs.dtype
@@ -85,7 +85,7 @@ def test_shapes_and_weights_are_kept_and_something_changes(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_batch_that_was_given_is_not_written_on(name):
+def test_the_original_batch_is_not_modified(name):
     plain = augmented(lambda batch: None)[0]
     for (untouched, same, mix), (before, _, _) in zip(plain, augmented(name)[0], strict=True):
         assert torch.equal(untouched.inputs, before.inputs)
@@ -96,7 +96,7 @@ def test_the_batch_that_was_given_is_not_written_on(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_same_streams_give_the_same_batches_and_others_others(name):
+def test_batches_depend_only_on_the_seeds(name):
     one, again, other = (augmented(name, seed=seed)[0] for seed in (0, 0, 50))
     for (_, a, _), (_, b, _) in zip(one, again, strict=True):
         assert torch.equal(a.inputs, b.inputs)
@@ -112,23 +112,23 @@ def test_a_batch_of_one_row_is_its_own_partner(name):
             torch.testing.assert_close(after.inputs, before.inputs)
 
 
-# what each does
+# single augmentations
 
 
 @pytest.mark.parametrize("name", ["cutmix", "swap_noise"])
-def test_a_feature_moves_as_a_whole_and_comes_from_a_real_row(name):
+def test_a_feature_is_replaced_as_a_whole_by_that_of_a_real_row(name):
     seen, inputs = augmented(name, 1.0)
-    owners = torch.cat(inputs.feature_index())
+    feature_of = torch.cat(inputs.features())
     for before, after, _ in seen:
         whole_before, whole_after = (torch.cat([b.inputs, b.levels], -1) for b in (before, after))
         for m, rows in enumerate(real(before)):
             for f in range(inputs.n_features):
-                there = {tuple(v) for v in whole_before[m][rows][:, owners == f].tolist()}
-                assert {tuple(v) for v in whole_after[m][rows][:, owners == f].tolist()} == there
+                there = {tuple(v) for v in whole_before[m][rows][:, feature_of == f].tolist()}
+                assert {tuple(v) for v in whole_after[m][rows][:, feature_of == f].tolist()} == there
             assert torch.equal(after.inputs[m][~rows], before.inputs[m][~rows])
 
 
-def test_cutmix_mixes_the_loss_by_the_share_replaced():
+def test_cutmix_mixes_the_loss_by_the_replaced_share():
     shares = []
     seen, inputs = augmented("cutmix", 0.7, epochs=20)
     for before, after, mix in seen:
@@ -140,7 +140,7 @@ def test_cutmix_mixes_the_loss_by_the_share_replaced():
             replaced = moved[m][rows].any(0).sum().item()
             assert replaced == pytest.approx((1 - shares[-1]) * inputs.n_features)
             partner = (mix.partner[0][m][rows, None] == before.target[m][None]).double().argmax(1)
-            swapped = moved[m][rows].any(0)[inputs.feature_index()[0]]
+            swapped = moved[m][rows].any(0)[inputs.features()[0]]
             assert torch.equal(after.inputs[m][rows][:, swapped], before.inputs[m][partner][:, swapped])
     shares = np.array(shares)
     assert (shares == 1).mean() == pytest.approx(0.3, abs=0.08)
@@ -148,7 +148,7 @@ def test_cutmix_mixes_the_loss_by_the_share_replaced():
     assert set(counts) == {1, 2, 3, 4, 5}
 
 
-def test_mixup_mixes_rows_and_losses_in_one_share():
+def test_mixup_mixes_rows_and_losses_by_the_same_share():
     shares = []
     for before, after, mix in augmented("mixup", 0.4, epochs=40)[0]:
         for m, rows in enumerate(real(before)):
@@ -170,7 +170,7 @@ def test_mixup_mixes_rows_and_losses_in_one_share():
 
 @pytest.mark.parametrize("a", [1e-3, 0.2, 1.0, 5.0])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_the_share_is_betas(a, dtype):
+def test_the_share_of_mixup_has_a_beta_distribution(a, dtype):
     uniform = torch.rand(4000, 1, 2, generator=torch.Generator().manual_seed(0), dtype=dtype)
     uniform[0], uniform[1, 0, 0] = 0, 0
     share = augmentations._symmetric_beta(uniform, a).flatten().double().numpy()
@@ -180,15 +180,15 @@ def test_the_share_is_betas(a, dtype):
 
 
 @pytest.mark.parametrize("name", ["cutout", "swap_noise"])
-def test_the_strength_is_the_share_of_cells(name):
+def test_the_strength_is_the_share_of_changed_cells(name):
     seen, inputs = augmented(name, 0.3, epochs=10)
     numbers = torch.cat([changed_features(before, after, inputs)[0, real(before)[0], 0] for before, after, _ in seen])
     assert numbers.double().mean().item() == pytest.approx(0.3, abs=0.03)
 
 
-def test_cutout_puts_missing_values_there():
+def test_cutout_inserts_missing_values():
     seen, inputs = augmented("cutout", 0.5)
-    columns, _ = inputs.feature_index()
+    columns, _ = inputs.features()
     row, _ = inputs.missing_row()
     for before, after, _ in seen:
         moved = changed_features(before, after, inputs)
@@ -199,18 +199,18 @@ def test_cutout_puts_missing_values_there():
     assert torch.equal(everything.inputs, row.expand_as(everything.inputs))
 
 
-def test_swap_noise_takes_each_feature_from_another_row():
+def test_swap_noise_takes_each_feature_from_a_different_row():
     seen, _ = augmented("swap_noise", 1.0)
     before, after, _ = seen[0]
     rows = real(before)[0]
-    donors = [
+    source_rows = [
         (after.inputs[0][rows][:, c, None] == before.inputs[0][rows][None, :, c]).double().argmax(1) for c in (0, 2)
     ]
-    assert (donors[0] != torch.arange(int(rows.sum()))).all()
-    assert not torch.equal(*donors)
+    assert (source_rows[0] != torch.arange(int(rows.sum()))).all()
+    assert not torch.equal(*source_rows)
 
 
-def test_noise_shakes_the_numbers_that_are_there():
+def test_gaussian_noise_changes_only_numbers_that_are_not_missing():
     seen, _ = augmented("gaussian_noise", 0.3, epochs=5)
     noise = torch.cat([(after.inputs - before.inputs)[m] for before, after, _ in seen for m in range(MEMBERS)])
     missing = torch.cat([before.inputs[m, :, 3] for before, _, _ in seen for m in range(MEMBERS)]) == 1
@@ -222,19 +222,19 @@ def test_noise_shakes_the_numbers_that_are_there():
     assert all(torch.equal(before.levels, after.levels) for before, after, _ in seen)
 
 
-# a user's own
+# user-defined augmentations
 
 
-def test_a_callable_sees_the_real_rows_of_one_member():
+def test_a_callable_receives_the_real_rows_of_one_member():
     sizes = []
 
-    def shout(inputs, generator):
+    def add_one(inputs, generator):
         assert isinstance(generator, torch.Generator)
         sizes.append(inputs.shape)
-        inputs += 1  # what is written here does not reach the rows of later epochs
+        inputs += 1  # writing in place does not change the rows of later epochs
         return inputs
 
-    seen, inputs = augmented(PerMember(shout))
+    seen, inputs = augmented(CallableAugmentation(add_one))
     assert sizes[:MEMBERS] == [(int(rows.sum()), inputs.width) for rows in real(seen[0][0])]
     for before, after, _ in seen:
         for m, rows in enumerate(real(before)):
@@ -243,34 +243,34 @@ def test_a_callable_sees_the_real_rows_of_one_member():
 
 
 @pytest.mark.parametrize("wrong", [lambda x, g: x[:-1], lambda x, g: None, lambda x, g: x.numpy()])
-def test_a_callable_of_another_shape_is_refused(wrong):
+def test_a_callable_that_changes_the_shape_is_refused(wrong):
     X, y = RNG.randn(40, 3), np.arange(40) % 2
-    with pytest.raises(ValueError, match="'augmentation' must return a tensor of the shape"):
+    with pytest.raises(ValueError, match="'augmentation' must return a tensor of the same shape"):
         RegularizedMLPClassifier(**SMALL, augmentation=wrong).fit(X, y)
 
 
 # estimators
 
 
-def bits(estimator, X):
-    decided = estimator.predict_proba(X) if hasattr(estimator, "predict_proba") else estimator.predict(X)
-    return decided.tobytes()
+def prediction_bytes(estimator, X):
+    prediction = estimator.predict_proba(X) if hasattr(estimator, "predict_proba") else estimator.predict(X)
+    return prediction.tobytes()
 
 
 @pytest.mark.parametrize("Estimator", BOTH)
 @pytest.mark.parametrize("name", [*NAMES, lambda inputs, generator: -inputs])
-def test_strength_zero_changes_no_bit(Estimator, name, mixed_table):
+def test_strength_zero_changes_nothing(Estimator, name, mixed_table):
     X, y = mixed_table.X, mixed_table.label if Estimator is RegularizedMLPClassifier else mixed_table.number
     none = Estimator(**SMALL, augmentation_strength=7.0).fit(X, y)
     off = Estimator(**SMALL, augmentation=name, augmentation_strength=0).fit(X, y)
-    assert bits(none, X) == bits(off, X)
+    assert prediction_bytes(none, X) == prediction_bytes(off, X)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_strength_beyond_the_largest_is_refused(name):
+def test_a_strength_above_the_largest_is_refused(name):
     X, y = RNG.randn(40, 3), np.arange(40) % 2
     estimator = RegularizedMLPClassifier(**SMALL, augmentation=name, augmentation_strength=1.5)
-    if getattr(augmentations, name).largest == 1:
+    if getattr(augmentations, name).max_strength == 1:
         with pytest.raises(ValueError, match=r"'augmentation_strength' .* in the range \[0.0, 1.0\] with .*Got 1.5"):
             estimator.fit(X, y)
     else:
@@ -278,7 +278,7 @@ def test_a_strength_beyond_the_largest_is_refused(name):
 
 
 @pytest.mark.parametrize(("name", "value"), [("augmentation", "flip"), ("augmentation_strength", -0.1)])
-def test_what_is_no_augmentation_is_refused(name, value):
+def test_invalid_augmentations_are_refused(name, value):
     with pytest.raises(ValueError, match=f"The '{name}' parameter of RegularizedMLPClassifier must be"):
         RegularizedMLPClassifier(**{name: value}).fit([[0.0], [1.0]], [0, 1])
 
@@ -286,8 +286,8 @@ def test_what_is_no_augmentation_is_refused(name, value):
 @pytest.mark.parametrize("Estimator", BOTH)
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("settings", [{"batch_norm": True, "dropout": 0.2, "input_dropout": 0.1}, {"batch_size": 1000}])
-def test_it_works_with_everything_and_gives_the_same_bits(Estimator, name, settings, mixed_table):
-    """Members, weights, one-hot and embedded categories, missing values, early stopping, both precisions."""
+def test_augmentations_work_with_all_options_and_are_reproducible(Estimator, name, settings, mixed_table):
+    """Includes members, weights, one-hot and embedded categories, missing values, early stopping, both precisions."""
     X = mixed_table.X.assign(street=pd.Categorical(np.arange(len(mixed_table.X)) % 17))
     y = mixed_table.label if Estimator is RegularizedMLPClassifier else mixed_table.number
     weight = np.arange(len(X)) % 4
@@ -295,17 +295,17 @@ def test_it_works_with_everything_and_gives_the_same_bits(Estimator, name, setti
     fitted = estimator.fit(X, y, sample_weight=weight)
     assert fitted.net_.module_.embeddings is not None
     assert np.isfinite(fitted.loss_curve_).all()
-    first = bits(fitted, X)
-    assert first == bits(fitted, X)
-    assert first == bits(pickle.loads(pickle.dumps(fitted)), X)
-    assert bits(fitted.fit(X, y, sample_weight=weight), X) != first
-    assert first == bits(estimator.set_params(warm_start=False).fit(X, y, sample_weight=weight), X)
-    assert first != bits(estimator.set_params(augmentation=None).fit(X, y, sample_weight=weight), X)
+    first = prediction_bytes(fitted, X)
+    assert first == prediction_bytes(fitted, X)
+    assert first == prediction_bytes(pickle.loads(pickle.dumps(fitted)), X)
+    assert prediction_bytes(fitted.fit(X, y, sample_weight=weight), X) != first
+    assert first == prediction_bytes(estimator.set_params(warm_start=False).fit(X, y, sample_weight=weight), X)
+    assert first != prediction_bytes(estimator.set_params(augmentation=None).fit(X, y, sample_weight=weight), X)
 
 
 @pytest.mark.parametrize("y", [np.arange(90) % 3, (RNG.rand(90, 2) > 0.5).astype(int)], ids=["classes", "labels"])
 @pytest.mark.parametrize("name", NAMES)
-def test_it_works_with_sparse_tables_several_classes_and_labels(name, y):
+def test_augmentations_work_with_sparse_tables_classes_and_labels(name, y):
     X = sparse.random(90, 6, density=0.3, random_state=0, format="csr")
     ours = RegularizedMLPClassifier(**SMALL, augmentation=name).fit(X, y)
     np.testing.assert_allclose(
@@ -314,7 +314,7 @@ def test_it_works_with_sparse_tables_several_classes_and_labels(name, y):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_columns_that_say_nothing_are_no_trouble(name):
+def test_constant_and_empty_columns_are_accepted(name):
     frame = pd.DataFrame({"empty": pd.Series([None] * 40, dtype=object), "constant": 1.0, "holes": np.nan})
     for columns in (["empty"], ["constant"], ["holes"], list(frame)):
         linear = {**SMALL, "hidden_layer_sizes": ()}
@@ -323,12 +323,14 @@ def test_columns_that_say_nothing_are_no_trouble(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_neither_statistics_nor_validation_rows_nor_predictions_are_augmented(name):
-    """With a learning rate of almost nothing a fit is its initial weights."""
+def test_statistics_validation_rows_and_predictions_are_not_augmented(name):
+    """With a learning rate of almost 0, a fit keeps its initial weights."""
     X, y = RNG.randn(200, 4), RNG.rand(200) > 0.5
-    still = {**SMALL, "max_iter": 1, "learning_rate_init": 1e-12, "dropout": 0.0, "weight_decay": 0.0}
+    frozen = {**SMALL, "max_iter": 1, "learning_rate_init": 1e-12, "dropout": 0.0, "weight_decay": 0.0}
     plain, noisy = (
-        RegularizedMLPClassifier(**still, augmentation=chosen, augmentation_strength=0.9, early_stopping=True).fit(X, y)
+        RegularizedMLPClassifier(**frozen, augmentation=chosen, augmentation_strength=0.9, early_stopping=True).fit(
+            X, y
+        )
         for chosen in (None, name)
     )
     np.testing.assert_allclose(noisy.validation_curve_, plain.validation_curve_, rtol=1e-6)
@@ -338,8 +340,8 @@ def test_neither_statistics_nor_validation_rows_nor_predictions_are_augmented(na
     assert noisy.loss_curve_[0] != plain.loss_curve_[0]
 
 
-class Seen(Callback):
-    """Keeps the batches that are trained on."""
+class BatchRecorder(Callback):
+    """Record the training batches."""
 
     def __init__(self):
         self.batches = []
@@ -348,19 +350,19 @@ class Seen(Callback):
         self.batches.append(batch.inputs)
 
 
-def test_callbacks_see_the_batch_as_it_is_trained_on():
-    seen = Seen()
+def test_callbacks_receive_the_augmented_batch():
+    recorder = BatchRecorder()
     X, y = RNG.randn(40, 3), np.arange(40) % 2
     RegularizedMLPClassifier(
-        **SMALL, augmentation="cutout", augmentation_strength=1.0, numeric_scaling="standard", callbacks=[seen]
+        **SMALL, augmentation="cutout", augmentation_strength=1.0, numeric_scaling="standard", callbacks=[recorder]
     ).fit(X, y)
-    assert len(seen.batches) == 4
-    assert all((inputs == 0).all() for inputs in seen.batches)
+    assert len(recorder.batches) == 4
+    assert all((inputs == 0).all() for inputs in recorder.batches)
 
 
 @pytest.mark.parametrize(("name", "strength"), [("mixup", 1.0), ("cutmix", 0.7)])
-def test_the_gap_between_training_and_test_loss_shrinks(name, strength):
-    """A net that is far too large for 150 noisy rows, and nothing else against it."""
+def test_mixing_reduces_overfitting(name, strength):
+    """The network is far too large for 150 noisy rows, and has no other regularization."""
     bare = {"dropout": 0.0, "weight_decay": 0.0, "alpha": 0.0, "early_stopping": False, "n_members": 1, "max_iter": 60}
     gaps, losses = [], []
     for seed in range(4):

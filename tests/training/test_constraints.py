@@ -1,4 +1,4 @@
-"""Every constraint is a projection, and holds after every step."""
+"""Tests that every constraint is a projection and holds after every step."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def weights(seed, spread, dtype=torch.float64):
 @pytest.mark.parametrize("name", constraints.__all__)
 @few
 @given(seed=st.integers(0, 1000), spread=st.sampled_from([1e-3, 0.5, 1.0, 30.0, 1e6]))
-def test_to_project_twice_is_to_project_once(name, seed, spread):
+def test_projection_is_idempotent(name, seed, spread):
     once = weights(seed, spread)
     CONSTRAINTS[name]().project_(once)
     twice = once.clone()
@@ -33,7 +33,7 @@ def test_to_project_twice_is_to_project_once(name, seed, spread):
 @pytest.mark.parametrize("name", constraints.__all__)
 @few
 @given(seed=st.integers(0, 1000))
-def test_inside_the_set_nothing_moves(name, dtype, seed):
+def test_feasible_weights_do_not_change(name, dtype, seed):
     inside = weights(seed, 0.1, dtype)
     projected = inside.clone()
     CONSTRAINTS[name]().project_(projected)
@@ -42,7 +42,7 @@ def test_inside_the_set_nothing_moves(name, dtype, seed):
 
 @few
 @given(seed=st.integers(0, 1000), spread=st.sampled_from([0.3, 1.0, 100.0]))
-def test_max_norm_is_the_nearest_point_of_its_ball(seed, spread):
+def test_max_norm_projects_to_the_nearest_point_of_the_ball(seed, spread):
     weight = weights(seed, spread)
     projected = weight.clone()
     constraints.MaxNorm(1.5).project_(projected)
@@ -50,14 +50,14 @@ def test_max_norm_is_the_nearest_point_of_its_ball(seed, spread):
     np.testing.assert_allclose(projected.numpy(), weight.numpy() * np.minimum(1, 1.5 / norm), rtol=1e-12)
 
 
-def test_a_unit_of_zeros_stays():
+def test_max_norm_keeps_a_unit_of_zeros():
     weight = torch.zeros(1, 4, 2)
     constraints.MaxNorm(1.0).project_(weight)
     assert torch.equal(weight, torch.zeros(1, 4, 2))
 
 
-class Norms(Callback):
-    """Keeps the largest norm of a unit's incoming weights after each step."""
+class NormRecorder(Callback):
+    """Record the largest norm of a unit's incoming weights after each step."""
 
     def __init__(self):
         self.largest = []
@@ -74,7 +74,7 @@ def test_max_norm_holds_after_every_step(solver, batch_norm):
     X = rng.randn(120, 4)
     norms = {}
     for max_norm in (0.3, None):
-        seen = Norms()
+        recorder = NormRecorder()
         RegularizedMLPClassifier(
             hidden_layer_sizes=(8, 8),
             max_norm=max_norm,
@@ -85,10 +85,10 @@ def test_max_norm_holds_after_every_step(solver, batch_norm):
             batch_size=30,
             early_stopping=False,
             n_members=2,
-            callbacks=[seen],
+            callbacks=[recorder],
             random_state=0,
         ).fit(X, X[:, 0] > 0)
-        norms[max_norm] = np.array(seen.largest)
+        norms[max_norm] = np.array(recorder.largest)
     assert len(norms[0.3]) == 24
     assert norms[0.3].max() <= 0.3 * (1 + 1e-6)
     assert norms[0.3].max() > 0.29

@@ -1,4 +1,4 @@
-"""Every penalty is zero at zero, never negative, linear in strength, and its proximal step is its definition's."""
+"""Tests of the values, gradients and proximal steps of every penalty."""
 
 import numpy as np
 import pytest
@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
 from skreg import RegularizedMLPRegressor, penalties
+from tests.helpers import plain_regressor
 
 GROUPS = [[0, 1, 2, 3, 4, 5, 6], [0, 1, 2, 0, 1, 1, 2], [0, 0, 0, 0, 0, 0, 0]]
 PENALTIES = {
@@ -22,19 +23,19 @@ few = settings(derandomize=True, max_examples=60, deadline=None)
 
 
 @pytest.mark.parametrize(("penalty", "ratio"), CASES)
-def test_is_zero_at_zero_and_never_negative(penalty, ratio):
+def test_value_is_zero_at_zero_and_positive_elsewhere(penalty, ratio):
     assert torch.equal(penalty(0.7, ratio).value(torch.zeros(3, 7, 4)), torch.zeros(3))
     assert (penalty(0.7, ratio).value(WEIGHT) > 0).all()
     assert torch.equal(penalty(0.0, ratio).value(WEIGHT), torch.zeros(3, dtype=torch.float64))
 
 
 @pytest.mark.parametrize(("penalty", "ratio"), CASES)
-def test_is_linear_in_its_strength(penalty, ratio):
+def test_value_is_linear_in_alpha(penalty, ratio):
     torch.testing.assert_close(penalty(0.6, ratio).value(WEIGHT), 3 * penalty(0.2, ratio).value(WEIGHT))
 
 
 @pytest.mark.parametrize(("penalty", "ratio"), CASES)
-def test_each_member_pays_for_itself(penalty, ratio):
+def test_the_value_of_a_member_does_not_depend_on_other_members(penalty, ratio):
     alone = torch.cat([penalty(0.5, ratio).value(WEIGHT[m : m + 1]) for m in range(3)])
     torch.testing.assert_close(penalty(0.5, ratio).value(WEIGHT), alone)
 
@@ -54,17 +55,17 @@ def test_the_smooth_part_has_no_gradient_at_zero():
 
 @pytest.mark.parametrize(("penalty", "ratio"), CASES)
 @pytest.mark.parametrize("spread", [None, 1, 6])
-def test_no_point_is_better_than_the_proximal_step(penalty, ratio, spread):
-    """In the metric of one step for all, and of a step for each weight; none nearby, and none along the way."""
+def test_the_proximal_step_minimizes_the_proximal_objective(penalty, ratio, spread):
+    """With one step size or one per weight, compared with points nearby and on the line to the weight."""
     generator = torch.Generator().manual_seed(0)
     step = 0.5 if spread is None else 10 ** (spread * (torch.rand(3, 7, 4, dtype=F64, generator=generator) - 0.5))
-    priced = penalty(0.4, ratio)
-    sharp = penalties.ElasticNet(priced.l1, 1.0) if penalty is penalties.ElasticNet else priced
+    instance = penalty(0.4, ratio)
+    nonsmooth = penalties.ElasticNet(instance.l1, 1.0) if penalty is penalties.ElasticNet else instance
     found = WEIGHT.clone()
-    priced.proximal_(found, step)
+    instance.proximal_(found, step)
 
     def cost(v):
-        return sharp.value(v) + ((v - WEIGHT).square() / (2 * step)).flatten(1).sum(1)
+        return nonsmooth.value(v) + ((v - WEIGHT).square() / (2 * step)).flatten(1).sum(1)
 
     least = cost(found)
     for size in (1e-6, 1e-4, 1e-2, 1.0):
@@ -76,7 +77,7 @@ def test_no_point_is_better_than_the_proximal_step(penalty, ratio, spread):
         assert (cost(found + share * (WEIGHT - found)) >= least - 1e-13 * least.abs()).all()
 
 
-def test_the_value_is_the_formula():
+def test_elastic_net_value_equals_its_formula():
     weight = torch.tensor([[[3.0], [-2.0]]])
     value = penalties.ElasticNet(0.5, 0.4).value(weight)
     assert value.item() == pytest.approx(0.5 * (0.4 * 5 + 0.6 / 2 * 13))
@@ -84,8 +85,8 @@ def test_the_value_is_the_formula():
 
 @few
 @given(st.floats(-5, 5), st.floats(0, 2), st.floats(0, 1))
-def test_gradient_and_proximal_step_share_out_the_value(w, alpha, ratio):
-    """The gradient is that of the squared part; what is left of the value is the absolute part."""
+def test_gradient_and_proximal_step_cover_the_value(w, alpha, ratio):
+    """The gradient belongs to the squared part, and the proximal step to the absolute part."""
     penalty = penalties.ElasticNet(alpha, ratio)
     weight = torch.full((1, 1, 1), w, dtype=torch.float64)
     gradient = torch.ones_like(weight)
@@ -96,7 +97,7 @@ def test_gradient_and_proximal_step_share_out_the_value(w, alpha, ratio):
 
 @few
 @given(st.floats(-3, 3), st.floats(0, 2), st.floats(0, 1), st.sampled_from([1e-3, 0.1, 1.0, 10.0]))
-def test_the_proximal_step_minimises_its_definition(w, alpha, ratio, step):
+def test_soft_thresholding_minimizes_the_proximal_objective(w, alpha, ratio, step):
     l1 = alpha * ratio
     stepped = torch.full((1, 1, 1), w, dtype=torch.float64)
     penalties.ElasticNet(alpha, ratio).proximal_(stepped, step)
@@ -109,7 +110,7 @@ def test_the_proximal_step_minimises_its_definition(w, alpha, ratio, step):
     assert cost(stepped.item()) <= best.fun + 1e-12
 
 
-def test_every_weight_may_have_its_own_step():
+def test_step_sizes_can_differ_between_weights():
     steps = torch.rand(3, 7, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     together = WEIGHT.clone()
     penalty = penalties.ElasticNet(0.8, 1.0)
@@ -123,16 +124,16 @@ def test_every_weight_may_have_its_own_step():
 # groups
 
 
-def pull(weight, step, groups):
-    """Norm of ``weight / step`` in each group, beside its strength: what decides whether it stays."""
+def group_norms(weight, step, groups):
+    """Return the norm of ``weight / step`` in each group, which decides whether the group becomes zero."""
     squares = (weight / step).square().sum(2)
     return torch.zeros(len(weight), int(groups.max()) + 1, dtype=F64).index_add_(1, groups, squares).sqrt()
 
 
 @few
 @given(st.integers(0, 1000), st.sampled_from([1e-4, 0.1, 1.0, 30.0]), st.sampled_from([0, 1, 4, 8]))
-def test_a_group_is_zero_or_at_the_root_of_its_equation(seed, alpha, decades):
-    """Whatever the spread of weights and steps, to the last digits, in both precisions."""
+def test_a_group_is_zero_or_solves_its_equation(seed, alpha, decades):
+    """For weights and step sizes of different orders of magnitude, in both precisions."""
     generator = torch.Generator().manual_seed(seed)
     groups = torch.tensor(GROUPS[1])
 
@@ -141,43 +142,43 @@ def test_a_group_is_zero_or_at_the_root_of_its_equation(seed, alpha, decades):
 
     weight = torch.randn(3, 7, 4, dtype=F64, generator=generator) * spread(3, 7, 4)
     step = 0.1 * spread(3, 7, 4)
-    strength = alpha * torch.bincount(groups).double().sqrt()
+    group_alpha = alpha * torch.bincount(groups).double().sqrt()
     for dtype, digits in ((F64, 1e-12), (torch.float32, 1e-5)):
         found = weight.to(dtype, copy=True)
         penalties.GroupLasso(alpha, groups).proximal_(found, step.to(dtype))
         found = found.double()
-        norms = pull(found, torch.ones(1, dtype=F64), groups)
-        stays = pull(weight, step, groups) / strength
+        norms = group_norms(found, torch.ones(1, dtype=F64), groups)
+        stays = group_norms(weight, step, groups) / group_alpha
         clear = (stays - 1).abs() > 1e-5
         assert torch.equal((norms > 0)[clear], (stays > 1)[clear])
         t = norms[:, groups].unsqueeze(2)
-        expected = torch.where(t > 0, weight * t / (t + strength[groups].unsqueeze(1) * step), 0)
+        expected = torch.where(t > 0, weight * t / (t + group_alpha[groups].unsqueeze(1) * step), 0)
         torch.testing.assert_close(found, expected, rtol=digits, atol=0)
 
 
-def test_after_the_step_of_the_weights_that_of_the_groups_is_the_step_of_both():
-    """Of the sparse-group lasso, in any diagonal metric: no subgradient points elsewhere."""
+def test_the_group_step_after_soft_thresholding_is_the_step_of_both_penalties():
+    """The result satisfies the optimality conditions of the sparse-group lasso in any diagonal metric."""
     generator = torch.Generator().manual_seed(2)
     step = torch.rand(3, 7, 4, dtype=F64, generator=generator) + 0.01
     groups, found = torch.tensor(GROUPS[1]), WEIGHT.clone()
     elastic, lasso = penalties.ElasticNet(0.5, 1.0), penalties.GroupLasso(5.0, groups)
     elastic.proximal_(found, step)
     lasso.proximal_(found, step)
-    norms = pull(found, torch.ones(1, dtype=F64), groups)[:, groups].unsqueeze(2)
-    left = (WEIGHT - found) / step  # what the subgradients of both penalties must make up for
-    strength = lasso.strengths[groups].view(1, -1, 1)
+    norms = group_norms(found, torch.ones(1, dtype=F64), groups)[:, groups].unsqueeze(2)
+    left = (WEIGHT - found) / step  # the sum of the subgradients of both penalties
+    group_alpha = lasso.group_alphas[groups].view(1, -1, 1)
     used = (norms > 0).expand_as(found)
-    both = 0.5 * found.sign() + strength * found / norms
+    both = 0.5 * found.sign() + group_alpha * found / norms
     torch.testing.assert_close(left[found != 0], both[found != 0], rtol=1e-10, atol=1e-10)
     assert (left[used & (found == 0)].abs() <= 0.5).all()
     rest = (left.abs() - 0.5).clamp(min=0)
-    away = pull(torch.where(used, 0, rest), torch.ones(1, dtype=F64), groups)
-    assert (away <= lasso.strengths + 1e-12).all()
+    away = group_norms(torch.where(used, 0, rest), torch.ones(1, dtype=F64), groups)
+    assert (away <= lasso.group_alphas + 1e-12).all()
     assert (norms == 0).any()
     assert (used & (found == 0)).any()
 
 
-def test_a_broken_group_breaks_no_other():
+def test_nan_in_a_group_does_not_change_other_groups():
     lasso, usual, broken = penalties.GroupLasso(0.3, torch.tensor(GROUPS[1])), WEIGHT.clone(), WEIGHT.clone()
     broken[1, 0, 0] = torch.nan
     for weight in (usual, broken):
@@ -189,19 +190,18 @@ def test_a_broken_group_breaks_no_other():
 
 
 @pytest.mark.parametrize("step", [0.0, torch.zeros(3, 7, 4, dtype=F64)])
-def test_a_step_of_length_zero_moves_nothing(step):
+def test_a_step_size_of_zero_changes_nothing(step):
     weight = WEIGHT.clone()
     penalties.GroupLasso(0.3, torch.tensor(GROUPS[1])).proximal_(weight, step)
     assert torch.equal(weight, WEIGHT)
 
 
-@pytest.mark.usefixtures("plain_training")
 @pytest.mark.parametrize("solver", ["adam", "adamw", "sgd"])
-def test_the_zeros_are_exact_and_biases_and_norms_are_exempt(solver):
+def test_zeros_are_exact_and_biases_and_norms_are_not_penalized(solver):
     rng = np.random.RandomState(0)
     X = rng.randn(200, 6)
     y = X[:, 0] + 5
-    estimator = RegularizedMLPRegressor(
+    estimator = plain_regressor(
         hidden_layer_sizes=(12,),
         activation="relu",
         batch_norm=True,
@@ -225,7 +225,7 @@ def test_the_zeros_are_exact_and_biases_and_norms_are_exempt(solver):
 
 
 @pytest.mark.parametrize("solver", ["adam", "adamw", "sgd"])
-def test_a_huge_penalty_leaves_the_mean(solver):
+def test_a_huge_penalty_yields_the_mean(solver):
     rng = np.random.RandomState(0)
     X = rng.randn(60, 3)
     y = X[:, 0] + 5

@@ -1,4 +1,4 @@
-"""Every schedule is a finite factor of at most 1, and the training follows it."""
+"""Tests of the learning rate schedules and of the training with them."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ X = np.random.RandomState(0).randn(100, 2)
 
 
 @pytest.mark.parametrize("name", schedules.__all__)
-def test_is_finite_and_at_most_one(name):
+def test_factors_are_finite_and_between_zero_and_one(name):
     factors = np.array([getattr(schedules, name)(float(p)) for p in PROGRESS])
     assert np.isfinite(factors).all()
     assert factors.max() <= 1
@@ -43,24 +43,24 @@ def fitted(schedule, **parameters):
     return estimator.fit(X, X[:, 0])
 
 
-def test_a_callable_sees_the_progress_of_every_step():
-    seen = []
+def test_a_callable_receives_the_progress_of_every_step():
+    progresses = []
 
     def schedule(progress):
-        seen.append(progress)
+        progresses.append(progress)
         return 1 - progress
 
     estimator = fitted(schedule)
-    np.testing.assert_allclose(seen[-20:], np.arange(20) / 20)
-    assert all(0 <= progress <= 1 for progress in seen)
+    np.testing.assert_allclose(progresses[-20:], np.arange(20) / 20)
+    assert all(0 <= progress <= 1 for progress in progresses)
     last_steps = 1 - (np.arange(5) + 0.75) / 5
     np.testing.assert_allclose(estimator.net_.history[:, "lr"], 0.01 * last_steps)
 
 
 @pytest.mark.parametrize("solver", ["adam", "adamw", "sgd"])
-def test_a_factor_of_zero_trains_nothing(solver):
-    still = fitted(lambda progress: 0.0, solver=solver, dropout=0.0, alpha=0.1, l1_ratio=0.5)
-    np.testing.assert_allclose(still.loss_curve_, still.loss_curve_[0], rtol=1e-5)
+def test_a_factor_of_zero_does_not_change_the_loss(solver):
+    constant = fitted(lambda progress: 0.0, solver=solver, dropout=0.0, alpha=0.1, l1_ratio=0.5)
+    np.testing.assert_allclose(constant.loss_curve_, constant.loss_curve_[0], rtol=1e-5)
     moving = fitted("constant", solver=solver, dropout=0.0)
     assert moving.loss_curve_[-1] < 0.999 * moving.loss_curve_[0]
 
@@ -69,7 +69,7 @@ def values(name, *progress):
     return [getattr(schedules, name)(p) for p in progress]
 
 
-def test_the_landmarks_of_the_schedules():
+def test_values_of_the_schedules():
     assert values("coslog", 0, 1 / 15, 3 / 15, 7 / 15, 1) == pytest.approx([0] * 5, abs=1e-12)
     ends = [(2**k - 1) / 127 for k in range(8)]
     assert values("growing_cycles", *ends) == pytest.approx([0] * 8, abs=1e-12)
@@ -84,7 +84,7 @@ def test_the_landmarks_of_the_schedules():
 
 
 @pytest.mark.parametrize("name", ["coslog", "cosine_restarts", "flat_cosine", "one_cycle", "warmup"])
-def test_has_no_jumps_but_at_a_restart(name):
+def test_schedules_are_continuous_except_at_restarts(name):
     steps = np.abs(np.diff([getattr(schedules, name)(float(p)) for p in np.linspace(0, 1, 2001)]))
     assert (steps > 0.05).sum() == (2 if name == "cosine_restarts" else 0)
 
@@ -95,8 +95,8 @@ def test_every_schedule_trains(name):
 
 
 @pytest.mark.parametrize("name", ["coslog", "cosine_restarts", "growing_cycles"])
-def test_cycles_end_in_valleys(name):
+def test_the_factor_is_zero_at_the_end_of_a_cycle(name):
     schedule = getattr(schedules, name)
-    for valley in schedule.valleys:
-        assert schedule(valley - 1e-9) == pytest.approx(0, abs=1e-6)
-    assert schedule.valleys[-1] == 1
+    for end in schedule.cycle_ends:
+        assert schedule(end - 1e-9) == pytest.approx(0, abs=1e-6)
+    assert schedule.cycle_ends[-1] == 1

@@ -16,13 +16,13 @@ from joblib import effective_n_jobs  # type: ignore[import-untyped]  # joblib ha
 from sklearn.base import clone
 from sklearn.utils.parallel import Parallel, delayed
 
-from ..._joining import quiet
-from ...data.split import WHOLE
 from ...estimators.base import RegularizedMLP
 from ...network.config import NetworkConfig, structure_decided_by_values
 from ...training.config import TrainingConfig
+from ...training.optimizers.registry import SOLVERS, solvers_with
 from ..progress import SearchProgress
 from ..scoring import RECORD, Candidate, FoldEvaluator, SharedInputs, fit_folds, params_key
+from ..study.identity import quiet
 from .fold_fit import network_of
 from .worker import CandidateResult, CandidateState, Pruning, iter_group, train_group
 
@@ -187,7 +187,7 @@ def _state(inputs: SharedInputs, number: int, params: dict[str, Any]) -> Candida
         if network is None or not _is_stackable(network, step, inputs.settings["fit_params"]):
             return None
         network._validate_params()
-        NetworkConfig.of(network)
+        NetworkConfig.from_estimator(network, SOLVERS[network.solver].scale_invariant)
         TrainingConfig.of(network)
     except Exception:  # the fit fold by fold reports the error
         return None
@@ -198,7 +198,7 @@ def _state(inputs: SharedInputs, number: int, params: dict[str, Any]) -> Candida
 def _is_stackable(network: RegularizedMLP, step: str | None, fit_params: dict[str, Any] | None) -> bool:
     """Whether a network can be trained with others; ``fit`` may receive weights of the rows and nothing else."""
     incompatible = (
-        network.solver == WHOLE,
+        network.solver in solvers_with("full_batch"),
         network.swa_start is not None,
         network.time_limit is not None,
         network.pretrained is not None,

@@ -25,9 +25,10 @@ from ...data.table import check_table
 from ...estimators.base import RegularizedMLP
 from ...network.config import NetworkConfig
 from ...training.config import TrainingConfig
+from ...training.early_stopping import Monitor
 from ...training.history import EpochRecord, history_of
-from ...training.monitor import Monitor
 from ...training.net import Net
+from ...training.optimizers.registry import SOLVERS
 from ..scoring import SharedInputs
 
 N_COPIES = 8
@@ -96,7 +97,10 @@ class FoldFit:
         and tensors of rows are taken from it.
         """
         network: Any = network_of(estimator)[1]
-        config, training = NetworkConfig.of(network), TrainingConfig.of(network)
+        config, training = (
+            NetworkConfig.from_estimator(network, SOLVERS[network.solver].scale_invariant),
+            TrainingConfig.of(network),
+        )
         with torch_threads(network.n_threads):
             if template is None:
                 split = network._split(network._check_rows(data.X, data.y, data.weight, None, False), None)

@@ -15,15 +15,15 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from ..._utils.per_member import Strength, stack
-from ...data.batches import EvalBatches, MemberRows
+from ..._utils.per_member import PerMemberFloat, stack
+from ...data.batches import MemberRows
 from ...network.generators import MemberGenerators
-from ...network.inference import PREDICT_ROWS
+from ...network.inference import evaluate, prepare_rows
 from ...network.network import Network
 from ...training.config import TrainingConfig
 from ...training.constraints import MaxNorm
+from ...training.early_stopping import LossMonitor, Monitor
 from ...training.history import EpochRecord
-from ...training.monitor import LossMonitor, Monitor
 from ...training.net import Net
 from ...training.penalties import ElasticNet
 from .fold_fit import FoldFit
@@ -55,7 +55,7 @@ class StackedNet(Net):
         first = nets[0]
         counts = [net.module_.n_members for net in nets]
         stacked: Self = cls(
-            Network.joined([net.module_ for net in nets]),
+            Network.concatenate([net.module_ for net in nets]),
             first.criterion,
             stack_configs([net.training_config for net in nets], counts, first.module_.head.weight),
             max_epochs=first.max_epochs,
@@ -67,15 +67,13 @@ class StackedNet(Net):
             callbacks=[],
             verbose=0,
         ).initialize()
-        stacked.generators_ = MemberGenerators.of(
-            [generator for net in nets for generator in net.generators_.generators]
-        )
+        stacked.generators_ = MemberGenerators([generator for net in nets for generator in net.generators_.generators])
         stacked.fits = list(fits)
         stacked.net_index = torch.arange(len(nets)).repeat_interleave(torch.tensor(counts))
         stacked.member_index = torch.cat([torch.arange(count) for count in counts])
         for fit in fits:
             fit.raw = [None] * fit.net.module_.n_members
-            fit.net.__dict__["optimizer_"] = None
+            fit.net.optimizer_ = None
         stacked._stack_inputs()
         return stacked
 
@@ -84,14 +82,14 @@ class StackedNet(Net):
         self._present, counts = torch.unique_consecutive(self.net_index, return_counts=True)
         present, sizes, like = [self.fits[i] for i in self._present], counts.tolist(), self.module_.head.weight
         self.training_config = stack_configs([fit.net.training_config for fit in present], sizes, like)
-        self.lr = self.training_config.rate
+        self.lr = self.training_config.learning_rate
         modules = [fit.net.module_ for fit in present]
         self.module_.input_dropout = stack([module.input_dropout for module in modules], sizes, like)
         rates = zip(*(module.dropout for module in modules), strict=True)
         self.module_.dropout = tuple(stack(rate, sizes, like) for rate in rates)
         losses = [fit.net.criterion_ for fit in present]
         if hasattr(losses[0], "label_smoothing"):
-            self.__dict__["criterion_"] = copy.copy(losses[0])
+            self.criterion_ = copy.copy(losses[0])
             self.criterion_.label_smoothing = stack([loss.label_smoothing for loss in losses], sizes, like)
         members = self._positions(present)
         self._train = MemberRows.joined([fit.train for fit in present]).of_members(members)
@@ -126,7 +124,7 @@ class StackedNet(Net):
         n_training = torch.bincount(self.net_index[self.stopping_.active], minlength=len(self.fits))
         is_last = next(self._epochs, None) is None or self.epoch_ == self.max_epochs
         if is_last:
-            self._settle(self._train)
+            self._restore_best(self._train)
         seconds, shares = time.perf_counter() - start, (n_training / max(1, int(n_training.sum()))).tolist()
         for fit, share in zip(self.fits, shares, strict=True):
             fit.seconds += share * seconds
@@ -134,7 +132,7 @@ class StackedNet(Net):
 
     def stop(self) -> None:
         """End the training of all nets after the epochs that they have had."""
-        self._settle(self._train)
+        self._restore_best(self._train)
         self.stopping_.active[:] = False
         self._unstack(~self.stopping_.active)
 
@@ -147,7 +145,7 @@ class StackedNet(Net):
             self._keep_members(active.nonzero()[:, 0])
 
     def _record(self, loss: Tensor, score: Tensor | None, monitor: Monitor | None) -> None:
-        active, rates = self.stopping_.active, self._rates()
+        active, rates = self.stopping_.active, self._last_lr()
         for number in self._present.tolist():
             own = active & (self.net_index == number)
             if bool(own.any()):
@@ -158,16 +156,16 @@ class StackedNet(Net):
                     of_members[self.member_index[own]] = score[own]
                     fit.net.stopping_.scores.append(of_members)
 
-    def _judge(self, *epoch: Any) -> None:
+    def _evaluate_epoch(self, *epoch: Any) -> None:
         """Evaluate an epoch, and update the raw output on the test rows with the weights that would be kept."""
-        super()._judge(*epoch)
+        super()._evaluate_epoch(*epoch)
         if self._test is None:
             return
         has_validation = self.patience is not None
         improved = self.stopping_.best_epoch == self.epoch_ if has_validation else self.stopping_.active
         if not bool(improved.any()):
             return
-        raw, _, _ = self._raw_of(EvalBatches(self._test, self.module_.prepare, PREDICT_ROWS))
+        raw, _, _ = evaluate(self.module_, prepare_rows(self.module_, self._test))
         for member in improved.nonzero()[:, 0].tolist():
             fit = self.fits[int(self.net_index[member])]
             fit.set_raw(int(self.member_index[member]), raw[member, : self._test.lengths[member]])
@@ -181,7 +179,7 @@ class StackedNet(Net):
                 continue
             own = int(self.member_index[member])
             if weights is not None:
-                for tensor, kept in zip(fit.net._trained(), weights, strict=True):
+                for tensor, kept in zip(fit.net.trained_tensors(), weights, strict=True):
                     tensor.data[own] = kept[member]
             for name in ("best", "best_epoch", "waited", "active", "diverged"):
                 getattr(fit.net.stopping_, name)[own] = getattr(self.stopping_, name)[member]
@@ -194,13 +192,13 @@ class StackedNet(Net):
         """Remove all but ``members`` from the tensors."""
         moments, stopping = self.optimizer_.state_dict(), self.stopping_
         average = None if self.average_ is None else self.average_.state_dict()
-        self.__dict__["module_"] = self.module_.of_members(members.tolist())
+        self.module_ = self.module_.select_members(members.tolist())
         self.net_index, self.member_index = self.net_index[members], self.member_index[members]
-        self.generators_ = MemberGenerators.of([self.generators_.generators[member] for member in members.tolist()])
+        self.generators_ = MemberGenerators([self.generators_.generators[member] for member in members.tolist()])
         self._stack_inputs()
-        self.__dict__["optimizer_"] = self.training_config.optimizer(self.module_)
+        self.optimizer_ = self.training_config.optimizer(self.module_)
         self.optimizer_.load_state_dict({name: _of_members(tensors, members) for name, tensors in moments.items()})
-        self.average_ = self.training_config.average(self._trained())
+        self.average_ = self.training_config.average(self.trained_tensors())
         if self.average_ is not None and average is not None:
             self.average_.load_state_dict({**average, "averages": _of_members(average["averages"], members)})
         if self.reduce_on_plateau_ is not None:
@@ -259,7 +257,7 @@ def stack_configs(configs: Sequence[TrainingConfig], counts: Sequence[int], like
 
     Parameters
     ----------
-    configs : sequence of Course
+    configs : sequence of TrainingConfig
         The configurations.
     counts : sequence of int
         Number of members of each.
@@ -267,28 +265,28 @@ def stack_configs(configs: Sequence[TrainingConfig], counts: Sequence[int], like
         Tensor whose dtype and device the stacked hyperparameters get.
     """
 
-    def stack(values: Sequence[Any]) -> Strength:
+    def stacked(values: Sequence[Any]) -> PerMemberFloat:
         return stack(values, counts, like)
 
     clips = [config.clip_norm for config in configs]
     return replace(
         configs[0],
-        rate=stack([config.rate for config in configs]),
-        weight_decay=stack([config.weight_decay for config in configs]),
-        penalty=_stack_by_layer([config.penalty for config in configs], NO_PENALTY, partial(_stack_penalties, stack)),
-        feature_alpha=stack([config.feature_alpha for config in configs]),
+        learning_rate=stacked([config.learning_rate for config in configs]),
+        weight_decay=stacked([config.weight_decay for config in configs]),
+        penalty=_stack_by_layer([config.penalty for config in configs], NO_PENALTY, partial(_stack_penalties, stacked)),
+        feature_alpha=stacked([config.feature_alpha for config in configs]),
         constraint=_stack_by_layer(
             [config.constraint for config in configs],
             NO_CONSTRAINT,
-            lambda constraints: MaxNorm(stack([constraint.limit for constraint in constraints])),
+            lambda constraints: MaxNorm(stacked([constraint.limit for constraint in constraints])),
         ),
-        clip_norm=None if clips == [None] * len(clips) else stack([clip or inf for clip in clips]),
-        ema_decay=stack([config.ema_decay for config in configs]),
-        augmentation=_stack_augmentations([config.augmentation for config in configs], stack),
+        clip_norm=None if clips == [None] * len(clips) else stacked([clip or inf for clip in clips]),
+        ema_decay=stacked([config.ema_decay for config in configs]),
+        augmentation=_stack_augmentations([config.augmentation for config in configs], stacked),
     )
 
 
-def _stack_penalties(stack: Callable[[list[Any]], Strength], penalties: list[ElasticNet]) -> ElasticNet:
+def _stack_penalties(stack: Callable[[list[Any]], PerMemberFloat], penalties: list[ElasticNet]) -> ElasticNet:
     return ElasticNet(stack([one.alpha for one in penalties]), stack([one.l1_ratio for one in penalties]))
 
 
@@ -303,7 +301,7 @@ def _stack_by_layer(given: Sequence[Any], neutral: Any, stack: Callable[[list[An
     )
 
 
-def _stack_augmentations(given: Sequence[Any], stack: Callable[[list[Any]], Strength]) -> Any:
+def _stack_augmentations(given: Sequence[Any], stack: Callable[[list[Any]], PerMemberFloat]) -> Any:
     """Stack the strengths of an augmentation; a callable of the user, or None, is the same for all members."""
     if not isinstance(given[0], partial):
         return given[0]

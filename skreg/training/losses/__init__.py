@@ -1,35 +1,15 @@
-"""Loss functions and the link between raw output and prediction.
+"""Loss functions and the links between raw output and prediction.
 
-Each loss is a class in ``classification.py`` or ``regression.py``; ``base.py`` has the interface.
+``base.py`` defines the interface; each loss is a class in ``regression.py`` or ``classification.py``.
 """
 
-from .base import (  # noqa: F401
-    AbsoluteError,
-    BinaryFocalLoss,
-    BinaryLogLoss,
-    BinaryLoss,
-    ClassificationLoss,
-    HalfGammaDeviance,
-    HalfPoissonDeviance,
-    HalfSquaredError,
-    HuberLoss,
-    Loss,
-    MulticlassFocalLoss,
-    MulticlassLogLoss,
-    MulticlassLoss,
-    PinballLoss,
-    RegressionLoss,
-)
+from . import classification, regression
+from .base import Loss as Loss
+from .classification import *  # noqa: F403
+from .classification import BinaryLoss as BinaryLoss
+from .classification import ClassificationLoss as ClassificationLoss
+from .classification import MulticlassLoss as MulticlassLoss
+from .regression import *  # noqa: F403
+from .regression import RegressionLoss as RegressionLoss
 
-__all__ = [
-    "AbsoluteError",
-    "BinaryFocalLoss",
-    "BinaryLogLoss",
-    "HalfGammaDeviance",
-    "HalfPoissonDeviance",
-    "HalfSquaredError",
-    "HuberLoss",
-    "MulticlassFocalLoss",
-    "MulticlassLogLoss",
-    "PinballLoss",
-]
+__all__ = sorted([*classification.__all__, *regression.__all__])

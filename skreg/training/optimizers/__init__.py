@@ -1,4 +1,1 @@
-"""Optimizers, one in each file.
-
-Their capabilities are class attributes, which validation and the training loop read.
-"""
+"""Optimizers, one file each. The capabilities of an optimizer are class attributes, see ``base.py``."""

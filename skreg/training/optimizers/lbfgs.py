@@ -1,56 +1,51 @@
-"""L-BFGS minimises the loss of a single network over all rows, by line searches."""
+"""L-BFGS, which minimizes the loss of a single network over all rows with line searches."""
 
 from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
 
-from .base import Group, Optimizer
+from .base import Optimizer, ParameterGroup
 
 SETTINGS: dict[str, Any] = {
     "max_iter": 1,
     "max_eval": 25,
     "history_size": 10,
     "line_search_fn": "strong_wolfe",
-    # torch's own suit float32, and stop where the coefficients of a linear model are still 1e-4 off
+    # torch's default tolerances suit float32, and stop with errors of 1e-4 in the coefficients of a linear model
     "tolerance_grad": 1e-9,
     "tolerance_change": 1e-14,
 }
 
 
 class Lbfgs(Optimizer):
-    """torch's L-BFGS [Nocedal & Wright 2006, section 7.2], an iteration at a time.
+    """torch's L-BFGS [Nocedal & Wright 2006, section 7.2], one iteration per step.
 
-    Each searches for a step length that meets the strong Wolfe conditions [section 3.5]. Ten iterations are
-    remembered, as in scikit-learn.
-
-    Parameters
-    ----------
-    groups
-        See ``Optimizer``; of one member, without decay.
+    Each iteration searches for a step length that satisfies the strong Wolfe conditions [section 3.5]. The history
+    contains ten iterations, as in scikit-learn.
     """
 
     takes_learning_rate = supports_l1 = supports_members = False
     full_batch = True
 
-    def __init__(self, groups: list[Group]) -> None:
+    def __init__(self, groups: list[ParameterGroup]) -> None:
         super().__init__(groups)
-        # loads the compiler, which takes a second: only who asks for it shall wait
+        # torch.optim imports the compiler, which takes about a second
         from torch.optim import LBFGS
 
         self._torch = LBFGS(self.parameters, **SETTINGS)
 
     def search(self, objective: Callable[[], Tensor]) -> None:
-        """One iteration; ``objective`` gives the value at the parameters, and leaves the gradients."""
+        """Make one iteration; ``objective`` returns the value at the parameters and computes the gradients."""
         self._torch.step(lambda: objective().sum().item())
         step = self._torch.state[self.parameters[0]].get("t")
         if step is not None:
             self.param_groups[0]["lr"] = float(step)
 
     def state_dict(self) -> dict[str, Any]:
-        """The history of directions and what the last iteration knew."""
+        """Return the state of torch's optimizer."""
         return self._torch.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from ``state``."""
+        """Restore the result of ``state_dict``."""
         self._torch.load_state_dict(state)

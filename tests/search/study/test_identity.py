@@ -18,7 +18,6 @@ from sklearn.preprocessing import FunctionTransformer
 from skreg._distributions import space_of
 
 from skreg import RegularizedMLPClassifier
-from skreg._distributions import space_of
 from skreg.search.study import fingerprint
 
 OBJECTS = {

@@ -1,4 +1,4 @@
-"""L-BFGS: torch's, on an objective with its penalty, continued exactly, and what it cannot go with."""
+"""Tests of L-BFGS and of the parameters that it does not support."""
 
 import copy
 import pickle
@@ -9,25 +9,25 @@ import torch
 from torch import nn
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
-from skreg.training.optimizers.base import Group
-from skreg.training.optimizers.lbfgs import SETTINGS
+from skreg.training.optimizers.base import ParameterGroup
+from skreg.training.optimizers.lbfgs import SETTINGS, Lbfgs
 from skreg.training.penalties import ElasticNet
-from skreg.training.update_step import UpdateStep, make_optimizer
+from skreg.training.update_step import UpdateStep
 
 F64 = torch.float64
 RNG = np.random.RandomState(0)
 X = RNG.randn(150, 4)
 Y = X[:, 0] * X[:, 1] + 0.2 * RNG.randn(150)
-ALONE = {"solver": "lbfgs", "n_members": 1, "dropout": 0.0, "weight_decay": 0.0, "random_state": 0}
+SINGLE = {"solver": "lbfgs", "n_members": 1, "dropout": 0.0, "weight_decay": 0.0, "random_state": 0}
 
 
 class Rosenbrock:
-    """A curved valley, and a solver that walks down it."""
+    """Rosenbrock's function and an optimizer for it."""
 
     def __init__(self, alpha):
         self.weight = nn.Parameter(torch.tensor([[[-1.2, 1.0]]], dtype=F64))
         penalty = ElasticNet(alpha, 0.0)
-        self.solver = UpdateStep(make_optimizer("lbfgs", [Group([self.weight])]), [(self.weight, penalty)], [], None)
+        self.update = UpdateStep(Lbfgs([ParameterGroup([self.weight])]), [(self.weight, penalty)], [], None)
 
     def value(self):
         a, b = self.weight.flatten(1).unbind(1)
@@ -40,11 +40,11 @@ class Rosenbrock:
         return value
 
     def steps(self, n):
-        return [self.solver.step(1e-9, self.evaluate).item() for _ in range(n)]
+        return [self.update.step(1e-9, self.evaluate).item() for _ in range(n)]
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.3])
-def test_is_torchs_on_the_penalised_objective(alpha):
+def test_steps_equal_those_of_torch_on_the_penalized_objective(alpha):
     ours, theirs = Rosenbrock(alpha), Rosenbrock(alpha)
     reference = torch.optim.LBFGS([theirs.weight], **SETTINGS)
 
@@ -61,7 +61,7 @@ def test_is_torchs_on_the_penalised_objective(alpha):
         torch.testing.assert_close(ours.weight.detach(), theirs.weight.detach(), rtol=1e-9, atol=1e-12)
 
 
-def test_goes_to_the_minimum_and_stays():
+def test_converges_to_the_minimum_and_stays():
     problem = Rosenbrock(0.0)
     problem.steps(60)
     torch.testing.assert_close(problem.weight.detach(), torch.ones(1, 1, 2, dtype=F64), rtol=1e-5, atol=0)
@@ -72,37 +72,37 @@ def test_continues_exactly_from_its_state():
     whole, half, fresh = (Rosenbrock(0.1) for _ in range(3))
     whole.steps(12)
     half.steps(5)
-    state = pickle.loads(pickle.dumps(copy.deepcopy(half.solver.optimizer.state_dict())))
+    state = pickle.loads(pickle.dumps(copy.deepcopy(half.update.optimizer.state_dict())))
     fresh.weight.data.copy_(half.weight.data)
-    fresh.solver.optimizer.load_state_dict(state)
+    fresh.update.optimizer.load_state_dict(state)
     fresh.steps(7)
     assert torch.equal(fresh.weight, whole.weight)
 
 
 @pytest.mark.parametrize("settings", [{}, {"layer_norm": True, "residual": True, "numeric_embedding": "periodic"}])
-def test_fits_a_network_in_fewer_epochs_than_full_batch_steps(settings):
+def test_lbfgs_needs_fewer_epochs_than_full_batch_adamw(settings):
     shape = {"hidden_layer_sizes": (16, 16), "max_iter": 100, "early_stopping": False, "alpha": 1e-4, **settings}
-    searched = RegularizedMLPRegressor(**shape, **ALONE).fit(X, Y)
-    stepped = RegularizedMLPRegressor(**shape, **{**ALONE, "solver": "adamw"}, batch_size=150).fit(X, Y)
-    assert searched.net_.module_.head.weight.dtype == F64
-    assert searched.loss_curve_[-1] < 0.7 * stepped.loss_curve_[-1]
-    assert (np.diff(searched.loss_curve_) < 1e-3).all()
+    lbfgs = RegularizedMLPRegressor(**shape, **SINGLE).fit(X, Y)
+    adamw = RegularizedMLPRegressor(**shape, **{**SINGLE, "solver": "adamw"}, batch_size=150).fit(X, Y)
+    assert lbfgs.net_.module_.head.weight.dtype == F64
+    assert lbfgs.loss_curve_[-1] < 0.7 * adamw.loss_curve_[-1]
+    assert (np.diff(lbfgs.loss_curve_) < 1e-3).all()
 
 
-def test_stops_early_warm_starts_and_pickles():
-    searched = RegularizedMLPClassifier((8,), **ALONE, warm_start=True, patience=5).fit(X, Y > 0)
-    assert searched.validation_curve_.min() == pytest.approx(searched.validation_curve_[searched.best_iter_ - 1])
-    again = pickle.loads(pickle.dumps(searched))
-    before = searched.loss_curve_
+def test_lbfgs_supports_early_stopping_warm_start_and_pickling():
+    lbfgs = RegularizedMLPClassifier((8,), **SINGLE, warm_start=True, patience=5).fit(X, Y > 0)
+    assert lbfgs.validation_curve_.min() == pytest.approx(lbfgs.validation_curve_[lbfgs.best_iter_ - 1])
+    again = pickle.loads(pickle.dumps(lbfgs))
+    before = lbfgs.loss_curve_
     assert again.fit(X, Y > 0).loss_curve_[0] < before[0]
 
 
-def test_what_it_cannot_go_with_is_refused_in_one_sentence():
+def test_the_error_names_all_unsupported_parameters():
     with pytest.raises(ValueError) as caught:
         RegularizedMLPRegressor(solver="lbfgs").fit(X, Y)
     assert str(caught.value) == (
-        "solver='lbfgs' cannot go with n_members=8, "
-        "dropout=0.1 and weight_decay=0.1: set n_members=1, dropout=0.0 and weight_decay=0.0, or another solver."
+        "solver='lbfgs' does not support n_members=8, dropout=0.1 and weight_decay=0.1. Set n_members=1, dropout=0.0 "
+        "and weight_decay=0.0, or choose another solver."
     )
 
 
@@ -124,12 +124,12 @@ def test_what_it_cannot_go_with_is_refused_in_one_sentence():
         {"batch_norm": True},
     ],
 )
-def test_each_of_these_is_refused_by_name(setting):
+def test_unsupported_parameters_are_refused(setting):
     name = next(iter(setting))
-    with pytest.raises(ValueError, match=rf"cannot go with {name}=.*: set {name}="):
-        RegularizedMLPRegressor((8, 8), **{**ALONE, **setting}).fit(X, Y)
+    with pytest.raises(ValueError, match=rf"does not support {name}=.*Set {name}="):
+        RegularizedMLPRegressor((8, 8), **{**SINGLE, **setting}).fit(X, Y)
 
 
-def test_what_has_no_effect_may_stay():
+def test_parameters_without_effect_are_accepted():
     idle = {"dropout": 0.3, "l1_ratio": 1.0, "alpha": 0.0, "augmentation": "mixup", "augmentation_strength": 0.0}
-    RegularizedMLPRegressor((), **{**ALONE, **idle, "max_norm": [None]}, max_iter=2).fit(X, Y)
+    RegularizedMLPRegressor((), **{**SINGLE, **idle, "max_norm": [None]}, max_iter=2).fit(X, Y)

@@ -1,0 +1,127 @@
+"""Classification losses."""
+
+from abc import abstractmethod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..._utils.per_member import PerMemberFloat, broadcast, is_nonzero
+from .base import Loss
+
+__all__ = ["BinaryFocalLoss", "BinaryLogLoss", "MulticlassFocalLoss", "MulticlassLogLoss"]
+
+
+class ClassificationLoss(Loss):
+    """Base class of the losses whose link function returns probabilities.
+
+    Parameters
+    ----------
+    label_smoothing : float or Tensor of shape (members,)
+        Share of each row's target that training distributes evenly over the classes, in [0, 1).
+    """
+
+    def __init__(self, label_smoothing: PerMemberFloat = 0.0) -> None:
+        self.label_smoothing = label_smoothing
+
+    @abstractmethod
+    def log_probability(self, raw: Tensor) -> Tensor:
+        """Return the log probabilities of the classes from ``raw`` (..., outputs)."""
+
+    @abstractmethod
+    def smooth(self, target: Tensor, n_raw: int, dtype: torch.dtype) -> Tensor:
+        """Return the target as class probabilities with label smoothing."""
+
+    def in_training(self, raw: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        """Return the loss of the smoothed target [Szegedy et al. 2016, section 7]."""
+        if not is_nonzero(self.label_smoothing):
+            return self(raw, target, weight)
+        return self(raw, self.smooth(target, raw.shape[-1], raw.dtype), weight)
+
+
+class BinaryLoss(ClassificationLoss):
+    """Base class for independent binary outputs with one logit each: two classes, or several labels."""
+
+    def smooth(self, target: Tensor, n_raw: int, dtype: torch.dtype) -> Tensor:
+        """Move the probabilities of the positive class towards 1/2."""
+        share = broadcast(self.label_smoothing, target)
+        return target * (1 - share) + share / 2
+
+    def log_probability(self, raw: Tensor) -> Tensor:
+        """Return ``(..., outputs, 2)``, the log probabilities of the negative and the positive class."""
+        return torch.stack([F.logsigmoid(-raw), F.logsigmoid(raw)], dim=-1)
+
+
+class MulticlassLoss(ClassificationLoss):
+    """Base class for mutually exclusive classes with one logit each."""
+
+    def smooth(self, target: Tensor, n_raw: int, dtype: torch.dtype) -> Tensor:
+        """Move the class probabilities towards equal ones."""
+        probability = _class_probability(target, n_raw, dtype)
+        share = broadcast(self.label_smoothing, probability)
+        return probability * (1 - share) + share / n_raw
+
+    def log_probability(self, raw: Tensor) -> Tensor:
+        """Return ``(..., outputs)``, the log probability of each class."""
+        return F.log_softmax(raw, dim=-1)
+
+
+class BinaryLogLoss(BinaryLoss):
+    """Log loss of independent binary outputs with one logit each: two classes, or several labels.
+
+    Target: ``(members, rows, outputs)``, 0.0 and 1.0 or probabilities of the positive class.
+    """
+
+    name = "log_loss"
+
+    def __call__(self, raw: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        """Return the cross-entropy, summed over rows and outputs."""
+        rows = F.binary_cross_entropy_with_logits(raw, target, weight.unsqueeze(-1), reduction="none")
+        return rows.sum((1, 2))
+
+
+class MulticlassLogLoss(MulticlassLoss):
+    """Log loss of mutually exclusive classes with one logit each.
+
+    Target: ``(members, rows)`` of class indices, or ``(members, rows, outputs)`` of class probabilities.
+    """
+
+    name = "log_loss"
+
+    def __call__(self, raw: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        """Return the cross-entropy of a softmax over the outputs."""
+        rows = F.cross_entropy(raw.flatten(0, 1), target.flatten(0, 1), reduction="none")
+        return (rows.view(weight.shape) * weight).sum(1)
+
+
+class BinaryFocalLoss(BinaryLoss):
+    """Focal loss ``-(1 - p)**2 log p`` of independent binary outputs, where p is the probability of the true class.
+
+    Rows that are already predicted well have a small weight [Lin et al. 2017, "Focal loss for dense object detection"].
+    The probabilities are closer to 1/2 than the frequencies, in the same order. Target: as in ``BinaryLogLoss``.
+    """
+
+    name = "focal"
+
+    def __call__(self, raw: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        """Return the focal loss, summed over rows and outputs."""
+        positive = torch.sigmoid(-raw).square() * F.logsigmoid(raw)
+        negative = torch.sigmoid(raw).square() * F.logsigmoid(-raw)
+        return -((target * positive + (1 - target) * negative) * weight.unsqueeze(-1)).sum((1, 2))
+
+
+class MulticlassFocalLoss(MulticlassLoss):
+    """Focal loss of mutually exclusive classes, see ``BinaryFocalLoss``. Target: as in ``MulticlassLogLoss``."""
+
+    name = "focal"
+
+    def __call__(self, raw: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        """Return the focal loss of a softmax over the outputs."""
+        log_probability = F.log_softmax(raw, dim=-1)
+        classes = torch.expm1(log_probability).square() * log_probability
+        return -((_class_probability(target, raw.shape[-1], raw.dtype) * classes).sum(2) * weight).sum(1)
+
+
+def _class_probability(target: Tensor, n_classes: int, dtype: torch.dtype) -> Tensor:
+    """Convert class indices to probabilities; return probabilities unchanged."""
+    return target if target.is_floating_point() else F.one_hot(target, n_classes).to(dtype)
