@@ -80,9 +80,7 @@ def test_invalid_cycle_ends_are_refused(cycle_ends):
         return 1.0
 
     schedule.cycle_ends = cycle_ends
-    with pytest.raises(
-        ValueError, match=r"'cycle_ends' of .* must contain increasing numbers in the range \(0"
-    ):
+    with pytest.raises(ValueError, match=r"'cycle_ends' of .* must contain increasing numbers in the range \(0"):
         RegularizedMLPRegressor(learning_rate=schedule).fit([[0.0], [1.0]], [0.0, 1.0])
 
 

@@ -60,9 +60,7 @@ def test_the_proximal_step_minimizes_the_proximal_objective(penalty, ratio, spre
     generator = torch.Generator().manual_seed(0)
     step = 0.5 if spread is None else 10 ** (spread * (torch.rand(3, 7, 4, dtype=F64, generator=generator) - 0.5))
     instance = penalty(0.4, ratio)
-    nonsmooth = (
-        penalties.ElasticNet(instance.l1, 1.0) if penalty is penalties.ElasticNet else instance
-    )
+    nonsmooth = penalties.ElasticNet(instance.l1, 1.0) if penalty is penalties.ElasticNet else instance
     found = WEIGHT.clone()
     instance.proximal_(found, step)
 
