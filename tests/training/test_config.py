@@ -75,7 +75,9 @@ def test_invalid_factors_of_a_schedule_are_refused_during_training(wrong):
     def schedule(progress):
         return wrong if 0.1 < progress < 0.4 else 1.0
 
-    with pytest.raises(ValueError, match="'learning_rate' parameter must be .* a callable that returns finite factors"):
+    with pytest.raises(
+        ValueError, match=r"'learning_rate' parameter must be .* a callable that returns finite factors"
+    ):
         plain_regressor(max_iter=10, random_state=0, learning_rate=schedule).fit(X, X[:, 0])
 
 
