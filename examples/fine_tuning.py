@@ -87,10 +87,8 @@ def main() -> None:
     title = "3. Thirty rows of the digits 5 to 9; the source has 901 rows of the digits 0 to 4"
     compare(title, RegularizedMLPClassifier, source, pairs)
 
-    print(
-        "\nThe more similar the tables are, the better it is to change the copied layers little. If they have little in"
-    )
-    print("common, as the digits, copied layers reduce the score. Compare both on rows of the small table, as here.")
+    print("\nThe more similar the tables are, the better it is to change the copied layers little. If they have little")
+    print("in common, as the digits, frozen layers reduce the score. Compare the methods on rows of the small table.")
     print(f"Done in {time.perf_counter() - started:.0f} seconds.")
 
 

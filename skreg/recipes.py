@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-__all__ = ["self_normalising", "sparse", "textbook", "wide_and_regularised"]
+__all__ = ["self_normalizing", "sparse", "textbook", "wide_and_regularized"]
 
 #: What the literature's networks have besides: one learning rate for all weights, a plain decay of it, and nothing of
 #: what the defaults bring along for tables.
@@ -23,7 +23,7 @@ _PLAIN: dict[str, Any] = {
     "patience": 20,
 }
 
-#: The network of the textbooks: one net of rectified linear units with He's initialisation, batch norm, dropout,
+#: The network of the textbooks: one net of rectified linear units with He's initialization, batch norm, dropout,
 #: a small L2 penalty, Nesterov momentum and one cycle of the learning rate [Goodfellow, Bengio & Courville 2016,
 #: chapters 7 and 8; Géron 2022, table 11-3].
 textbook: Mapping[str, Any] = MappingProxyType(
@@ -45,8 +45,8 @@ textbook: Mapping[str, Any] = MappingProxyType(
 )
 
 #: A deep net that needs no norm: selu keeps mean 0 and variance 1 through the layers if weights are LeCun's, dropout
-#: is alpha dropout and the numbers are standardised [Klambauer et al. 2017; Géron 2022, table 11-4].
-self_normalising: Mapping[str, Any] = MappingProxyType(
+#: is alpha dropout and the numbers are standardized [Klambauer et al. 2017; Géron 2022, table 11-4].
+self_normalizing: Mapping[str, Any] = MappingProxyType(
     {
         **_PLAIN,
         "hidden_layer_sizes": (128,) * 4,
@@ -81,7 +81,7 @@ sparse: Mapping[str, Any] = MappingProxyType(
 #: More units than the table needs, held by several cures at once [Kadra et al. 2021, "Well-tuned simple nets excel on
 #: tabular datasets"]: dropout under a max-norm [Srivastava et al. 2014, section 5.1], batch norm, weight decay, and a
 #: moving average of the weights.
-wide_and_regularised: Mapping[str, Any] = MappingProxyType(
+wide_and_regularized: Mapping[str, Any] = MappingProxyType(
     {
         **_PLAIN,
         "hidden_layer_sizes": (512, 512),
