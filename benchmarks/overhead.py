@@ -145,7 +145,7 @@ class Timer:
         self.function = function
         self.seconds = 0.0
 
-    def __get__(self, instance: Any, owner: type) -> Callable[..., Any]:
+    def __get__(self, instance: Any, cls: type) -> Callable[..., Any]:
         return partial(self, instance)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

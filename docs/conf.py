@@ -5,7 +5,7 @@ import sys
 
 import skreg
 
-# The root of the package re-exports modules such as skreg.activations. autodoc imports them by the names that users see.
+# The root re-exports modules such as skreg.activations; autodoc imports them by these names.
 sys.modules.update({f"skreg.{name}": value for name, value in vars(skreg).items() if inspect.ismodule(value)})
 
 project = "skreg"

@@ -1,13 +1,11 @@
-"""What the textbooks claim of the cures, over several seeds and with margins; and that each cure works with the rest.
+"""Textbook claims about regularization methods over several seeds, and combinations of each method with other options.
 
-The cures are those of ``benchmarks/cures.py``, which measures how much each of them helps. "Deep Learning" is that of
-Goodfellow, Bengio & Courville 2016.
+``benchmarks/regularization.py`` measures the effect of each method. "Deep Learning" is the book of Goodfellow, Bengio &
+Courville 2016.
 """
 
-import importlib.util
 import inspect
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,21 +15,47 @@ from sklearn.datasets import make_classification, make_friedman1
 from sklearn.metrics import log_loss, mean_squared_error
 from skorch.callbacks import Callback
 
-from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor, activations, initializers
+from skreg import (
+    RegularizedMLPClassifier,
+    RegularizedMLPRegressor,
+    activations,
+    augmentations,
+    embeddings,
+    initializers,
+    schedules,
+)
 from skreg.data.statistics import Statistics
 from skreg.network.input_layer import InputLayer
 from skreg.network.network import Network
-
-BENCHMARK = Path(__file__).resolve().parents[1] / "benchmarks" / "cures.py"
-SPEC = importlib.util.spec_from_file_location("cures", BENCHMARK)
-cures = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(cures)
 
 pytestmark = pytest.mark.usefixtures("plain_training")
 
 SEEDS = range(5)
 BOTH = [RegularizedMLPClassifier, RegularizedMLPRegressor]
-PLAIN = {**cures.NO_CURE, "max_iter": 100}
+UNREGULARIZED = {
+    "hidden_layer_sizes": (128, 128),
+    "activation": "relu",
+    "dropout": 0.0,
+    "alpha": 0.0,
+    "weight_decay": 0.0,
+    "early_stopping": False,
+    "solver": "adam",
+    "learning_rate": "constant",
+    "learning_rate_init": 1e-3,
+    "batch_size": 32,
+    "max_iter": 150,
+    "n_members": 1,
+    "numeric_scaling": "standard",
+    "numeric_embedding": None,
+    "parametrization": "standard",
+    "init": "auto",
+    "scale_layer": False,
+    "residual": False,
+    "patience": 20,
+    "device": "cpu",
+}
+
+PLAIN = {**UNREGULARIZED, "max_iter": 100}
 
 
 def classes(seed, n_train=150, n_rows=1_000):
@@ -83,14 +107,14 @@ def test_l1_leaves_most_weights_zero_and_l2_almost_none(seed):
 
 
 @pytest.mark.parametrize("Estimator", BOTH)
-@pytest.mark.parametrize("cure", [{"dropout": 0.5}, {"alpha": 0.03}], ids=["dropout", "l2"])
-def test_dropout_and_l2_narrow_the_gap_between_training_and_test(Estimator, cure):
+@pytest.mark.parametrize("method", [{"dropout": 0.5}, {"alpha": 0.03}], ids=["dropout", "l2"])
+def test_dropout_and_l2_narrow_the_gap_between_training_and_test(Estimator, method):
     """Srivastava et al. 2014, figure 4 and section 6; Deep Learning, sections 7.1.1 and 7.12."""
     for seed in SEEDS:
-        (train, test), (train_cured, test_cured) = errors(Estimator, seed), errors(Estimator, seed, **cure)
+        (train, test), (train_new, test_new) = errors(Estimator, seed), errors(Estimator, seed, **method)
         assert train < 0.1 * test, "it was to overfit"
-        assert test_cured - train_cured < 0.9 * (test - train)
-        assert test_cured < test
+        assert test_new - train_new < 0.9 * (test - train)
+        assert test_new < test
 
 
 @pytest.mark.parametrize("Estimator", BOTH)
@@ -185,30 +209,73 @@ def test_batch_norm_makes_training_insensitive_to_the_initialisation(seed):
     assert spread(True) < 0.2 * spread(False)
 
 
-# each cure with the rest
+# each method with other options
 
-NOT_CURES = {
+OTHER_PARAMETERS = {
     "augmentation_strength", "batch_size", "calibrate", "callbacks", "categorical_features", "class_weight", "device",
     "freeze_layers", "init", "max_iter", "min_delta", "monitor", "n_threads", "parametrization",
     "patience", "precision", "pretrained", "scale_layer",
     "pretrained_lr_factor", "quantile", "random_state", "time_limit", "validation_fraction", "verbose", "warm_start",
 }  # fmt: skip
-SMALL = {**cures.NO_CURE, "hidden_layer_sizes": (16, 16), "max_iter": 4, "patience": 3, "random_state": 0}
+SMALL = {**UNREGULARIZED, "hidden_layer_sizes": (16, 16), "max_iter": 4, "patience": 3, "random_state": 0}
 COMPOSED = {**SMALL, "n_members": 2, "early_stopping": True}
-# so few steps of so small a network never come to these bounds
+# a small network does not reach the usual bounds in a few steps
 TIGHTER = {
     "max_norm 3": {"max_norm": 1.0},
     "clip_norm 1": {"clip_norm": 0.01},
-    "swa_start 0.75": {"swa_start": 0.25},  # a mean of several epochs
+    "swa_start 0.75": {"swa_start": 0.25},  # the average of several epochs
     "adaptive": {"learning_rate": "adaptive", "learning_rate_init": 0.3, "patience": 4},
 }
-CURES = {
-    Estimator: {**cures.CURES, **own} for Estimator, own in zip(BOTH, (cures.OF_CLASSES, cures.OF_NUMBERS), strict=True)
+METHODS = {
+    "L2 0.001": {"alpha": 1e-3},
+    "L2 0.01": {"alpha": 1e-2},
+    "L1 0.0001": {"alpha": 1e-4, "l1_ratio": 1.0},
+    "L1 0.001": {"alpha": 1e-3, "l1_ratio": 1.0},
+    "L1 of layer 1": {"alpha": (1e-3, 0.0, 0.0), "l1_ratio": 1.0},
+    "feature_alpha 0.05": {"feature_alpha": 0.05, "alpha": 1e-2},  # the L2 penalty bounds the other layers
+    "weight_decay 0.01": {"weight_decay": 0.01},  # torch's default
+    "weight_decay 1": {"weight_decay": 1.0},  # Loshchilov & Hutter's 0.05 / sqrt(steps) / rate for as few steps
+    "dropout 0.2": {"dropout": 0.2},
+    "dropout 0.5": {"dropout": 0.5},  # Srivastava et al.: half of the units, a fifth of the inputs, norms up to 3
+    "input_dropout 0.2": {"input_dropout": 0.2},
+    "max_norm 3": {"max_norm": 3.0},
+    "max_norm 1": {"max_norm": 1.0},  # a unit has a norm of 1.4 after He initialization
+    "batch_norm": {"batch_norm": True},
+    "layer_norm": {"layer_norm": True},
+    "selu": {"activation": "selu"},
+    "residual": {"residual": True},
+    "narrow": {"hidden_layer_sizes": (16,)},
+    "early_stopping": {"early_stopping": True},
+    "ema_decay 0.99": {"ema_decay": 0.99},
+    "swa_start 0.75": {"swa_start": 0.75},  # Izmailov et al.
+    "clip_norm 1": {"clip_norm": 1.0},
+    "n_members 4": {"n_members": 4},
+    "scaling robust": {"numeric_scaling": "robust"},
+    "scaling quantile": {"numeric_scaling": "quantile"},
+    **{name: {"augmentation": name} for name in augmentations.__all__},  # 0.2, as in Zhang et al. for mixup
+    **{name: {"numeric_embedding": name} for name in embeddings.__all__},
+    **{name: {"learning_rate": name} for name in schedules.__all__ if name != UNREGULARIZED["learning_rate"]},
+    "adaptive": {"learning_rate": "adaptive"},
+    "solver adamw": {"solver": "adamw"},
+    "solver sgd": {"solver": "sgd", "learning_rate_init": 0.01},
+    "sgd, momentum 0": {"solver": "sgd", "learning_rate_init": 0.1, "momentum": 0.0, "nesterovs_momentum": False},
+}
+CLASSIFIER_METHODS = {
+    "label_smoothing 0.1": {"label_smoothing": 0.1},
+    "focal": {"loss": "focal"},
+}
+REGRESSOR_METHODS = {
+    "huber": {"loss": "huber"},
+    "absolute_error": {"loss": "absolute_error"},
+}
+METHODS_OF = {
+    RegularizedMLPClassifier: {**METHODS, **CLASSIFIER_METHODS},
+    RegularizedMLPRegressor: {**METHODS, **REGRESSOR_METHODS},
 }
 
 
 def mixed_rows():
-    """A frame with categories of 3 and of 12 levels and missing values, three classes, numbers and weights."""
+    """Make a data frame with categories and missing values, three classes, a numeric target and weights."""
     rng = np.random.default_rng(0)
     X = pd.DataFrame(rng.normal(size=(160, 3)), columns=["a", "b", "c"])
     few, many = rng.integers(0, 3, 160), rng.integers(0, 12, 160)
@@ -224,7 +291,7 @@ MIXED, LABELS, NUMBERS, WEIGHTS = mixed_rows()
 
 
 def predicted(Estimator, settings):
-    """Predictions of a fit, from a few plain settings."""
+    """Predictions of a fit with the given parameters."""
     y = LABELS if Estimator is RegularizedMLPClassifier else NUMBERS
     fitted = Estimator(**settings).fit(MIXED, y, sample_weight=WEIGHTS)
     assert (fitted.validation_curve_ is not None) == bool(fitted.early_stopping)
@@ -233,23 +300,25 @@ def predicted(Estimator, settings):
 
 
 @cache
-def without_a_cure(Estimator, early_stopping):
+def predicted_unregularized(Estimator, early_stopping):
     return predicted(Estimator, {**COMPOSED, "early_stopping": early_stopping})
 
 
-@pytest.mark.parametrize(("Estimator", "name"), [(Estimator, name) for Estimator in BOTH for name in CURES[Estimator]])
-def test_a_cure_works_with_members_weights_categories_missing_values_and_early_stopping(Estimator, name):
-    cure = TIGHTER.get(name, CURES[Estimator][name])
-    first, again = (predicted(Estimator, {**COMPOSED, **cure}) for _ in range(2))
+@pytest.mark.parametrize(
+    ("Estimator", "name"), [(Estimator, name) for Estimator in BOTH for name in METHODS_OF[Estimator]]
+)
+def test_a_method_works_with_members_weights_categories_missing_values_and_early_stopping(Estimator, name):
+    method = TIGHTER.get(name, METHODS_OF[Estimator][name])
+    first, again = (predicted(Estimator, {**COMPOSED, **method}) for _ in range(2))
     assert np.isfinite(first).all()
     assert first.tobytes() == again.tobytes()
-    assert not np.array_equal(first, without_a_cure(Estimator, early_stopping="early_stopping" not in cure))
+    assert not np.array_equal(first, predicted_unregularized(Estimator, early_stopping="early_stopping" not in method))
 
 
 @pytest.mark.parametrize("Estimator", BOTH)
-def test_every_parameter_is_a_cure_or_known_to_be_none(Estimator):
-    """A new parameter that is a cure has a line in the benchmark, and so is measured and tested above."""
+def test_every_regularization_parameter_is_combined_with_other_options(Estimator):
+    """A new parameter needs a line in METHODS, or in OTHER_PARAMETERS if it is no regularization method."""
     parameters = set(inspect.signature(Estimator).parameters)
-    of_cures = {parameter for cure in CURES[Estimator].values() for parameter in cure}
-    assert parameters - of_cures - NOT_CURES == set()
-    assert of_cures & NOT_CURES == set()
+    of_methods = {parameter for method in METHODS_OF[Estimator].values() for parameter in method}
+    assert parameters - of_methods - OTHER_PARAMETERS == set()
+    assert of_methods & OTHER_PARAMETERS == set()
