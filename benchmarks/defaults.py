@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""Default against default: each method is fitted with no parameter set, on the same splits of the same tables.
+"""Compare methods with their default parameters on the same splits of the same datasets.
 
     python benchmarks/defaults.py [--csv table.csv target ...] [--methods skreg hgb ...] [--seeds 3] [--against skreg]
 
-Tables are scikit-learn's own, two that it makes, and any CSV file (a target of text or of up to 20 whole numbers is
-classes). A split keeps a fifth of the rows for the test and at most 10,000 for training, stratified for classes. The
-error is the share of wrong labels, or the root mean squared error; a ratio is a method's error divided by that of the
-one it is compared with, both raised by 0.002 if they are shares, and its geometric mean over the tables counts. Log
-loss and seconds of a fit likewise. One process, one thread. Left out are peers that are not installed: lightgbm,
-xgboost, catboost, and pytabkit for RealMLP. Two seeds of a method differ by about 5 % on one table: look at the means.
+The datasets are those of scikit-learn, two generated ones, or CSV files. A target of strings, or of at most 20 distinct
+integers, is treated as classification. Each split keeps a fifth of the rows for the test and at most 10,000 rows for
+training, stratified in classification. The error is the error rate or the root mean squared error. A ratio is the error
+of a method divided by the error of the reference method, where 0.002 is added to error rates. The last table has the
+geometric means of these ratios over the datasets, and the same for the log loss and the time of a fit. Everything runs
+in one process with one thread. Methods whose package is not installed are left out: lightgbm, xgboost, catboost, and
+pytabkit for RealMLP. Two seeds of a method differ by about 5 % on one dataset, so compare the means.
 """
 
 import argparse
@@ -40,15 +41,15 @@ from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
 torch.set_num_threads(1)
 warnings.filterwarnings("ignore")
 
-FLOOR = 0.002
-MOST_ROWS = 10_000
-FEW_VALUES = 20
+ADDED_TO_ERROR_RATE = 0.002
+MAX_TRAIN_ROWS = 10_000
+MAX_CLASSES_OF_INTEGERS = 20
 
-Make = Callable[[bool, int], Any]
+MakeModel = Callable[[bool, int], Any]
 
 
-def one_hot_and_scaled(model: Any) -> Any:
-    """A model behind scikit-learn's usual steps for a mixed table."""
+def with_preprocessing(model: Any) -> Any:
+    """Return a pipeline of imputation, scaling, one-hot encoding and the model."""
     numbers = make_pipeline(SimpleImputer(add_indicator=True), StandardScaler())
     categories = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
     columns = make_column_transformer(
@@ -58,145 +59,152 @@ def one_hot_and_scaled(model: Any) -> Any:
     return make_pipeline(columns, model)
 
 
-def scikit_mlp(classes: bool, seed: int) -> Any:
-    """scikit-learn's network, on a standardised target."""
-    if classes:
-        return one_hot_and_scaled(MLPClassifier(random_state=seed))
-    return TransformedTargetRegressor(one_hot_and_scaled(MLPRegressor(random_state=seed)), transformer=StandardScaler())
+def sklearn_mlp(is_classification: bool, seed: int) -> Any:
+    """Make scikit-learn's network, with a standardized target in regression."""
+    if is_classification:
+        return with_preprocessing(MLPClassifier(random_state=seed))
+    return TransformedTargetRegressor(with_preprocessing(MLPRegressor(random_state=seed)), transformer=StandardScaler())
 
 
-def skreg(classes: bool, seed: int) -> Any:
-    """This package's."""
-    return (RegularizedMLPClassifier if classes else RegularizedMLPRegressor)(random_state=seed)
+def skreg(is_classification: bool, seed: int) -> Any:
+    """Make the estimator of this package."""
+    return (RegularizedMLPClassifier if is_classification else RegularizedMLPRegressor)(random_state=seed)
 
 
-def hgb(classes: bool, seed: int) -> Any:
-    """scikit-learn's boosted trees."""
-    return (HistGradientBoostingClassifier if classes else HistGradientBoostingRegressor)(random_state=seed)
+def hist_gradient_boosting(is_classification: bool, seed: int) -> Any:
+    """Make scikit-learn's boosted trees."""
+    return (HistGradientBoostingClassifier if is_classification else HistGradientBoostingRegressor)(random_state=seed)
 
 
-def lightgbm(classes: bool, seed: int) -> Any:
-    """LightGBM."""
+def lightgbm(is_classification: bool, seed: int) -> Any:
+    """Make LightGBM's estimator."""
     import lightgbm as package
 
-    return (package.LGBMClassifier if classes else package.LGBMRegressor)(random_state=seed, n_jobs=1, verbose=-1)
+    Estimator = package.LGBMClassifier if is_classification else package.LGBMRegressor
+    return Estimator(random_state=seed, n_jobs=1, verbose=-1)
 
 
-def xgboost(classes: bool, seed: int) -> Any:
-    """XGBoost."""
+def xgboost(is_classification: bool, seed: int) -> Any:
+    """Make XGBoost's estimator."""
     import xgboost as package
 
-    kind = package.XGBClassifier if classes else package.XGBRegressor
-    return kind(random_state=seed, n_jobs=1, enable_categorical=True)
+    Estimator = package.XGBClassifier if is_classification else package.XGBRegressor
+    return Estimator(random_state=seed, n_jobs=1, enable_categorical=True)
 
 
-def catboost(classes: bool, seed: int) -> Any:
-    """CatBoost, categories one-hot encoded before it."""
+def catboost(is_classification: bool, seed: int) -> Any:
+    """Make CatBoost's estimator, with one-hot encoded categories."""
     import catboost as package
 
-    kind = package.CatBoostClassifier if classes else package.CatBoostRegressor
-    return one_hot_and_scaled(kind(random_seed=seed, thread_count=1, verbose=0, allow_writing_files=False))
+    Estimator = package.CatBoostClassifier if is_classification else package.CatBoostRegressor
+    return with_preprocessing(Estimator(random_seed=seed, thread_count=1, verbose=0, allow_writing_files=False))
 
 
-def realmlp(classes: bool, seed: int) -> Any:
-    """RealMLP with its tuned defaults."""
+def realmlp(is_classification: bool, seed: int) -> Any:
+    """Make RealMLP with its tuned defaults."""
     import pytabkit as package
 
-    kind = package.RealMLP_TD_Classifier if classes else package.RealMLP_TD_Regressor
-    return kind(random_state=seed, device="cpu", n_threads=1)
+    Estimator = package.RealMLP_TD_Classifier if is_classification else package.RealMLP_TD_Regressor
+    return Estimator(random_state=seed, device="cpu", n_threads=1)
 
 
-METHODS: dict[str, tuple[Make, str]] = {
+METHODS: dict[str, tuple[MakeModel, str]] = {
     "skreg": (skreg, "skreg"),
-    "hgb": (hgb, "sklearn"),
-    "sk_mlp": (scikit_mlp, "sklearn"),
+    "hgb": (hist_gradient_boosting, "sklearn"),
+    "sk_mlp": (sklearn_mlp, "sklearn"),
     "lightgbm": (lightgbm, "lightgbm"),
     "xgboost": (xgboost, "xgboost"),
     "catboost": (catboost, "catboost"),
     "realmlp": (realmlp, "pytabkit"),
 }
-"""What makes a method, and the package that it needs."""
+"""Functions that make the methods, and the packages that they need."""
 
 
-def bundled() -> Iterator[tuple[str, pd.DataFrame, np.ndarray]]:
-    """scikit-learn's tables, and two that are made."""
+def included_datasets() -> Iterator[tuple[str, pd.DataFrame, np.ndarray]]:
+    """Yield the datasets of scikit-learn and two generated ones."""
     for name in ("breast_cancer", "diabetes", "digits", "wine"):
         X, y = getattr(datasets, f"load_{name}")(return_X_y=True, as_frame=True)
         yield name, X, y.to_numpy()
-    made = {
-        "made classes": datasets.make_classification(4_000, 20, n_informative=8, n_classes=3, random_state=0),
-        "made numbers": datasets.make_friedman1(4_000, 10, noise=1.0, random_state=0),
+    generated = {
+        "classification": datasets.make_classification(4_000, 20, n_informative=8, n_classes=3, random_state=0),
+        "regression": datasets.make_friedman1(4_000, 10, noise=1.0, random_state=0),
     }
-    for name, (X, y) in made.items():
+    for name, (X, y) in generated.items():
         yield name, pd.DataFrame(X, columns=[f"x{j}" for j in range(X.shape[1])]), y
 
 
-def of_file(path: str, target: str) -> tuple[str, pd.DataFrame, np.ndarray]:
-    """A CSV file; text becomes categories, and rows without a target go."""
+def read_csv(path: str, target: str) -> tuple[str, pd.DataFrame, np.ndarray]:
+    """Read a CSV file, convert columns of strings to categories, and drop rows without a target."""
     frame = pd.read_csv(path).dropna(subset=[target])
     X = frame.drop(columns=target)
     text = X.select_dtypes(exclude="number").columns
     return os.path.basename(path), X.astype(dict.fromkeys(text, "category")), frame[target].to_numpy()
 
 
-def are_classes(y: np.ndarray) -> bool:
-    """Whether a target is one of labels."""
-    return y.dtype.kind not in "fiu" or (y.dtype.kind in "iu" and len(np.unique(y)) <= FEW_VALUES)
+def is_classification_target(y: np.ndarray) -> bool:
+    """Return whether the target consists of class labels."""
+    return y.dtype.kind not in "fiu" or (y.dtype.kind in "iu" and len(np.unique(y)) <= MAX_CLASSES_OF_INTEGERS)
 
 
-def measure(make: Make, X: pd.DataFrame, y: np.ndarray, classes: bool, seed: int) -> dict[str, float]:
-    """Error, log loss and seconds of one fit."""
-    rows = train_test_split(X, y, test_size=0.2, stratify=y if classes else None, random_state=seed)
+def measure(make: MakeModel, X: pd.DataFrame, y: np.ndarray, is_classification: bool, seed: int) -> dict[str, float]:
+    """Return the error, the log loss and the seconds of a fit."""
+    rows = train_test_split(X, y, test_size=0.2, stratify=y if is_classification else None, random_state=seed)
     X_train, X_test, y_train, y_test = rows
-    if len(y_train) > MOST_ROWS:
-        strata = y_train if classes else None
+    if len(y_train) > MAX_TRAIN_ROWS:
+        strata = y_train if is_classification else None
         X_train, _, y_train, _ = train_test_split(
-            X_train, y_train, train_size=MOST_ROWS, stratify=strata, random_state=seed
+            X_train, y_train, train_size=MAX_TRAIN_ROWS, stratify=strata, random_state=seed
         )
-    model, began = make(classes, seed), time.perf_counter()
+    model, start = make(is_classification, seed), time.perf_counter()
     model.fit(X_train, y_train)
-    seconds = time.perf_counter() - began
-    if not classes:
-        return {"error": root_mean_squared_error(y_test, np.ravel(model.predict(X_test))), "seconds": seconds}
-    wrong, probability = zero_one_loss(y_test, np.ravel(model.predict(X_test))), model.predict_proba(X_test)
-    loss = log_loss(y_test, probability / probability.sum(1, keepdims=True), labels=np.unique(y))
-    return {"error": wrong + FLOOR, "log loss": loss, "seconds": seconds}
+    seconds = time.perf_counter() - start
+    prediction = np.ravel(model.predict(X_test))
+    if not is_classification:
+        return {"error": root_mean_squared_error(y_test, prediction), "seconds": seconds}
+    proba = model.predict_proba(X_test)
+    loss = log_loss(y_test, proba / proba.sum(1, keepdims=True), labels=np.unique(y))
+    return {"error": zero_one_loss(y_test, prediction) + ADDED_TO_ERROR_RATE, "log loss": loss, "seconds": seconds}
 
 
-def show(found: dict[str, dict[str, dict[str, float]]], against: str) -> None:
-    """Errors of each table, and geometric means of ratios."""
-    print(f"\n{'error':16}" + "".join(f"{method:>10}" for method in found))
-    for table in found[against]:
-        print(f"{table:16}" + "".join(f"{of_tables[table]['error']:10.4g}" for of_tables in found.values()))
-    print(f"\nagainst {against:8}{'error':>10}{'log loss':>10}{'seconds':>10}{'better on':>12}")
-    for method, of_tables in found.items():
+def show(results: dict[str, dict[str, dict[str, float]]], reference: str) -> None:
+    """Print the errors of each dataset, and the geometric means of the ratios to the reference method."""
+    print(f"\n{'error':16}" + "".join(f"{method:>10}" for method in results))
+    for dataset in results[reference]:
+        print(f"{dataset:16}" + "".join(f"{of_method[dataset]['error']:10.4g}" for of_method in results.values()))
+    print(f"\nagainst {reference:8}{'error':>10}{'log loss':>10}{'seconds':>10}{'better on':>12}")
+    for method, of_method in results.items():
         cells = []
-        for what in ("error", "log loss", "seconds"):
-            pairs = [(cell[what], found[against][table][what]) for table, cell in of_tables.items() if what in cell]
-            cells.append(f"{np.exp(np.mean([np.log(a / b) for a, b in pairs])):10.3f}" if pairs else " " * 10)
-        better = sum(cell["error"] < found[against][table]["error"] for table, cell in of_tables.items())
-        print(f"{method:16}" + "".join(cells) + f"{f'{better} of {len(of_tables)}':>12}")
+        for metric in ("error", "log loss", "seconds"):
+            ratios = [
+                values[metric] / results[reference][dataset][metric]
+                for dataset, values in of_method.items()
+                if metric in values
+            ]
+            cells.append(f"{np.exp(np.mean(np.log(ratios))):10.3f}" if ratios else " " * 10)
+        better = sum(values["error"] < results[reference][dataset]["error"] for dataset, values in of_method.items())
+        print(f"{method:16}" + "".join(cells) + f"{f'{better} of {len(of_method)}':>12}")
 
 
 def main() -> None:
-    """Measure, and print as it goes."""
+    """Measure and print each dataset and method, and then the ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--csv", nargs=2, action="append", metavar=("FILE", "TARGET"), help="a table of yours")
+    parser.add_argument("--csv", nargs=2, action="append", metavar=("FILE", "TARGET"), help="your own dataset")
     parser.add_argument("--methods", nargs="+", choices=METHODS, help="default: those that are installed")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--against", choices=METHODS, default="skreg")
-    chosen = parser.parse_args()
-    methods = chosen.methods or [name for name, (_, package) in METHODS.items() if find_spec(package)]
-    tables = [of_file(*given) for given in chosen.csv] if chosen.csv else bundled()
-    found: dict[str, dict[str, dict[str, float]]] = {method: {} for method in dict.fromkeys([chosen.against, *methods])}
-    for name, X, y in tables:
-        classes = are_classes(y)
-        target = LabelEncoder().fit_transform(y) if classes else y.astype(float)
-        for method, cells in found.items():
-            runs = [measure(METHODS[method][0], X, target, classes, seed) for seed in range(chosen.seeds)]
-            cells[name] = {what: float(np.mean([run[what] for run in runs])) for what in runs[0]}
-            print(f"{name:16} {method:10}", *(f"{what} {value:.4g}" for what, value in cells[name].items()), flush=True)
-    show(found, chosen.against)
+    parser.add_argument("--seeds", type=int, default=3, help="number of seeds")
+    parser.add_argument("--against", choices=METHODS, default="skreg", help="reference method")
+    args = parser.parse_args()
+    methods = args.methods or [name for name, (_, package) in METHODS.items() if find_spec(package)]
+    all_datasets = [read_csv(*given) for given in args.csv] if args.csv else included_datasets()
+    results: dict[str, dict[str, dict[str, float]]] = {method: {} for method in dict.fromkeys([args.against, *methods])}
+    for name, X, y in all_datasets:
+        is_classification = is_classification_target(y)
+        target = LabelEncoder().fit_transform(y) if is_classification else y.astype(float)
+        for method, of_method in results.items():
+            runs = [measure(METHODS[method][0], X, target, is_classification, seed) for seed in range(args.seeds)]
+            means = {metric: float(np.mean([run[metric] for run in runs])) for metric in runs[0]}
+            of_method[name] = means
+            print(f"{name:16} {method:10}", *(f"{metric} {value:.4g}" for metric, value in means.items()), flush=True)
+    show(results, args.against)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Time of a training step with products in bfloat16 (or in float64), as a ratio to float32 in the same run.
+"""Measure the time of a training step in bfloat16 or float64, relative to float32 in the same run.
 
     python benchmarks/precision.py [--repeats 5] [--threads 1] [--members 1 4] [--precision bfloat16]
 
-A step's time is that of passes over the same rows by ``partial_fit``, what a pass costs besides subtracted: the
-difference between passes of 6 steps and of 2. Three hidden layers of one width, silu, no dropout, 30 columns. The runs
-are taken in turns, and the table shows the median of the ratios. Whether this processor has instructions for bfloat16
-stands in the first line; without them it is slower than float32.
+The time of a step is a quarter of the difference between calls of ``partial_fit`` with 6 steps and with 2 steps, so
+that the fixed cost of a call cancels. The networks have three hidden layers of the same width, silu, no dropout, and 30
+columns. The precisions are timed alternately, and the table shows the median of the ratios. The first line says whether
+the processor has instructions for bfloat16; without them, bfloat16 is slower than float32.
 """
 
 import argparse
@@ -15,11 +15,11 @@ import time
 from statistics import median
 
 PARSER = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-PARSER.add_argument("--repeats", type=int, default=5, help="turns, of which the median is taken")
+PARSER.add_argument("--repeats", type=int, default=5, help="number of repetitions, of which the median is shown")
 PARSER.add_argument("--threads", type=int, default=1)
 PARSER.add_argument("--members", type=int, nargs="+", default=[1, 4])
 PARSER.add_argument("--widths", type=int, nargs="+", default=[64, 128, 256, 512, 1024])
-PARSER.add_argument("--rows", type=int, nargs="+", default=[64, 256, 512], help="rows of a step")
+PARSER.add_argument("--rows", type=int, nargs="+", default=[64, 256, 512], help="number of rows of a step")
 PARSER.add_argument("--precision", choices=["bfloat16", "float64"], default="bfloat16")
 PARSER.add_argument("--device", default="cpu")
 ARGS = PARSER.parse_args()
@@ -32,12 +32,18 @@ import torch
 from skreg import RegularizedMLPRegressor
 from skreg._utils.device import has_bfloat16
 
-SHORT, LONG = 2, 6
+FEW_STEPS, MANY_STEPS = 2, 6
 
 
-def passes(width: int, n_rows: int, n_members: int, precision: str) -> RegularizedMLPRegressor:
-    """An estimator that has seen its first rows."""
-    net = RegularizedMLPRegressor(
+def make_table(n_rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Make 30 columns and a target that depends on three of them."""
+    X = np.random.default_rng(0).normal(size=(n_rows, 30)).astype(np.float32)
+    return X, X[:, 0] * X[:, 1] + X[:, 2]
+
+
+def fit_first_rows(width: int, n_rows: int, n_members: int, precision: str) -> RegularizedMLPRegressor:
+    """Return an estimator after its first call of ``partial_fit``."""
+    regressor = RegularizedMLPRegressor(
         (width,) * 3,
         dropout=0.0,
         batch_size=n_rows,
@@ -48,40 +54,35 @@ def passes(width: int, n_rows: int, n_members: int, precision: str) -> Regulariz
         precision=precision,
         n_threads=ARGS.threads,
     )
-    return net.partial_fit(*table(SHORT * n_rows))
+    return regressor.partial_fit(*make_table(FEW_STEPS * n_rows))
 
 
-def table(n_rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """Columns and a target that depends on them."""
-    X = np.random.default_rng(0).normal(size=(n_rows, 30)).astype(np.float32)
-    return X, X[:, 0] * X[:, 1] + X[:, 2]
-
-
-def step_time(net: RegularizedMLPRegressor, n_rows: int) -> float:
-    """Microseconds of a step."""
+def step_time(regressor: RegularizedMLPRegressor, n_rows: int) -> float:
+    """Return the microseconds of a step of ``n_rows`` rows."""
     times = []
-    for n_steps in (SHORT, LONG):
-        X, y = table(n_steps * n_rows)
+    for n_steps in (FEW_STEPS, MANY_STEPS):
+        X, y = make_table(n_steps * n_rows)
         start = time.perf_counter()
-        net.partial_fit(X, y)
+        regressor.partial_fit(X, y)
         times.append(time.perf_counter() - start)
-    return (times[1] - times[0]) / (LONG - SHORT) * 1e6
+    return (times[1] - times[0]) / (MANY_STEPS - FEW_STEPS) * 1e6
 
 
 def main() -> None:
-    """Measure each size and print a line for it."""
+    """Measure each size and print a line."""
     capability = torch.backends.cpu.get_cpu_capability()
-    here = "has" if has_bfloat16(torch.device(ARGS.device)) else "has no"
-    print(f"torch {torch.__version__}, {capability}, {ARGS.device} {here} bfloat16, {ARGS.threads} thread(s)\n")
+    support = "with" if has_bfloat16(torch.device(ARGS.device)) else "without"
+    print(f"torch {torch.__version__}, {capability}, {ARGS.device} {support} bfloat16, {ARGS.threads} thread(s)\n")
     print(f"{'members':>7} {'width':>6} {'rows':>5} {'float32 us':>11} {ARGS.precision + ' us':>12} {'ratio':>6}")
     for n_members in ARGS.members:
         for width in ARGS.widths:
             for n_rows in ARGS.rows:
-                nets = {name: passes(width, n_rows, n_members, name) for name in ("float32", ARGS.precision)}
-                turns = [[step_time(net, n_rows) for net in nets.values()] for _ in range(ARGS.repeats)]
-                ratio = median(other / plain for plain, other in turns)
-                plain, other = (median(times) for times in zip(*turns, strict=True))
-                print(f"{n_members:7} {width:6} {n_rows:5} {plain:11.0f} {other:12.0f} {ratio:6.2f}", flush=True)
+                precisions = ("float32", ARGS.precision)
+                regressors = [fit_first_rows(width, n_rows, n_members, precision) for precision in precisions]
+                times = [[step_time(regressor, n_rows) for regressor in regressors] for _ in range(ARGS.repeats)]
+                ratio = median(other / float32 for float32, other in times)
+                float32, other = (median(values) for values in zip(*times, strict=True))
+                print(f"{n_members:7} {width:6} {n_rows:5} {float32:11.0f} {other:12.0f} {ratio:6.2f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Time of predictions next to scikit-learn's network: one row, and many.
+"""Measure the time of predictions of one row and of many rows, compared with scikit-learn's network.
 
-    python benchmarks/predicting.py [--turns 40] [--rows 100000]
+    python benchmarks/predicting.py [--repeats 40] [--rows 100000]
 
-Both classifiers are fitted with no parameter set but the seed, and once more with hidden layers of one size; on an
-array of 20 float columns, and on a pandas frame of 15 numbers and 5 categories, before which scikit-learn's network
-needs a pipeline of imputation, scaling and one-hot encoding. Processor time of one thread, in turns, of which the
-fastest counts. A ratio above 1 means that skreg takes longer.
+Both classifiers are fitted with their default parameters, and a second time with hidden layers of the same sizes. The
+data are an array of 20 float columns, and a pandas data frame of 15 numeric and 5 categorical columns, for which
+scikit-learn's network needs a pipeline of imputation, scaling and one-hot encoding. The classifiers are timed
+alternately, and the table shows the processor time of one thread in the fastest repetition. A ratio above 1 means that
+skreg takes longer.
 """
 
 import argparse
@@ -31,28 +32,28 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from skreg import RegularizedMLPClassifier
 
-TRAINED_ON, EPOCHS = 2000, 7
+N_TRAIN, N_EPOCHS = 2000, 7
 
 
-def array(n_rows: int) -> np.ndarray:
-    """Twenty numbers."""
+def make_array(n_rows: int) -> np.ndarray:
+    """Make an array of 20 columns."""
     return np.random.default_rng(0).normal(size=(n_rows, 20))
 
 
-def frame(n_rows: int) -> pd.DataFrame:
-    """Fifteen numbers and five categories."""
+def make_frame(n_rows: int) -> pd.DataFrame:
+    """Make a data frame of 15 numeric and 5 categorical columns."""
     rng = np.random.default_rng(0)
-    numbers = pd.DataFrame(rng.normal(size=(n_rows, 15)), columns=[f"number{j}" for j in range(15)])
+    frame = pd.DataFrame(rng.normal(size=(n_rows, 15)), columns=[f"number{j}" for j in range(15)])
     for j in range(5):
         levels = [f"level {k}" for k in range(3 + 3 * j)]
-        numbers[f"category{j}"] = pd.Categorical.from_codes(rng.integers(0, len(levels), n_rows), levels)
-    return numbers
+        frame[f"category{j}"] = pd.Categorical.from_codes(rng.integers(0, len(levels), n_rows), levels)
+    return frame
 
 
-def scikit_learns(hidden: tuple[int, ...], mixed: bool) -> Any:
-    """scikit-learn's network, behind a pipeline if the columns are mixed."""
-    network = MLPClassifier(hidden, max_iter=EPOCHS, random_state=0)
-    if not mixed:
+def sklearn_network(hidden: tuple[int, ...], has_categories: bool) -> Any:
+    """Return scikit-learn's network, in a pipeline if there are categorical columns."""
+    network = MLPClassifier(hidden, max_iter=N_EPOCHS, random_state=0)
+    if not has_categories:
         return network
     columns = make_column_transformer(
         (make_pipeline(SimpleImputer(), StandardScaler()), make_column_selector(dtype_include="number")),
@@ -61,37 +62,40 @@ def scikit_learns(hidden: tuple[int, ...], mixed: bool) -> Any:
     return make_pipeline(columns, network)
 
 
-def fastest(ours: Callable[[], Any], theirs: Callable[[], Any], turns: int, calls: int) -> tuple[float, float]:
-    """Seconds of a call of each, taken in turns."""
+def fastest_times(
+    first: Callable[[], Any], second: Callable[[], Any], n_repeats: int, n_calls: int
+) -> tuple[float, float]:
+    """Return the processor seconds of a call of each function, measured alternately."""
     best = [np.inf, np.inf]
-    for _ in range(turns):
-        for place, function in enumerate((ours, theirs)):
+    for _ in range(n_repeats):
+        for i, function in enumerate((first, second)):
             start = time.process_time()
-            for _ in range(calls):
+            for _ in range(n_calls):
                 function()
-            best[place] = min(best[place], (time.process_time() - start) / calls)
+            best[i] = min(best[i], (time.process_time() - start) / n_calls)
     return best[0], best[1]
 
 
 def main() -> None:
-    """Print a line for each table, each number of rows and each size of the networks."""
+    """Print a line for each kind of data, number of rows and size of the networks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--turns", type=int, default=40)
-    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--repeats", type=int, default=40, help="number of repetitions, of which the fastest counts")
+    parser.add_argument("--rows", type=int, default=100_000, help="number of rows of the large predictions")
     args = parser.parse_args()
     warnings.filterwarnings("ignore", category=ConvergenceWarning)
     default = RegularizedMLPClassifier().hidden_layer_sizes
-    print(f"{'table':6} {'rows':>8} {'networks':24} {'skreg us':>12} {'sklearn us':>12} {'ratio':>6}")
-    for kind, make in (("array", array), ("frame", frame)):
-        X, many = make(TRAINED_ON), make(args.rows)
+    print(f"{'data':6} {'rows':>8} {'networks':24} {'skreg us':>12} {'sklearn us':>12} {'ratio':>6}")
+    for kind, make in (("array", make_array), ("frame", make_frame)):
+        X, X_large = make(N_TRAIN), make(args.rows)
         y = (X[:, 0] > 0 if kind == "array" else X["number0"] > 0).astype(int)
-        ours = RegularizedMLPClassifier(max_iter=EPOCHS, random_state=0, device="cpu").fit(X, y)
+        ours = RegularizedMLPClassifier(max_iter=N_EPOCHS, random_state=0, device="cpu").fit(X, y)
         for name, hidden in (("defaults", (100,)), (f"both {default}", default)):
-            theirs = scikit_learns(hidden, kind == "frame").fit(X, y)
-            for rows, turns, calls in ((many[:1], args.turns, 20), (many, max(2, args.turns // 10), 1)):
-                both = fastest(partial(ours.predict_proba, rows), partial(theirs.predict_proba, rows), turns, calls)
-                shown = " ".join(f"{1e6 * seconds:12,.0f}" for seconds in both)
-                print(f"{kind:6} {len(rows):8,} {name:24} {shown} {both[0] / both[1]:6.2f}", flush=True)
+            theirs = sklearn_network(hidden, kind == "frame").fit(X, y)
+            for rows, n_repeats, n_calls in ((X_large[:1], args.repeats, 20), (X_large, max(2, args.repeats // 10), 1)):
+                predictions = partial(ours.predict_proba, rows), partial(theirs.predict_proba, rows)
+                seconds = fastest_times(*predictions, n_repeats, n_calls)
+                shown = " ".join(f"{1e6 * value:12,.0f}" for value in seconds)
+                print(f"{kind:6} {len(rows):8,} {name:24} {shown} {seconds[0] / seconds[1]:6.2f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Microseconds of a training step: a bare torch loop, skreg, skorch as it comes, and scikit-learn's MLP.
+"""Measure the time of a training step of a plain torch loop, skreg, skorch and scikit-learn's MLP.
 
     python benchmarks/steps.py [--repeats 7] [--threads 1]
 
-One process, one thread for all unless told otherwise. A step's time is the difference between a fit of 2 E epochs and
-one of E epochs, divided by the steps between, so start-up does not count. All train the same binary classifier: relu,
-Adam, the same batch size, no validation; skreg with its default scaling of the numbers, and without what its defaults
-have besides: factors on the inputs and rates of their own for layers. The runs are taken in turns, and the table shows
-the median over the turns of the time and of its ratio to the bare loop of the same turn.
+All methods run in one process, with one thread unless ``--threads`` is given. The time of a step is the difference
+between a fit of 2 E epochs and a fit of E epochs, divided by the difference in the number of steps, so that the fixed
+cost of a fit cancels. All methods train the same binary classifier with relu, Adam, the same batch size and no
+validation. skreg uses its default scaling of numeric columns, but no factors on the inputs and the same learning rate
+for all layers. The methods are timed alternately. The table shows the median of the time over the repetitions, and the
+median of its ratio to the plain loop of the same repetition.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from itertools import pairwise
 from statistics import median
 
 PARSER = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-PARSER.add_argument("--repeats", type=int, default=7, help="turns, of which the median is taken")
+PARSER.add_argument("--repeats", type=int, default=7, help="number of repetitions, of which the median is shown")
 PARSER.add_argument("--threads", type=int, default=1)
 PARSER.add_argument("--members", type=int, nargs="+", default=[1, 4, 16])
 ARGS = PARSER.parse_args()
@@ -42,33 +43,34 @@ Fit = Callable[[np.ndarray, np.ndarray, int], None]
 
 
 def make_table(n_rows: int, n_columns: int) -> tuple[np.ndarray, np.ndarray]:
-    """A float32 table and a binary target that depends on it."""
+    """Make a float32 table and a binary target that depends on three columns."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(n_rows, n_columns)).astype(np.float32)
     return X, (X[:, 0] * X[:, 1] + X[:, 2] + 0.3 * rng.normal(size=n_rows) > 0).astype(np.int64)
 
 
-def stack(n_columns: int, hidden: tuple[int, ...], n_out: int) -> nn.Sequential:
-    """The network as torch spells it."""
+def make_module(n_columns: int, hidden: tuple[int, ...], n_out: int) -> nn.Sequential:
+    """Make the network with torch's layers."""
     widths = [n_columns, *hidden]
     layers = [layer for a, b in pairwise(widths) for layer in (nn.Linear(a, b), nn.ReLU())]
     return nn.Sequential(*layers, nn.Linear(widths[-1], n_out))
 
 
-def bare_loop(hidden: tuple[int, ...], batch_size: int) -> Fit:
-    """What one writes by hand: tensors, a permutation an epoch, slices."""
+def plain_loop(hidden: tuple[int, ...], batch_size: int) -> Fit:
+    """Return a hand-written training loop over slices of tensors that are shuffled in each epoch."""
 
     def fit(X: np.ndarray, y: np.ndarray, epochs: int) -> None:
-        net = stack(X.shape[1], hidden, 1)
-        optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, fused=True)
+        module = make_module(X.shape[1], hidden, 1)
+        optimizer = torch.optim.AdamW(module.parameters(), lr=1e-3, fused=True)
         inputs, target = torch.from_numpy(X), torch.from_numpy(y).float()
         for _ in range(epochs):
             order = torch.randperm(len(inputs))
-            shuffled, wanted = inputs[order], target[order]
+            shuffled_inputs, shuffled_target = inputs[order], target[order]
             for start in range(0, len(inputs), batch_size):
                 optimizer.zero_grad()
-                raw = net(shuffled[start : start + batch_size])[:, 0]
-                loss = nn.functional.binary_cross_entropy_with_logits(raw, wanted[start : start + batch_size])
+                rows = slice(start, start + batch_size)
+                logits = module(shuffled_inputs[rows])[:, 0]
+                loss = nn.functional.binary_cross_entropy_with_logits(logits, shuffled_target[rows])
                 loss.backward()
                 optimizer.step()
 
@@ -76,7 +78,7 @@ def bare_loop(hidden: tuple[int, ...], batch_size: int) -> Fit:
 
 
 def skreg(hidden: tuple[int, ...], batch_size: int, n_members: int) -> Fit:
-    """This package."""
+    """Return a fit of skreg."""
 
     def fit(X: np.ndarray, y: np.ndarray, epochs: int) -> None:
         RegularizedMLPClassifier(
@@ -101,12 +103,12 @@ def skreg(hidden: tuple[int, ...], batch_size: int, n_members: int) -> Fit:
     return fit
 
 
-def skorch_as_it_comes(hidden: tuple[int, ...], batch_size: int) -> Fit:
-    """skorch's classifier with its DataLoader, callbacks and history; no validation split, no printing."""
+def skorch(hidden: tuple[int, ...], batch_size: int) -> Fit:
+    """Return a fit of skorch with its DataLoader, callbacks and history, without validation and printing."""
 
     def fit(X: np.ndarray, y: np.ndarray, epochs: int) -> None:
         NeuralNetClassifier(
-            stack(X.shape[1], hidden, 2),
+            make_module(X.shape[1], hidden, 2),
             criterion=nn.CrossEntropyLoss,
             optimizer=torch.optim.AdamW,
             lr=1e-3,
@@ -121,7 +123,7 @@ def skorch_as_it_comes(hidden: tuple[int, ...], batch_size: int) -> Fit:
 
 
 def sklearn_mlp(hidden: tuple[int, ...], batch_size: int) -> Fit:
-    """scikit-learn's MLPClassifier, made to run all its epochs."""
+    """Return a fit of scikit-learn's MLPClassifier that runs all epochs."""
 
     def fit(X: np.ndarray, y: np.ndarray, epochs: int) -> None:
         MLPClassifier(hidden, batch_size=batch_size, max_iter=epochs, tol=0, n_iter_no_change=epochs + 1).fit(X, y)
@@ -130,11 +132,11 @@ def sklearn_mlp(hidden: tuple[int, ...], batch_size: int) -> Fit:
 
 
 def step_time(fit: Fit, X: np.ndarray, y: np.ndarray, epochs: int, n_steps: int) -> float:
-    """Microseconds of one step."""
+    """Return the microseconds of a step."""
     times = []
-    for length in (epochs, 2 * epochs):
+    for n_epochs in (epochs, 2 * epochs):
         start = time.perf_counter()
-        fit(X, y, length)
+        fit(X, y, n_epochs)
         times.append(time.perf_counter() - start)
     return (times[1] - times[0]) / (epochs * n_steps) * 1e6
 
@@ -144,28 +146,29 @@ def main() -> None:
     sizes = [((1_000, 20), (100,), 32, 15), ((20_000, 30), (256, 256), 256, 2)]
     for (n_rows, n_columns), hidden, batch_size, epochs in sizes:
         X, y = make_table(n_rows, n_columns)
-        methods: dict[str, tuple[Fit, int]] = {"bare torch loop": (bare_loop(hidden, batch_size), 1)}
+        methods: dict[str, tuple[Fit, int]] = {"plain torch loop": (plain_loop(hidden, batch_size), 1)}
         for n_members in ARGS.members:
             methods[f"skreg, {n_members} member{'s' * (n_members > 1)}"] = (
                 skreg(hidden, batch_size, n_members),
                 n_members,
             )
-        methods["skorch as it comes"] = (skorch_as_it_comes(hidden, batch_size), 1)
+        methods["skorch"] = (skorch(hidden, batch_size), 1)
         methods["scikit-learn's MLP"] = (sklearn_mlp(hidden, batch_size), 1)
         n_steps = -(-n_rows // batch_size)
-        turns = [
+        repetitions = [
             {name: step_time(fit, X, y, epochs, n_steps) for name, (fit, _) in methods.items()}
             for _ in range(ARGS.repeats)
         ]
         print(f"\n{n_rows:,} x {n_columns}, hidden {hidden}, batch {batch_size}, {ARGS.threads} thread(s)")
-        print(f"{'':20} {'us/step':>9} {'us/member':>10} {'x bare':>8} {'x lone net, per member':>24}")
-        lone = f"skreg, {min(ARGS.members)} member"
+        print(f"{'':20} {'us/step':>9} {'us/member':>10} {'x plain':>8} {'per member x 1 member':>24}")
+        single = "skreg, 1 member"
         for name, (_, n_members) in methods.items():
-            times = [turn[name] for turn in turns]
-            bare = median(turn[name] / turn["bare torch loop"] for turn in turns)
-            share = median(turn[name] / n_members / turn[lone] for turn in turns) if lone in methods else float("nan")
-            shown = f"{share:24.2f}" if name.startswith("skreg") else ""
-            print(f"{name:20} {median(times):9.1f} {median(times) / n_members:10.1f} {bare:8.2f} {shown}")
+            step = median(times[name] for times in repetitions)
+            ratio = median(times[name] / times["plain torch loop"] for times in repetitions)
+            to_single = ""
+            if name.startswith("skreg") and single in methods:
+                to_single = f"{median(times[name] / n_members / times[single] for times in repetitions):24.2f}"
+            print(f"{name:20} {step:9.1f} {step / n_members:10.1f} {ratio:8.2f} {to_single}")
 
 
 if __name__ == "__main__":

@@ -1,23 +1,24 @@
 #!/usr/bin/env python3
-"""How far to trust what a network says of itself: probabilities, intervals, and which rows it is unsure of.
+"""Measure the calibration of probabilities and intervals, and errors after rejecting uncertain rows.
 
-    python benchmarks/uncertainty.py [--seeds 5] [--tables digits ...]
+    python benchmarks/uncertainty.py [--seeds 5] [--datasets digits ...]
 
-scikit-learn's bundled tables and its generators; half of the rows train and half test. Each seed draws other rows and
-other weights, and the tables show means over the seeds. Everything else is the estimators' defaults.
+The datasets are those of scikit-learn and generated ones. Half of the rows are used for training and half for the test.
+Each seed has other rows and other weights, and the tables show means over the seeds. All other parameters have their
+defaults.
 
-Classes: accuracy, log loss, and expected calibration error (ECE): the mean distance of the highest probability from the
-share of right labels, over ten bins of as many rows. "plain" is what ``predict_proba`` says, "drawn" the mean of 100
-samples thinned by dropout; "best" is the log loss at the temperature that the test rows themselves would choose.
+Classification: accuracy, log loss and expected calibration error (ECE), which is the mean distance between the highest
+probability and the accuracy in ten bins of equal size. "plain" refers to ``predict_proba`` and "sampled" to the mean of
+100 samples with Monte Carlo dropout. "best" is the log loss with the temperature that is best for the test rows.
 
-Numbers: the root mean squared error in standard deviations of the target, plain and drawn; the share of rows inside
-intervals of 0.8, 0.9 and 0.95, and their mean width in those deviations; the root mean square of the error over
-``return_std``, which is 1 where that is right.
+Regression: the root mean squared error in standard deviations of the target, plain and sampled; the coverage of
+intervals of 0.8, 0.9 and 0.95 and their mean width in standard deviations; and the root mean square of the error
+divided by ``return_std``, which is 1 if the standard deviations are correct.
 
-"X_val" are members that hold out the same third of the training rows, and not a fold each.
+"X_val" means that all members are validated on the same third of the training rows instead of a fold each.
 
-Refusals: the error of the rows that are left when the 10, 20 and 50 % that are most uncertain are refused, by the total
-uncertainty, and by the epistemic one.
+Rejection: the error of the remaining rows after the most uncertain 10, 20 and 50 % are rejected, by total uncertainty
+and by epistemic uncertainty.
 """
 
 import argparse
@@ -45,50 +46,50 @@ from sklearn.model_selection import train_test_split
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
 
-REFUSED = (0.0, 0.1, 0.2, 0.5)
+REJECTED = (0.0, 0.1, 0.2, 0.5)
 COVERAGES = (0.8, 0.9, 0.95)
-Table = tuple[np.ndarray, np.ndarray]
+Dataset = tuple[np.ndarray, np.ndarray]
 
 
-def noisy_classes(n_classes: int, n_informative: int) -> Callable[[int], Table]:
-    """Make 1,500 rows of twenty columns, a tenth of whose labels are drawn anew."""
+def noisy_classes(n_classes: int, n_informative: int) -> Callable[[int], Dataset]:
+    """Return a function that makes 1,500 rows of twenty columns, with random labels in a tenth of the rows."""
     return lambda seed: make_classification(
         1500, 20, n_informative=n_informative, n_classes=n_classes, flip_y=0.1, random_state=seed
     )
 
 
-def uneven_noise(seed: int) -> Table:
-    """Make 1,500 rows whose noise grows with the third column."""
+def heteroscedastic(seed: int) -> Dataset:
+    """Make 1,500 rows in which the noise grows with the third column."""
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(1500, 6))
     return X, X[:, 0] + np.sin(2 * X[:, 1]) + np.exp(X[:, 2] / 2) / 2 * rng.normal(size=1500)
 
 
-CLASSES: dict[str, Callable[[int], Table]] = {
+CLASSIFICATION: dict[str, Callable[[int], Dataset]] = {
     "breast cancer": lambda seed: load_breast_cancer(return_X_y=True),
     "digits": lambda seed: load_digits(return_X_y=True),
     "wine": lambda seed: load_wine(return_X_y=True),
     "2 noisy classes": noisy_classes(2, 5),
     "5 noisy classes": noisy_classes(5, 8),
 }
-NUMBERS: dict[str, Callable[[int], Table]] = {
+REGRESSION: dict[str, Callable[[int], Dataset]] = {
     "diabetes": lambda seed: load_diabetes(return_X_y=True),
     "friedman1": lambda seed: make_friedman1(1500, noise=1.0, random_state=seed),
     "friedman2": lambda seed: make_friedman2(1500, noise=100.0, random_state=seed),
     "friedman3": lambda seed: make_friedman3(1500, noise=0.1, random_state=seed),
-    "uneven noise": uneven_noise,
+    "heteroscedastic": heteroscedastic,
 }
 
-BARE: dict[str, Any] = {"label_smoothing": 0.0, "calibrate": None}
+UNCALIBRATED: dict[str, Any] = {"label_smoothing": 0.0, "calibrate": None}
 CLASSIFIERS: dict[str, dict[str, Any]] = {
-    "1 member": {**BARE, "n_members": 1},
-    "1, dropout 0.3": {**BARE, "n_members": 1, "dropout": 0.3},
-    "1, calibrated": {**BARE, "n_members": 1, "calibrate": "auto"},
-    "1, by default": {"n_members": 1},
-    "4 members": BARE,
-    "4, calibrated": {**BARE, "calibrate": "auto"},
-    "4, smoothed": {**BARE, "label_smoothing": 0.1},
-    "4, by default": {},
+    "1 member": {**UNCALIBRATED, "n_members": 1},
+    "1, dropout 0.3": {**UNCALIBRATED, "n_members": 1, "dropout": 0.3},
+    "1, calibrated": {**UNCALIBRATED, "n_members": 1, "calibrate": "auto"},
+    "1, defaults": {"n_members": 1},
+    "4 members": UNCALIBRATED,
+    "4, calibrated": {**UNCALIBRATED, "calibrate": "auto"},
+    "4, smoothed": {**UNCALIBRATED, "label_smoothing": 0.1},
+    "4, defaults": {},
 }
 QUANTILES: dict[str, Any] = {"loss": "quantile", "quantile": (0.025, 0.05, 0.1, 0.5, 0.9, 0.95, 0.975)}
 REGRESSORS: dict[str, dict[str, Any]] = {
@@ -99,44 +100,48 @@ REGRESSORS: dict[str, dict[str, Any]] = {
 }
 
 
-def calibration_error(probability: np.ndarray, y: np.ndarray) -> float:
-    """Mean distance of the highest probability from the share of right labels, in ten bins of as many rows."""
-    sure, right = probability.max(1), probability.argmax(1) == y
-    bins = np.array_split(np.argsort(sure, kind="stable"), 10)
-    return float(sum(len(rows) * abs(sure[rows].mean() - right[rows].mean()) for rows in bins) / len(y))
+def calibration_error(proba: np.ndarray, y: np.ndarray) -> float:
+    """Return the mean distance between the highest probability and the accuracy in ten bins of equal size."""
+    confidence, correct = proba.max(1), proba.argmax(1) == y
+    bins = np.array_split(np.argsort(confidence, kind="stable"), 10)
+    return float(sum(len(rows) * abs(confidence[rows].mean() - correct[rows].mean()) for rows in bins) / len(y))
 
 
-def of_probabilities(probability: np.ndarray, y: np.ndarray) -> list[float]:
-    """Accuracy, log loss and calibration error."""
-    accuracy = float((probability.argmax(1) == y).mean())
-    return [accuracy, float(log_loss(y, probability)), calibration_error(probability, y)]
+def probability_scores(proba: np.ndarray, y: np.ndarray) -> list[float]:
+    """Return the accuracy, the log loss and the calibration error."""
+    accuracy = float((proba.argmax(1) == y).mean())
+    return [accuracy, float(log_loss(y, proba)), calibration_error(proba, y)]
 
 
-def kept(error: np.ndarray, unsure: np.ndarray) -> list[float]:
-    """Mean error of the rows that are left when the most uncertain are refused."""
-    order = np.argsort(unsure, kind="stable")
-    return [float(error[order[: round(len(order) * (1 - share))]].mean()) for share in REFUSED]
+def errors_after_rejection(error: np.ndarray, uncertainty: np.ndarray) -> list[float]:
+    """Return the mean error of the remaining rows for each share of rejected rows."""
+    order = np.argsort(uncertainty, kind="stable")
+    return [float(error[order[: round(len(order) * (1 - share))]].mean()) for share in REJECTED]
 
 
-def split(table: Table, seed: int, stratify: bool) -> list[np.ndarray]:
-    """Halves of a table."""
-    X, y = table
+def split(dataset: Dataset, seed: int, stratify: bool) -> list[np.ndarray]:
+    """Split a dataset into halves."""
+    X, y = dataset
     return train_test_split(X, y, test_size=0.5, random_state=seed, stratify=y if stratify else None)
 
 
-def classify(make: Callable[[int], Table], settings: dict[str, Any], seed: int) -> list[float]:
-    """Scores of the plain probabilities and of the drawn ones; errors by total and by epistemic uncertainty."""
+def measure_classifier(make: Callable[[int], Dataset], parameters: dict[str, Any], seed: int) -> list[float]:
+    """Return the scores of the plain and the sampled probabilities, and the errors after rejection."""
     X_train, X_test, y_train, y_test = split(make(seed), seed, True)
-    fitted = RegularizedMLPClassifier(random_state=seed, device="cpu", **settings).fit(X_train, y_train)
-    unsure = fitted.predict_uncertainty(X_test)
+    fitted = RegularizedMLPClassifier(random_state=seed, device="cpu", **parameters).fit(X_train, y_train)
+    uncertainty = fitted.predict_uncertainty(X_test)
     error = (fitted.predict(X_test) != y_test).astype(float)
-    scores = [*of_probabilities(fitted.predict_proba(X_test), y_test), *of_probabilities(unsure.mean, y_test)]
-    refusals = [*kept(error, unsure.total), *kept(error, unsure.epistemic)]
-    return [*scores, best_log_loss(fitted, X_test, y_test), *refusals]
+    return [
+        *probability_scores(fitted.predict_proba(X_test), y_test),
+        *probability_scores(uncertainty.mean, y_test),
+        best_log_loss(fitted, X_test, y_test),
+        *errors_after_rejection(error, uncertainty.total),
+        *errors_after_rejection(error, uncertainty.epistemic),
+    ]
 
 
 def best_log_loss(fitted: RegularizedMLPClassifier, X_test: np.ndarray, y_test: np.ndarray) -> float:
-    """Log loss at the best of a grid of temperatures."""
+    """Return the log loss with the best of a grid of temperatures."""
     losses = []
     for temperature in np.exp(np.linspace(-1.5, 2.5, 41)):
         fitted.net_.temperature = temperature
@@ -144,24 +149,30 @@ def best_log_loss(fitted: RegularizedMLPClassifier, X_test: np.ndarray, y_test: 
     return min(losses)
 
 
-def regress(make: Callable[[int], Table], settings: dict[str, Any], seed: int) -> list[float]:
-    """Root mean squared errors plain and drawn, coverages, widths, errors over std; errors by both uncertainties."""
+def measure_regressor(make: Callable[[int], Dataset], parameters: dict[str, Any], seed: int) -> list[float]:
+    """Return the errors, the coverages and widths of the intervals, and the errors after rejection."""
     X_train, X_test, y_train, y_test = split(make(seed), seed, False)
-    settings, held = {"early_stopping": True, **settings}, {}  # of 221 rows a quarter suffices to be watched
-    if settings.pop("X_val", False):
+    parameters = {"early_stopping": True, **parameters}  # a fold of diabetes has fewer rows than "auto" requires
+    validation = {}
+    if parameters.pop("X_val", False):
         n = len(X_train) // 3
-        held, X_train, y_train = {"X_val": X_train[:n], "y_val": y_train[:n]}, X_train[n:], y_train[n:]
-    fitted = RegularizedMLPRegressor(random_state=seed, device="cpu", **settings).fit(X_train, y_train, **held)
+        validation = {"X_val": X_train[:n], "y_val": y_train[:n]}
+        X_train, y_train = X_train[n:], y_train[n:]
+    fitted = RegularizedMLPRegressor(random_state=seed, device="cpu", **parameters)
+    fitted.fit(X_train, y_train, **validation)
     prediction, std = fitted.predict(X_test, return_std=True)
-    middle = fitted.target_encoder_.middle(prediction)
-    unsure = fitted.predict_uncertainty(X_test)
-    unit, square = y_test.std(), (y_test - middle) ** 2
-    scores = [np.sqrt(square.mean()) / unit, np.sqrt(((y_test - unsure.mean) ** 2).mean()) / unit]
+    if prediction.ndim == 2:  # several quantiles: the error is that of the median
+        prediction = prediction[:, prediction.shape[1] // 2]
+    uncertainty = fitted.predict_uncertainty(X_test)
+    unit, squared_error = y_test.std(), (y_test - prediction) ** 2
+    scores = [np.sqrt(squared_error.mean()) / unit, np.sqrt(((y_test - uncertainty.mean) ** 2).mean()) / unit]
     for coverage in COVERAGES:
         low, high = fitted.predict_interval(X_test, coverage).T
         scores += [((low <= y_test) & (y_test <= high)).mean(), (high - low).mean() / unit]
-    refusals = [np.sqrt(kept(square, by)) / unit for by in (unsure.total, unsure.epistemic)]
-    return [*scores, np.sqrt((square / std**2).mean()), *np.concatenate(refusals)]
+    scores.append(np.sqrt((squared_error / std**2).mean()))
+    for values in (uncertainty.total, uncertainty.epistemic):
+        scores += list(np.sqrt(errors_after_rejection(squared_error, values)) / unit)
+    return scores
 
 
 def show(title: str, columns: list[str], rows: dict[str, list[float]]) -> None:
@@ -172,39 +183,44 @@ def show(title: str, columns: list[str], rows: dict[str, list[float]]) -> None:
 
 
 def run(
-    measure: Callable[..., list[float]], tables: dict[str, Any], kinds: dict[str, Any], seeds: int
+    measure: Callable[..., list[float]],
+    datasets: dict[str, Callable[[int], Dataset]],
+    methods: dict[str, dict[str, Any]],
+    n_seeds: int,
 ) -> dict[str, list[float]]:
-    """Means over the seeds of what is measured, of each table and setting; then of each setting over the tables."""
-    found = {
-        (table, kind): np.mean([measure(make, settings, seed) for seed in range(seeds)], axis=0)
-        for table, make in tables.items()
-        for kind, settings in kinds.items()
+    """Return the means over the seeds for each dataset and method, and then the means over the datasets."""
+    means = {
+        (dataset, method): np.mean([measure(make, parameters, seed) for seed in range(n_seeds)], axis=0)
+        for dataset, make in datasets.items()
+        for method, parameters in methods.items()
     }
-    rows = {f"{table}: {kind}": list(values) for (table, kind), values in found.items()}
-    for kind in kinds:
-        rows[f"mean: {kind}"] = list(np.mean([found[table, kind] for table in tables], axis=0))
+    rows = {f"{dataset}: {method}": list(values) for (dataset, method), values in means.items()}
+    for method in methods:
+        rows[f"mean: {method}"] = list(np.mean([means[dataset, method] for dataset in datasets], axis=0))
     return rows
 
 
 def main() -> None:
-    """Measure, and print the tables."""
+    """Measure and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--tables", nargs="+", default=[*CLASSES, *NUMBERS], choices=[*CLASSES, *NUMBERS])
+    parser.add_argument("--seeds", type=int, default=5, help="number of seeds")
+    names = [*CLASSIFICATION, *REGRESSION]
+    parser.add_argument("--datasets", nargs="+", default=names, choices=names, metavar="DATASET")
     args = parser.parse_args()
-    warnings.filterwarnings("ignore", message=".*watches only", category=UserWarning)
-    left = [f"-{share:.0%}" for share in REFUSED]
-    if tables := {name: make for name, make in CLASSES.items() if name in args.tables}:
-        rows = run(classify, tables, CLASSIFIERS, args.seeds)
-        scores = ["accuracy", "log loss", "ECE"]
-        columns = [*scores * 2, "best"]
-        show("Classes: plain, then drawn", columns, {name: values[:7] for name, values in rows.items()})
-        show("Error rate, refused by total, then epistemic", left * 2, {name: v[7:] for name, v in rows.items()})
-    if tables := {name: make for name, make in NUMBERS.items() if name in args.tables}:
-        rows = run(regress, tables, REGRESSORS, args.seeds)
-        columns = ["plain", "drawn", *(f"{name} {c:g}" for c in COVERAGES for name in ("in", "width")), "error/std"]
-        show("Numbers: error, intervals, std", columns, {name: values[:9] for name, values in rows.items()})
-        show("Error, refused by total, then epistemic", left * 2, {name: v[9:] for name, v in rows.items()})
+    warnings.filterwarnings("ignore", message=".*(watches only|validation rows)", category=UserWarning)
+    rejected = [f"-{share:.0%}" for share in REJECTED] * 2
+    title = "rejected by total, then by epistemic uncertainty"
+    if datasets := {name: make for name, make in CLASSIFICATION.items() if name in args.datasets}:
+        rows = run(measure_classifier, datasets, CLASSIFIERS, args.seeds)
+        columns = ["accuracy", "log loss", "ECE"] * 2 + ["best"]
+        show("Classification: plain, then sampled", columns, {name: values[:7] for name, values in rows.items()})
+        show(f"Error rate, {title}", rejected, {name: values[7:] for name, values in rows.items()})
+    if datasets := {name: make for name, make in REGRESSION.items() if name in args.datasets}:
+        rows = run(measure_regressor, datasets, REGRESSORS, args.seeds)
+        coverages = [f"{name} {coverage:g}" for coverage in COVERAGES for name in ("in", "width")]
+        columns = ["plain", "sampled", *coverages, "error/std"]
+        show("Regression: error, intervals, std", columns, {name: values[:9] for name, values in rows.items()})
+        show(f"Error, {title}", rejected, {name: values[9:] for name, values in rows.items()})
 
 
 if __name__ == "__main__":

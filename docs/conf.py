@@ -1,6 +1,12 @@
 """Sphinx configuration."""
 
+import inspect
+import sys
+
 import skreg
+
+# The root re-exports modules such as skreg.activations; autodoc imports them by these names.
+sys.modules.update({f"skreg.{name}": value for name, value in vars(skreg).items() if inspect.ismodule(value)})
 
 project = "skreg"
 author = "skreg developers"

