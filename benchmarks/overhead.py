@@ -60,13 +60,13 @@ def processor_time(function: Callable[[], Any]) -> float:
 def training_epoch(kind: str, batch_size: int) -> tuple[Net, Callable[[], Any]]:
     """Return a net and a function that trains it for an epoch of ``N_STEPS`` steps."""
     X, y = make_table(kind, batch_size * N_STEPS * 4 // 3)
-    train, calls = Trainer.epoch, []
+    train, calls = Trainer.train_epoch, []
 
     def recorded(*args: Any, **kwargs: Any) -> Any:
         calls.append((args, kwargs))
         return train(*args, **kwargs)
 
-    with replaced(Trainer, "epoch", recorded):
+    with replaced(Trainer, "train_epoch", recorded):
         estimator = ESTIMATORS[kind](batch_size=batch_size, max_iter=1, random_state=0, device="cpu").fit(X, y)
     ((args, kwargs),) = calls
     return estimator.net_, lambda: train(*args, **kwargs)
@@ -163,8 +163,8 @@ def show_fits(sizes: list[int]) -> None:
         for kind, Estimator in ESTIMATORS.items():
             X, y = make_table(kind, n_rows)
             estimator = Estimator(random_state=0, device="cpu")
-            train, validate = Timer(Trainer.epoch), Timer(Net._validate)
-            with replaced(Trainer, "epoch", train), replaced(Net, "_validate", validate):
+            train, validate = Timer(Trainer.train_epoch), Timer(Net._validate)
+            with replaced(Trainer, "train_epoch", train), replaced(Net, "_validate", validate):
                 total = processor_time(partial(estimator.fit, X, y))
             steps, validation = train.seconds / total, validate.seconds / total
             shares = f"{steps:6.1%} {validation:10.1%} {1 - steps - validation:6.1%}"
