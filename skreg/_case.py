@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from scipy import sparse
 from sklearn.utils import check_consistent_length
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from ._comparison import Comparison, compare_classes, compare_numbers
@@ -21,7 +21,7 @@ from ._utils.threads import torch_threads
 from ._utils.validation import check_validation_set
 from .data.batches import MemberRows
 from .data.split import EncodedTable
-from .data.table import check_table
+from .estimators.fitting import encode, split_rows
 
 MOST_ROWS = 2000
 MOST_COLUMNS = 300
@@ -112,8 +112,8 @@ class Case:
         check_consistent_length(X, y)
         self.estimator = estimator
         self.training: Training = training_of(estimator)
-        self.part = _part(estimator, X, y)
-        self.own = None if X_val is None else _part(estimator, X_val, y_val)
+        self.part = encode(estimator, X, y)
+        self.own = None if X_val is None else encode(estimator, X_val, y_val)
         self._refuse_other_rows()
         self._split_rows()
 
@@ -143,7 +143,7 @@ class Case:
         if self.training.validation is not None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)
-                split = self.estimator._split(self.part, None)
+                split = split_rows(self.estimator, self.part)
             if split.validation is not None:
                 self._trained_on, self._held_out = split.train_index, split.validation_index
         if self.own is not None:
@@ -197,7 +197,7 @@ class Case:
             loss = self._of_rows(raw, target, weight)
             baseline = self._of_rows(self._constant(raw), target, weight)
             decoded = [
-                self.estimator._decode(raw[m, : len(rows)], m)
+                self.estimator.target_encoder_.decode(net, raw[m, : len(rows)], m)
                 for m, rows in zip((slice(m, None, members) for m in range(members)), index, strict=True)
             ]
         losses = [[each[m::members].mean(0)[: len(rows)] for m, rows in enumerate(index)] for each in (loss, baseline)]
@@ -276,14 +276,6 @@ class Case:
 def _some(rows: np.ndarray, most: int) -> np.ndarray:
     """At most so many of the rows, in order."""
     return rows if len(rows) <= most else np.sort(np.random.RandomState(0).choice(rows, most, replace=False))
-
-
-def _part(estimator: Any, X: Any, y: Any) -> EncodedTable:
-    """Rows as the estimator reads them."""
-    X = validate_data(estimator, check_table(X), reset=False, skip_check_array=True)
-    y = estimator._target_encoder.check(y)
-    table, target = estimator.encoder_.transform(X), estimator.target_encoder_.transform(y)
-    return EncodedTable(X, y, table, target, None, estimator._loss_weight(y, None), slice(None), len(y))
 
 
 def _by_row(rows: np.ndarray, values: np.ndarray) -> np.ndarray:

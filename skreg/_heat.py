@@ -20,7 +20,8 @@ from sklearn.model_selection._validation import _fit_and_score
 from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.validation import _check_method_params
 
-from ._entry import enter, rows_to_predict
+from ._entry import rows_to_predict
+from .estimators.base import prepare_fit
 from ._joint import Entrant, JointNet
 from ._lanes import Runner, network_of
 from ._utils.threads import torch_threads
@@ -191,11 +192,11 @@ class Heat:
         whole = clone(start.whole)
         _, network = network_of(whole)
         with torch_threads(network.n_threads):
-            entry = enter(network, X, y, weight, None if like is None else like.entry)
+            entry = prepare_fit(network, X, y, weight, None if like is None else like.entry)
         test = None
         if self._sheet.scorer is not None:
-            test = rows_to_predict(network, X_test, entry.net) if like is None else like.entrant.test
-        entrant = Entrant(entry.net, entry.train, entry.valid, entry.monitor, test, network.n_threads)
+            test = rows_to_predict(network, X_test, entry.split) if like is None else like.entrant.test
+        entrant = Entrant(entry.net, entry.train, entry.validation, entry.monitor, test, network.n_threads)
         runner = Runner(
             whole, entry, before, X_test, y_test, scored, entrant, start.parts[fold], start.contexts.get(fold, {})
         )

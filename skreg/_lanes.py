@@ -10,10 +10,10 @@ import torch
 from sklearn.pipeline import Pipeline
 
 from ._candidates import Candidate
-from ._entry import Entry, leave
 from ._joint import Entrant
 from ._quick_scores import quick_score
-from .estimators.base import RegularizedMLP
+from .estimators.base import PreparedFit, RegularizedMLP
+from .estimators.prediction import with_known_output
 from .network.config import structure_decided_by_values
 from .training.update_step import solvers_with
 
@@ -56,7 +56,7 @@ class Runner:
     ----------
     whole : estimator
         What is fitted: the network, or the Pipeline that ends with it.
-    entry : Entry
+    entry : PreparedFit
         The network's fit.
     before : Pipeline or None
         The fitted steps before the network.
@@ -71,7 +71,7 @@ class Runner:
     """
 
     whole: Any
-    entry: Entry
+    entry: PreparedFit
     before: Any
     X: Any
     y: Any
@@ -86,14 +86,14 @@ class Runner:
         if self.entrant.fresh and all(raw is not None for raw in self.entrant.raw):
             self.entrant.fresh = False
             raw = torch.stack([raw for raw in self.entrant.raw if raw is not None])
-            view = self.entry.estimator._view(self.entry.net, raw, self.X, slice(None))
+            view = with_known_output(self.entry.estimator, self.entry.net, self.X, raw)
             quick = None if self.scored else quick_score(scorer, view, self.y)
             self.score = quick(view, self.X, self.y) if quick else scorer(view, self.X, self.y, **self.scored)
         return self.score
 
     def fit(self, *told: Any, **metadata: Any) -> Any:
         """Finish the fit, in the place of ``whole.fit``."""
-        leave(self.entry)
+        self.entry.finish()
         if self.before is not None:
             self.whole.steps[:-1] = self.before.steps
         return self.whole

@@ -15,6 +15,7 @@ from sklearn.utils import indexable
 from ._candidates import Candidate, Scoring, SearchProgress
 from ._plotting import column_names, fitted_network
 from ._race import Race
+from .estimators.inspection import feature_norms
 
 NOBODY: Any = None
 
@@ -109,6 +110,6 @@ def regularization_path(
         np.asarray(param_range, dtype=float),
         np.array([[fold["train_scores"] for fold in candidate.folds] for candidate in candidates]),
         np.array([[fold["test_scores"] for fold in candidate.folds] for candidate in candidates]),
-        np.array([[network._feature_norms() for network in of_value] for of_value in fitted]),
+        np.array([[feature_norms(network) for network in of_value] for of_value in fitted]),
         column_names(fitted[0][0]),
     )

@@ -11,7 +11,7 @@ from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from .estimators.inspection import Inspection
+from .estimators.inspection import InspectionMixin
 
 # Okabe and Ito's colours but for black and yellow, which vanish on a dark or on a light ground. Neighbours of the list
 # differ in lightness, or else in the dashes and marks beside them, so that a print in black and white is read as well.
@@ -53,7 +53,7 @@ def fitted_network(estimator: Any, X: Any = None) -> tuple[Any, Any]:
     """The fitted estimator of ours in a pipeline or a search, and ``X`` as it sees it."""
     given = estimator
     estimator, X = unwrapped(estimator, X)
-    if not isinstance(estimator, Inspection):
+    if not isinstance(estimator, InspectionMixin):
         raise TypeError(
             "A Display of skreg.plots draws a RegularizedMLPClassifier or RegularizedMLPRegressor, alone, as the last "
             f"step of a Pipeline, or as what a search has found. Got {given!r} instead."

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.utils import _safe_indexing, check_consistent_length
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from ._utils.threads import torch_threads
 from .data.batches import MemberRows
 from .data.statistics import ONE_HOT_MAX
 from .data.table import check_table
+from .estimators.fitting import encode
 from .network.config import NetworkConfig
 from .network.data_driven_init import settle_again
 from .network.generators import member_seeds
@@ -245,15 +246,9 @@ def _initial(estimator: Any) -> Network:
 
 def _rows_for(estimator: Any, network: Network, X: Any, y: Any) -> MemberRows:
     """Rows as the network takes them, the same for all members; without a target the first that comes to mind."""
-    table = estimator.encoder_.transform(validate_data(estimator, X, reset=False, skip_check_array=True))
-    target, cost = np.zeros((len(table), network.head.weight.shape[2])), None
-    if y is not None:
-        y = estimator._target_encoder.check(y)
-        target, cost = estimator.target_encoder_.transform(y), estimator._loss_weight(y, None)
-    index = [np.arange(len(table))] * network.n_members
-    return MemberRows(
-        table.numbers, table.levels, target, index, cost, network.inputs.dtype, network.head.weight.device
-    )
+    data = encode(estimator, X, y)
+    index, dtype, device = [np.arange(len(data))] * network.n_members, network.inputs.dtype, network.head.weight.device
+    return MemberRows(data.table.numbers, data.table.levels, data.target, index, data.cost, dtype, device)
 
 
 def _look(
