@@ -1,4 +1,4 @@
-"""Base class of the classifier and the regressor: ``fit`` and ``partial_fit``.
+"""Base class of the classifier and the regressor, with the steps of a fit.
 
 A fit takes these steps, each of which is in the file given:
 
@@ -55,8 +55,7 @@ from .inspection import InspectionMixin
 from .parameters import CONSTRAINTS
 from .prediction import PredictionMixin, with_known_output
 from .sklearn_callbacks import CallbackEvents, CallbackSupportMixin, fit_method
-from .streaming import constant_learning_rate, partial_fit_method, stream_device_config
-
+from .streaming import constant_learning_rate, stream_device_config
 
 LEARNED = ("encoder_", "feature_names_in_", "n_features_in_", "seed_", "target_encoder_")
 """Fitted attributes that a fit sets before its training."""
@@ -122,30 +121,6 @@ class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, Bas
         events.close(self.net_)
         return self
 
-    @partial_fit_method
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Train for one pass over the given rows, with the constant learning rate ``learning_rate_init``.
-
-        The first call learns encoders and statistics from its rows, which should be many and in random order. Later
-        calls, and calls after ``fit``, keep them. All members are trained on all rows: ``learning_rate``, ``max_iter``
-        and early stopping do not apply. A call that raises an error does not change a fitted estimator.
-
-        Parameters
-        ----------
-        X : {array-like, data frame, sparse matrix} of shape (n_samples, n_features)
-            Training rows. Category levels that the first call did not contain are unknown.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Target.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Nonnegative weights of the rows, relative to the mean weight of the first call.
-
-        Returns
-        -------
-        self : estimator
-            The fitted estimator.
-        """
-        return self._partial_fit(X, y, sample_weight)
-
     @abstractmethod
     def _make_loss(self, split: MemberSplit) -> Callable[[], Loss]:
         """Return a factory of the loss, after fitting the target encoder."""
@@ -189,7 +164,7 @@ class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, Bas
             self._check_split(split)
             train, validation, known = split.train_rows(), split.validation_rows(), None
         else:
-            vars(self).update({name: value for name, value in vars(template.estimator).items() if name in LEARNED})
+            self.__dict__.update({name: value for name, value in vars(template.estimator).items() if name in LEARNED})
             split, train, validation, known = template.split, template.train, template.validation, template.net.module_
             if known.inputs.n_bins != network_config.n_bins:  # the members' values decide which embedding "auto" means
                 known = None
@@ -204,6 +179,7 @@ class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, Bas
         return PreparedFit(self, split, net, train, validation, self._make_monitor(net, split))
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, *classes: Any) -> Self:
+        """Train for one pass over the rows; see ``partial_fit``."""
         check_callbacks(self.callbacks)
         network_config = NetworkConfig.of(self, self._continues)
         training_config = constant_learning_rate(TrainingConfig.of(self))
@@ -251,10 +227,10 @@ class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, Bas
         ``callbacks`` are removed from the net; the user's own remain.
         """
         for name in ("oof_prediction_", "oof_score_"):
-            vars(self).pop(name, None)
+            self.__dict__.pop(name, None)
         net.finish(callbacks, self.warm_start)
         if bool(net.stopping_.best_epoch.all()):
-            vars(self).update(self._fitted_attributes(net))
+            self.__dict__.update(self._fitted_attributes(net))
 
     def _fitted_attributes(self, net: Net) -> dict[str, Any]:
         validation = net.history[:, net.validation_name_] if net.validation_name_ else None

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from numbers import Real
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin
@@ -22,6 +22,7 @@ from ..uncertainty.temperature import look
 from .base import RegularizedMLP
 from .parameter_docs import add_shared_docs
 from .parameters import Names
+from .streaming import partial_fit_method
 from .targets import regression_loss
 
 __all__ = ["RegularizedMLPRegressor"]
@@ -182,6 +183,30 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         self.precision = precision
         self.n_threads = n_threads
 
+    @partial_fit_method
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train for one pass over the given rows, with the constant learning rate ``learning_rate_init``.
+
+        The first call learns encoders and statistics from its rows, which should be many and in random order. Later
+        calls, and calls after ``fit``, keep them. All members are trained on all rows: ``learning_rate``, ``max_iter``
+        and early stopping do not apply. A call that raises an error does not change a fitted estimator.
+
+        Parameters
+        ----------
+        X : {array-like, data frame, sparse matrix} of shape (n_samples, n_features)
+            Training rows. Category levels that the first call did not contain are unknown.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Target.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Nonnegative weights of the rows, relative to the mean weight of the first call.
+
+        Returns
+        -------
+        self : estimator
+            The fitted estimator.
+        """
+        return self._partial_fit(X, y, sample_weight)
+
     def predict(self, X: Any, return_std: bool = False) -> Any:
         """Predict the number or numbers of each row, averaged over the members.
 
@@ -295,9 +320,9 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         loss = factory()
         if (loss.name, loss.several, loss.n_columns) != (fitted.name, fitted.several, fitted.n_columns):
             raise ValueError(
-                f"warm_start=True cannot continue with loss={self.loss!r} and quantile={self.quantile!r}, because the "
-                f"network was fitted with loss={fitted.name!r} and {fitted.n_columns} raw output(s) per target. Restore "
-                "these parameters, or set warm_start=False."
+                f"warm_start=True cannot continue with loss={self.loss!r} and quantile={self.quantile!r}: the network "
+                f"was fitted with loss={fitted.name!r} and {fitted.n_columns} raw output(s) per target. Restore these "
+                "parameters, or set warm_start=False."
             )
         return factory
 

@@ -71,8 +71,8 @@ class TargetEncoder(ABC):
         """Return center and scale ``(members, n_raw_)`` of the target, given the weights ``(members, rows)``."""
         return None
 
-    def fit_class_weight(self, estimator: Any, y: np.ndarray, weight: np.ndarray | None) -> None:
-        """Compute the class weights from the training rows."""
+    def fit_class_weight(self, estimator: Any, y: np.ndarray, weight: np.ndarray | None) -> None:  # noqa: B027
+        """Compute the class weights from the training rows, if there are classes."""
 
     def loss_weight(self, y: np.ndarray, weight: np.ndarray | None) -> np.ndarray | None:
         """Return the weight ``(rows,)`` of each row in the loss, which includes its class weight."""
@@ -253,9 +253,10 @@ class NumberTargetEncoder(TargetEncoder):
 
     def decode(self, net: Net, raw: Tensor, members: slice = slice(None)) -> np.ndarray:
         """Return the mean prediction ``(rows, *shape_)`` in units of the target."""
-        center, scale = net.module_.target_center[members], net.module_.target_scale[members]
-        predictions = self.loss.arrange(self.loss.inverse_link(raw.double()) * scale + center)
-        mean = mean_of_members(predictions).cpu().numpy()
+        center, scale = net.module_.target_center, net.module_.target_scale
+        assert center is not None and scale is not None  # as the encoder has statistics
+        predictions = self.loss.inverse_link(raw.double()) * scale[members] + center[members]
+        mean = mean_of_members(self.loss.arrange(predictions)).cpu().numpy()
         return mean.reshape(len(mean), *self.shape_)
 
     def statistics(self, target: np.ndarray, weights: np.ndarray) -> Statistics:
