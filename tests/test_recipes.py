@@ -1,4 +1,4 @@
-"""The recipes: each fits both estimators, is documented, and is what it says."""
+"""Recipes: each learns with both estimators, is read-only, and documents its source."""
 
 import inspect
 import re
@@ -20,7 +20,7 @@ BOTH = [(RegularizedMLPClassifier, Y > 0), (RegularizedMLPRegressor, Y)]
 
 @pytest.mark.parametrize("name", recipes.__all__)
 @pytest.mark.parametrize(("Estimator", "y"), BOTH)
-def test_a_recipe_fits_and_learns(Estimator, y, name):
+def test_recipe_learns(Estimator, y, name):
     recipe = getattr(recipes, name)
     estimator = Estimator(**recipe, random_state=0)
     assert {key: getattr(estimator, key) for key in recipe} == dict(recipe)
@@ -29,14 +29,14 @@ def test_a_recipe_fits_and_learns(Estimator, y, name):
 
 @pytest.mark.parametrize("name", recipes.__all__)
 @pytest.mark.parametrize("Estimator", [RegularizedMLPClassifier, RegularizedMLPRegressor])
-def test_a_recipe_is_not_the_defaults(Estimator, name):
+def test_recipe_differs_from_the_defaults(Estimator, name):
     defaults = Estimator().get_params()
     same = {key for key, value in getattr(recipes, name).items() if defaults[key] == value}
     assert same <= {"hidden_layer_sizes"}
 
 
 @pytest.mark.parametrize("name", recipes.__all__)
-def test_a_recipe_cannot_be_changed_by_accident(name):
+def test_recipe_is_read_only(name):
     recipe = getattr(recipes, name)
     with pytest.raises(TypeError):
         recipe["dropout"] = 0.9
@@ -44,9 +44,9 @@ def test_a_recipe_cannot_be_changed_by_accident(name):
 
 
 @pytest.mark.parametrize("name", recipes.__all__)
-def test_a_recipe_says_its_reason_and_source(name):
+def test_recipe_documents_its_source(name):
     above = inspect.getsource(recipes).partition(f"\n{name}: Mapping")[0].splitlines()
-    said = []
+    comment = []
     while above and above[-1].startswith("#: "):
-        said.insert(0, above.pop())
-    assert re.search(r"\[.*\d{4}", " ".join(said))
+        comment.insert(0, above.pop())
+    assert re.search(r"\[.*\d{4}", " ".join(comment))
