@@ -1,17 +1,17 @@
-"""A recipe is a dictionary of parameters that belong together: ``RegularizedMLPClassifier(**recipes.textbook)``.
+"""Recipes: combinations of parameters, for example ``RegularizedMLPClassifier(**recipes.textbook)``.
 
-Each is a starting point with a reason, not a tuned optimum; the guide says how they compare with the defaults. They are
-read-only; a changed copy is ``{**recipes.textbook, "dropout": 0.4}``.
+Each recipe is a starting point from the literature, not a tuned optimum; the user guide compares them with the
+defaults. Recipes are read-only: create a modified copy with ``{**recipes.textbook, "dropout": 0.4}``.
 """
 
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-__all__ = ["self_normalising", "sparse", "textbook", "wide_and_regularised"]
+__all__ = ["self_normalizing", "sparse", "textbook", "wide_and_regularized"]
 
-#: What the literature's networks have besides: one learning rate for all weights, a plain decay of it, and nothing of
-#: what the defaults bring along for tables.
+#: Common to all recipes: the same learning rate for all weights, a simple schedule, and none of the defaults that are
+#: specific to tables.
 _PLAIN: dict[str, Any] = {
     "parametrization": "standard",
     "init": "auto",
@@ -23,9 +23,9 @@ _PLAIN: dict[str, Any] = {
     "patience": 20,
 }
 
-#: The network of the textbooks: one net of rectified linear units with He's initialisation, batch norm, dropout,
-#: a small L2 penalty, Nesterov momentum and one cycle of the learning rate [Goodfellow, Bengio & Courville 2016,
-#: chapters 7 and 8; Géron 2022, table 11-3].
+#: The network that textbooks recommend: a single network of rectified linear units with He initialization, batch
+#: normalization, dropout, a small L2 penalty, Nesterov momentum and one cycle of the learning rate [Goodfellow, Bengio
+#: & Courville 2016, chapters 7 and 8; Géron 2022, table 11-3].
 textbook: Mapping[str, Any] = MappingProxyType(
     {
         **_PLAIN,
@@ -44,9 +44,9 @@ textbook: Mapping[str, Any] = MappingProxyType(
     }
 )
 
-#: A deep net that needs no norm: selu keeps mean 0 and variance 1 through the layers if weights are LeCun's, dropout
-#: is alpha dropout and the numbers are standardised [Klambauer et al. 2017; Géron 2022, table 11-4].
-self_normalising: Mapping[str, Any] = MappingProxyType(
+#: A deep network without normalization layers: selu preserves mean 0 and variance 1 through the layers, with LeCun
+#: initialization, alpha dropout and standardized numbers [Klambauer et al. 2017; Géron 2022, table 11-4].
+self_normalizing: Mapping[str, Any] = MappingProxyType(
     {
         **_PLAIN,
         "hidden_layer_sizes": (128,) * 4,
@@ -61,9 +61,9 @@ self_normalising: Mapping[str, Any] = MappingProxyType(
     }
 )
 
-#: Few weights: an L1 penalty, and a group lasso that lets go of columns which carry nothing, both with exact zeros
-#: [Tibshirani 1996; Feng & Simon 2017, "Sparse-input neural networks"]. For a table of mostly noise raise its
-#: ``feature_alpha`` to 0.05 or 0.1.
+#: A sparse network: an L1 penalty on the weights and a group lasso on the columns, both with exact zeros [Tibshirani
+#: 1996; Feng & Simon 2017, "Sparse-input neural networks"]. Increase ``feature_alpha`` to 0.05 or 0.1 if most columns
+#: are noise.
 sparse: Mapping[str, Any] = MappingProxyType(
     {
         **_PLAIN,
@@ -78,10 +78,10 @@ sparse: Mapping[str, Any] = MappingProxyType(
     }
 )
 
-#: More units than the table needs, held by several cures at once [Kadra et al. 2021, "Well-tuned simple nets excel on
-#: tabular datasets"]: dropout under a max-norm [Srivastava et al. 2014, section 5.1], batch norm, weight decay, and a
+#: A wide network with several regularizers [Kadra et al. 2021, "Well-tuned simple nets excel on tabular datasets"]:
+#: dropout with a max-norm constraint [Srivastava et al. 2014, section 5.1], batch normalization, weight decay, and a
 #: moving average of the weights.
-wide_and_regularised: Mapping[str, Any] = MappingProxyType(
+wide_and_regularized: Mapping[str, Any] = MappingProxyType(
     {
         **_PLAIN,
         "hidden_layer_sizes": (512, 512),

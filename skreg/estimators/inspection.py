@@ -9,17 +9,7 @@ from ..training.net import Net
 
 
 class InspectionMixin:
-    """Fitted attributes that are computed from the network.
-
-    Attributes
-    ----------
-    net_ : Net
-        The trained net.
-    encoder_ : TableEncoder
-        Encoder of X.
-    n_features_in_ : int
-        Number of columns of X.
-    """
+    """Fitted attributes that are computed from the network."""
 
     net_: Net
     encoder_: TableEncoder

@@ -6,7 +6,6 @@ Also the predictions of single members, with or without Monte Carlo dropout, and
 import copy
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from numbers import Integral
 from typing import Any, TypeVar
@@ -29,46 +28,25 @@ from ..uncertainty.decomposition import Uncertainty
 Estimator = TypeVar("Estimator")
 
 
-@dataclass(frozen=True)
-class KnownOutput:
-    """Raw output ``(members, rows, n_raw_)`` of some members of a net for ``X``."""
-
-    X: Any
-    raw: Tensor
-    members: slice
-
-
 def with_known_output(estimator: Estimator, net: Net, X: Any, raw: Tensor, members: slice = slice(None)) -> Estimator:
     """Copy an estimator such that it predicts as ``members`` of ``net``, whose raw output for ``X`` is known.
 
     Scorers of a running fit receive such a copy. For the object ``X`` it decodes ``raw`` instead of computing it.
     """
     copied = copy.copy(estimator)
-    vars(copied).update(net_=net, _known_output=KnownOutput(X, raw, members))
+    vars(copied).update(net_=net, _known_output=(X, raw, members))
     return copied
 
 
 class PredictionMixin:
-    """Decoded predictions, samples of predictions, and their uncertainty.
-
-    Attributes
-    ----------
-    net_ : Net
-        The trained net.
-    encoder_, target_encoder_ : TableEncoder, TargetEncoder
-        Encoders of X and y.
-    seed_ : int
-        Seed of the fit.
-    n_threads : int or None
-        Number of threads of matrix products.
-    """
+    """Predictions of a fitted estimator, samples of them, and their uncertainty."""
 
     net_: Net
     encoder_: TableEncoder
     target_encoder_: Any
     seed_: int
     n_threads: int | None
-    _known_output: KnownOutput | None = None
+    _known_output: tuple[Any, Tensor, slice] | None = None  # X, raw output and members, see with_known_output
 
     @abstractmethod
     def _decompose(self, samples: np.ndarray) -> Uncertainty:
@@ -147,10 +125,10 @@ class PredictionMixin:
     def _predict_decoded(self, X: Any) -> np.ndarray:
         """Decoded predictions for ``X``, averaged over the members."""
         check_is_fitted(self)
-        known, decode = self._known_output, self.target_encoder_.decode
-        if known is not None and X is known.X:
-            return decode(self.net_, known.raw, known.members)
-        members = slice(None) if known is None else known.members
+        decode = self.target_encoder_.decode
+        known_X, known_raw, members = self._known_output or (None, None, slice(None))
+        if known_raw is not None and X is known_X:
+            return decode(self.net_, known_raw, members)
         blocks = self._raw_blocks(X, self.net_.predict_raw)
         with torch_threads(self.n_threads):
             return np.concatenate([decode(self.net_, raw[members], members) for raw in blocks])

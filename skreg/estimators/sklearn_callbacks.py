@@ -28,33 +28,8 @@ def fit_method(method: Callable[P, R]) -> Callable[P, R]:
     return decorated
 
 
-class EpochCallback(Callback):
-    """Skorch callback that calls a function at the beginning and at the end of each epoch.
-
-    Parameters
-    ----------
-    begin : callable () -> None
-        Called when an epoch begins.
-    end : callable (net) -> bool
-        Called when an epoch ends. If it returns True, the training stops.
-    """
-
-    def __init__(self, begin: Callable[[], None], end: Callable[[Any], bool]) -> None:
-        self.begin = begin
-        self.end = end
-
-    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
-        """Call ``begin``."""
-        self.begin()
-
-    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Call ``end``."""
-        if self.end(net):
-            net.stop_training_ = True
-
-
-class CallbackEvents:
-    """Sends the events of a fit to the scikit-learn callbacks of an estimator.
+class CallbackEvents(Callback):
+    """Sends the events of a fit to the scikit-learn callbacks of an estimator, as a skorch callback of its net.
 
     Parameters
     ----------
@@ -69,8 +44,8 @@ class CallbackEvents:
 
     Attributes
     ----------
-    epoch_callbacks : list of EpochCallback
-        Skorch callback that sends the events of epochs; empty if the estimator has no callbacks.
+    epoch_callbacks : list of Callback
+        This object, for the events of epochs; empty if the estimator has no callbacks.
     """
 
     def __init__(
@@ -85,25 +60,27 @@ class CallbackEvents:
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         self._arguments = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
         self._fitted_attributes = fitted_attributes
-        has_callbacks = bool(getattr(estimator, "_skl_callbacks", []))
-        self.epoch_callbacks = [EpochCallback(self._begin_epoch, self._end_epoch)] if has_callbacks else []
         self._fit: Any = None
+        self.epoch_callbacks: list[Callback] = [self] if getattr(estimator, "_skl_callbacks", []) else []
         if hasattr(estimator, "_init_callback_context"):
             self._fit = estimator._init_callback_context(max_subtasks=max_epochs)
             self._fit.call_on_fit_task_begin(**self._arguments)
 
-    def _begin_epoch(self) -> None:
+    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
+        """Send the event that an epoch begins."""
         self._epoch = self._fit.subcontext(task_name="epoch")
         self._epoch.call_on_fit_task_begin(**self._arguments)
 
-    def _end_epoch(self, net: Any) -> bool:
-        return self._end(self._epoch, lambda: net.snapshot())
-
-    def _end(self, context: Any, make_net: Callable[[], Any]) -> bool:
-        attributes = {"reconstruction_attributes": lambda: self._fitted_attributes(make_net())}
-        return bool(context.call_on_fit_task_end(**self._arguments, **attributes))
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Send the event that an epoch has ended, and stop the training if a callback requests it."""
+        if self._end(self._epoch, net.snapshot):
+            net.stop_training_ = True
 
     def close(self, net: Any) -> None:
         """Send the event that the fit has ended with ``net``."""
         if self._fit is not None:
             self._end(self._fit, lambda: net)
+
+    def _end(self, context: Any, make_net: Callable[[], Any]) -> bool:
+        attributes = {"reconstruction_attributes": lambda: self._fitted_attributes(make_net())}
+        return bool(context.call_on_fit_task_end(**self._arguments, **attributes))

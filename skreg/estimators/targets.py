@@ -4,7 +4,6 @@ A target encoder knows the type of the target: its classes or its number of outp
 that standardize it, and how raw outputs ``(members, rows, n_raw_)`` are decoded.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Self
@@ -27,7 +26,7 @@ from ..training.net import Net
 Statistics = tuple[np.ndarray, np.ndarray]
 
 
-class TargetEncoder(ABC):
+class TargetEncoder:
     """Base class of the target encoders.
 
     Attributes
@@ -41,28 +40,6 @@ class TargetEncoder(ABC):
     n_raw_: int
     mean_loss_weight_: float
 
-    @property
-    @abstractmethod
-    def task(self) -> tuple[Any, ...]:
-        """Meaning of the raw outputs; an output layer can be copied between networks with the same task."""
-
-    @staticmethod
-    @abstractmethod
-    def check(y: Any) -> np.ndarray:
-        """Validate ``y`` and convert it to an array."""
-
-    @abstractmethod
-    def fit(self, y: np.ndarray) -> Self:
-        """Learn the type of ``y``, as returned by ``check``."""
-
-    @abstractmethod
-    def transform(self, y: np.ndarray) -> np.ndarray:
-        """Encode ``y``, as returned by ``check``, for the loss."""
-
-    @abstractmethod
-    def decode(self, net: Net, raw: Tensor, members: slice = slice(None)) -> np.ndarray:
-        """Average the predictions of some members of ``net``, given their raw output ``(members, rows, n_raw_)``."""
-
     def strata(self, y: np.ndarray) -> np.ndarray:
         """Return the stratum ``(rows,)`` of each row for stratified folds."""
         return np.zeros(len(y), dtype=np.int64)
@@ -71,7 +48,7 @@ class TargetEncoder(ABC):
         """Return center and scale ``(members, n_raw_)`` of the target, given the weights ``(members, rows)``."""
         return None
 
-    def fit_class_weight(self, estimator: Any, y: np.ndarray, weight: np.ndarray | None) -> None:  # noqa: B027
+    def fit_class_weight(self, estimator: Any, y: np.ndarray, weight: np.ndarray | None) -> None:
         """Compute the class weights from the training rows, if there are classes."""
 
     def loss_weight(self, y: np.ndarray, weight: np.ndarray | None) -> np.ndarray | None:
@@ -96,7 +73,7 @@ class ClassTargetEncoder(TargetEncoder):
 
     @property
     def task(self) -> tuple[Any, ...]:
-        """Type of the target and its classes."""
+        """Meaning of the raw outputs; an output layer can be copied between networks with the same task."""
         return (self.kind_, self.classes_.tolist())
 
     def fit(self, y: np.ndarray, classes: np.ndarray | None = None) -> Self:
@@ -222,7 +199,7 @@ class NumberTargetEncoder(TargetEncoder):
 
     @property
     def task(self) -> tuple[Any, ...]:
-        """Loss, quantiles and number of outputs."""
+        """Meaning of the raw outputs; see ``ClassTargetEncoder``."""
         return (self.loss.name, self.loss.quantiles, self.n_raw_)
 
     def fit(self, y: np.ndarray) -> Self:

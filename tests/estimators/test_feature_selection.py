@@ -192,7 +192,7 @@ def test_batch_norms_factors_are_in_the_importances():
 
 @pytest.mark.parametrize("Estimator", BOTH)
 def test_importances_are_known_after_fit(Estimator):
-    with pytest.raises(AttributeError, match="feature_importances_ is known after fit"):
+    with pytest.raises(AttributeError, match="feature_importances_ is only available after fit"):
         Estimator().feature_importances_  # noqa: B018
     fitted = Estimator(**QUICK).fit(X, target(Estimator, Y[:, 0]))
     assert fitted.feature_importances_.shape == (5,)
@@ -237,7 +237,7 @@ def test_recursive_elimination(Estimator):
 
 def test_a_strength_that_lets_go_of_all_columns_is_said():
     X = np.random.RandomState(0).randn(100, 3)
-    with pytest.warns(ConvergenceWarning, match="let go of every column"):
+    with pytest.warns(ConvergenceWarning, match="has set the weights of all columns to zero"):
         fitted = RegularizedMLPRegressor(feature_alpha=10.0, max_iter=20, random_state=0).fit(X, X[:, 0])
     assert not fitted.feature_importances_.any()
     assert np.ptp(fitted.predict(X)) < 1e-6

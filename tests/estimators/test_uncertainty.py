@@ -164,7 +164,7 @@ def test_the_parts_add_up(Estimator, options):
     assert_allclose(unsure.aleatoric + unsure.epistemic, unsure.total, rtol=1e-12)
     assert (unsure.epistemic >= 0).all() and (unsure.epistemic > 0).any()
     assert (unsure.aleatoric > 0).all()
-    assert "thinned by dropout" in unsure.source
+    assert "with dropout" in unsure.source
     if Estimator is RegularizedMLPRegressor:
         assert_allclose(unsure.epistemic, samples.var(0))
     else:
@@ -196,7 +196,7 @@ def test_one_network_without_dropout_has_nothing_to_differ_from(Estimator):
     for net, dropout in ((fitted(Estimator, **options), False), (fitted(Estimator, **options, dropout=0.0), True)):
         unsure = net.predict_uncertainty(TABLE.X, 5, dropout=dropout)
         assert not unsure.epistemic.any()
-        assert "epistemic is 0" in unsure.source
+        assert "epistemic uncertainty is 0" in unsure.source
         assert_allclose(unsure.mean, said(net), rtol=1e-6)
     assert fitted(Estimator, n_members=2).predict_uncertainty(TABLE.X, 4, dropout=False).source == "2 networks"
 
@@ -356,7 +356,7 @@ def test_it_is_refused_where_no_rows_are_held_out():
     streamed = fitted(RegularizedMLPRegressor).partial_fit(TABLE.X, TABLE.number)
     for name, ask in asked.items():
         for without in (net, streamed):
-            with pytest.raises(ValueError, match=f"{name} needs rows that were held out from training, and none were"):
+            with pytest.raises(ValueError, match=f"{name} requires validation rows, but the last fit had none"):
                 ask(without)
 
 
