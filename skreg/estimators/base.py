@@ -1,8 +1,8 @@
-"""Base class of the classifier and the regressor, with the steps of a fit.
+"""Base class of the classifier and the regressor; it shows how a fit proceeds.
 
-A fit takes these steps, each of which is in the file given:
+A fit takes these steps. The code of each step is in the files named after it:
 
-1. Validate the parameters and derive the configurations: ``parameters.py``, ``network/config.py``,
+1. Validate the parameters, and derive the configurations: ``parameters.py``, ``network/config.py``,
    ``training/config.py``.
 2. Check the rows, fit the encoders of X and y, and encode the rows: ``fitting.py``, ``data/table.py``, ``targets.py``.
 3. Assign training and validation rows to each member: ``fitting.py``, ``data/split.py``.
@@ -41,6 +41,7 @@ from ..data.batches import MemberRows
 from ..data.split import MemberSplit
 from ..network.config import NetworkConfig
 from ..network.data_driven_init import data_driven_init
+from ..network.network import Network
 from ..network.pretrained import PretrainedSource
 from ..training.callbacks import check_callbacks
 from ..training.config import TrainingConfig
@@ -166,16 +167,9 @@ class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, Bas
         else:
             self.__dict__.update({name: value for name, value in vars(template.estimator).items() if name in LEARNED})
             split, train, validation, known = template.split, template.train, template.validation, template.net.module_
-            if known.inputs.n_bins != network_config.n_bins:  # the members' values decide which embedding "auto" means
+            if known.inputs.n_bins != network_config.n_bins:  # other values of the members, another "auto" embedding
                 known = None
-        if self._continues:
-            known = self.net_.module_
-        loss = self._make_loss(split)
-        net = make_net(self, split, network_config, training_config, loss, source, callbacks, known)
-        if self._continues:
-            self._continue_from(net.resume)
-        elif network_config.settles:
-            data_driven_init(net.module_, train)
+        net = self._initialize_net(split, network_config, training_config, source, callbacks, known)
         return PreparedFit(self, split, net, train, validation, self._make_monitor(net, split))
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, *classes: Any) -> Self:
@@ -189,24 +183,36 @@ class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, Bas
             encoded = encode_training_rows(self, X, y, sample_weight, source, self._continues, *classes)
             device_config, index = stream_device_config(self, len(encoded)), [np.arange(len(encoded))] * self.n_members
             split = MemberSplit(encoded, index, None, [], device_config)
-            loss, known = self._make_loss(split), self.net_.module_ if self._continues else None
-            net = make_net(self, split, network_config, training_config, loss, source, events.epoch_callbacks, known)
+            net = self._initialize_net(split, network_config, training_config, source, events.epoch_callbacks)
             if self._continues:
-                self._continue_from(net.follow)
-            elif network_config.settles:
-                data_driven_init(net.module_, split.train_rows())
+                net.follow(self.net_)
             net.train_one_pass(X, y, encoded.rows(index, device_config, self.target_encoder_.mean_loss_weight_))
             self._set_fitted(net, events.epoch_callbacks)
             self._warn_training(net)
         events.close(self.net_)
         return self
 
-    def _continue_from(self, load: Callable[[Net], None]) -> None:
-        """Load the state of the earlier fit into a new net by one of its methods."""
-        try:
-            load(self.net_)
-        except RuntimeError as error:
-            raise ValueError(OTHER_SHAPE) from error
+    def _initialize_net(
+        self,
+        split: MemberSplit,
+        network_config: NetworkConfig,
+        training_config: TrainingConfig,
+        source: PretrainedSource | None,
+        callbacks: Sequence[Callback],
+        known: Network | None = None,
+    ) -> Net:
+        """Create the net, with initial weights or those of the fit that it continues."""
+        known = self.net_.module_ if self._continues else known
+        loss = self._make_loss(split)
+        net = make_net(self, split, network_config, training_config, loss, source, callbacks, known)
+        if self._continues:
+            try:
+                net.resume(self.net_)
+            except RuntimeError as error:
+                raise ValueError(OTHER_SHAPE) from error
+        elif network_config.settles:
+            data_driven_init(net.module_, split.train_rows())
+        return net
 
     def _make_monitor(self, net: Net, split: MemberSplit) -> Monitor | None:
         """Return the monitor of the validation rows; a scorer receives the estimator as if it had a single member."""

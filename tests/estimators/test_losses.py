@@ -288,6 +288,6 @@ def test_quantiles_are_for_their_loss_and_several_for_the_monitor_of_the_loss():
 def test_a_warm_start_keeps_its_loss(change):
     model = RegularizedMLPRegressor(loss="quantile", warm_start=True, **SMALL).fit(X, COUNTS)
     before = model.predict(X)
-    with pytest.raises(ValueError, match="warm_start=True cannot continue with loss=.* the network was fitted with loss"):
+    with pytest.raises(ValueError, match=r"warm_start=True cannot continue with loss=.*was fitted with loss"):
         model.set_params(**change).fit(X, COUNTS)
     np.testing.assert_array_equal(model.predict(X), before)
