@@ -216,16 +216,16 @@ class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, Bas
 
     def _make_monitor(self, net: Net, split: MemberSplit) -> Monitor | None:
         """Return the monitor of the validation rows; a scorer receives the estimator as if it had a single member."""
-        scorer = None if self.monitor == "loss" else check_scoring(self, self.monitor)
-
-        def view(member: int, raw: Tensor, X: Any) -> Any:
-            return with_known_output(self, net, X, raw.unsqueeze(0), slice(member, member + 1))
-
         if split.validation is None:
             return None
-        if scorer is None:
+        if self.monitor == "loss":
             return LossMonitor()
-        return ScorerMonitor(scorer, view, [split.validation.original_rows(rows) for rows in split.validation_index])
+
+        def view(member: int, raw: Tensor, X: Any) -> RegularizedMLP:
+            return with_known_output(self, net, X, raw.unsqueeze(0), slice(member, member + 1))
+
+        validation_sets = [split.validation.original_rows(rows) for rows in split.validation_index]
+        return ScorerMonitor(check_scoring(self, self.monitor), view, validation_sets)
 
     def _set_fitted(self, net: Net, callbacks: list[Callback]) -> None:
         """Set the fitted attributes, if every member has an epoch with finite weights.
@@ -296,27 +296,13 @@ class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, Bas
 
 @dataclass
 class PreparedFit:
-    """A fit before its training.
+    """A fit before its training."""
 
-    Attributes
-    ----------
-    estimator : RegularizedMLP
-        The estimator, whose encoders are fitted.
-    split : MemberSplit
-        Training and validation rows of each member.
-    net : Net
-        The initialized net.
-    train, validation : MemberRows
-        Tensors of the rows; ``validation`` is None without early stopping.
-    monitor : Monitor or None
-        Scores the members on the validation rows.
-    """
-
-    estimator: RegularizedMLP
+    estimator: RegularizedMLP  # with fitted encoders
     split: MemberSplit
-    net: Net
+    net: Net  # initialized
     train: MemberRows
-    validation: MemberRows | None
+    validation: MemberRows | None  # None without early stopping
     monitor: Monitor | None
 
     def train_net(self) -> None:

@@ -31,21 +31,8 @@ def fit_method(method: Callable[P, R]) -> Callable[P, R]:
 class CallbackEvents(Callback):
     """Sends the events of a fit to the scikit-learn callbacks of an estimator, as a skorch callback of its net.
 
-    Parameters
-    ----------
-    estimator : estimator
-        Estimator being fitted.
-    X, y, sample_weight
-        Arguments of its ``fit``.
-    max_epochs : int
-        Maximum number of epochs.
-    fitted_attributes : callable (net) -> dict
-        Returns the fitted attributes of the estimator, given the net.
-
-    Attributes
-    ----------
-    epoch_callbacks : list of Callback
-        This object, for the events of epochs; empty if the estimator has no callbacks.
+    ``epoch_callbacks`` contains this object if the estimator has callbacks. ``fitted_attributes`` is a function of the
+    net.
     """
 
     def __init__(

@@ -149,19 +149,19 @@ def test_warm_start_continues_the_previous_fit(estimator, y, solver):
         "batch_size": 32,
     }
     whole = estimator(**{**SMALL, "max_iter": 12}, **settings, solver=solver).fit(X, y)
-    parts = estimator(**SMALL, **settings, solver=solver, warm_start=True).fit(X, y)
-    first = parts.loss_curve_
-    parts.fit(X, y)
-    assert parts.n_iter_ == 6
-    np.testing.assert_allclose(np.r_[first, parts.loss_curve_], whole.loss_curve_, rtol=1e-5)
-    np.testing.assert_allclose(predictions_of(parts, X), predictions_of(whole, X), rtol=1e-4, atol=1e-5)
+    resumed = estimator(**SMALL, **settings, solver=solver, warm_start=True).fit(X, y)
+    first = resumed.loss_curve_
+    resumed.fit(X, y)
+    assert resumed.n_iter_ == 6
+    np.testing.assert_allclose(np.r_[first, resumed.loss_curve_], whole.loss_curve_, rtol=1e-5)
+    np.testing.assert_allclose(predictions_of(resumed, X), predictions_of(whole, X), rtol=1e-4, atol=1e-5)
 
 
 def test_warm_start_keeps_encoders_and_statistics():
-    frame = pd.DataFrame({"number": X[:, 0], "colour": np.array(list("abcd"))[np.arange(N) % 4]})
+    frame = pd.DataFrame({"number": X[:, 0], "color": np.array(list("abcd"))[np.arange(N) % 4]})
     net = RegularizedMLPRegressor(**SMALL, warm_start=True).fit(frame, Y)
     before = pickle.loads(pickle.dumps(dict(net.net_.module_.named_buffers())))
-    moved = frame.assign(number=100 * frame["number"] - 7).replace({"colour": {"a": "new"}})
+    moved = frame.assign(number=100 * frame["number"] - 7).replace({"color": {"a": "new"}})
     net.fit(moved, 3 * Y + 100)
     assert net.encoder_.levels_ == [{"a": 1, "b": 2, "c": 3, "d": 4}]
     for name, buffer in net.net_.module_.named_buffers():
@@ -256,9 +256,9 @@ def test_interrupt_keeps_the_best_weights_and_is_raised(estimator, y):
 @pytest.mark.parametrize("name", sorted(REFUSED))
 def test_unsupported_skorch_callback_raises_with_the_remedy(name):
     kind = getattr(__import__("skorch.callbacks", fromlist=[name]), name)
-    with pytest.raises(ValueError, match=f"skorch's {name} needs another kind of net") as refusal:
+    with pytest.raises(ValueError, match=f"skorch's {name} needs another kind of net") as error:
         RegularizedMLPRegressor(**SMALL, callbacks=[kind.__new__(kind)]).fit(X, Y)
-    assert REFUSED[name] in str(refusal.value)
+    assert REFUSED[name] in str(error.value)
 
 
 def test_no_callback_is_both_supported_and_unsupported():

@@ -89,7 +89,7 @@ INVALID_VALUES = {
     "augmentation": ("mixdown", 3),
     "augmentation_strength": (-0.1, "strong", None),
     "n_members": (0, 1.5, None),
-    "categorical_features": ("colour", 3),
+    "categorical_features": ("color", 3),
     "numeric_scaling": ("minmax", 1),
     "numeric_embedding": ("fourier", 16, True),
     "class_weight": ("even", 2),
@@ -206,9 +206,9 @@ INVALID_DATA = {
     ),
     "an unnamed category": (fit(FRAME, Y, categorical_features=["a"]), ValueError, "Column(s) 'e' hold categories"),
     "a category that does not exist": (
-        fit(FRAME, Y, categorical_features=["e", "colour"]),
+        fit(FRAME, Y, categorical_features=["e", "color"]),
         ValueError,
-        "categorical_features names 'colour'",
+        "categorical_features names 'color'",
     ),
     "a category out of range": (fit(X, Y, categorical_features=[4]), ValueError, "should be in [0, 3]"),
     "a mask of the wrong length": (fit(X, Y, categorical_features=[True]), ValueError, "should have shape (4,)"),
@@ -463,11 +463,11 @@ def test_every_container_may_have_missing_values(Estimator):
 
 
 @pytest.mark.parametrize("Estimator", BOTH)
-@pytest.mark.parametrize("named", [["e", "colour"], [4, 5], [False] * 4 + [True] * 2])
+@pytest.mark.parametrize("named", [["e", "color"], [4, 5], [False] * 4 + [True] * 2])
 def test_categorical_features_accepts_names_indices_and_masks(Estimator, named):
-    table = FRAME.assign(colour=np.arange(60) % 3)
+    table = FRAME.assign(color=np.arange(60) % 3)
     by_name = predictions_of(Estimator(**SMALL, categorical_features=named).fit(table, Y), table)
-    by_type = table.astype({"colour": "category"})
+    by_type = table.astype({"color": "category"})
     assert_array_equal(by_name, predictions_of(Estimator(**SMALL).fit(by_type, Y), by_type))
 
 

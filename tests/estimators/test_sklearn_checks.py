@@ -289,8 +289,11 @@ def test_calibration_of_a_frozen_classifier(mixed_table):
 
 
 def test_stacking(mixed_table):
-    parts = [("net", RegularizedMLPClassifier(**LEARNING)), ("l2", RegularizedMLPClassifier(**LEARNING, alpha=1e-2))]
-    stack = StackingClassifier(parts, LogisticRegression(), cv=2).fit(mixed_table.X, mixed_table.label)
+    estimators = [
+        ("net", RegularizedMLPClassifier(**LEARNING)),
+        ("l2", RegularizedMLPClassifier(**LEARNING, alpha=1e-2)),
+    ]
+    stack = StackingClassifier(estimators, LogisticRegression(), cv=2).fit(mixed_table.X, mixed_table.label)
     assert stack.score(mixed_table.X, mixed_table.label) > 0.7
 
 

@@ -397,11 +397,11 @@ def test_incompatible_options_raise_before_any_work(pair):
         **({"members": "one"} if dict(pair).get("solver") != "lbfgs" else {**LBFGS_OPTIONS, "norm": "none"}),
     }
     net, y = estimator({**healthy, **dict(pair)})
-    with pytest.raises(ValueError) as refusal:
+    with pytest.raises(ValueError) as error:
         net.fit(TABLE, y, WEIGHT)
     for item in pair:
         names = {*settings_of([item]), "weight_decay", "quantile"}
-        assert any(name in str(refusal.value) for name in names), item
+        assert any(name in str(error.value) for name in names), item
     assert vars(net).keys() == net.get_params(deep=False).keys()
 
 

@@ -39,16 +39,16 @@ SETTINGS = [
 ]
 
 
-def streamed(estimator, parts, write=lambda estimator: estimator):
+def streamed(estimator, batches, write=lambda estimator: estimator):
     """Call ``partial_fit`` for each batch ``(X, y)`` or ``(X, y, weight)``, and return the estimator."""
-    for rows, target, *weight in parts:
+    for rows, target, *weight in batches:
         named = {"classes": CLASSES} if is_classifier(estimator) else {}
         estimator.partial_fit(rows, target, **named, **({"sample_weight": weight[0]} if weight else {}))
         estimator = write(estimator)
     return estimator
 
 
-def parts_of(*arrays, size=40):
+def batches_of(*arrays, size=40):
     return [tuple(array[start : start + size] for array in arrays) for start in range(0, N, size)]
 
 
@@ -80,10 +80,10 @@ def test_repeated_calls_equal_a_fit_with_constant_learning_rate(make, y, setting
 @pytest.mark.parametrize("make, y", BOTH)
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_pickling_between_calls_does_not_change_results(make, y, settings):
-    parts = parts_of(X, y, WEIGHT, size=30)
-    whole = streamed(make(**SMALL, **settings), parts)
-    assert_same_bits(whole, streamed(make(**SMALL, **settings), parts, pickled))
-    assert_same_bits(whole, streamed(clone(whole), parts))
+    batches = batches_of(X, y, WEIGHT, size=30)
+    whole = streamed(make(**SMALL, **settings), batches)
+    assert_same_bits(whole, streamed(make(**SMALL, **settings), batches, pickled))
+    assert_same_bits(whole, streamed(clone(whole), batches))
 
 
 def test_partial_fit_of_a_linear_model_is_gradient_descent():
@@ -98,7 +98,7 @@ def test_partial_fit_of_a_linear_model_is_gradient_descent():
     def standardized_weights():
         return np.append(estimator.coefs_[0][:, 0], estimator.intercepts_[0] - center) / scale
 
-    first, *others = parts_of(X, Y, size=size)
+    first, *others = batches_of(X, Y, size=size)
     estimator.partial_fit(*first)
     weights, velocity = (
         standardized_weights(),
@@ -115,16 +115,16 @@ def test_partial_fit_of_a_linear_model_is_gradient_descent():
 
 @pytest.mark.parametrize("make, y", BOTH)
 def test_member_does_not_depend_on_the_other_members(make, y):
-    four = streamed(make(**{**SMALL, "n_members": 4}), parts_of(X, y))
-    two = streamed(make(**SMALL), parts_of(X, y))
+    four = streamed(make(**{**SMALL, "n_members": 4}), batches_of(X, y))
+    two = streamed(make(**SMALL), batches_of(X, y))
     for estimator, theirs in zip(four.net_._trained(), two.net_._trained(), strict=True):
         torch.testing.assert_close(estimator[:2], theirs, atol=1e-5, rtol=1e-5)
 
 
 def test_partial_fit_learns():
-    stream = streamed(plain_regressor(n_members=1, random_state=0), parts_of(X, Y) * 10)
+    stream = streamed(plain_regressor(n_members=1, random_state=0), batches_of(X, Y) * 10)
     assert stream.score(X, Y) > 0.9
-    stream = streamed(plain_classifier(n_members=1, random_state=0), parts_of(X, THREE) * 10)
+    stream = streamed(plain_classifier(n_members=1, random_state=0), batches_of(X, THREE) * 10)
     assert stream.score(X, THREE) > 0.9
 
 
@@ -166,8 +166,8 @@ def test_rows_of_weight_0_are_ignored(make, y):
 @pytest.mark.parametrize("make, y", BOTH)
 def test_sparse_rows_equal_dense_rows(make, y):
     table = np.where(np.abs(X) < 0.5, 0, X)
-    dense = streamed(make(**SMALL), parts_of(table, y))
-    rows = streamed(make(**SMALL), [(sparse.csr_array(part), target) for part, target in parts_of(table, y)])
+    dense = streamed(make(**SMALL), batches_of(table, y))
+    rows = streamed(make(**SMALL), [(sparse.csr_array(batch), target) for batch, target in batches_of(table, y)])
     np.testing.assert_allclose(predictions_of(dense, table), predictions_of(rows, table), atol=1e-5)
 
 
@@ -181,12 +181,12 @@ def test_memory_does_not_grow_with_the_number_of_calls(monkeypatch):
     """Number of objects, size of the pickle and memory of the process stay constant once the history is full."""
     monkeypatch.setattr(net_module, "KEPT_PASSES", 20)
     estimator = plain_classifier((8,), ema_decay=0.9, n_members=1, random_state=0)
-    streamed(estimator, parts_of(X, THREE) * 8)
+    streamed(estimator, batches_of(X, THREE) * 8)
     seen = []
     for _ in range(2):
         gc.collect()
         seen.append((len(gc.get_objects()), len(pickle.dumps(estimator)), resident_bytes()))
-        streamed(estimator, parts_of(X, THREE) * 40)
+        streamed(estimator, batches_of(X, THREE) * 40)
     (objects, size, resident), (objects_later, size_later, resident_later) = seen
     assert objects_later - objects < 60, "less than one for three calls"
     assert abs(size_later - size) < 100
@@ -213,7 +213,7 @@ def test_partial_fit_continues_a_fit(make, y):
 @pytest.mark.parametrize("make, y", BOTH)
 def test_fit_discards_the_stream_without_warm_start(make, y):
     fresh = make(**SMALL, max_iter=3).fit(X, y)
-    stream = streamed(make(**SMALL, max_iter=3), parts_of(10 * X, y))
+    stream = streamed(make(**SMALL, max_iter=3), batches_of(10 * X, y))
     assert_same_bits(pickled(stream).fit(X, y), fresh)
     scale = stream.net_.module_.inputs.scale.clone()
     before = predictions_of(stream)
@@ -223,7 +223,7 @@ def test_fit_discards_the_stream_without_warm_start(make, y):
 
 
 def test_averaged_weights_predict_and_training_continues_from_the_others():
-    stream = streamed(plain_regressor(**SMALL, ema_decay=0.99), parts_of(X, Y))
+    stream = streamed(plain_regressor(**SMALL, ema_decay=0.99), batches_of(X, Y))
     kept = stream.net_.training_state_
     for predicts, average, last in zip(stream.net_._trained(), kept.averages, kept.trained, strict=True):
         assert torch.equal(predicts, average)
