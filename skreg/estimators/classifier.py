@@ -210,6 +210,11 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         return self._fitted_target_encoder("classes_").classes_
 
     @property
+    def class_weight_(self) -> np.ndarray | None:
+        """Weight of each class in the loss; None without class weights."""
+        return self._fitted_target_encoder("class_weight_").class_weight_
+
+    @property
     def temperature_(self) -> float:
         """Number by which the raw outputs are divided; 1 without calibration."""
         return self._fitted_net("temperature_").temperature

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 from scipy import sparse
+from sklearn.utils.class_weight import compute_class_weight
 
+from skreg import RegularizedMLPClassifier
 from skreg.estimators.targets import ClassTargetEncoder, NumberTargetEncoder
 
 
@@ -93,3 +95,13 @@ def test_different_number_of_outputs_raises(kind, known):
     target, _ = encode(kind, known)
     with pytest.raises(ValueError, match="was fitted with 2"):
         target.transform(np.ones((3, 3)))
+
+
+def test_class_weights_of_a_classifier_are_multiplied_by_row_weights():
+    X, y, weight = np.arange(8.0)[:, None], np.repeat([0, 1], [6, 2]), np.arange(1.0, 9.0)
+    classifier = RegularizedMLPClassifier((4,), max_iter=1, class_weight="balanced").fit(X, y, weight)
+    expected = compute_class_weight("balanced", classes=np.array([0, 1]), y=y, sample_weight=weight)
+    np.testing.assert_array_equal(classifier.class_weight_, expected)
+    np.testing.assert_array_equal(classifier.target_encoder_.loss_weight(y, weight), expected[y] * weight)
+    assert RegularizedMLPClassifier((4,), max_iter=1).fit(X, y).class_weight_ is None
+    assert not hasattr(RegularizedMLPClassifier(), "class_weight_")
