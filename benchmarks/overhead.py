@@ -77,10 +77,10 @@ def matrix_products(net: Net, height: int) -> Callable[[], Any]:
     module, todo = net.module_, []
     for layer, linear in enumerate(module.linears):
         members, a, b = linear.weight.shape
-        needs_gradient = layer > 0 or module.numeric is not None or not module._scales_weights(height)
+        needs_gradient = layer > 0 or module.numeric is not None or not module.scales_weights(height)
         todo.append((torch.randn(members, height, a), torch.randn(members, a, b), needs_gradient))
     if module.numeric is not None:
-        members, columns, outputs, features = module.numeric.mixing().shape
+        members, columns, outputs, features = module.numeric.mixing_weight().shape
         # rows are the last axis there: the product is of weights and features, and only weights have a gradient
         todo.append((torch.randn(members * columns, outputs, features), torch.randn(features, height), None))
     shapes = [(x, w if w.dim() == 3 else w.expand(len(x), -1, -1).contiguous(), needs) for x, w, needs in todo]

@@ -1,4 +1,4 @@
-"""Regularised neural networks for tables, as scikit-learn estimators."""
+"""Regularized neural networks for tabular data, as scikit-learn estimators."""
 
 from . import plots, recipes, uncertainty
 from ._version import __version__

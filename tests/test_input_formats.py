@@ -127,7 +127,7 @@ def test_a_failed_refit_keeps_the_old_fit_or_removes_all_of_it():
     with pytest.raises(ValueError, match="inconsistent"):
         fitted.fit(Z[:, :2], TWO[:10])
     np.testing.assert_array_equal(fitted.predict_proba(Z), before)
-    with pytest.raises(ValueError, match="classes that the training rows do not have"):
+    with pytest.raises(ValueError, match="classes that are not in the training rows"):
         fitted.fit(Z[:, :2], TWO, X_val=Z[:5, :2], y_val=[7] * 5)
     assert not hasattr(fitted, "n_iter_")
     assert not hasattr(fitted, "oof_score_")

@@ -620,7 +620,7 @@ def test_divergence_in_the_first_epoch_raises_with_advice(early_stopping):
     net = RegularizedMLPRegressor(
         **SMALL, solver="sgd", weight_decay=0.0, learning_rate_init=1e20, numeric_scaling="standard"
     )
-    with pytest.raises(ValueError, match=r"diverged.*Lower learning_rate_init"):
+    with pytest.raises(ValueError, match=r"diverged.*Decrease learning_rate_init"):
         net.set_params(early_stopping=early_stopping).fit(X, Y)
 
 

@@ -13,14 +13,15 @@ import torch
 from scipy import sparse
 from sklearn.impute import SimpleImputer
 from sklearn.utils import check_consistent_length
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from .._utils.threads import torch_threads
 from .._utils.validation import check_validation_set
 from ..data.batches import MemberRows
-from ..data.table import EncodedTable, check_table
+from ..data.table import EncodedTable
 from ..estimators.base import RegularizedMLP
+from ..estimators.fitting import encode, split_rows
 from ..network.inference import evaluate, prepare_rows
 from .baselines import BaselineComparison, compare_classifiers, compare_regressors
 from .curves import TrainingCurves
@@ -88,12 +89,7 @@ class DiagnosticContext:
         return getattr(self.estimator.target_encoder_, "kind_", "numbers") in ("binary", "multiclass")
 
     def _encode(self, X: Any, y: Any) -> EncodedTable:
-        estimator = self.estimator
-        X = validate_data(estimator, check_table(X), reset=False, skip_check_array=True)
-        y = estimator._target_encoder.check(y)
-        (numbers, levels), target = estimator.encoder_.transform(X), estimator.target_encoder_.transform(y)
-        loss_weight = estimator._loss_weight(y, None)
-        return EncodedTable(X, y, numbers, levels, target, None, loss_weight, slice(None), len(y))
+        return encode(self.estimator, X, y)
 
     def _check_n_rows(self) -> None:
         """Raise an error if X is known not to be the training data."""
@@ -112,7 +108,7 @@ class DiagnosticContext:
         if self.curves.validation is not None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # the fit has warned already
-                split = self.estimator._split(self.data, None)
+                split = split_rows(self.estimator, self.data)
             if split.validation is not None:
                 self.trained_rows, self.held_out_rows = split.train_index, split.validation_index
         if self.validation_data is not None:
@@ -165,7 +161,8 @@ class DiagnosticContext:
             loss = self._loss_per_row(raw, target, weight)
             constant_loss = self._loss_per_row(self._constant(raw), target, weight)
             decoded = [
-                self.estimator._decode(raw[m : m + 1, : len(rows)], slice(m, m + 1)) for m, rows in enumerate(index)
+                self.estimator.target_encoder_.decode(self.estimator.net_, raw[m : m + 1, : len(rows)], slice(m, m + 1))
+                for m, rows in enumerate(index)
             ]
         losses = [[each[m, : len(rows)] for m, rows in enumerate(index)] for each in (loss, constant_loss)]
         rows = np.concatenate(index)

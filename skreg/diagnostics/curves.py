@@ -34,7 +34,7 @@ class TrainingCurves:
         net = estimator.net_
         history, stopping = net.history, net.stopping_
         epoch = np.array(history[:, "epoch"])
-        ends = np.array(sorted(net.time_budget_.stops), dtype=int)
+        ends = np.array(sorted(net.time_budget_.cycle_end_epochs), dtype=int)
         return cls(
             epoch=epoch,
             train_loss=np.array(history[:, "train_loss"]),

@@ -11,19 +11,18 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from sklearn.utils import _safe_indexing, check_consistent_length
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from .._utils.threads import torch_threads
 from ..data.batches import MemberRows
 from ..data.statistics import ONE_HOT_MAX
 from ..data.table import check_table
-from ..network.config import NetworkConfig
+from ..estimators.fitting import encode, network_config_of
 from ..network.data_driven_init import repeat_data_driven_init
 from ..network.generators import member_seeds
 from ..network.network import Network
 from ..network.pretrained import PretrainedSource
-from ..training.optimizers.registry import SOLVERS
 
 _Activation = Callable[[Tensor], Tensor]
 _When = Literal["now", "initial"]
@@ -110,8 +109,7 @@ def _network(estimator: Any, when: str) -> tuple[Network, np.ndarray]:
 
 def _initial_network(estimator: Any) -> Network:
     """Draw the initial weights again from the seeds, or copy them from ``pretrained``."""
-    fitted, scale_invariant = estimator.net_.module_, SOLVERS[estimator.solver].scale_invariant
-    network_config = NetworkConfig.from_estimator(estimator, scale_invariant, continues=True)
+    fitted, network_config = estimator.net_.module_, network_config_of(estimator, continues=True)
     source = PretrainedSource.from_estimator(estimator, network_config)
     widths = tuple(linear.weight.shape[2] for linear in fitted.linears[:-1])
     if (network_config.hidden_layer_sizes, estimator.n_members) != (widths, fitted.n_members):
@@ -133,13 +131,9 @@ def _initial_network(estimator: Any) -> Network:
 
 def _member_rows(estimator: Any, network: Network, X: Any, y: Any) -> MemberRows:
     """Encode the rows for the network, the same for all members; without ``y`` the target is 0."""
-    numbers, levels = estimator.encoder_.transform(validate_data(estimator, X, reset=False, skip_check_array=True))
-    target, loss_weight = np.zeros((levels.shape[0], network.head.weight.shape[2])), None
-    if y is not None:
-        y = estimator._target_encoder.check(y)
-        target, loss_weight = estimator.target_encoder_.transform(y), estimator._loss_weight(y, None)
-    index = [np.arange(len(target))] * network.n_members
-    return MemberRows(numbers, levels, target, index, loss_weight, network.inputs.dtype, network.head.weight.device)
+    data = encode(estimator, X, y)
+    index, dtype, device = [np.arange(len(data))] * network.n_members, network.inputs.dtype, network.head.weight.device
+    return MemberRows(data.numbers, data.levels, data.target, index, data.loss_weight, dtype, device)
 
 
 def _record(

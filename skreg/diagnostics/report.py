@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..estimators.base import RegularizedMLP
-from ..network.config import NetworkConfig
+from ..estimators.fitting import network_config_of
 from ..network.pretrained import PretrainedSource
 from ..training.config import TrainingConfig
-from ..training.optimizers.registry import SOLVERS
 from .checks.registry import DIAGNOSTICS
 from .context import DiagnosticContext
 from .finding import HIGH_CERTAINTY, Finding
@@ -173,8 +172,7 @@ def _applicable(estimator: RegularizedMLP, remedy: dict[str, Any]) -> dict[str, 
         changed = copy.copy(estimator).set_params(**kept, **{name: value})
         try:
             TrainingConfig.of(changed)
-            config = NetworkConfig.from_estimator(changed, SOLVERS[changed.solver].scale_invariant)
-            PretrainedSource.from_estimator(changed, config)
+            PretrainedSource.from_estimator(changed, network_config_of(changed))
         except ValueError:
             continue
         kept[name] = value

@@ -1,4 +1,4 @@
-"""The classifier."""
+"""The classifier: its parameters, and its predictions of classes and probabilities."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -8,28 +8,23 @@ from typing import Any, Self
 
 import numpy as np
 from scipy.special import logit
-from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.base import ClassifierMixin
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import accuracy_score, get_scorer
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.metaestimators import available_if
+from skorch.callbacks import Callback
 from torch import Generator, Tensor
 
-from .._utils.validation import parameter_error
 from ..data.split import MemberSplit
-from ..data.table import EncodedTable
 from ..training.losses import BinaryLoss, ClassificationLoss, MulticlassLoss
-from ..training.losses.link import log_mean_of_members
 from ..training.net import Net
 from ..uncertainty.decomposition import Uncertainty, of_probabilities
 from ..uncertainty.temperature import check_held_out_rows, check_partial_fit, fit_temperature
+from .base import RegularizedMLP
 from .parameter_docs import add_shared_docs
 from .parameters import Names
-from .sampling import SamplingMLP
-from .sklearn_callbacks import with_callbacks
-from .streaming import check_classes, takes_parts
+from .streaming import check_classes, partial_fit_method
 from .targets import ClassTargetEncoder
 
 __all__ = ["RegularizedMLPClassifier"]
@@ -38,7 +33,7 @@ _AUTO_SMOOTHING = 0.1
 
 
 @add_shared_docs
-class RegularizedMLPClassifier(ClassifierMixin, SamplingMLP):
+class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
     """Regularized neural network for classification of tabular data.
 
     X can be an array, a data frame with categorical columns and missing values, or a sparse matrix. y contains two or
@@ -95,13 +90,12 @@ class RegularizedMLPClassifier(ClassifierMixin, SamplingMLP):
     """
 
     _parameter_constraints = {
-        **SamplingMLP._parameter_constraints,
+        **RegularizedMLP._parameter_constraints,
         "loss": [Names(set(ClassificationLoss.registered()))],
         "label_smoothing": [Interval(Real, 0, 1, closed="left"), Names({"auto"})],
         "calibrate": [Names({"auto", "temperature"}), None],
         "class_weight": [Names({"balanced"}), dict, None],
     }
-    _target_encoder = ClassTargetEncoder
 
     def __init__(
         self,
@@ -212,19 +206,20 @@ class RegularizedMLPClassifier(ClassifierMixin, SamplingMLP):
 
     @property
     def classes_(self) -> np.ndarray:
-        """The labels, sorted."""
-        return self._known_target().classes_
+        """The sorted classes; the column indices of several labels."""
+        return self._fitted_target_encoder("classes_").classes_
+
+    @property
+    def class_weight_(self) -> np.ndarray | None:
+        """Weight of each class in the loss; None without class weights."""
+        return self._fitted_target_encoder("class_weight_").class_weight_
 
     @property
     def temperature_(self) -> float:
-        """What raw outputs are divided by."""
-        if not hasattr(self, "net_"):
-            raise AttributeError("temperature_ is known after fit.")
-        return self.net_.temperature
+        """Number by which the raw outputs are divided; 1 without calibration."""
+        return self._fitted_net("temperature_").temperature
 
-    @available_if(takes_parts)
-    @with_callbacks
-    @_fit_context(prefer_skip_nested_validation=True)
+    @partial_fit_method
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train for one pass over the given rows, with the constant learning rate ``learning_rate_init``.
 
@@ -251,134 +246,107 @@ class RegularizedMLPClassifier(ClassifierMixin, SamplingMLP):
         return self._partial_fit(X, y, sample_weight, known)
 
     def predict(self, X: Any) -> np.ndarray:
-        """Most probable class of each row.
+        """Predict the most probable class of each row.
 
         Parameters
         ----------
         X : {array-like, data frame, sparse matrix} of shape (n_samples, n_features)
-            Columns as in ``fit``; categories may be new, values may be missing.
+            Rows to predict, with the columns passed to ``fit``. Unknown categories and missing values are allowed.
 
         Returns
         -------
-        ndarray of shape (n_samples,) or (n_samples, n_labels)
-            Labels, or a 0/1 matrix of several labels.
+        y : ndarray of shape (n_samples,) or (n_samples, n_labels)
+            Predicted classes, or a 0/1 matrix of several labels.
         """
         return self._labels(self._predict_decoded(X))
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
-        """Logarithm of ``predict_proba``, exact where that rounds to 0.
+        """Predict the logarithm of the probabilities, which is also exact for probabilities that round to 0.
 
         Parameters
         ----------
         X : {array-like, data frame, sparse matrix} of shape (n_samples, n_features)
-            As in ``predict``.
+            Rows to predict, with the columns passed to ``fit``.
 
         Returns
         -------
-        ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
-            As ``predict_proba``.
+        log_proba : ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
+            Logarithm of the result of ``predict_proba``.
         """
         decoded = self._predict_decoded(X)
         return decoded[:, :, 1] if decoded.ndim == 3 else decoded
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Probability of each class, members averaged.
+        """Predict the probability of each class, averaged over the members.
 
         Parameters
         ----------
         X : {array-like, data frame, sparse matrix} of shape (n_samples, n_features)
-            As in ``predict``.
+            Rows to predict, with the columns passed to ``fit``.
 
         Returns
         -------
-        ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
-            Columns in the order of ``classes_``; of several labels the probability of yes.
+        proba : ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
+            Probabilities of the classes in the order of ``classes_``, or the probability that each label is 1.
         """
         return np.exp(self.predict_log_proba(X))
 
     def decision_function(self, X: Any) -> np.ndarray:
-        """Log odds of the probabilities for two classes or for labels, their logarithm for more classes.
+        """Compute the log-odds of two classes or of labels, or the log probabilities of several classes.
 
         Parameters
         ----------
         X : {array-like, data frame, sparse matrix} of shape (n_samples, n_features)
-            As in ``predict``.
+            Rows to predict, with the columns passed to ``fit``.
 
         Returns
         -------
-        ndarray of shape (n_samples,), (n_samples, n_classes) or (n_samples, n_labels)
-            For two classes positive where the second is predicted. Ranks rows as ``predict_proba`` does, ties included.
+        decision : ndarray of shape (n_samples,), (n_samples, n_classes) or (n_samples, n_labels)
+            Values that rank the rows as ``predict_proba`` does, with the same ties. For two classes, they are positive
+            if the second class is predicted.
         """
         decoded = self._predict_decoded(X)
-        if self._known_target().kind_ == "multiclass":
+        if self.target_encoder_.kind_ == "multiclass":
             return decoded
         return _log_odds(np.exp(decoded[..., 1]))
 
-    def _known_target(self) -> ClassTargetEncoder:
+    def _fitted_target_encoder(self, name: str) -> ClassTargetEncoder:
         if not hasattr(self, "target_encoder_"):
-            raise AttributeError("The classes are known after fit.")
+            raise AttributeError(f"{name} is only available after fit.")
         return self.target_encoder_
 
-    def _loss(self, split: MemberSplit) -> Callable[[], ClassificationLoss]:
+    def _make_loss(self, split: MemberSplit) -> Callable[[], ClassificationLoss]:
         kind = MulticlassLoss if self.target_encoder_.kind_ == "multiclass" else BinaryLoss
-        return partial(kind.registered()[self.loss], self._smoothing(split.validation is not None))
+        return partial(kind.registered()[self.loss], self._label_smoothing(split.validation is not None))
 
-    def _smoothing(self, validation: bool) -> float:
-        """``label_smoothing``; "auto" asks whether labels are what counts, or a temperature will mend what it harms."""
+    def _label_smoothing(self, has_validation: bool) -> float:
+        """Resolve ``label_smoothing="auto"``."""
         if not isinstance(self.label_smoothing, str):
             return self.label_smoothing
-        if validation and self.calibrate is not None:
+        if has_validation and self.calibrate is not None:
             return _AUTO_SMOOTHING
         scorer = None if self.monitor == "loss" else get_scorer(self.monitor)
         return _AUTO_SMOOTHING if getattr(scorer, "_response_method", None) == "predict" else 0.0
 
-    def _split(self, train: EncodedTable, held_out: EncodedTable | None) -> MemberSplit:
-        split = super()._split(train, held_out)
+    def _check_split(self, split: MemberSplit) -> None:
         check_held_out_rows(self, split)
-        return split
 
     def _calibrate(self, split: MemberSplit) -> None:
         if self.calibrate is not None and split.validation is not None:
             self.net_.temperature = fit_temperature(self.net_, split)
 
-    def _set_fitted(self, net: Net, hooks: list[Any]) -> None:
+    def _set_fitted(self, net: Net, callbacks: list[Callback]) -> None:
         if self.calibrate is not None and self._continues:
             net.temperature = self.temperature_
-        super()._set_fitted(net, hooks)
-
-    def _fit_class_weight(self, y: np.ndarray, weight: np.ndarray | None) -> None:
-        self.class_weight_ = None
-        if self.class_weight is None:
-            return
-        if y.ndim == 2:
-            raise ValueError("class_weight is for exclusive classes. With several labels at once, use sample_weight.")
-        given = np.ones(len(y)) if weight is None else weight
-        weights = compute_class_weight(self.class_weight, classes=self.classes_, y=y, sample_weight=given)
-        if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
-            raise parameter_error(
-                self, "class_weight", "finite weights of at least 0, not all of them 0", self.class_weight
-            )
-        self.class_weight_ = weights
-
-    def _loss_weight(self, y: np.ndarray, weight: np.ndarray | None) -> np.ndarray | None:
-        if self.class_weight_ is None:
-            return weight
-        of_row = self.class_weight_[np.searchsorted(self.classes_, y)]
-        return of_row if weight is None else of_row * weight
-
-    def _decode(self, raw: Tensor, members: slice) -> np.ndarray:
-        """Log of the members' mean probabilities: ``(rows, classes)``, or ``(rows, labels, 2)``."""
-        each = self.net_.criterion_.log_probability(raw.double() / self.temperature_)
-        mean = log_mean_of_members(each).cpu().numpy()
-        return mean[:, 0] if self.target_encoder_.kind_ == "binary" else mean
+        super()._set_fitted(net, callbacks)
 
     def _format_prediction(self, decoded: np.ndarray) -> np.ndarray:
         return np.exp(decoded[:, :, 1] if decoded.ndim == 3 else decoded)
 
-    def _decompose(self, drawn: np.ndarray) -> Uncertainty:
+    def _decompose(self, samples: np.ndarray) -> Uncertainty:
         if self.target_encoder_.kind_ != "multilabel":
-            return of_probabilities(drawn)
-        return replace(of_probabilities(np.stack([1 - drawn, drawn], -1)), mean=drawn.mean(0))
+            return of_probabilities(samples)
+        return replace(of_probabilities(np.stack([1 - samples, samples], -1)), mean=samples.mean(0))
 
     def _labels(self, decoded: np.ndarray) -> np.ndarray:
         best = decoded.argmax(-1)
@@ -394,6 +362,6 @@ class RegularizedMLPClassifier(ClassifierMixin, SamplingMLP):
 
 
 def _log_odds(proba: np.ndarray) -> np.ndarray:
-    """Log odds; what has been rounded to 1 counts as halfway between it and the number below, not as that number."""
+    """Log-odds, where a probability that was rounded to 1 counts as the middle between 1 and the number below."""
     below = 1 - np.finfo(np.float64).epsneg
     return logit(proba.clip(max=below)) + np.where(proba > below, np.log(2), 0.0)

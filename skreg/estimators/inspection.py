@@ -1,55 +1,32 @@
-"""An inspection is what a fitted estimator shows of its network: weights, biases, importances."""
+"""Inspection of a fitted estimator: weights, biases, feature importances, and the values chosen for "auto"."""
 
-import warnings
 from typing import Any
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
+
+from ..data.table import TableEncoder
+from ..training.net import Net
 
 
-class Inspection:
-    """The weights of a fitted estimator, in the user's units.
+class InspectionMixin:
+    """Fitted attributes that are computed from the network."""
 
-    Attributes
-    ----------
-    net_ : Net
-        The trained net.
-    encoder_ : TableEncoder
-        Knows which columns became numbers, and which categories.
-    n_features_in_ : int
-        Columns of the table.
-    feature_alpha : float
-        Strength of the group lasso over the columns.
-    """
-
-    net_: Any
-    encoder_: Any
+    net_: Net
+    encoder_: TableEncoder
     n_features_in_: int
-    feature_alpha: float
-
-    def _warn_if_no_column_is_left(self) -> None:
-        """Say it where ``feature_alpha`` has let go of all columns, and every prediction is the same."""
-        if self.feature_alpha and not self.feature_importances_.any():
-            warnings.warn(
-                f"feature_alpha={self.feature_alpha!r} has let go of every column, so that all rows are predicted "
-                "alike. Lower it.",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
 
     @property
     def chosen_(self) -> dict[str, Any]:
-        """What the parameters that may be "auto" were."""
-        if not hasattr(self, "net_"):
-            raise AttributeError("chosen_ is known after fit.")
-        net, module = self.net_, self.net_.module_
-        products = module.linears[0].matmul_dtype
+        """Values that were used for the parameters that can be "auto"."""
+        net = self._fitted_net("chosen_")
+        module = net.module_
+        matmul_dtype = module.linears[0].matmul_dtype or module.inputs.dtype
         chosen = {
             "batch_size": net.batch_size,
             "device": net.device,
             "early_stopping": net.patience is not None,
             "numeric_embedding": None if module.numeric is None else module.numeric.name,
-            "precision": str(module.inputs.dtype if products is None else products).removeprefix("torch."),
+            "precision": str(matmul_dtype).removeprefix("torch."),
             "residual": any(module.has_skip),
             "scale_layer": module.scale is not None,
         }
@@ -60,37 +37,41 @@ class Inspection:
 
     @property
     def coefs_(self) -> list[np.ndarray]:
-        """Weights of each layer, ``(fan_in, fan_out)``, of a single member."""
+        """Weights ``(fan_in, fan_out)`` of each layer, for a single member."""
         return [weight for weight, _ in self._effective_layers("coefs_")]
 
     @property
     def intercepts_(self) -> list[np.ndarray]:
-        """Bias of each layer, ``(fan_out,)``, of a single member."""
+        """Biases ``(fan_out,)`` of each layer, for a single member."""
         return [bias for _, bias in self._effective_layers("intercepts_")]
 
     @property
     def feature_importances_(self) -> np.ndarray:
-        """Share of each column of X in the norms of the first layer's weights, ``(n_features_in_,)``."""
-        if not hasattr(self, "net_"):
-            raise AttributeError("feature_importances_ is known after fit.")
-        norms = self._feature_norms()
+        """Norm of each column's weights in the first layer, normalized to a sum of 1, ``(n_features_in_,)``."""
+        self._fitted_net("feature_importances_")
+        norms = feature_norms(self)
         total = norms.sum()
         return norms / total if total else norms
 
-    def _feature_norms(self) -> np.ndarray:
-        """Norm of each column's weights in the first layer, the members' mean, ``(n_features_in_,)``."""
-        module, encoder = self.net_.module_, self.encoder_
-        categories = np.array(encoder.categorical_, dtype=int)
-        encoded = [categories[kind.cpu().numpy()] for kind in (module.inputs.one_hot, module.inputs.embedded)]
-        norms = np.zeros(self.n_features_in_)
-        norms[np.concatenate([np.array(encoder.numeric_, dtype=int), *encoded])] = module.feature_norms().mean(0)
-        return norms
+    def _fitted_net(self, name: str) -> Net:
+        if not hasattr(self, "net_"):
+            raise AttributeError(f"{name} is only available after fit.")
+        return self.net_
 
     def _effective_layers(self, name: str) -> list[tuple[np.ndarray, np.ndarray]]:
-        if not hasattr(self, "net_"):
-            raise AttributeError(f"{name} is known after fit.")
-        if (members := self.net_.module_.n_members) > 1:
-            raise AttributeError(f"{name} is known for a single member; this estimator has {members}.")
-        layers = self.net_.module_.effective_layers(self.net_.criterion_.log_link)
-        layers[-1] = tuple(part / self.net_.temperature for part in layers[-1])
-        return layers
+        net = self._fitted_net(name)
+        if (members := net.module_.n_members) > 1:
+            raise AttributeError(f"{name} is only available with n_members=1; this estimator has {members} members.")
+        layers = net.module_.effective_layers(net.criterion_.log_link)
+        weight, bias = layers[-1]
+        return [*layers[:-1], (weight / net.temperature, bias / net.temperature)]
+
+
+def feature_norms(estimator: InspectionMixin) -> np.ndarray:
+    """Return the norm ``(n_features_in_,)`` of each column's weights in the first layer, averaged over the members."""
+    module, encoder = estimator.net_.module_, estimator.encoder_
+    categories = np.array(encoder.categorical_, dtype=int)
+    encoded = [categories[kind.cpu().numpy()] for kind in (module.inputs.one_hot, module.inputs.embedded)]
+    norms = np.zeros(estimator.n_features_in_)
+    norms[np.concatenate([np.array(encoder.numeric_, dtype=int), *encoded])] = module.feature_norms().mean(0)
+    return norms

@@ -22,8 +22,8 @@ batch_norm : bool
 layer_norm : bool
     Whether to apply layer normalization before each activation [2]_. It cannot be combined with ``batch_norm``.
 residual : bool or "auto"
-    Whether a hidden layer that keeps the width adds its input to its output, and scales the sum by ``sqrt(1/2)`` [3]_.
-    "auto" enables this for regression, except in those models where ``numeric_embedding="auto"`` means none.
+    Whether hidden layers with as many inputs as units add their input to their output, scaled by ``sqrt(1/2)`` [3]_.
+    "auto" enables this for regression, except with ``feature_alpha`` and with ``solver="sgd"``.
 init : {choices}
     Initialization of the weights. "auto" selects Xavier for tanh, logistic and identity, LeCun for selu and He for the
     other activations. "data_driven" also draws biases and scales the weights so that the pre-activations of every unit
@@ -128,7 +128,7 @@ numeric_scaling : {"quantile", "robust", "standard"} or None
 numeric_embedding : {choices} or None
     Embedding of numeric columns. "periodic" uses learned cosines [4]_ and "piecewise_linear" learned piecewise linear
     functions of quantile bins [14]_. "auto" is "piecewise_linear" for regression, except for linear models, with
-    ``feature_alpha`` and with ``solver="sgd"``, and none for classification.
+    ``feature_alpha`` and with ``solver="sgd"``, and None for classification.
 warm_start : bool
     Whether ``fit`` continues from the weights, encoders and statistics of the previous fit.
 pretrained : FrozenEstimator or None
@@ -143,7 +143,7 @@ random_state : int, RandomState instance or None
     Seed of the initialization, folds, shuffling, dropout and augmentation. Results are reproducible with the same seed
     and the same ``n_threads``.
 verbose : int
-    Verbosity: 1 prints one line per epoch.
+    Verbosity: 0 prints nothing, and 1 prints one line per epoch.
 callbacks : list of skorch callbacks or None
     Callbacks listed in ``skreg.callbacks.SUPPORTED``, and user-defined ones that read ``net.history``. Use
     ``set_callbacks`` for scikit-learn's callbacks.

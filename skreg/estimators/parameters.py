@@ -1,4 +1,4 @@
-"""The parameters that both estimators have, and what each may be: names come from the registries."""
+"""Constraints of the parameters that both estimators share; names are taken from the registries."""
 
 from numbers import Integral, Real
 from typing import Any
@@ -14,7 +14,7 @@ from ..training.optimizers.registry import SOLVERS
 
 
 class Names(StrOptions):
-    """Names to choose from, in order: a set has another one in each process, and so would the sentence."""
+    """String options that error messages list in sorted order, which is the same in every process."""
 
     def __str__(self) -> str:
         return f"a str among {{{', '.join(map(repr, sorted(self.options)))}}}"
@@ -59,7 +59,7 @@ CONSTRAINTS: dict[str, list[Any] | str] = {
     "numeric_scaling": [Names({"robust", "standard", "quantile"}), None],
     "numeric_embedding": [Names({"auto", *embeddings.__all__}), None],
     "warm_start": ["boolean"],
-    "pretrained": "no_validation",  # Source.of refuses more, in a sentence of its own
+    "pretrained": "no_validation",  # PretrainedSource.of validates it
     "freeze_layers": [Interval(Integral, 0, None, closed="left")],
     "pretrained_lr_factor": [Interval(Real, 0, None, closed="neither")],
     "random_state": ["random_state"],

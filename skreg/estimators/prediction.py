@@ -1,59 +1,160 @@
-"""A prediction of a fitted estimator: rows checked, encoded and taken through the networks block by block."""
+"""Prediction: encode the rows, compute the raw output of all members in blocks of rows, and decode it.
+
+Also the predictions of single members, with or without Monte Carlo dropout, and the uncertainty derived from them.
+"""
 
 import copy
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Self
+from numbers import Integral
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from scipy import sparse
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from .._utils.threads import torch_threads
+from .._utils.validation import parameter_error
 from ..data.batches import as_tensor
-from ..data.table import check_table
-from ..network.inference import PREDICT_ROWS, predict_raw
+from ..data.table import TableEncoder, check_table
+from ..network.inference import PREDICT_ROWS, predict_raw, sample_raw
+from ..training.net import Net
+from ..uncertainty.decomposition import Uncertainty
+
+Estimator = TypeVar("Estimator")
 
 
-class Prediction:
-    """How an estimator predicts.
+def with_known_output(estimator: Estimator, net: Net, X: Any, raw: Tensor, members: slice = slice(None)) -> Estimator:
+    """Copy an estimator such that it predicts as ``members`` of ``net``, whose raw output for ``X`` is known.
 
-    Attributes
-    ----------
-    net_ : Net
-        The trained net.
-    encoder_ : TableEncoder
-        Of the columns.
-    n_threads : int or None
-        Of torch.
+    Scorers of a running fit receive such a copy. For the object ``X`` it decodes ``raw`` instead of computing it.
     """
+    copied = copy.copy(estimator)
+    vars(copied).update(net_=net, _known_output=(X, raw, members))
+    return copied
 
-    net_: Any
-    encoder_: Any
+
+class PredictionMixin:
+    """Predictions of a fitted estimator, samples of them, and their uncertainty."""
+
+    net_: Net
+    encoder_: TableEncoder
+    target_encoder_: Any
+    seed_: int
     n_threads: int | None
+    _known_output: tuple[Any, Tensor, slice] | None = None  # X, raw output and members, see with_known_output
 
     @abstractmethod
-    def _decode(self, raw: Tensor, members: slice) -> np.ndarray:
-        """What ``raw`` ``(members, rows, outputs)`` of some members says on average: log probabilities, or numbers."""
+    def _decompose(self, samples: np.ndarray) -> Uncertainty:
+        """Decompose the uncertainty of formatted predictions ``(n_samples, rows, ...)``."""
+
+    @abstractmethod
+    def _format_prediction(self, decoded: np.ndarray) -> np.ndarray:
+        """Convert decoded predictions to probabilities or to numbers."""
+
+    def sample_predictions(
+        self, X: Any, n_samples: int = 100, random_state: Any = None, *, dropout: bool = True
+    ) -> np.ndarray:
+        """Sample predictions of single members with Monte Carlo dropout.
+
+        Sample s is the prediction of member ``s % n_members``. Each sample drops other units, at the rates of the
+        training (Gal & Ghahramani 2016, "Dropout as a Bayesian approximation"), and the same units for all rows. A
+        sample depends neither on the other rows nor on the number of samples. Without dropout, the samples repeat
+        after the last member.
+
+        Parameters
+        ----------
+        X : {array-like, data frame, sparse matrix} of shape (n_rows, n_features)
+            Rows to predict, with the columns passed to ``fit``.
+        n_samples : int, default=100
+            Number of samples. Multiples of ``n_members`` use all members equally often.
+        random_state : int, RandomState instance or None, default=None
+            Seed of the dropped units. None uses ``seed_``, so that repeated calls return the same samples.
+        dropout : bool, default=True
+            Whether to apply dropout.
+
+        Returns
+        -------
+        samples : ndarray of shape (n_samples, n_rows, ...)
+            Probabilities or numbers, as returned by ``predict_proba`` or ``predict`` for each member alone.
+        """
+        return np.concatenate(list(self._sample_blocks(X, n_samples, random_state, dropout)), 1)
+
+    def predict_uncertainty(
+        self, X: Any, n_samples: int = 100, random_state: Any = None, *, dropout: bool = True
+    ) -> Uncertainty:
+        """Estimate the uncertainty of each row, decomposed into an aleatoric and an epistemic part.
+
+        In classification, the total uncertainty is the entropy of the mean probabilities, the aleatoric part is the
+        mean entropy of the samples, and the epistemic part is their mutual information. In regression, the aleatoric
+        part is the variance of the target around the predictions, estimated from the validation rows, the epistemic
+        part is the variance of the samples, and the total is their sum. With several quantiles, the quantile closest
+        to the median is used, and the aleatoric part is proportional to the squared distance of the outer quantiles.
+        The epistemic part is 0 for a single member without dropout.
+
+        Parameters
+        ----------
+        X : {array-like, data frame, sparse matrix} of shape (n_rows, n_features)
+            Rows to predict, with the columns passed to ``fit``.
+        n_samples : int, default=100
+            Number of samples, see ``sample_predictions``.
+        random_state : int, RandomState instance or None, default=None
+            Seed of the dropped units. None uses ``seed_``.
+        dropout : bool, default=True
+            Whether to apply dropout.
+
+        Returns
+        -------
+        uncertainty : Uncertainty
+            Arrays ``mean``, ``total``, ``aleatoric`` and ``epistemic``, and a description ``source`` of the samples.
+
+        Raises
+        ------
+        ValueError
+            If a regressor was fitted without validation rows.
+        """
+        blocks = [self._decompose(samples) for samples in self._sample_blocks(X, n_samples, random_state, dropout)]
+        names = ("mean", "total", "aleatoric", "epistemic")
+        arrays = {name: np.concatenate([getattr(block, name) for block in blocks]) for name in names}
+        return Uncertainty(**arrays, source=self._describe_samples(dropout))
 
     def _predict_decoded(self, X: Any) -> np.ndarray:
-        """Decoded predictions for ``X``, members averaged."""
+        """Decoded predictions for ``X``, averaged over the members."""
         check_is_fitted(self)
-        seen: _Seen | None = self.__dict__.get("_seen")
-        members = slice(None) if seen is None else seen.members
-        if seen is not None and X is seen.X:
-            return self._decode(seen.raw, members)
-        X = validate_data(self, check_table(X), reset=False, skip_check_array=True)
+        decode = self.target_encoder_.decode
+        known_X, known_raw, members = self._known_output or (None, None, slice(None))
+        if known_raw is not None and X is known_X:
+            return decode(self.net_, known_raw, members)
+        blocks = self._raw_blocks(X, partial(predict_raw, self.net_.module_))
         with torch_threads(self.n_threads):
-            return np.concatenate([self._decode(raw[members], members) for raw in self._raw_blocks(X)])
+            return np.concatenate([decode(self.net_, raw[members], members) for raw in blocks])
 
-    def _raw_blocks(self, X: Any, draw: Callable[[Tensor, Tensor | None], Tensor] | None = None) -> Iterator[Tensor]:
-        """Raw output ``(members, rows, outputs)`` of blocks of rows, or what ``draw`` makes of them."""
-        predict = partial(predict_raw, self.net_.module_) if draw is None else draw
+    def _sample_blocks(self, X: Any, n_samples: int, random_state: Any, dropout: bool) -> Iterator[np.ndarray]:
+        """Yield samples ``(n_samples, rows, ...)`` of blocks of rows."""
+        check_is_fitted(self)
+        if not isinstance(n_samples, Integral) or isinstance(n_samples, bool) or n_samples < 1:
+            raise parameter_error(self, "n_samples", "an int in the range [1, inf)", n_samples)
+        seed = self.seed_
+        if random_state is not None:
+            seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+        sample = partial(sample_raw, self.net_.module_, n_samples=int(n_samples), dropout=dropout, seed=seed)
+        n_members = self.net_.module_.n_members
+        with torch_threads(self.n_threads):
+            for raw in self._raw_blocks(X, sample):
+                samples = []
+                for s in range(n_samples):
+                    member = slice(s % n_members, s % n_members + 1)
+                    decoded = self.target_encoder_.decode(self.net_, raw[s : s + 1], member)
+                    samples.append(self._format_prediction(decoded))
+                yield np.stack(samples)
+
+    def _raw_blocks(self, X: Any, predict: Callable[[Tensor, Tensor | None], Tensor]) -> Iterator[Tensor]:
+        """Yield the raw output ``(members or samples, rows, n_raw_)`` of blocks of rows."""
+        X = validate_data(self, check_table(X), reset=False, skip_check_array=True)
         (numbers, levels), device = self.encoder_.transform(X), torch.device(self.net_.device)
         for start in range(0, len(levels), PREDICT_ROWS):
             block = numbers[start : start + PREDICT_ROWS]
@@ -62,22 +163,15 @@ class Prediction:
             raw = predict(as_tensor(dense, device), as_tensor(codes, device) if codes.shape[1] else None)
             if not bool(torch.isfinite(raw).all()):
                 raise ValueError(
-                    "The network's output is not finite for some rows of X: their numbers are far beyond those it was "
-                    "fitted on. numeric_scaling='robust' bounds them."
+                    "The output of the network is not finite for some rows of X, because they contain numbers far "
+                    "outside the range of the training rows. Rescale these numbers, or fit with "
+                    "numeric_scaling='robust', which bounds them."
                 )
             yield raw
 
-    def _view(self, net: Any, raw: Tensor, X: Any, members: slice) -> Self:
-        """The estimator as if ``net`` were fitted and had these members only, their raw output for ``X`` at hand."""
-        view = copy.copy(self)
-        view.__dict__.update(net_=net, _seen=_Seen(X, raw, members))
-        return view
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """Rows whose raw output, of some members, is at hand."""
-
-    X: Any
-    raw: Tensor
-    members: slice
+    def _describe_samples(self, dropout: bool) -> str:
+        n_members = self.net_.module_.n_members
+        dropout = dropout and self.net_.module_.uses_dropout
+        if n_members == 1 and not dropout:
+            return "a single network without dropout, for which the epistemic uncertainty is 0"
+        return f"{n_members} network{'s' if n_members > 1 else ''}{' with dropout' if dropout else ''}"

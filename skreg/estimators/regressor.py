@@ -1,9 +1,8 @@
-"""The regressor."""
+"""The regressor: its parameters, and its predictions of numbers and intervals."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from numbers import Real
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin
@@ -16,21 +15,21 @@ from torch import Generator, Tensor
 
 from .._utils.validation import parameter_error, quantile_list
 from ..data.split import MemberSplit
-from ..data.statistics import mean_statistics, quantile_statistics, target_statistics
 from ..training.losses import Loss, PinballLoss, RegressionLoss
 from ..uncertainty.conformal import Residuals
 from ..uncertainty.decomposition import Uncertainty, of_numbers
 from ..uncertainty.temperature import held_out_outputs
+from .base import RegularizedMLP
 from .parameter_docs import add_shared_docs
 from .parameters import Names
-from .sampling import SamplingMLP
-from .targets import NumberTargetEncoder
+from .streaming import partial_fit_method
+from .targets import regression_loss
 
 __all__ = ["RegularizedMLPRegressor"]
 
 
 @add_shared_docs
-class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
+class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
     """Regularized neural network for regression on tabular data.
 
     X can be an array, a data frame with categorical columns and missing values, or a sparse matrix. y contains one or
@@ -76,11 +75,10 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
     """
 
     _parameter_constraints = {
-        **SamplingMLP._parameter_constraints,
+        **RegularizedMLP._parameter_constraints,
         "loss": [Names(set(RegressionLoss.registered()))],
         "quantile": [Interval(Real, 0, 1, closed="neither"), "array-like"],
     }
-    _target_encoder = NumberTargetEncoder
 
     def __init__(
         self,
@@ -185,169 +183,178 @@ class RegularizedMLPRegressor(RegressorMixin, SamplingMLP):
         self.precision = precision
         self.n_threads = n_threads
 
-    def predict(self, X: Any, return_std: bool = False) -> Any:
-        """Number, or numbers, of each row: the mean over the members.
+    @partial_fit_method
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train for one pass over the given rows, with the constant learning rate ``learning_rate_init``.
+
+        The first call learns encoders and statistics from its rows, which should be many and in random order. Later
+        calls, and calls after ``fit``, keep them. All members are trained on all rows: ``learning_rate``, ``max_iter``
+        and early stopping do not apply. A call that raises an error does not change a fitted estimator.
 
         Parameters
         ----------
         X : {array-like, data frame, sparse matrix} of shape (n_samples, n_features)
-            Columns as in ``fit``; categories may be new, values may be missing.
-        return_std : bool, default=False
-            Whether to return a standard deviation besides: of the target around the prediction, as the held-out rows
-            have it, and of what single networks predict, the roots of their variances' sum. Under loss="poisson" the
-            first grows with the root of the prediction, under "gamma" with the prediction, and with the distance of
-            several quantiles; else it is the same for all rows.
+            Training rows. Category levels that the first call did not contain are unknown.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Target.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Nonnegative weights of the rows, relative to the mean weight of the first call.
 
         Returns
         -------
-        ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            As y had it; with several quantiles ``(n_samples, n_quantiles)`` or ``(n_samples, n_outputs, n_quantiles)``.
+        self : estimator
+            The fitted estimator.
+        """
+        return self._partial_fit(X, y, sample_weight)
+
+    def predict(self, X: Any, return_std: bool = False) -> Any:
+        """Predict the number or numbers of each row, averaged over the members.
+
+        Parameters
+        ----------
+        X : {array-like, data frame, sparse matrix} of shape (n_samples, n_features)
+            Rows to predict, with the columns passed to ``fit``. Unknown categories and missing values are allowed.
+        return_std : bool, default=False
+            Whether to return a standard deviation too. Its square is the sum of the variance of the target around the
+            prediction, estimated from the validation rows, and the variance of the members' predictions. The first is
+            the same for all rows, except that the corresponding standard deviation is proportional to the square root
+            of the prediction with ``loss="poisson"``, to the prediction with ``loss="gamma"``, and to the distance of
+            the outer quantiles with several quantiles.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Predictions in the shape of the target. With several quantiles, the shape is ``(n_samples, n_quantiles)`` or
+            ``(n_samples, n_outputs, n_quantiles)``.
         std : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            With ``return_std``; of several quantiles that of the one nearest to the median.
+            Standard deviation, only with ``return_std``. With several quantiles, it belongs to the quantile closest to
+            the median.
 
         Raises
         ------
         ValueError
-            If a standard deviation is wanted and no rows were held out.
+            If ``return_std=True`` and the estimator was fitted without validation rows.
         """
         if not return_std:
             return self._predict_decoded(X)
         check_is_fitted(self)
         self._residuals("return_std=True")
-        unsure = self.predict_uncertainty(X, self.net_.module_.n_members, dropout=False)
-        return self._predict_decoded(X), np.sqrt(unsure.total)
+        uncertainty = self.predict_uncertainty(X, self.net_.module_.n_members, dropout=False)
+        return self._predict_decoded(X), np.sqrt(uncertainty.total)
 
     def predict_interval(self, X: Any, coverage: float = 0.9) -> np.ndarray:
-        """Interval in which the number of each row lies, with a probability that the held-out rows vouch for.
+        """Predict an interval that contains the target with a given probability.
 
-        Split conformal prediction: as far from the prediction as a share ``coverage`` of the held-out rows is, by the
-        rule that counts the new row too. With several quantiles as far beyond the two that are nearest to the ends
-        (conformalised quantile regression), so that intervals are wide where the target is spread widely. Under
-        loss="poisson" and "gamma" distances are measured in the root of the prediction, and in the prediction.
+        Split conformal prediction: the half-width is the distance from the prediction that a fraction ``coverage`` of
+        the validation rows does not exceed, with the finite-sample correction. With several quantiles, the interval
+        between the two that are closest to its ends is extended instead (conformalized quantile regression), so that
+        its width depends on the row. With ``loss="poisson"``, distances are relative to the square root of the
+        prediction, and with ``loss="gamma"`` to the prediction.
 
-        Rows of your own in ``X_val`` give at least the coverage that is asked for if they are rows like those to come,
-        and slightly less as they chose the epochs. Where members hold out folds each row's distance is from the member
-        that held it out, and the interval is around the mean of all: the coverage is then measured, not proved.
+        With ``X_val``, the coverage is guaranteed for new rows from the same distribution, apart from a slight optimism
+        because these rows also determine the best epochs. With validation folds, the distance of each row is computed
+        from the member that held it out, while the interval is around the mean of all members; the coverage is then not
+        guaranteed.
 
         Parameters
         ----------
         X : {array-like, data frame, sparse matrix} of shape (n_samples, n_features)
-            As in ``predict``.
+            Rows to predict, with the columns passed to ``fit``.
         coverage : float, default=0.9
-            Share of the rows whose number lies inside, in (0, 1). Of several outputs that of each.
+            Fraction of the rows whose target is inside the interval, in (0, 1). It applies to each output separately.
 
         Returns
         -------
-        ndarray of shape (n_samples, 2) or (n_samples, n_outputs, 2)
+        interval : ndarray of shape (n_samples, 2) or (n_samples, n_outputs, 2)
             Lower and upper end.
 
         Raises
         ------
         ValueError
-            If no rows were held out, or too few for the coverage.
+            If the estimator was fitted without validation rows, or if these are too few for the coverage.
         """
         check_is_fitted(self)
         if not isinstance(coverage, Real) or isinstance(coverage, bool) or not 0 < float(coverage) < 1:
             raise parameter_error(self, "coverage", "a float in the range (0.0, 1.0)", coverage)
-        residuals = self._residuals("predict_interval")
-        interval = residuals.interval(self._columns(self._predict_decoded(X)), float(coverage))
-        return interval[:, 0] if self.target_encoder_.flat_ else interval
+        residuals, encoder = self._residuals("predict_interval"), self.target_encoder_
+        interval = residuals.interval(encoder.split_quantiles(self._predict_decoded(X)), float(coverage))
+        return interval[:, 0] if encoder.flat_ else interval
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """R2 of the predictions; of several quantiles that of the one nearest to the median.
+        """Return the coefficient of determination R2 of the predictions.
+
+        With several quantiles, the score is that of the quantile closest to the median.
 
         Parameters
         ----------
         X : {array-like, data frame, sparse matrix} of shape (n_samples, n_features)
-            As in ``predict``.
+            Rows to predict, with the columns passed to ``fit``.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            The numbers.
+            True target.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weight of each row.
+            Weights of the rows.
 
         Returns
         -------
-        float
-            1 for a perfect prediction, 0 for one as good as the mean.
+        score : float
+            1 for perfect predictions, and 0 for predictions that are as good as the mean.
         """
         prediction = self.predict(X)
-        return r2_score(y, self.target_encoder_.middle(prediction), sample_weight=sample_weight)
+        return r2_score(y, self.target_encoder_.select_median(prediction), sample_weight=sample_weight)
 
     def _validate_params(self) -> None:
         super()._validate_params()
-        several, listed = not isinstance(self.quantile, Real), quantile_list(self, self.quantile)
-        if self.loss != PinballLoss.name and listed != (0.5,):
-            raise ValueError(f"quantile={self.quantile!r} is for loss='quantile', and loss is {self.loss!r}.")
-        if several and self.monitor != "loss":
-            raise ValueError("A monitor other than 'loss' scores one number a row, and quantile asks for several.")
-
-    def _make_loss(self) -> Callable[[], RegressionLoss]:
-        """What makes the loss of the parameters."""
-        if self.loss == PinballLoss.name:
-            return partial(PinballLoss, self.quantile)
-        return RegressionLoss.registered()[self.loss]
-
-    def _loss(self, split: MemberSplit) -> Callable[[], Loss]:
-        make, known = self._make_loss(), self.target_encoder_.loss
-        if (make().name, make().multi_quantile, make().n_columns) != (
-            known.name,
-            known.multi_quantile,
-            known.n_columns,
-        ):
+        several, quantiles = not isinstance(self.quantile, Real), quantile_list(self, self.quantile)
+        if self.loss != PinballLoss.name and quantiles != (0.5,):
             raise ValueError(
-                f"warm_start=True cannot continue: the network was fitted with loss={known.name!r}, and another loss "
-                "or number of quantiles has another output. Leave them as they were, or fit with warm_start=False."
+                f"quantile={self.quantile!r} requires loss='quantile', but loss={self.loss!r}. Set one or the other."
             )
-        return make
+        if several and self.monitor != "loss":
+            raise ValueError(
+                f"monitor={self.monitor!r} requires a single prediction per row, but quantile={self.quantile!r} "
+                "results in several. Set monitor='loss'."
+            )
 
-    def _target_statistics(self, target: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        loss = self.target_encoder_.loss
-        if loss.log_link:
-            return mean_statistics(target, weights)
-        if loss.quantiles is not None:
-            return quantile_statistics(target, weights, loss.quantiles)
-        return target_statistics(target, weights)
-
-    def _decode(self, raw: Tensor, members: slice) -> np.ndarray:
-        """Mean of the members' predictions in the target's units."""
-        module = self.net_.module_
-        return self.target_encoder_.decode(raw, module.target_center[members], module.target_scale[members])
+    def _make_loss(self, split: MemberSplit) -> Callable[[], Loss]:
+        factory, fitted = regression_loss(self), self.target_encoder_.loss
+        loss = factory()
+        if (loss.name, loss.multi_quantile, loss.n_columns) != (fitted.name, fitted.multi_quantile, fitted.n_columns):
+            raise ValueError(
+                f"warm_start=True cannot continue with loss={self.loss!r} and quantile={self.quantile!r}: the network "
+                f"was fitted with loss={fitted.name!r} and {fitted.n_columns} raw output(s) per target. Restore these "
+                "parameters, or set warm_start=False."
+            )
+        return factory
 
     def _calibrate(self, split: MemberSplit) -> None:
-        """Keep how far off the predictions of held-out rows are."""
+        """Compute the residuals of the validation rows."""
         if split.validation is None:
             return
-        outputs = held_out_outputs(self.net_, split)
-        y, weight = split.validation.y_and_weight(outputs.rows)
-        each = np.stack([self._decode(outputs.raw[m : m + 1], slice(m, m + 1)) for m in range(split.n_members)])
-        self.net_.residuals = Residuals.of(self.target_encoder_.loss, y, each, outputs.member, weight)
+        held_out, encoder = held_out_outputs(self.net_, split), self.target_encoder_
+        y, weight = split.validation.y_and_weight(held_out.rows)
+        members = [slice(m, m + 1) for m in range(split.n_members)]
+        predictions = np.stack([encoder.decode(self.net_, held_out.raw[member], member) for member in members])
+        self.net_.residuals = Residuals.of(encoder.loss, y, predictions, held_out.member, weight)
 
-    def _residuals(self, wanted_by: str) -> Residuals:
-        """What the held-out rows say of the network that predicts."""
+    def _residuals(self, caller: str) -> Residuals:
         if self.net_.residuals is None:
             raise ValueError(
-                f"{wanted_by} needs rows that were held out from training, and none were: fit with early_stopping=True "
-                "or with X_val and y_val; partial_fit trains on all its rows."
+                f"{caller} requires validation rows, but the last fit had none. Fit with early_stopping=True, or pass "
+                "X_val and y_val; partial_fit trains on all rows."
             )
         return self.net_.residuals
-
-    def _columns(self, prediction: np.ndarray) -> np.ndarray:
-        """Predictions as ``(..., outputs, columns)``, a column for each quantile."""
-        encoder = self.target_encoder_
-        columns = encoder.loss.n_columns if encoder.loss.multi_quantile else 1
-        return prediction.reshape(*prediction.shape[: prediction.ndim - len(encoder.shape_)], -1, columns)
 
     def _format_prediction(self, decoded: np.ndarray) -> np.ndarray:
         return decoded
 
-    def _decompose(self, drawn: np.ndarray) -> Uncertainty:
+    def _decompose(self, samples: np.ndarray) -> Uncertainty:
         residuals, encoder = self._residuals("predict_uncertainty"), self.target_encoder_
-        noise = residuals.variance(self._columns(drawn).mean(0))
-        middle = encoder.middle(drawn)
-        return of_numbers(middle, noise.reshape(middle.shape[1:]))
+        noise = residuals.variance(encoder.split_quantiles(samples).mean(0))
+        medians = encoder.select_median(samples)
+        return of_numbers(medians, noise.reshape(medians.shape[1:]))
 
     def _out_of_fold(self, decoded: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, float]:
-        return decoded, r2_score(y, self.target_encoder_.middle(decoded), sample_weight=weight)
+        return decoded, r2_score(y, self.target_encoder_.select_median(decoded), sample_weight=weight)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -1,87 +1,73 @@
-"""scikit-learn's callbacks: its mixin where there is one (1.9), and a fit told to it task by task."""
+"""Support for scikit-learn's callbacks (scikit-learn 1.9 or later): events of a fit and of its epochs."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
+from sklearn.base import _fit_context
 from skorch.callbacks import Callback
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
 except ImportError:
 
-    class CallbackSupportMixin:  # type: ignore[no-redef]  # stands in for scikit-learn's
-        """scikit-learn before 1.9 has no callbacks."""
+    class CallbackSupportMixin:  # type: ignore[no-redef]  # replaces scikit-learn's
+        """Replacement for scikit-learn's class, which does nothing."""
 
     def with_callbacks(method: Callable) -> Callable:
-        """Leave ``method`` as it is."""
+        """Return ``method`` unchanged."""
         return method
 
 
-class EpochHooks(Callback):
-    """Calls a function when an epoch begins and when it ends; the second may ask to stop.
-
-    Parameters
-    ----------
-    begin : callable () -> None
-        When an epoch begins.
-    end : callable (net) -> bool
-        When it ends; True stops the training.
-    """
-
-    def __init__(self, begin: Callable[[], None], end: Callable[[Any], bool]) -> None:
-        self.begin = begin
-        self.end = end
-
-    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
-        """Pass it on."""
-        self.begin()
-
-    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Pass it on, and stop the net if asked to."""
-        if self.end(net):
-            net.stop_training_ = True
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
-class FitProgress:
-    """Tells scikit-learn's callbacks of a fit and of each of its epochs.
+def fit_method(method: Callable[P, R]) -> Callable[P, R]:
+    """Decorate ``fit`` to validate the parameters and to close scikit-learn's callbacks; keep its type."""
+    decorated: Callable[P, R] = with_callbacks(_fit_context(prefer_skip_nested_validation=True)(method))
+    return decorated
 
-    Parameters
-    ----------
-    estimator : estimator
-        The one being fitted.
-    X, y, metadata
-        What its ``fit`` was given.
-    max_epochs : int
-        Most epochs.
-    fitted : callable (net) -> dict
-        The fitted attributes, as if the fit ended now.
 
-    Attributes
-    ----------
-    hooks : list of EpochHooks
-        The skorch callback that tells of epochs; none where nobody listens.
+class CallbackEvents(Callback):
+    """Sends the events of a fit to the scikit-learn callbacks of an estimator, as a skorch callback of its net.
+
+    ``epoch_callbacks`` contains this object if the estimator has callbacks. ``fitted_attributes`` is a function of the
+    net.
     """
 
     def __init__(
-        self, estimator: Any, X: Any, y: Any, metadata: dict | None, max_epochs: int, fitted: Callable
+        self,
+        estimator: Any,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        max_epochs: int,
+        fitted_attributes: Callable[[Any], dict[str, Any]],
     ) -> None:
-        self._told = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
-        self._fitted = fitted
-        listened_to = bool(getattr(estimator, "_skl_callbacks", []))
-        self.hooks = [EpochHooks(self._begin, self._end)] if listened_to else []
+        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+        self._arguments = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
+        self._fitted_attributes = fitted_attributes
         self._fit: Any = None
+        self.epoch_callbacks: list[Callback] = [self] if getattr(estimator, "_skl_callbacks", []) else []
         if hasattr(estimator, "_init_callback_context"):
             self._fit = estimator._init_callback_context(max_subtasks=max_epochs)
-            self._fit.call_on_fit_task_begin(**self._told)
+            self._fit.call_on_fit_task_begin(**self._arguments)
 
-    def _begin(self) -> None:
+    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
+        """Send the event that an epoch begins."""
         self._epoch = self._fit.subcontext(task_name="epoch")
-        self._epoch.call_on_fit_task_begin(**self._told)
+        self._epoch.call_on_fit_task_begin(**self._arguments)
 
-    def _end(self, net: Any) -> bool:
-        return self._epoch.call_on_fit_task_end(**self._told, reconstruction_attributes=lambda: self._fitted(net))
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Send the event that an epoch has ended, and stop the training if a callback requests it."""
+        if self._end(self._epoch, net.snapshot):
+            net.stop_training_ = True
 
-    def close(self, fitted: Callable[[], dict]) -> None:
-        """Tell that the fit has ended."""
+    def close(self, net: Any) -> None:
+        """Send the event that the fit has ended with ``net``."""
         if self._fit is not None:
-            self._fit.call_on_fit_task_end(**self._told, reconstruction_attributes=fitted)
+            self._end(self._fit, lambda: net)
+
+    def _end(self, context: Any, make_net: Callable[[], Any]) -> bool:
+        attributes = {"reconstruction_attributes": lambda: self._fitted_attributes(make_net())}
+        return bool(context.call_on_fit_task_end(**self._arguments, **attributes))

@@ -1,57 +1,88 @@
-"""A target encoder turns the user's y into what a loss compares with, and says how many raw outputs that takes."""
+"""Target encoders: from y to the target of the loss, and from the raw output to predictions.
 
-from typing import Any
+A target encoder knows the type of the target: its classes or its number of outputs, the class weights, the statistics
+that standardize it, and how raw outputs ``(members, rows, n_raw_)`` are decoded.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Self
 
 import numpy as np
 from scipy import sparse
+from sklearn.base import is_classifier
 from sklearn.utils import check_array, column_or_1d
+from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_y
 from torch import Tensor
 
-from .._utils.validation import check_magnitude, listed
-from ..training.losses import HalfSquaredError, RegressionLoss
-from ..training.losses.link import mean_of_members
+from .._utils.validation import check_magnitude, listed, parameter_error
+from ..data.statistics import mean_statistics, quantile_statistics, target_statistics
+from ..training.losses import HalfSquaredError, PinballLoss, RegressionLoss
+from ..training.losses.link import log_mean_of_members, mean_of_members
+from ..training.net import Net
+
+Statistics = tuple[np.ndarray, np.ndarray]
 
 
-class ClassTargetEncoder:
-    """Labels of two classes, of several, or of several yes/no labels at once.
+class TargetEncoder:
+    """Base class of the target encoders.
+
+    Attributes
+    ----------
+    n_raw_ : int
+        Number of raw outputs of the network.
+    mean_loss_weight_ : float
+        Mean weight in the loss of the rows that the encoder was fitted on.
+    """
+
+    n_raw_: int
+    mean_loss_weight_: float
+
+    def strata(self, y: np.ndarray) -> np.ndarray:
+        """Return the stratum ``(rows,)`` of each row for stratified folds."""
+        return np.zeros(len(y), dtype=np.int64)
+
+    def statistics(self, target: np.ndarray, weights: np.ndarray) -> Statistics | None:
+        """Return center and scale ``(members, n_raw_)`` of the target, given the weights ``(members, rows)``."""
+        return None
+
+    def fit_class_weight(self, estimator: Any, y: np.ndarray, weight: np.ndarray | None) -> None:
+        """Compute the class weights from the training rows, if there are classes."""
+
+    def loss_weight(self, y: np.ndarray, weight: np.ndarray | None) -> np.ndarray | None:
+        """Return the weight ``(rows,)`` of each row in the loss, which includes its class weight."""
+        return weight
+
+
+class ClassTargetEncoder(TargetEncoder):
+    """Encoder of two classes, of several classes, or of several binary labels.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        The labels, sorted; for several labels at once their column numbers.
+        The sorted classes; the column indices of several labels.
     kind_ : {"binary", "multiclass", "multilabel"}
-        What y is.
-    n_raw_ : int
-        Logits of the network: one for two classes.
+        Type of the target. A binary target has one raw output.
+    class_weight_ : ndarray of shape (n_classes,) or None
+        Weight of each class in the loss.
     """
+
+    class_weight_: np.ndarray | None = None
 
     @property
     def task(self) -> tuple[Any, ...]:
-        """What the raw outputs stand for."""
+        """Meaning of the raw outputs; an output layer can be copied between networks with the same task."""
         return (self.kind_, self.classes_.tolist())
 
-    @classmethod
-    def of(cls, estimator: Any) -> "ClassTargetEncoder":
-        """The encoder for an estimator, whose loss does not change it."""
-        return cls()
-
-    def fit(self, y: np.ndarray, classes: np.ndarray | None = None) -> "ClassTargetEncoder":
-        """Learn the classes of ``y``, as ``check`` returns it, or take those named.
-
-        Parameters
-        ----------
-        y : ndarray of shape (rows,) or (rows, labels)
-            The target.
-        classes : ndarray or None
-            All classes, also those that ``y`` lacks.
-        """
+    def fit(self, y: np.ndarray, classes: np.ndarray | None = None) -> Self:
+        """Learn the classes of ``y``, as returned by ``check``; ``classes`` may contain others that ``y`` lacks."""
         if y.ndim == 2:
             if classes is not None and not np.array_equal(classes, np.arange(y.shape[1])):
                 raise ValueError(
-                    f"`classes={classes.tolist()!r}` does not fit y, which has {y.shape[1]} labels a row: of several "
-                    f"labels at once the classes are their column numbers, range({y.shape[1]})."
+                    f"`classes={classes.tolist()!r}` does not match y, which has {y.shape[1]} labels per row. The "
+                    f"classes of several labels are their column indices: pass `classes=range({y.shape[1]})`."
                 )
             self.kind_, self.classes_, self.n_raw_ = "multilabel", np.arange(y.shape[1]), y.shape[1]
             return self
@@ -59,76 +90,108 @@ class ClassTargetEncoder:
         n_classes = len(self.classes_)
         if classes is not None and n_classes < 2:
             raise ValueError(
-                f"`classes={self.classes_.tolist()!r}` names one class. Name all that the stream will have."
+                f"`classes={self.classes_.tolist()!r}` contains a single class. Pass all classes of the stream."
             )
         if n_classes < 2:
             raise ValueError(
-                "Classifier can't train when only one class is present: every row has the class "
-                f"{self.classes_.tolist()[0]!r}. Give rows of at least two classes, with weights above 0."
+                "Classifier can't train when only one class is present: the class of every row is "
+                f"{self.classes_.tolist()[0]!r}. Pass rows of at least two classes with weights greater than 0."
             )
         self.kind_, self.n_raw_ = ("binary", 1) if n_classes == 2 else ("multiclass", n_classes)
         return self
 
     @staticmethod
     def check(y: Any) -> np.ndarray:
-        """``y`` as labels ``(rows,)`` or a 0/1 matrix ``(rows, labels)``; anything else is refused."""
+        """Convert ``y`` to labels ``(rows,)`` or to a 0/1 matrix ``(rows, labels)`` of floats."""
         if not (sparse.issparse(y) or hasattr(y, "iloc")):
             y = np.asarray(y)
-        _refuse_missing(y)
+        _check_no_missing_labels(y)
         check_classification_targets(y)
         if type_of_target(y, input_name="y") == "multilabel-indicator":
             return check_array(y.toarray() if sparse.issparse(y) else y, dtype=np.float64, input_name="y")
         return column_or_1d(y, warn=True)
 
     def transform(self, y: np.ndarray) -> np.ndarray:
-        """Class numbers ``(rows,)`` for several classes, else 0.0 and 1.0 of shape ``(rows, n_raw_)``."""
+        """Return class indices ``(rows,)`` for several classes, and otherwise 0.0 and 1.0 of shape ``(rows, n_raw_)``.
+
+        Labels that are not in ``classes_`` raise a ``ValueError``.
+        """
         if self.kind_ == "multilabel":
             if y.ndim != 2 or y.shape[1] != self.n_raw_:
-                raise ValueError(f"y has shape {y.shape}; the estimator was fitted with {self.n_raw_} labels a row.")
+                raise ValueError(f"y has shape {y.shape}, but the estimator was fitted with {self.n_raw_} labels.")
             return y
         if y.ndim != 1:
-            raise ValueError(f"y has shape {y.shape}; the estimator was fitted with one class a row.")
+            raise ValueError(f"y has shape {y.shape}, but the estimator was fitted with one class per row.")
         try:
             codes = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
-        except TypeError as error:  # numbers and text have no order
+        except TypeError as error:  # numbers and strings cannot be compared
             known = listed(self.classes_.tolist())
-            raise ValueError(f"y holds {y.tolist()[0]!r}, and the classes are {known}, of another type.") from error
+            raise ValueError(
+                f"y contains {y.tolist()[0]!r}, which has another type than the classes {known}."
+            ) from error
         if (unknown := np.unique(y[self.classes_[codes] != y])).size:
             raise ValueError(
-                "y contains classes that the training rows do not have: "
-                f"{listed(unknown.tolist())}. Classes are known from the training rows, or from `classes` "
-                "in the first call of partial_fit."
+                f"y contains classes that are not in the training rows: {listed(unknown.tolist())}. Remove these rows, "
+                "or pass all classes as `classes` in the first call of partial_fit."
             )
         return codes if self.kind_ == "multiclass" else codes[:, None].astype(np.float64)
 
+    def decode(self, net: Net, raw: Tensor, members: slice = slice(None)) -> np.ndarray:
+        """Return the logarithm of the mean probabilities, ``(rows, classes)`` or ``(rows, labels, 2)``."""
+        log_probability = net.criterion_.log_probability(raw.double() / net.temperature)
+        mean = log_mean_of_members(log_probability).cpu().numpy()
+        return mean[:, 0] if self.kind_ == "binary" else mean
+
     def strata(self, y: np.ndarray) -> np.ndarray:
-        """A number for each row by which folds are balanced: its class; several labels at once are only shuffled."""
-        return np.zeros(len(y), dtype=np.int64) if y.ndim > 1 else np.unique(y, return_inverse=True)[1]
+        """Return the class index of each row; several labels are not stratified."""
+        return super().strata(y) if y.ndim > 1 else np.unique(y, return_inverse=True)[1]
+
+    def fit_class_weight(self, estimator: Any, y: np.ndarray, weight: np.ndarray | None) -> None:
+        """Compute the class weights from the training rows."""
+        self.class_weight_ = None
+        if estimator.class_weight is None:
+            return
+        if y.ndim == 2:
+            raise ValueError("class_weight does not support several labels. Use sample_weight instead.")
+        row_weight = np.ones(len(y)) if weight is None else weight
+        weights = compute_class_weight(estimator.class_weight, classes=self.classes_, y=y, sample_weight=row_weight)
+        if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
+            must_be = "finite and nonnegative weights that are not all 0"
+            raise parameter_error(estimator, "class_weight", must_be, estimator.class_weight)
+        self.class_weight_ = weights
+
+    def loss_weight(self, y: np.ndarray, weight: np.ndarray | None) -> np.ndarray | None:
+        """Return the product of class weight and row weight; None without weights."""
+        if self.class_weight_ is None:
+            return weight
+        class_weight = self.class_weight_[np.searchsorted(self.classes_, y)]
+        return class_weight if weight is None else class_weight * weight
 
 
-def _refuse_missing(y: Any) -> None:
-    """Refuse labels that are None, NaN or pandas' NA, before sorting them fails in another language."""
+def _check_no_missing_labels(y: Any) -> None:
+    """Raise an error for None, NaN and pandas' NA, which could not be sorted."""
     labels = np.asarray(y).ravel().tolist() if not sparse.issparse(y) else []
     if any(v is None or type(v).__name__ == "NAType" or (isinstance(v, float) and v != v) for v in labels):
-        raise ValueError("Input y contains NaN: a row has no label. Drop the rows without one, or make them a class.")
+        raise ValueError(
+            "Input y contains NaN. Remove the rows without a label, or replace missing labels by a class of their own."
+        )
 
 
-class NumberTargetEncoder:
-    """One number for each row, or several.
+class NumberTargetEncoder(TargetEncoder):
+    """Encoder of one or several numbers per row.
 
     Parameters
     ----------
     loss : RegressionLoss or None
-        The loss it is for, whose range is kept to; None is half the squared error.
+        Loss function, which determines the range of the target and the raw outputs for each number. None is half the
+        squared error.
 
     Attributes
     ----------
-    n_raw_ : int
-        Outputs of the network.
     flat_ : bool
-        Whether y had one dimension, as predictions then have.
+        Whether y, and therefore predictions, have one dimension.
     shape_ : tuple of int
-        Shape of the prediction of a row.
+        Shape of the prediction for one row.
     """
 
     def __init__(self, loss: RegressionLoss | None = None) -> None:
@@ -136,16 +199,11 @@ class NumberTargetEncoder:
 
     @property
     def task(self) -> tuple[Any, ...]:
-        """What the raw outputs stand for."""
+        """Meaning of the raw outputs; see ``ClassTargetEncoder``."""
         return (self.loss.name, self.loss.quantiles, self.n_raw_)
 
-    @classmethod
-    def of(cls, estimator: Any) -> "NumberTargetEncoder":
-        """The encoder for the loss of an estimator."""
-        return cls(estimator._make_loss()())
-
-    def fit(self, y: np.ndarray) -> "NumberTargetEncoder":
-        """Learn the shape of ``y``, as ``check`` returns it."""
+    def fit(self, y: np.ndarray) -> Self:
+        """Learn the shape of ``y``, as returned by ``check``."""
         self.loss.check_training(y)
         self.flat_ = y.ndim == 1
         self.shape_ = (*y.shape[1:], self.loss.n_columns) if self.loss.multi_quantile else y.shape[1:]
@@ -154,7 +212,7 @@ class NumberTargetEncoder:
 
     @staticmethod
     def check(y: Any) -> np.ndarray:
-        """``y`` as finite numbers ``(rows,)`` or ``(rows, outputs)`` in float64."""
+        """Convert ``y`` to finite numbers ``(rows,)`` or ``(rows, outputs)`` in float64."""
         if getattr(y, "dtype", None) == object:
             y = np.asarray(y, dtype=np.float64)
         y = _check_y(y, multi_output=True, y_numeric=True)
@@ -163,25 +221,48 @@ class NumberTargetEncoder:
         return y
 
     def transform(self, y: np.ndarray) -> np.ndarray:
-        """``y`` as ``(rows, n_raw_)``, each number once for each raw output that is for it."""
-        columns, known = y.reshape(len(y), -1), self.n_raw_ // self.loss.n_columns
-        if columns.shape[1] != known:
-            raise ValueError(f"y has shape {y.shape}; the estimator was fitted with {known} outputs a row.")
+        """Return ``(rows, n_raw_)``, with each number repeated for each of its raw outputs."""
+        columns, n_outputs = y.reshape(len(y), -1), self.n_raw_ // self.loss.n_columns
+        if columns.shape[1] != n_outputs:
+            raise ValueError(f"y has shape {y.shape}, but the estimator was fitted with {n_outputs} output(s).")
         self.loss.check(y)
         return columns if self.loss.n_columns == 1 else columns.repeat(self.loss.n_columns, axis=1)
 
-    def decode(self, raw: Tensor, center: Tensor, scale: Tensor) -> np.ndarray:
-        """Mean over the members of the predictions that ``raw`` ``(members, rows, n_raw_)`` stands for."""
-        each = self.loss.sort_quantiles(self.loss.inverse_link(raw.double()) * scale + center)
-        mean = mean_of_members(each).cpu().numpy()
+    def decode(self, net: Net, raw: Tensor, members: slice = slice(None)) -> np.ndarray:
+        """Return the mean prediction ``(rows, *shape_)`` in units of the target."""
+        center, scale = net.module_.target_center, net.module_.target_scale
+        assert center is not None and scale is not None  # as the encoder has statistics
+        predictions = self.loss.inverse_link(raw.double()) * scale[members] + center[members]
+        mean = mean_of_members(self.loss.sort_quantiles(predictions)).cpu().numpy()
         return mean.reshape(len(mean), *self.shape_)
 
-    def middle(self, prediction: np.ndarray) -> np.ndarray:
-        """The one of several quantiles that is nearest to the median; other predictions stay."""
+    def statistics(self, target: np.ndarray, weights: np.ndarray) -> Statistics:
+        """Return center and scale ``(members, n_raw_)`` of the target, given the weights ``(members, rows)``."""
+        if self.loss.log_link:
+            return mean_statistics(target, weights)
+        if self.loss.quantiles is not None:
+            return quantile_statistics(target, weights, self.loss.quantiles)
+        return target_statistics(target, weights)
+
+    def select_median(self, prediction: np.ndarray) -> np.ndarray:
+        """Select the quantile closest to the median; other predictions are returned unchanged."""
         if not self.loss.multi_quantile:
             return prediction
         return prediction[..., np.argmin(np.abs(np.array(self.loss.quantiles) - 0.5))]
 
-    def strata(self, y: np.ndarray) -> np.ndarray:
-        """One stratum: folds of numbers are only shuffled."""
-        return np.zeros(len(y), dtype=np.int64)
+    def split_quantiles(self, prediction: np.ndarray) -> np.ndarray:
+        """Reshape predictions ``(..., *shape_)`` to ``(..., outputs, quantiles)``; the last axis may have length 1."""
+        n_columns = self.loss.n_columns if self.loss.multi_quantile else 1
+        return prediction.reshape(*prediction.shape[: prediction.ndim - len(self.shape_)], -1, n_columns)
+
+
+def regression_loss(estimator: Any) -> Callable[[], RegressionLoss]:
+    """Return a factory of the loss that the parameters of a regressor select."""
+    if estimator.loss == PinballLoss.name:
+        return partial(PinballLoss, estimator.quantile)
+    return RegressionLoss.registered()[estimator.loss]
+
+
+def target_encoder_for(estimator: Any) -> ClassTargetEncoder | NumberTargetEncoder:
+    """Return an unfitted target encoder for a classifier or a regressor."""
+    return ClassTargetEncoder() if is_classifier(estimator) else NumberTargetEncoder(regression_loss(estimator)())

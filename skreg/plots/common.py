@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from .._utils.optional import import_optional
-from ..estimators.inspection import Inspection
+from ..estimators.inspection import InspectionMixin
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -99,7 +99,7 @@ def unwrap_fitted(estimator: BaseEstimator, X: Any = None) -> tuple[Any, Any]:
     """Return the fitted skreg estimator in a pipeline or search, and ``X`` as it is passed to it."""
     given = estimator
     estimator, X = unwrap(estimator, X)
-    if not isinstance(estimator, Inspection):
+    if not isinstance(estimator, InspectionMixin):
         raise TypeError(
             "The displays of skreg.plots require a RegularizedMLPClassifier or RegularizedMLPRegressor, or a Pipeline "
             f"or search whose final estimator is one. Got {given!r} instead."

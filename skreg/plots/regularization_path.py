@@ -16,6 +16,7 @@ from sklearn.model_selection import BaseCrossValidator, check_cv
 from sklearn.utils import indexable
 from sklearn.utils._plotting import _validate_score_name
 
+from ..estimators.inspection import feature_norms
 from ..search.scoring import SharedInputs
 from ..search.vectorized.evaluator import cross_validate
 from .common import COLORS, DASHES, GRAY, MARKERS, Display, column_names, legend_above, share_x_axis, unwrap_fitted
@@ -155,7 +156,7 @@ class RegularizationPathDisplay(Display):
             param_range=np.asarray(param_range, dtype=float),
             train_scores=np.array([[fold["train_scores"] for fold in of_value] for of_value in folds]),
             test_scores=np.array([[fold["test_scores"] for fold in of_value] for of_value in folds]),
-            feature_norms=np.array([[network._feature_norms() for network in of_value] for of_value in networks]),
+            feature_norms=np.array([[feature_norms(network) for network in of_value] for of_value in networks]),
             feature_names=column_names(networks[0][0]),
             score_name=scoring if isinstance(scoring, str) else "score",
         )

@@ -221,7 +221,7 @@ def test_a_member_trains_in_bfloat16_as_it_does_alone():
     """Only a few steps are compared: products that round to different neighbors diverge later."""
     settings = {**SHORT, "precision": "bfloat16", "batch_size": 64, "early_stopping": False, "max_iter": 1}
     four, two = (RegularizedMLPRegressor(**settings, n_members=n).fit(X, Y) for n in (4, 2))
-    for of_four, of_two in zip(four.net_._trained(), two.net_._trained(), strict=True):
+    for of_four, of_two in zip(four.net_.trained_tensors(), two.net_.trained_tensors(), strict=True):
         torch.testing.assert_close(of_four[:2], of_two, atol=2e-3, rtol=2e-2)
 
 

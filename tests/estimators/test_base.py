@@ -1,4 +1,4 @@
-"""The estimators' attributes and the parts of a fit that a user sees: curves, warm starts, callbacks, weights."""
+"""Fit and its fitted attributes: weights, curves, warm starts, callbacks, and the values chosen for "auto"."""
 
 import pickle
 
@@ -30,7 +30,7 @@ SMALL = {"hidden_layer_sizes": (12, 8), "max_iter": 6, "random_state": 0}
 SINGLE = dict(**SMALL, n_members=1, activation="relu", numeric_scaling=None, residual=False, numeric_embedding=None)
 
 
-def decided(estimator, X):
+def predictions_of(estimator, X):
     return estimator.predict_proba(X) if hasattr(estimator, "predict_proba") else estimator.predict(X)
 
 
@@ -38,7 +38,7 @@ def decided(estimator, X):
 
 
 def forward(estimator, X):
-    """A network of rectifiers in plain numpy."""
+    """Forward pass of a ReLU network in NumPy."""
     h = X
     for weight, bias in zip(estimator.coefs_[:-1], estimator.intercepts_[:-1], strict=True):
         h = np.maximum(h @ weight + bias, 0)
@@ -46,7 +46,7 @@ def forward(estimator, X):
 
 
 @pytest.mark.parametrize("hidden", [(), (12,), (12, 8)])
-def test_coefs_and_intercepts_make_the_regressors_predictions(hidden):
+def test_coefs_and_intercepts_reproduce_regressor_predictions(hidden):
     net = RegularizedMLPRegressor(**{**SINGLE, "hidden_layer_sizes": hidden}).fit(X, Y)
     assert [w.shape for w in net.coefs_] == list(zip([4, *hidden], [*hidden, 1], strict=True))
     assert [b.shape for b in net.intercepts_] == [(width,) for width in (*hidden, 1)]
@@ -56,7 +56,7 @@ def test_coefs_and_intercepts_make_the_regressors_predictions(hidden):
 
 
 @pytest.mark.parametrize("hidden", [(), (12, 8)])
-def test_coefs_and_intercepts_make_the_classifiers_predictions(hidden):
+def test_coefs_and_intercepts_reproduce_classifier_predictions(hidden):
     net = RegularizedMLPClassifier(**{**SINGLE, "hidden_layer_sizes": hidden}).fit(X, THREE)
     raw = forward(net, X)
     odds = np.exp(raw - raw.max(1, keepdims=True))
@@ -67,16 +67,16 @@ def test_coefs_and_intercepts_make_the_classifiers_predictions(hidden):
 
 
 @pytest.mark.parametrize("name", ["coefs_", "intercepts_"])
-def test_weights_of_several_members_have_no_single_array(name):
+def test_coefs_and_intercepts_require_a_single_member(name):
     net = RegularizedMLPRegressor(**SMALL)
     assert not hasattr(net, name)
     net.fit(X, Y)
-    with pytest.raises(AttributeError, match=f"{name} is known for a single member"):
+    with pytest.raises(AttributeError, match=f"{name} is only available with n_members=1"):
         getattr(net, name)
 
 
 @pytest.mark.parametrize(("estimator", "y"), BOTH)
-def test_predictions_are_the_mean_over_the_members(estimator, y):
+def test_predictions_are_averaged_over_the_members(estimator, y):
     net = estimator(**SMALL, n_members=3).fit(X, y)
     with torch.no_grad():
         raw = predict_raw(net.net_.module_, torch.from_numpy(X), None).double()
@@ -84,11 +84,11 @@ def test_predictions_are_the_mean_over_the_members(estimator, y):
         each = (raw * net.net_.module_.target_scale + net.net_.module_.target_center)[..., 0]
     else:
         each = torch.softmax(raw / net.temperature_, -1)
-    np.testing.assert_allclose(decided(net, X), each.mean(0).numpy(), atol=1e-6)
+    np.testing.assert_allclose(predictions_of(net, X), each.mean(0).numpy(), atol=1e-6)
 
 
 @pytest.mark.parametrize("y", [TWO, THREE, np.column_stack([Y > 1, Y > 3]).astype(int)])
-def test_the_classifiers_answers_agree(y):
+def test_prediction_methods_of_the_classifier_agree(y):
     net = RegularizedMLPClassifier(**SMALL).fit(X, y)
     probability, decision = net.predict_proba(X), net.decision_function(X)
     np.testing.assert_allclose(np.exp(net.predict_log_proba(X)), probability)
@@ -109,7 +109,7 @@ def test_the_classifiers_answers_agree(y):
 
 
 @pytest.mark.parametrize(("estimator", "y"), BOTH)
-def test_curves_have_one_value_an_epoch(estimator, y):
+def test_curves_have_one_value_per_epoch(estimator, y):
     net = estimator(**SMALL, early_stopping=False).fit(X, y)
     assert (net.n_iter_, net.best_iter_) == (6, 6)
     assert net.loss_curve_.shape == (6,)
@@ -119,8 +119,8 @@ def test_curves_have_one_value_an_epoch(estimator, y):
     assert net.validation_curve_.shape == (net.n_iter_,)
 
 
-def test_the_loss_curve_is_the_mean_loss_of_the_epoch():
-    """At rate 0 it is the loss of the predictions."""
+def test_loss_curve_contains_the_mean_loss_of_each_epoch():
+    """With a learning rate of 0, it equals the loss of the predictions."""
     still = dict(**SMALL, dropout=0.0, early_stopping=False, n_members=1, learning_rate=lambda progress: 0.0)
     classifier = RegularizedMLPClassifier(**still, batch_size=N).fit(X, THREE)
     np.testing.assert_allclose(classifier.loss_curve_, log_loss(THREE, classifier.predict_proba(X)))
@@ -131,7 +131,7 @@ def test_the_loss_curve_is_the_mean_loss_of_the_epoch():
 @pytest.mark.parametrize(
     ("monitor", "sign"), [("loss", 1), ("neg_mean_squared_error", -1), ("r2", None), (lambda e, X, y: -3.5, -1)]
 )
-def test_the_validation_curve_has_the_scorers_sign(monitor, sign):
+def test_validation_curve_has_the_sign_of_the_scorer(monitor, sign):
     net = RegularizedMLPRegressor(**SMALL, monitor=monitor).fit(X, Y, X_val=X[:40], y_val=Y[:40])
     assert sign is None or (np.sign(net.validation_curve_) == sign).all()
 
@@ -141,7 +141,7 @@ def test_the_validation_curve_has_the_scorers_sign(monitor, sign):
 
 @pytest.mark.parametrize("solver", ["adam", "adamw", "sgd"])
 @pytest.mark.parametrize(("estimator", "y"), BOTH)
-def test_a_warm_start_goes_on_from_where_it_was(estimator, y, solver):
+def test_warm_start_continues_the_previous_fit(estimator, y, solver):
     settings = {
         "learning_rate": "constant",
         "learning_rate_init": 0.003,
@@ -150,19 +150,19 @@ def test_a_warm_start_goes_on_from_where_it_was(estimator, y, solver):
         "batch_size": 32,
     }
     whole = estimator(**{**SMALL, "max_iter": 12}, **settings, solver=solver).fit(X, y)
-    parts = estimator(**SMALL, **settings, solver=solver, warm_start=True).fit(X, y)
-    first = parts.loss_curve_
-    parts.fit(X, y)
-    assert parts.n_iter_ == 6
-    np.testing.assert_allclose(np.r_[first, parts.loss_curve_], whole.loss_curve_, rtol=1e-5)
-    np.testing.assert_allclose(decided(parts, X), decided(whole, X), rtol=1e-4, atol=1e-5)
+    resumed = estimator(**SMALL, **settings, solver=solver, warm_start=True).fit(X, y)
+    first = resumed.loss_curve_
+    resumed.fit(X, y)
+    assert resumed.n_iter_ == 6
+    np.testing.assert_allclose(np.r_[first, resumed.loss_curve_], whole.loss_curve_, rtol=1e-5)
+    np.testing.assert_allclose(predictions_of(resumed, X), predictions_of(whole, X), rtol=1e-4, atol=1e-5)
 
 
-def test_a_warm_start_leaves_the_encoders_as_learned():
-    frame = pd.DataFrame({"number": X[:, 0], "colour": np.array(list("abcd"))[np.arange(N) % 4]})
+def test_warm_start_keeps_encoders_and_statistics():
+    frame = pd.DataFrame({"number": X[:, 0], "color": np.array(list("abcd"))[np.arange(N) % 4]})
     net = RegularizedMLPRegressor(**SMALL, warm_start=True).fit(frame, Y)
     before = pickle.loads(pickle.dumps(dict(net.net_.module_.named_buffers())))
-    moved = frame.assign(number=100 * frame["number"] - 7).replace({"colour": {"a": "new"}})
+    moved = frame.assign(number=100 * frame["number"] - 7).replace({"color": {"a": "new"}})
     net.fit(moved, 3 * Y + 100)
     assert net.encoder_.levels_ == [{"a": 1, "b": 2, "c": 3, "d": 4}]
     for name, buffer in net.net_.module_.named_buffers():
@@ -170,21 +170,21 @@ def test_a_warm_start_leaves_the_encoders_as_learned():
 
 
 @pytest.mark.parametrize(("estimator", "y"), BOTH)
-def test_a_cold_start_starts_anew(estimator, y):
+def test_fit_without_warm_start_discards_the_previous_fit(estimator, y):
     net = estimator(**SMALL, warm_start=True).fit(X, y).fit(X, y)
     net.set_params(warm_start=False).fit(100 * X, y)
     fresh = estimator(**SMALL).fit(100 * X, y)
-    np.testing.assert_array_equal(decided(net, 100 * X), decided(fresh, 100 * X))
+    np.testing.assert_array_equal(predictions_of(net, 100 * X), predictions_of(fresh, 100 * X))
 
 
-def test_a_warm_start_of_a_pickled_estimator_is_that_of_the_estimator():
+def test_warm_start_after_pickling_gives_the_same_result():
     net = RegularizedMLPRegressor(**SMALL, warm_start=True).fit(X, Y)
     again = pickle.loads(pickle.dumps(net))
     np.testing.assert_array_equal(net.fit(X, Y).predict(X), again.fit(X, Y).predict(X))
 
 
 @pytest.mark.parametrize("changes", [{"hidden_layer_sizes": (5,)}, {"n_members": 2}, {"batch_norm": True}])
-def test_a_warm_start_of_another_shape_is_refused(changes):
+def test_warm_start_raises_if_the_shape_of_the_network_changed(changes):
     net = RegularizedMLPRegressor(**SMALL, warm_start=True, n_members=3).fit(X, Y)
     with pytest.raises(ValueError, match="Training cannot continue"):
         net.set_params(**changes).fit(X, Y)
@@ -193,7 +193,7 @@ def test_a_warm_start_of_another_shape_is_refused(changes):
 # dropout
 
 
-def test_each_layer_has_its_own_rate():
+def test_dropout_accepts_one_rate_per_layer():
     settings = dict(**SMALL, early_stopping=False)
     same, listed, first, last = (
         RegularizedMLPRegressor(**settings, dropout=rate).fit(X, Y).predict(X)
@@ -204,7 +204,7 @@ def test_each_layer_has_its_own_rate():
     assert not np.allclose(first, same)
 
 
-def test_dropout_regularises():
+def test_dropout_increases_the_training_loss():
     losses = [
         RegularizedMLPRegressor(
             hidden_layer_sizes=(64,), dropout=rate, early_stopping=False, max_iter=60, n_members=1, random_state=0
@@ -219,8 +219,8 @@ def test_dropout_regularises():
 # callbacks
 
 
-class Watcher(Callback):
-    """Writes down what it is told of."""
+class RecordingCallback(Callback):
+    """Records the events of a fit."""
 
     def __init__(self, interrupt_at=None):
         self.interrupt_at, self.seen = interrupt_at, []
@@ -234,37 +234,39 @@ class Watcher(Callback):
             raise KeyboardInterrupt
 
 
-def test_a_callback_hears_of_training_and_epochs():
-    watcher = Watcher()
-    net = RegularizedMLPRegressor(**SMALL, callbacks=[watcher, ("timer", EpochTimer())], early_stopping=False).fit(X, Y)
-    assert watcher.seen == [("train", N, N), 1, 2, 3, 4, 5, 6]
+def test_callback_is_notified_of_training_and_epochs():
+    callback = RecordingCallback()
+    net = RegularizedMLPRegressor(**SMALL, callbacks=[callback, ("timer", EpochTimer())], early_stopping=False).fit(
+        X, Y
+    )
+    assert callback.seen == [("train", N, N), 1, 2, 3, 4, 5, 6]
     assert len(net.net_.history[:, "dur"]) == 6
 
 
 @pytest.mark.parametrize(("estimator", "y"), BOTH)
-def test_an_interrupt_keeps_the_best_weights_so_far_and_is_raised_again(estimator, y):
+def test_interrupt_keeps_the_best_weights_and_is_raised(estimator, y):
     held_out = {"X_val": X[:40], "y_val": y[:40]}
-    net = estimator(**SMALL, callbacks=[Watcher(interrupt_at=3)])
+    net = estimator(**SMALL, callbacks=[RecordingCallback(interrupt_at=3)])
     with pytest.raises(KeyboardInterrupt):
         net.fit(X, y, **held_out)
     assert net.n_iter_ == 3
     assert len(net.validation_curve_) == 3
-    assert np.isfinite(decided(net, X)).all()
+    assert np.isfinite(predictions_of(net, X)).all()
 
 
 @pytest.mark.parametrize("name", sorted(REFUSED))
-def test_callbacks_of_another_kind_of_net_are_refused_with_the_remedy(name):
+def test_unsupported_skorch_callback_raises_with_the_remedy(name):
     kind = getattr(__import__("skorch.callbacks", fromlist=[name]), name)
-    with pytest.raises(ValueError, match=f"skorch callback {name} is not supported") as refusal:
+    with pytest.raises(ValueError, match=f"skorch callback {name} is not supported") as error:
         RegularizedMLPRegressor(**SMALL, callbacks=[kind.__new__(kind)]).fit(X, Y)
-    assert REFUSED[name] in str(refusal.value)
+    assert REFUSED[name] in str(error.value)
 
 
-def test_no_callback_is_supported_and_refused():
+def test_no_callback_is_both_supported_and_unsupported():
     assert not set(SUPPORTED) & set(REFUSED)
 
 
-def test_verbose_prints_a_line_an_epoch(capsys):
+def test_verbose_prints_one_line_per_epoch(capsys):
     RegularizedMLPRegressor(**SMALL, verbose=1, early_stopping=False).fit(X, Y)
     printed = capsys.readouterr().out
     assert "train_loss" in printed
@@ -273,10 +275,10 @@ def test_verbose_prints_a_line_an_epoch(capsys):
     assert capsys.readouterr().out == ""
 
 
-# the monitor's estimator
+# monitor
 
 
-def test_a_monitor_sees_the_users_own_rows_and_an_estimator():
+def test_monitor_receives_an_estimator_and_the_original_rows():
     frame = pd.DataFrame(X, columns=list("abcd"))
     seen = []
 
@@ -295,26 +297,26 @@ def test_a_monitor_sees_the_users_own_rows_and_an_estimator():
     assert set(seen) == {40}
 
 
-# sizes
+# size
 
 
-def test_a_fitted_estimator_is_small():
+def test_pickle_of_a_fitted_estimator_is_small():
     net = RegularizedMLPRegressor(**SMALL, n_members=2).fit(np.tile(X, (50, 1)), np.tile(Y, 50))
-    held_out = len(pickle.dumps(net.net_.residuals))  # a number for each of at most 20,000 rows
+    held_out = len(pickle.dumps(net.net_.residuals))  # one number for each of at most 20,000 rows
     assert len(pickle.dumps(net)) - held_out < 60_000
 
 
-def test_n_members_one_is_a_lone_network():
+def test_single_member():
     net = RegularizedMLPRegressor(**SMALL, n_members=1).fit(X, Y)
     assert net.net_.module_.n_members == 1
     assert net.predict(X).shape == (N,)
     assert net.predict(X[:1]).shape == (1,)
 
 
-# what "auto" was
+# values of "auto"
 
 
-def test_what_auto_chose_goes_by_what_is_predicted():
+def test_chosen_contains_the_values_of_auto():
     rows = np.random.RandomState(0).randn(60, 3)
     numbers = RegularizedMLPRegressor((8, 8), max_iter=1).fit(rows, rows[:, 0])
     classes = RegularizedMLPClassifier((8, 8), max_iter=1).fit(rows, rows[:, 0] > 0)
@@ -336,7 +338,7 @@ def test_what_auto_chose_goes_by_what_is_predicted():
     }
 
 
-def test_a_linear_model_stays_one_and_a_selection_has_no_way_past_it():
+def test_auto_keeps_linear_models_linear_and_columns_selectable():
     rows = np.random.RandomState(0).randn(60, 3)
     linear = RegularizedMLPRegressor((), max_iter=1).fit(rows, rows[:, 0]).chosen_
     assert (linear["numeric_embedding"], linear["residual"], linear["scale_layer"]) == (None, False, False)
@@ -344,7 +346,7 @@ def test_a_linear_model_stays_one_and_a_selection_has_no_way_past_it():
     assert (selected["numeric_embedding"], selected["residual"], selected["scale_layer"]) == (None, False, False)
 
 
-def test_labels_are_smoothed_where_they_are_calibrated():
+def test_auto_smooths_labels_if_probabilities_are_calibrated():
     def chosen(**settings):
         fitted = RegularizedMLPClassifier((8,), max_iter=2, **settings).fit(X, TWO)
         return fitted.chosen_["label_smoothing"], fitted.chosen_["calibrate"]
@@ -354,19 +356,19 @@ def test_labels_are_smoothed_where_they_are_calibrated():
     assert chosen(early_stopping=True, label_smoothing=0.0) == (0.0, "temperature")
 
 
-def test_what_auto_chose_is_not_known_before_a_fit():
-    with pytest.raises(AttributeError, match="chosen_ is known after fit"):
+def test_chosen_is_not_available_before_fit():
+    with pytest.raises(AttributeError, match="chosen_ is only available after fit"):
         _ = RegularizedMLPClassifier().chosen_
 
 
-def test_a_tuned_network_is_of_its_sources_kind():
+def test_auto_follows_the_pretrained_estimator():
     source = RegularizedMLPRegressor((8, 8), max_iter=2, n_members=1).fit(X, Y)
     tuned = RegularizedMLPClassifier((8, 8), max_iter=2, n_members=1, pretrained=FrozenEstimator(source)).fit(X, TWO)
     assert (tuned.chosen_["numeric_embedding"], tuned.chosen_["residual"]) == ("piecewise_linear", True)
 
 
-def test_the_decision_ranks_as_the_probability_does_up_to_one():
-    """Also the last two numbers before it, which scikit-learn's check meets with some seeds."""
+def test_decision_function_and_probability_rank_equally_close_to_one():
+    """This includes the two largest numbers below 1, which occur in scikit-learn's check with some seeds."""
     eps = np.finfo(np.float64).epsneg
     proba = np.array([0.2, 1 - 3 * eps, 1 - 2 * eps, 1 - eps, 1 - eps, 1.0, 1.0])
     decision = _log_odds(proba)

@@ -193,7 +193,7 @@ def test_importances_include_the_factors_of_batch_norm():
 
 @pytest.mark.parametrize("Estimator", BOTH)
 def test_importances_raise_before_fit(Estimator):
-    with pytest.raises(AttributeError, match="feature_importances_ is known after fit"):
+    with pytest.raises(AttributeError, match="feature_importances_ is only available after fit"):
         Estimator().feature_importances_  # noqa: B018
     fitted = Estimator(**QUICK).fit(X, target(Estimator, Y[:, 0]))
     assert fitted.feature_importances_.shape == (5,)
@@ -238,7 +238,7 @@ def test_recursive_feature_elimination_finds_the_informative_columns(Estimator):
 
 def test_warning_if_no_column_is_selected():
     X = np.random.RandomState(0).randn(100, 3)
-    with pytest.warns(ConvergenceWarning, match="let go of every column"):
+    with pytest.warns(ConvergenceWarning, match="has set the weights of all columns to zero"):
         fitted = RegularizedMLPRegressor(feature_alpha=10.0, max_iter=20, random_state=0).fit(X, X[:, 0])
     assert not fitted.feature_importances_.any()
     assert np.ptp(fitted.predict(X)) < 1e-6

@@ -1,4 +1,4 @@
-"""What goes in: bad input gets a sentence before any work, good input of every kind works."""
+"""Input of the estimators: invalid input raises an explanation, valid input of every type works."""
 
 import tracemalloc
 from datetime import date
@@ -23,7 +23,7 @@ FRAME = pd.DataFrame(X, columns=list("abcd")).assign(e=pd.Categorical(np.where(X
 
 
 def with_value(value, like=X):
-    """``like`` with one number replaced."""
+    """Return a copy of ``like`` with one number replaced."""
     changed = like.copy()
     if isinstance(changed, pd.DataFrame):
         changed.iloc[3, 1] = value
@@ -33,24 +33,24 @@ def with_value(value, like=X):
 
 
 def fit(*data, **parameters):
-    """A call that makes an estimator and fits it on ``data``, by default on 60 rows of 4 numbers."""
+    """Return a function that fits a new estimator on ``data``, by default on 60 rows of 4 numbers."""
     return lambda Estimator: Estimator(**{**SMALL, **parameters}).fit(*(data or (X, Y)))
 
 
 def fit_with(**arguments):
-    """A call of ``fit`` with further arguments."""
+    """Return a function that calls ``fit`` with further arguments."""
     return lambda Estimator: Estimator(**SMALL).fit(X, Y, **arguments)
 
 
 def predict(trained_on, asked):
-    """A call of ``predict`` after a fit."""
+    """Return a function that calls ``predict`` after a fit."""
     return lambda Estimator: Estimator(**SMALL).fit(trained_on, Y).predict(asked)
 
 
-# values of parameters
+# parameters
 
 
-BAD_VALUES = {
+INVALID_VALUES = {
     "hidden_layer_sizes": (0, -3, 2.5, "wide", None, (10, 0), (10, 2.5), (10, "5")),
     "activation": ("rleu", None, 3),
     "batch_norm": ("yes", 2, None),
@@ -89,7 +89,7 @@ BAD_VALUES = {
     "augmentation": ("mixdown", 3),
     "augmentation_strength": (-0.1, "strong", None),
     "n_members": (0, 1.5, None),
-    "categorical_features": ("colour", 3),
+    "categorical_features": ("color", 3),
     "numeric_scaling": ("minmax", 1),
     "numeric_embedding": ("fourier", 16, True),
     "class_weight": ("even", 2),
@@ -106,8 +106,8 @@ BAD_VALUES = {
 }
 
 
-def of_both(table):
-    """(class, parameter, value) for both classes, where the class has the parameter."""
+def for_both_estimators(table):
+    """Return (class, parameter, value) for both estimators, if they have the parameter."""
     return [
         pytest.param(Estimator, name, value, id=f"{Estimator.__name__[14:]}-{name}={value!r}")
         for Estimator in BOTH
@@ -118,12 +118,12 @@ def of_both(table):
 
 
 @pytest.mark.parametrize("Estimator", BOTH)
-def test_every_parameter_has_a_bad_value(Estimator):
-    assert set(Estimator().get_params()) <= set(BAD_VALUES)
+def test_every_parameter_has_an_invalid_value_to_test(Estimator):
+    assert set(Estimator().get_params()) <= set(INVALID_VALUES)
 
 
-@pytest.mark.parametrize("Estimator, name, value", of_both(BAD_VALUES))
-def test_a_bad_value_gets_scikit_learns_sentence(Estimator, name, value):
+@pytest.mark.parametrize("Estimator, name, value", for_both_estimators(INVALID_VALUES))
+def test_invalid_value_raises_the_error_of_scikit_learn(Estimator, name, value):
     setting = {"hidden_layer_sizes": (16, 16), name: value}
     with pytest.raises((ValueError, TypeError)) as caught:
         Estimator(**setting).fit(X, Y)
@@ -132,7 +132,7 @@ def test_a_bad_value_gets_scikit_learns_sentence(Estimator, name, value):
     assert text.endswith(f" Got {value!r} instead.")
 
 
-def test_the_sentence_of_the_design():
+def test_complete_text_of_a_parameter_error():
     with pytest.raises(ValueError) as caught:
         RegularizedMLPClassifier(input_dropout=1.5).fit(X, Y)
     assert str(caught.value) == (
@@ -142,7 +142,7 @@ def test_the_sentence_of_the_design():
 
 
 @pytest.mark.parametrize("Estimator", BOTH)
-def test_a_refused_parameter_leaves_nothing_learned(Estimator):
+def test_invalid_parameter_sets_no_fitted_attribute(Estimator):
     estimator = Estimator(dropout=1.5)
     with pytest.raises(ValueError, match="dropout"):
         estimator.fit(X, Y)
@@ -157,7 +157,7 @@ LISTS = FRAME.assign(things=[[1, 2]] * 60)
 TWICE = pd.DataFrame(X, columns=["a", "b", "a", "d"])
 TEXT = FRAME.astype({"a": str})
 
-BAD_DATA = {
+INVALID_DATA = {
     "infinity in an array": (fit(with_value(np.inf), Y), ValueError, "Input X contains infinity"),
     "infinity in a frame": (fit(with_value(-np.inf, FRAME), Y), ValueError, "in column 'b'"),
     "infinity in a sparse matrix": (fit(sparse.csr_array(with_value(np.inf)), Y), ValueError, "infinity"),
@@ -206,9 +206,9 @@ BAD_DATA = {
     ),
     "an unnamed category": (fit(FRAME, Y, categorical_features=["a"]), ValueError, "Column(s) 'e' contain categories"),
     "a category that does not exist": (
-        fit(FRAME, Y, categorical_features=["e", "colour"]),
+        fit(FRAME, Y, categorical_features=["e", "color"]),
         ValueError,
-        "categorical_features contains 'colour'",
+        "categorical_features contains 'color'",
     ),
     "a category out of range": (fit(X, Y, categorical_features=[4]), ValueError, "should be in [0, 3]"),
     "a mask of the wrong length": (fit(X, Y, categorical_features=[True]), ValueError, "should have shape (4,)"),
@@ -272,15 +272,15 @@ BAD_DATA = {
 
 
 @pytest.mark.parametrize("Estimator", BOTH)
-@pytest.mark.parametrize("call, error, text", BAD_DATA.values(), ids=BAD_DATA)
-def test_bad_data_gets_a_sentence(Estimator, call, error, text):
+@pytest.mark.parametrize("call, error, text", INVALID_DATA.values(), ids=INVALID_DATA)
+def test_invalid_data_raises_an_explanation(Estimator, call, error, text):
     with pytest.raises(error) as caught:
         call(Estimator)
     assert text in str(caught.value)
     assert len(str(caught.value)) > 20
 
 
-BAD_LABELS = {
+INVALID_LABELS = {
     "three dimensions": (fit(X, np.zeros((60, 2, 2))), "Unknown label type"),
     "None": (fit(X, np.where(Y, None, "no")), "Input y contains NaN"),
     "one class": (fit(X, np.ones(60)), "only one class is present"),
@@ -289,58 +289,58 @@ BAD_LABELS = {
     "several classes in several columns": (fit(X, np.arange(120).reshape(60, 2)), "1d array"),
     "a validation class that training has not": (
         fit_with(X_val=X, y_val=Y + 1),
-        "training rows do not have: 2",
+        "not in the training rows: 2",
     ),
     "a weight for a class that is not there": (fit(class_weight={0: 1.0, 5: 2.0}), "class"),
     "a warm start with a new class": (
         lambda Estimator: Estimator(**SMALL, warm_start=True).fit(X, Y).fit(X, Y + 1),
-        "training rows do not have: 2",
+        "not in the training rows: 2",
     ),
     "a warm start with more classes": (
         lambda Estimator: Estimator(**SMALL, warm_start=True).fit(X, Y).fit(X, np.arange(60) % 3),
-        "do not have: 2",
+        "not in the training rows: 2",
     ),
 }
 
 
-@pytest.mark.parametrize("call, text", BAD_LABELS.values(), ids=BAD_LABELS)
-def test_bad_labels_get_a_sentence(call, text):
+@pytest.mark.parametrize("call, text", INVALID_LABELS.values(), ids=INVALID_LABELS)
+def test_invalid_labels_raise_an_explanation(call, text):
     with pytest.raises(ValueError) as caught:
         call(RegularizedMLPClassifier)
     assert text in str(caught.value)
 
 
-BAD_NUMBERS = {
+INVALID_NUMBERS = {
     "three dimensions": (fit(X, np.zeros((60, 2, 2))), "Found array with dim 3"),
     "None": (fit(X, np.where(Y, None, 0.0)), "Input y contains NaN"),
     "text": (fit(X, np.where(Y, "yes", "no")), "could not convert string to float"),
     "beyond float32": (fit(X, Y * 1e39), "too large for dtype('float32')"),
     "a warm start with more outputs": (
         lambda Estimator: Estimator(**SMALL, warm_start=True).fit(X, Y).fit(X, X[:, :2]),
-        "fitted with 1 outputs a row",
+        "fitted with 1 output(s)",
     ),
-    "a validation target of another width": (fit_with(X_val=X, y_val=X[:, :2]), "fitted with 1 outputs a row"),
+    "a validation target of another width": (fit_with(X_val=X, y_val=X[:, :2]), "fitted with 1 output(s)"),
 }
 
 
-@pytest.mark.parametrize("call, text", BAD_NUMBERS.values(), ids=BAD_NUMBERS)
-def test_bad_numbers_to_predict_get_a_sentence(call, text):
+@pytest.mark.parametrize("call, text", INVALID_NUMBERS.values(), ids=INVALID_NUMBERS)
+def test_invalid_regression_target_raises_an_explanation(call, text):
     with pytest.raises(ValueError) as caught:
         call(RegularizedMLPRegressor)
     assert text in str(caught.value)
 
 
 @pytest.mark.parametrize("Estimator", BOTH)
-def test_few_validation_rows_are_a_warning_with_the_remedy(Estimator):
+def test_few_validation_rows_cause_a_warning(Estimator):
     with pytest.warns(UserWarning, match=r"only 15 validation rows.*X_val.*early_stopping=False"):
         Estimator(**SMALL, early_stopping=True).fit(X, Y)
 
 
-# good input
+# valid input
 
 
-def says(estimator, rows):
-    """What an estimator says of rows, as floats: probabilities, or numbers."""
+def predictions_of(estimator, rows):
+    """Return probabilities or numbers."""
     return estimator.predict_proba(rows) if hasattr(estimator, "predict_proba") else estimator.predict(rows)
 
 
@@ -363,24 +363,26 @@ NUMBERS = {
 @pytest.mark.filterwarnings("ignore:X does not have valid feature names:UserWarning")
 @pytest.mark.parametrize("Estimator", BOTH)
 @pytest.mark.parametrize("table", NUMBERS.values(), ids=NUMBERS)
-def test_the_same_numbers_in_any_container_say_the_same(Estimator, table):
+def test_predictions_do_not_depend_on_the_container_of_numbers(Estimator, table):
     plain = Estimator(**SMALL).fit(X, Y)
-    assert_allclose(says(Estimator(**SMALL).fit(table, Y), table), says(plain, X), rtol=1e-6, atol=1e-7)
+    assert_allclose(
+        predictions_of(Estimator(**SMALL).fit(table, Y), table), predictions_of(plain, X), rtol=1e-6, atol=1e-7
+    )
 
 
 @pytest.mark.parametrize("Estimator", BOTH)
 @pytest.mark.parametrize("scaling", ["robust", "standard", "quantile", None])
-def test_float32_and_float64_of_the_same_numbers_agree(Estimator, scaling):
+def test_float32_and_float64_input_agree(Estimator, scaling):
     single = X.astype(np.float32)
     estimator = Estimator(**SMALL, numeric_scaling=scaling)
-    in_32 = says(estimator.fit(single, Y), single)
-    in_64 = says(estimator.fit(single.astype(np.float64), Y), single.astype(np.float64))
+    in_32 = predictions_of(estimator.fit(single, Y), single)
+    in_64 = predictions_of(estimator.fit(single.astype(np.float64), Y), single.astype(np.float64))
     assert_allclose(in_32, in_64, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("Estimator", BOTH)
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.int8, np.int64, np.uint16, bool])
-def test_every_type_of_number_learns(Estimator, dtype):
+def test_every_numeric_type_can_be_learned(Estimator, dtype):
     rng = np.random.default_rng(0)
     table = rng.integers(0, 2 if dtype is bool else 9, (120, 3)).astype(dtype)
     y = (table[:, 0] > table[:, 0].mean()).astype(int)
@@ -403,75 +405,75 @@ LEVELS = np.where(X[:, 1] > 0, "up", "down")
     ],
     ids=["category", "object", "string", "boolean", "bool"],
 )
-def test_every_type_of_category_says_the_same(Estimator, column):
+def test_predictions_do_not_depend_on_the_type_of_categories(Estimator, column):
     tables = [FRAME.assign(e=column), FRAME]
-    of_column, of_category = (says(Estimator(**SMALL).fit(table, Y), table) for table in tables)
+    of_column, of_category = (predictions_of(Estimator(**SMALL).fit(table, Y), table) for table in tables)
     assert_array_equal(of_column, of_category)
 
 
 @pytest.mark.parametrize("Estimator", BOTH)
 @pytest.mark.parametrize("dtype", [pl.String, pl.Categorical, pl.Enum(["down", "up"]), pl.Boolean])
-def test_polars_categories_with_nulls_say_what_pandas_says(Estimator, dtype):
+def test_polars_categories_with_nulls_equal_pandas(Estimator, dtype):
     column = pd.Series(LEVELS, dtype=object).mask(X[:, 2] > 1)
     in_pandas = FRAME.assign(e=pd.Categorical(column))
     values = pl.Series("e", column.where(column.notna(), None).tolist())
     values = values == "up" if dtype == pl.Boolean else values.cast(dtype)
     in_polars = pl.from_pandas(FRAME).with_columns(values.alias("e"))
     assert in_polars["e"].null_count() == column.isna().sum() > 0
-    one, other = (says(Estimator(**SMALL).fit(table, Y), table) for table in (in_pandas, in_polars))
+    one, other = (predictions_of(Estimator(**SMALL).fit(table, Y), table) for table in (in_pandas, in_polars))
     assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("Estimator", BOTH)
-def test_nullable_numbers_say_what_floats_say(Estimator):
+def test_nullable_numbers_equal_floats(Estimator):
     table = pd.DataFrame({"count": np.arange(60) % 7, "flag": np.arange(60) % 2, "x": X[:, 0]})
     nullable = table.astype({"count": "Int64", "x": "Float64"})
     nullable.loc[::7, "count"] = pd.NA
     floats = table.astype({"count": float})
     floats.loc[::7, "count"] = np.nan
-    assert_array_equal(*(says(Estimator(**SMALL).fit(t, Y), t) for t in (nullable, floats)))
+    assert_array_equal(*(predictions_of(Estimator(**SMALL).fit(t, Y), t) for t in (nullable, floats)))
 
 
 @pytest.mark.parametrize("Estimator", BOTH)
 @pytest.mark.parametrize("scaling", ["robust", "standard", "quantile", None])
-def test_columns_that_say_nothing_change_nothing_but_cost_nothing(Estimator, scaling):
+def test_constant_and_missing_columns_do_not_prevent_learning(Estimator, scaling):
     table = FRAME.assign(missing=np.nan, nothing=pd.Series([None] * 60, dtype=object), constant=7.0, one="level")
     estimator = Estimator(**SMALL, numeric_scaling=scaling).set_params(max_iter=60, learning_rate_init=0.02)
-    assert np.isfinite(says(estimator.fit(table, Y), table)).all()
+    assert np.isfinite(predictions_of(estimator.fit(table, Y), table)).all()
     assert estimator.score(table, Y) > 0.6
 
 
 @pytest.mark.parametrize("Estimator", BOTH)
 @pytest.mark.parametrize("scaling", ["robust", "standard", "quantile", None])
-def test_unknown_levels_and_new_missing_values_at_predict(Estimator, scaling):
+def test_unknown_levels_and_new_missing_values_are_predicted(Estimator, scaling):
     fitted = Estimator(**SMALL, numeric_scaling=scaling).fit(FRAME, Y)
-    unknown = says(fitted, FRAME.assign(e=pd.Categorical(["sideways"] * 60)))
-    missing = says(fitted, FRAME.assign(e=pd.Categorical([None] * 60, categories=["up", "down"])))
+    unknown = predictions_of(fitted, FRAME.assign(e=pd.Categorical(["sideways"] * 60)))
+    missing = predictions_of(fitted, FRAME.assign(e=pd.Categorical([None] * 60, categories=["up", "down"])))
     assert np.isfinite(unknown).all()
     assert_array_equal(unknown, missing)
-    assert np.isfinite(says(fitted, FRAME.assign(a=np.nan))).all()
-    assert np.isfinite(says(fitted, FRAME.assign(a=1e30))).all() or scaling != "robust"
+    assert np.isfinite(predictions_of(fitted, FRAME.assign(a=np.nan))).all()
+    assert np.isfinite(predictions_of(fitted, FRAME.assign(a=1e30))).all() or scaling != "robust"
 
 
 @pytest.mark.parametrize("Estimator", BOTH)
-def test_missing_values_are_taken_everywhere(Estimator):
+def test_every_container_may_have_missing_values(Estimator):
     holes = np.where(np.random.default_rng(1).random(X.shape) < 0.3, np.nan, X)
     for table in (holes, holes.astype(object), pd.DataFrame(holes), sparse.csr_array(holes), holes.tolist()):
-        assert np.isfinite(says(Estimator(**SMALL).fit(table, Y), table)).all()
+        assert np.isfinite(predictions_of(Estimator(**SMALL).fit(table, Y), table)).all()
 
 
 @pytest.mark.parametrize("Estimator", BOTH)
-@pytest.mark.parametrize("named", [["e", "colour"], [4, 5], [False] * 4 + [True] * 2])
-def test_categories_may_be_named(Estimator, named):
-    table = FRAME.assign(colour=np.arange(60) % 3)
-    by_name = says(Estimator(**SMALL, categorical_features=named).fit(table, Y), table)
-    by_type = table.astype({"colour": "category"})
-    assert_array_equal(by_name, says(Estimator(**SMALL).fit(by_type, Y), by_type))
+@pytest.mark.parametrize("named", [["e", "color"], [4, 5], [False] * 4 + [True] * 2])
+def test_categorical_features_accepts_names_indices_and_masks(Estimator, named):
+    table = FRAME.assign(color=np.arange(60) % 3)
+    by_name = predictions_of(Estimator(**SMALL, categorical_features=named).fit(table, Y), table)
+    by_type = table.astype({"color": "category"})
+    assert_array_equal(by_name, predictions_of(Estimator(**SMALL).fit(by_type, Y), by_type))
 
 
 @pytest.mark.parametrize("Estimator", BOTH)
 @pytest.mark.parametrize("target", [list, tuple, pd.Series, pl.Series, lambda y: y[:, None]])
-def test_targets_in_any_container(Estimator, target):
+def test_predictions_do_not_depend_on_the_container_of_y(Estimator, target):
     given = target(Y)
     fitted = Estimator(**SMALL).fit(X, given)
     expected = Estimator(**SMALL).fit(X, Y).predict(X)
@@ -480,8 +482,8 @@ def test_targets_in_any_container(Estimator, target):
 
 @pytest.mark.filterwarnings("ignore:A column-vector y was passed")
 @pytest.mark.parametrize("Estimator", BOTH)
-def test_a_hundred_thousand_levels_stay_within_memory(Estimator):
-    """One-hot, the column alone would take 40 GB, and an embedding of every level with its moments 19 MB."""
+def test_hundred_thousand_levels_fit_in_memory(Estimator):
+    """One-hot encoding would take 40 GB, and an embedding of every level with its moments 19 MB."""
     n_rows = 100_000
     table = pd.DataFrame({"id": [f"level {i}" for i in range(n_rows)], "x": np.arange(n_rows) % 5})
     tracemalloc.start()
@@ -490,7 +492,7 @@ def test_a_hundred_thousand_levels_stay_within_memory(Estimator):
     tracemalloc.stop()
     assert peak < 150e6
     assert sum(parameter.numel() for parameter in fitted.net_.module_.parameters()) < 100_000
-    assert np.isfinite(says(fitted, table[:100])).all()
+    assert np.isfinite(predictions_of(fitted, table[:100])).all()
 
 
 @pytest.mark.parametrize("Estimator", BOTH)
@@ -498,18 +500,18 @@ def test_a_hundred_thousand_levels_stay_within_memory(Estimator):
 @pytest.mark.parametrize(
     "setting", [{}, {"batch_norm": True}, {"hidden_layer_sizes": ()}, {"hidden_layer_sizes": (37, 5)}], ids=str
 )
-def test_a_row_is_predicted_the_same_bits_alone_and_in_company(Estimator, rows, setting):
+def test_prediction_of_a_row_does_not_depend_on_the_other_rows(Estimator, rows, setting):
     table = make_mixed_table(rows)
     y = table.label if Estimator is RegularizedMLPClassifier else table.number
     fitted = Estimator(**{**SMALL, **setting}).set_params(max_iter=2).fit(table.X, y)
-    everything = says(fitted, table.X)
+    everything = predictions_of(fitted, table.X)
     for few in (slice(0, 1), slice(5, 6), slice(17, 100), slice(0, rows, 7), slice(None, None, -1)):
-        assert_array_equal(says(fitted, table.X[few]), everything[few])
+        assert_array_equal(predictions_of(fitted, table.X[few]), everything[few])
 
 
 @pytest.mark.parametrize("n_classes", [3, 5, 7, 11])
-def test_so_is_a_row_of_several_classes(n_classes):
-    """The kernel of a matrix product depends on its width too, which for the last layer is the number of classes."""
+def test_prediction_of_several_classes_does_not_depend_on_the_other_rows(n_classes):
+    """The kernel of a matrix product also depends on its width, which is the number of classes in the last layer."""
     y = np.arange(len(X)) % n_classes
     fitted = RegularizedMLPClassifier(**SMALL).fit(X, y)
     everything = fitted.predict_proba(X)
@@ -520,8 +522,8 @@ def test_so_is_a_row_of_several_classes(n_classes):
 @pytest.mark.parametrize("Estimator", BOTH)
 @pytest.mark.parametrize("scaling", ["robust", "standard", "quantile"])
 @pytest.mark.parametrize("offset", [0.0, 1.6e9])
-def test_a_column_far_from_zero_still_learns(Estimator, scaling, offset):
-    """Seconds since 1970: in float32 they would differ by steps of 128."""
+def test_column_far_from_zero_can_be_learned(Estimator, scaling, offset):
+    """For example seconds since 1970, which float32 would round to multiples of 128."""
     rng = np.random.default_rng(0)
     table = rng.integers(-60, 60, (300, 2)).astype(float)
     y = (table[:, 0] > 0).astype(int)
@@ -530,16 +532,16 @@ def test_a_column_far_from_zero_still_learns(Estimator, scaling, offset):
 
 
 @pytest.mark.parametrize("Estimator", BOTH)
-def test_one_outlier_does_not_ruin_its_column(Estimator):
+def test_one_outlier_does_not_prevent_learning_from_its_column(Estimator):
     table, y = X.copy(), Y
     table[np.flatnonzero(Y)[0], 0] = 1e30
     estimator = Estimator(**SMALL).set_params(max_iter=80, learning_rate_init=0.02).fit(table, y)
-    assert np.isfinite(says(estimator, table)).all()
+    assert np.isfinite(predictions_of(estimator, table)).all()
     assert estimator.score(table, y) > 0.7
 
 
 @pytest.mark.parametrize("name", ["adult", "soybean"])
-def test_a_real_table_of_categories(shared_data, name):
+def test_real_tables_with_categories(shared_data, name):
     table = shared_data(name)[:1500]
     X_real, y_real = table.iloc[:, :-1], table.iloc[:, -1]
     fitted = RegularizedMLPClassifier(**SMALL).set_params(max_iter=20).fit(X_real, y_real)
@@ -547,6 +549,6 @@ def test_a_real_table_of_categories(shared_data, name):
 
 
 @pytest.mark.parametrize("Estimator", BOTH)
-def test_a_sentence_lists_names_in_order(Estimator):
+def test_error_lists_names_in_order(Estimator):
     with pytest.raises(ValueError, match=r"\{'adam', 'adamw', 'lbfgs', 'sgd'\}. Got 'x'"):
         Estimator(solver="x").fit(X, Y)

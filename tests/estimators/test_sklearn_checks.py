@@ -1,4 +1,4 @@
-"""The contract: scikit-learn's own checks, and the manners its users expect of an estimator."""
+"""scikit-learn's estimator checks, and the integration with its tools, skorch's callbacks and its own."""
 
 import os
 import pickle
@@ -43,9 +43,9 @@ VERSION = parse_version(sklearn.__version__)
 NARROW = {"hidden_layer_sizes": (32,), "max_iter": 20}
 PLAIN = {**NARROW, "dropout": 0.0}
 DEEP = {"hidden_layer_sizes": (32, 32), "dropout": 0.0, "max_iter": 20}
-# L-BFGS goes to the minimum and fits in the end rows that weigh a ten-millionth, as in check_class_weight_classifiers,
-# unless a penalty keeps it from doing so.
-WEIGHED = {"init": "auto", "alpha": 1e-5}
+# L-BFGS reaches the minimum of the loss, where even rows of weight 1e-7, as in check_class_weight_classifiers, are
+# fitted unless a penalty prevents it.
+WEIGHT_CHECK = {"init": "auto", "alpha": 1e-5}
 SETTINGS = [
     {},
     {"n_members": 1, "dropout": 0.0, "max_iter": 20},
@@ -61,27 +61,27 @@ SETTINGS = [
     {**PLAIN, "solver": "sgd", "learning_rate_init": 0.05, "nesterovs_momentum": False},
     {**DEEP, "alpha": (0.0, 1e-3, 0.1)},
     {**PLAIN, "learning_rate": "adaptive"},
-    {**PLAIN, "solver": "lbfgs", "weight_decay": 0.0, "n_members": 1, **WEIGHED},
+    {**PLAIN, "solver": "lbfgs", "weight_decay": 0.0, "n_members": 1, **WEIGHT_CHECK},
     {**PLAIN, "precision": "bfloat16"},
     {**NARROW, "residual": True},
     *({**PLAIN, "numeric_embedding": name} for name in embeddings.__all__),
 ]
 CALIBRATED = RegularizedMLPClassifier(**PLAIN, calibrate="auto")
 
-TWO_MASKS = (
-    "A repeated row gets two dropout masks and a row of weight 2 gets one, so the two fits agree in expectation only. "
+DIFFERENT_MASKS = (
+    "A repeated row has two dropout masks and a row of weight 2 has one, so the two fits agree in expectation only. "
     "scikit-learn lists this check for HistGradientBoosting too. Without dropout it must pass."
 )
-EIGHT_BITS = "The two fits agree to the rounding of bfloat16, which has 8 bits, and the check asks for 1e-7."
+ROUNDING = "The two fits agree up to the rounding of bfloat16, which has 8 bits, but the check requires 1e-7."
 
 
 def expected_failures(estimator):
-    """Checks that do not pass: those of weights, where units of a hidden layer are dropped or sums are rounded."""
+    """Return the checks that are expected to fail: those of weights, with dropout or with bfloat16."""
     reason = None
     if estimator.precision == "bfloat16":
-        reason = EIGHT_BITS
+        reason = ROUNDING
     elif estimator.hidden_layer_sizes and estimator.dropout:
-        reason = TWO_MASKS
+        reason = DIFFERENT_MASKS
     return {f"check_sample_weight_equivalence_on_{kind}_data": reason for kind in ("dense", "sparse") if reason}
 
 
@@ -96,14 +96,14 @@ def test_check_estimator(estimator, check):
 @pytest.mark.parametrize("Estimator", BOTH)
 @pytest.mark.parametrize("kind", ["dense", "sparse"])
 @pytest.mark.parametrize("batch_norm", [False, True])
-def test_a_weight_is_a_repetition_at_the_defaults_without_dropout(Estimator, kind, batch_norm):
+def test_weight_2_equals_a_repeated_row_without_dropout(Estimator, kind, batch_norm):
     check = getattr(estimator_checks, f"check_sample_weight_equivalence_on_{kind}_data")
     check(Estimator.__name__, Estimator(dropout=0.0, batch_norm=batch_norm))
 
 
 @pytest.mark.skipif(parse_version("1.8") > VERSION, reason="scikit-learn 1.8 brought this form of the check")
-def test_array_api_input_of_numpy():
-    """The suite skips this check unless scipy was imported with SCIPY_ARRAY_API set, so it gets a process."""
+def test_array_api_check_with_numpy():
+    """The suite skips this check unless scipy was imported with SCIPY_ARRAY_API set, so it runs in a new process."""
     code = (
         "from sklearn.utils.estimator_checks import check_array_api_input as check\n"
         "from skreg import RegularizedMLPClassifier as C, RegularizedMLPRegressor as R\n"
@@ -114,16 +114,16 @@ def test_array_api_input_of_numpy():
     assert done.returncode == 0, done.stderr
 
 
-# scikit-learn's checks outside the default suite. Two do not apply: check_estimators_nan_inf wants missing values
-# refused, and both estimators take them (test_input shows that, and that infinities are refused);
-# check_outlier_corruption and the checks of transformers are for other kinds of estimators.
+# scikit-learn's checks outside the default suite. Two do not apply: check_estimators_nan_inf requires an error for
+# missing values, which both estimators support (see test_input, also for infinities); check_outlier_corruption and the
+# checks of transformers are for other types of estimators.
 
 
 @pytest.mark.parametrize("Estimator", BOTH)
 @pytest.mark.parametrize(
     "name", ["check_param_validation", "check_dataframe_column_names_consistency", "check_inplace_ensure_writeable"]
 )
-def test_check_outside_the_suite(Estimator, name):
+def test_check_outside_the_default_suite(Estimator, name):
     getattr(estimator_checks, name)(Estimator.__name__, Estimator(max_iter=20))
 
 
@@ -160,8 +160,8 @@ def test_check_of_predictions(n_centers):
     estimator_checks.check_classifiers_predictions(X, y, "RegularizedMLPClassifier", RegularizedMLPClassifier(**SMALL))
 
 
-def test_check_of_balanced_weights():
-    """Classes are 19 to 1 in the rows trained on and even in the rows tested on, so balanced weights must help."""
+def test_check_of_balanced_class_weights():
+    """The classes are imbalanced 19 to 1 in the training rows only, so balanced weights must help."""
     rng = np.random.RandomState(0)
     y_train, y_test = np.repeat([0, 1], [380, 20]), np.repeat([0, 1], [200, 200])
     X_train, X_test = (rng.normal(size=(400, 3)) + y[:, None] for y in (y_train, y_test))
@@ -170,30 +170,30 @@ def test_check_of_balanced_weights():
     )
 
 
-# manners of an estimator
+# integration with scikit-learn
 
 
-def of_table(Estimator, table):
-    """The target of a table that fits the estimator."""
+def target_of(Estimator, table):
+    """Return the target of the table for this estimator."""
     return table.label if Estimator is RegularizedMLPClassifier else table.number
 
 
 def outputs(estimator, X):
-    """Everything that an estimator says of rows."""
+    """Return the results of all prediction methods."""
     names = ("predict", "predict_proba", "predict_log_proba", "decision_function")
     return [getattr(estimator, name)(X) for name in names if hasattr(estimator, name)]
 
 
 @pytest.mark.parametrize("Estimator", BOTH)
-def test_clone_carries_parameters_and_nothing_learned(Estimator, mixed_table):
-    fitted = Estimator(**SMALL, alpha=1e-4, dropout=[0.3]).fit(mixed_table.X, of_table(Estimator, mixed_table))
+def test_clone_copies_parameters_only(Estimator, mixed_table):
+    fitted = Estimator(**SMALL, alpha=1e-4, dropout=[0.3]).fit(mixed_table.X, target_of(Estimator, mixed_table))
     copy = clone(fitted)
     assert copy.get_params() == fitted.get_params()
     assert not [name for name in vars(copy) if name.endswith("_")]
 
 
 @pytest.mark.parametrize("Estimator", BOTH)
-def test_set_params_returns_self_and_refuses_what_is_unknown(Estimator):
+def test_set_params_returns_self_and_raises_for_unknown_names(Estimator):
     estimator = Estimator()
     assert estimator.set_params(dropout=0.25, alpha=1e-3) is estimator
     assert (estimator.dropout, estimator.get_params()["alpha"]) == (0.25, 1e-3)
@@ -202,15 +202,15 @@ def test_set_params_returns_self_and_refuses_what_is_unknown(Estimator):
 
 
 @pytest.mark.parametrize("Estimator", BOTH)
-def test_a_pickle_predicts_the_same_bits_and_holds_no_rows(Estimator):
+def test_pickle_predicts_the_same_and_contains_no_rows(Estimator):
     sizes = []
     for n_rows in (500, 5000):
         table = make_mixed_table(n_rows)
         fitted = Estimator(**SMALL, early_stopping=True).set_params(max_iter=2)
-        fitted.fit(table.X, of_table(Estimator, table))
+        fitted.fit(table.X, target_of(Estimator, table))
         if "oof_prediction_" in vars(fitted):
             del fitted.oof_prediction_
-        vars(fitted.net_).pop("residuals", None)  # a number for each of at most 20,000 held-out rows
+        vars(fitted.net_).pop("residuals", None)  # one number for each of at most 20,000 held-out rows
         dumped = pickle.dumps(fitted)
         for before, after in zip(outputs(fitted, table.X), outputs(pickle.loads(dumped), table.X), strict=True):
             assert_array_equal(before, after)
@@ -221,19 +221,19 @@ def test_a_pickle_predicts_the_same_bits_and_holds_no_rows(Estimator):
 
 
 @pytest.mark.parametrize("Estimator", BOTH)
-def test_representations(Estimator, mixed_table):
+def test_repr_and_html(Estimator, mixed_table):
     estimator = Estimator(**SMALL)
     assert repr(estimator).startswith(f"{Estimator.__name__}(hidden_layer_sizes=(16,)")
     assert "Not fitted" in estimator._repr_html_()
-    estimator.fit(mixed_table.X, of_table(Estimator, mixed_table))
+    estimator.fit(mixed_table.X, target_of(Estimator, mixed_table))
     page = estimator._repr_html_()
     assert Estimator.__name__ in page
     assert "Fitted" in page
 
 
 @pytest.mark.parametrize("Estimator", BOTH)
-def test_cross_validation_and_search_of_a_pipeline_over_a_mixed_table(Estimator, mixed_table):
-    X, y = mixed_table.X, of_table(Estimator, mixed_table)
+def test_cross_validation_and_grid_search_of_a_pipeline(Estimator, mixed_table):
+    X, y = mixed_table.X, target_of(Estimator, mixed_table)
     scaled = ColumnTransformer(
         [("scale", StandardScaler(), ["number", "count"])], remainder="passthrough", verbose_feature_names_out=False
     )
@@ -248,8 +248,8 @@ def test_cross_validation_and_search_of_a_pipeline_over_a_mixed_table(Estimator,
 
 
 @pytest.mark.parametrize("Estimator", BOTH)
-def test_weights_are_routed_through_a_search(Estimator, mixed_table):
-    X, y = mixed_table.X, of_table(Estimator, mixed_table)
+def test_sample_weight_is_routed_through_a_search(Estimator, mixed_table):
+    X, y = mixed_table.X, target_of(Estimator, mixed_table)
     weight = np.where(np.arange(len(y)) % 3 == 0, 0.0, 1.0)
     with sklearn.config_context(enable_metadata_routing=True):
         estimator = Estimator(**SMALL, dropout=0.0)
@@ -261,8 +261,8 @@ def test_weights_are_routed_through_a_search(Estimator, mixed_table):
 
 
 @pytest.mark.parametrize("Estimator", BOTH)
-def test_a_pipeline_transforms_the_validation_rows(Estimator, mixed_table):
-    X, y = mixed_table.X[["number", "count"]], of_table(Estimator, mixed_table)
+def test_pipeline_transforms_the_validation_rows(Estimator, mixed_table):
+    X, y = mixed_table.X[["number", "count"]], target_of(Estimator, mixed_table)
     with sklearn.config_context(enable_metadata_routing=True):
         estimator = Estimator(**SMALL).set_fit_request(X_val=True, y_val=True)
         steps = [("shift", FunctionTransformer(lambda table: table + 100.0)), ("net", estimator)]
@@ -272,7 +272,7 @@ def test_a_pipeline_transforms_the_validation_rows(Estimator, mixed_table):
 
 
 @pytest.mark.skipif(parse_version("1.8") > VERSION, reason="temperature scaling came with scikit-learn 1.8")
-def test_temperature_calibration(mixed_table):
+def test_calibrated_classifier_with_temperature(mixed_table):
     X, y = mixed_table.X, mixed_table.label
     calibrated = CalibratedClassifierCV(RegularizedMLPClassifier(**LEARNING), method="temperature", cv=2).fit(X, y)
     assert_allclose(calibrated.predict_proba(X).sum(1), 1)
@@ -289,14 +289,17 @@ def test_calibration_of_a_frozen_classifier(mixed_table):
 
 
 def test_stacking(mixed_table):
-    parts = [("net", RegularizedMLPClassifier(**LEARNING)), ("l2", RegularizedMLPClassifier(**LEARNING, alpha=1e-2))]
-    stack = StackingClassifier(parts, LogisticRegression(), cv=2).fit(mixed_table.X, mixed_table.label)
+    estimators = [
+        ("net", RegularizedMLPClassifier(**LEARNING)),
+        ("l2", RegularizedMLPClassifier(**LEARNING, alpha=1e-2)),
+    ]
+    stack = StackingClassifier(estimators, LogisticRegression(), cv=2).fit(mixed_table.X, mixed_table.label)
     assert stack.score(mixed_table.X, mixed_table.label) > 0.7
 
 
 @pytest.mark.parametrize("Estimator", BOTH)
-def test_permutation_importance_finds_the_columns_that_matter(Estimator, mixed_table):
-    X, y = mixed_table.X, of_table(Estimator, mixed_table)
+def test_permutation_importance_finds_relevant_columns(Estimator, mixed_table):
+    X, y = mixed_table.X, target_of(Estimator, mixed_table)
     fitted = Estimator(**LEARNING).fit(X, y)
     importance = permutation_importance(fitted, X, y, n_repeats=3, random_state=0).importances_mean
     by_name = dict(zip(X.columns, importance, strict=True))
@@ -319,7 +322,7 @@ def test_permutation_importance_finds_the_columns_that_matter(Estimator, mixed_t
     ],
     ids=str,
 )
-def test_labels_of_any_type_come_back_as_they_were(labels):
+def test_predicted_labels_have_the_type_of_y(labels):
     X, codes = make_blobs(centers=len(labels), n_samples=90, random_state=0, cluster_std=0.3)
     y = labels[codes]
     fitted = RegularizedMLPClassifier(**LEARNING).fit(X, y)
@@ -331,7 +334,7 @@ def test_labels_of_any_type_come_back_as_they_were(labels):
 
 
 @pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array, sparse.csr_matrix, pd.DataFrame])
-def test_several_labels_at_once(kind):
+def test_multilabel_target(kind):
     X, Y = make_multilabel_classification(n_samples=120, n_classes=3, n_labels=2, random_state=0)
     fitted = RegularizedMLPClassifier(**SMALL).fit(X, kind(Y))
     predicted, probability = fitted.predict(X), fitted.predict_proba(X)
@@ -341,7 +344,7 @@ def test_several_labels_at_once(kind):
     assert_array_equal(predicted, RegularizedMLPClassifier(**SMALL).fit(X, Y).predict(X))
 
 
-def test_several_numbers_at_once():
+def test_multioutput_target():
     X, Y = make_regression(n_samples=150, n_features=5, n_targets=3, noise=1.0, random_state=0)
     fitted = RegularizedMLPRegressor(**LEARNING).fit(X, Y * [1, 100, 1e-3])
     predicted = fitted.predict(X)
@@ -350,14 +353,14 @@ def test_several_numbers_at_once():
     assert spread.min() > 0.9
 
 
-def test_a_column_of_numbers_gives_a_column():
+def test_predictions_have_the_dimensions_of_y():
     X, y = load_diabetes(return_X_y=True)
     fitted = RegularizedMLPRegressor(**SMALL).fit(X, y[:, None])
     assert fitted.predict(X).shape == (len(y), 1)
     assert RegularizedMLPRegressor(**SMALL).fit(X, y).predict(X).shape == y.shape
 
 
-# tags tell the truth
+# tags
 
 
 @pytest.mark.parametrize("Estimator", BOTH)
@@ -376,7 +379,7 @@ def test_tags(Estimator):
         assert tags.target_tags.multi_output
 
 
-def test_several_classes_in_several_columns_are_refused_as_the_tag_says():
+def test_multiclass_multioutput_raises_as_tagged():
     X, y = load_iris(return_X_y=True)
     assert not get_tags(RegularizedMLPClassifier()).target_tags.multi_output
     with pytest.raises(ValueError, match="1d array"):
@@ -411,7 +414,7 @@ def iris():
     return load_iris(return_X_y=True)
 
 
-def validation(Estimator, callback):
+def with_callback(Estimator, callback):
     return Estimator(**SMALL).set_callbacks(callback)
 
 
@@ -422,7 +425,7 @@ def test_scoring_monitor_scores_each_epoch(Estimator, given, iris, sklearn_callb
     data = {"sample_weight": np.ones(len(y)), "X_val": X, "y_val": y}
     scoring = "accuracy" if Estimator is RegularizedMLPClassifier else "r2"
     monitor = sklearn_callback.ScoringMonitor(scoring=scoring)
-    fitted = validation(Estimator, monitor).fit(X, y, **{name: data[name] for name in given})
+    fitted = with_callback(Estimator, monitor).fit(X, y, **{name: data[name] for name in given})
     log = monitor.get_logs().data
     epochs = [entry[scoring] for entry in log if entry["task_name"] == "epoch"]
     assert len(epochs) == fitted.n_iter_ == SMALL["max_iter"]
@@ -433,11 +436,11 @@ def test_scoring_monitor_scores_each_epoch(Estimator, given, iris, sklearn_callb
 def test_scoring_monitor_in_a_pipeline_and_in_a_search(iris, sklearn_callback):
     X, y = iris
     monitor = sklearn_callback.ScoringMonitor(scoring="accuracy")
-    make_pipeline(StandardScaler(), validation(RegularizedMLPClassifier, monitor)).fit(X, y)
+    make_pipeline(StandardScaler(), with_callback(RegularizedMLPClassifier, monitor)).fit(X, y)
     log = monitor.get_logs()
     assert log.estimator_name == "Pipeline"
     assert sum(entry["task_name"] == "epoch" for entry in log.data) == SMALL["max_iter"]
-    GridSearchCV(validation(RegularizedMLPClassifier, monitor), {"alpha": [0.0, 1e-3]}, cv=2).fit(X, y)
+    GridSearchCV(with_callback(RegularizedMLPClassifier, monitor), {"alpha": [0.0, 1e-3]}, cv=2).fit(X, y)
     log = monitor.get_logs()
     assert log.estimator_name == "GridSearchCV"
     assert sum(entry["task_name"] == "epoch" for entry in log.data) == (2 * 2 + 1) * SMALL["max_iter"]
@@ -457,7 +460,7 @@ def test_progress_bar(wrap, iris, sklearn_callback, capsys):
 
 
 class StopAtThree:
-    """A callback as scikit-learn's protocol wants it, which stops the third epoch and keeps what it saw."""
+    """A scikit-learn callback that records predictions, and stops the fit after the third epoch."""
 
     def __init__(self):
         self.epochs = []
@@ -479,42 +482,42 @@ class StopAtThree:
 
 
 @pytest.mark.parametrize("Estimator", BOTH)
-def test_a_callback_stops_the_fit(Estimator, iris, sklearn_callback):
+def test_callback_can_stop_the_fit(Estimator, iris, sklearn_callback):
     X, y = iris
     callback = StopAtThree()
-    fitted = validation(Estimator, callback).fit(X, y)
+    fitted = with_callback(Estimator, callback).fit(X, y)
     assert fitted.n_iter_ == len(fitted.loss_curve_) == len(callback.epochs) == 3
     assert_array_equal(callback.epochs[-1], fitted.predict(X))
 
 
-def test_callbacks_change_no_bit_of_the_fit(iris, sklearn_callback):
+def test_callbacks_do_not_change_predictions(iris, sklearn_callback):
     X, y = iris
     monitor = sklearn_callback.ScoringMonitor(scoring="neg_log_loss")
-    told = validation(RegularizedMLPClassifier, monitor).fit(X, y)
-    assert_array_equal(told.predict_proba(X), RegularizedMLPClassifier(**SMALL).fit(X, y).predict_proba(X))
+    monitored = with_callback(RegularizedMLPClassifier, monitor).fit(X, y)
+    assert_array_equal(monitored.predict_proba(X), RegularizedMLPClassifier(**SMALL).fit(X, y).predict_proba(X))
 
 
 # skorch's callbacks
 
 
-class Listener(Callback):
-    """Keeps the names of what it is told."""
+class EpochRecorder(Callback):
+    """Records the events of a fit."""
 
     def __init__(self):
-        self.heard = []
+        self.events = []
 
     def on_train_begin(self, net, X=None, y=None, **kwargs):
-        self.heard.append("begin")
+        self.events.append("begin")
 
     def on_epoch_end(self, net, **kwargs):
-        self.heard.append(net.history[-1, "train_loss"])
+        self.events.append(net.history[-1, "train_loss"])
 
     def on_train_end(self, net, X=None, y=None, **kwargs):
-        self.heard.append("end")
+        self.events.append("end")
 
 
-class BatchListener(Callback):
-    """Counts batches and gradients."""
+class BatchCounter(Callback):
+    """Counts the batches and gradients of a fit."""
 
     def __init__(self):
         self.batches = self.gradients = 0
@@ -526,22 +529,22 @@ class BatchListener(Callback):
         self.gradients += all(parameter.grad is not None for _, parameter in named_parameters)
 
 
-def test_a_skorch_callback_hears_of_every_epoch(iris):
-    listener = Listener()
-    fitted = RegularizedMLPClassifier(**SMALL, callbacks=[listener]).fit(*iris)
-    assert listener.heard == ["begin", *fitted.loss_curve_, "end"]
+def test_skorch_callback_is_notified_of_every_epoch(iris):
+    recorder = EpochRecorder()
+    fitted = RegularizedMLPClassifier(**SMALL, callbacks=[recorder]).fit(*iris)
+    assert recorder.events == ["begin", *fitted.loss_curve_, "end"]
 
 
-def test_a_skorch_callback_may_listen_to_batches(iris):
+def test_skorch_callback_is_notified_of_batches(iris):
     X, y = iris
-    listener = BatchListener()
-    fitted = RegularizedMLPClassifier(**SMALL, batch_size=50, callbacks=[("batches", listener)]).fit(X, y)
-    assert listener.batches == listener.gradients == 3 * fitted.n_iter_
-    deaf = RegularizedMLPClassifier(**SMALL, batch_size=50).fit(X, y)
-    assert_array_equal(fitted.predict_proba(X), deaf.predict_proba(X))
+    recorder = BatchCounter()
+    fitted = RegularizedMLPClassifier(**SMALL, batch_size=50, callbacks=[("batches", recorder)]).fit(X, y)
+    assert recorder.batches == recorder.gradients == 3 * fitted.n_iter_
+    plain = RegularizedMLPClassifier(**SMALL, batch_size=50).fit(X, y)
+    assert_array_equal(fitted.predict_proba(X), plain.predict_proba(X))
 
 
-def test_skorchs_own_supported_callbacks_work(iris):
+def test_supported_callbacks_of_skorch(iris):
     lines = []
     callbacks = [skorch_callbacks.EpochTimer(), ("log", skorch_callbacks.PrintLog(sink=lines.append))]
     fitted = RegularizedMLPRegressor(**SMALL, callbacks=callbacks).fit(*iris)
@@ -549,7 +552,7 @@ def test_skorchs_own_supported_callbacks_work(iris):
     assert min(fitted.net_.history[:, "dur"]) > 0
 
 
-def test_every_callback_of_skorch_is_either_supported_or_refused():
+def test_every_callback_of_skorch_is_classified():
     known = {
         name
         for name in skorch_callbacks.__all__
@@ -561,32 +564,32 @@ def test_every_callback_of_skorch_is_either_supported_or_refused():
 
 @pytest.mark.parametrize("Estimator", BOTH)
 @pytest.mark.parametrize("name", [name for name in REFUSED if hasattr(skorch_callbacks, name)])
-def test_a_refused_callback_is_refused_with_its_remedy(Estimator, name, iris):
+def test_unsupported_callback_raises_with_the_remedy(Estimator, name, iris):
     estimator = Estimator(**SMALL, callbacks=[getattr(skorch_callbacks, name)])
     with pytest.raises(ValueError, match=name) as caught:
         estimator.fit(*iris)
     assert REFUSED[name] in str(caught.value)
 
 
-def test_what_is_no_callback_is_refused(iris):
+def test_object_that_is_no_callback_raises(iris):
     with pytest.raises(TypeError, match=r"set_callbacks\(\.\.\.\)"):
         RegularizedMLPClassifier(callbacks=[print]).fit(*iris)
 
 
-def test_verbose_prints_a_line_for_each_epoch(iris, capsys):
+def test_verbose_prints_the_validation_loss_of_each_epoch(iris, capsys):
     fitted = RegularizedMLPClassifier(**SMALL, verbose=1, early_stopping=True).fit(*iris)
     header, _, *lines = [line for line in capsys.readouterr().out.splitlines() if line.strip()]
     assert {"epoch", "train_loss", "valid_loss"} <= set(header.split())
     assert [int(line.split()[0]) for line in lines] == list(range(1, fitted.n_iter_ + 1))
 
 
-def test_silence_by_default(iris, capsys):
+def test_fit_prints_nothing_by_default(iris, capsys):
     RegularizedMLPClassifier(**SMALL).fit(*iris)
     assert capsys.readouterr() == ("", "")
 
 
 class Interrupt(Callback):
-    """Ctrl-C at the end of the third epoch."""
+    """Raises KeyboardInterrupt at the end of the third epoch."""
 
     def on_epoch_end(self, net, **kwargs):
         if len(net.history) == 3:
@@ -595,7 +598,7 @@ class Interrupt(Callback):
 
 @pytest.mark.parametrize("Estimator", BOTH)
 @pytest.mark.parametrize("early_stopping", [True, False])
-def test_an_interrupt_is_passed_on_and_leaves_a_fitted_estimator(Estimator, early_stopping, iris):
+def test_interrupt_leaves_a_fitted_estimator(Estimator, early_stopping, iris):
     X, y = iris
     estimator = Estimator(**SMALL, early_stopping=early_stopping, callbacks=[Interrupt()])
     with pytest.raises(KeyboardInterrupt):

@@ -1,9 +1,11 @@
-"""A target encoder gives the loss what it compares with, and refuses what it cannot encode."""
+"""Target encoders: encoding of classes, labels and numbers, and errors for invalid targets."""
 
 import numpy as np
 import pytest
 from scipy import sparse
+from sklearn.utils.class_weight import compute_class_weight
 
+from skreg import RegularizedMLPClassifier
 from skreg.estimators.targets import ClassTargetEncoder, NumberTargetEncoder
 
 
@@ -22,7 +24,7 @@ def encode(kind, y):
         (np.array(["b", "a", "b"], dtype=object), ["a", "b"]),
     ],
 )
-def test_two_classes_have_one_logit(y, classes):
+def test_two_classes_have_one_raw_output(y, classes):
     target, encoded = encode(ClassTargetEncoder, y)
     assert (target.kind_, target.n_raw_) == ("binary", 1)
     assert target.classes_.tolist() == classes
@@ -30,7 +32,7 @@ def test_two_classes_have_one_logit(y, classes):
     np.testing.assert_array_equal(target.classes_[encoded[:, 0].astype(int)], y)
 
 
-def test_several_classes_have_one_logit_each():
+def test_several_classes_have_one_raw_output_each():
     target, encoded = encode(ClassTargetEncoder, ["c", "a", "b", "a"])
     assert (target.kind_, target.n_raw_) == ("multiclass", 3)
     assert encoded.dtype.kind == "i"
@@ -38,7 +40,7 @@ def test_several_classes_have_one_logit_each():
 
 
 @pytest.mark.parametrize("make", [np.array, sparse.csr_array, sparse.csr_matrix])
-def test_several_labels_at_once(make):
+def test_multilabel_target_keeps_its_matrix(make):
     matrix = [[0, 1, 1], [1, 0, 0], [1, 1, 0]]
     target, encoded = encode(ClassTargetEncoder, make(matrix))
     assert (target.kind_, target.n_raw_) == ("multilabel", 3)
@@ -47,25 +49,25 @@ def test_several_labels_at_once(make):
     assert len(np.unique(target.strata(encoded))) == 1
 
 
-def test_a_single_class_is_refused():
+def test_single_class_raises():
     with pytest.raises(ValueError, match="only one class is present"):
         encode(ClassTargetEncoder, ["a", "a"])
 
 
 @pytest.mark.parametrize(("known", "new"), [(["a", "b"], ["a", "c"]), ([0, 1, 2], [0, 7]), ([1, 2], [0, 1])])
-def test_classes_that_training_did_not_have_are_named(known, new):
+def test_error_names_classes_that_are_not_in_the_training_rows(known, new):
     target, _ = encode(ClassTargetEncoder, known)
     unknown = sorted(set(new) - set(known))
     with pytest.raises(ValueError, match=repr(unknown[0])):
         target.transform(target.check(new))
 
 
-def test_numbers_are_not_classes():
+def test_continuous_labels_raise():
     with pytest.raises(ValueError, match="Unknown label type"):
         ClassTargetEncoder.check([0.5, 1.7, 2.2])
 
 
-def test_strata_are_the_classes():
+def test_strata_are_the_class_indices():
     target, _ = encode(ClassTargetEncoder, ["b", "a", "b"])
     np.testing.assert_array_equal(target.strata(np.array(["b", "a", "b"])), [1, 0, 1])
 
@@ -81,7 +83,7 @@ def test_numbers_keep_their_shape(shape, flat, n_raw):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e300])
-def test_numbers_are_finite_and_fit_float32(bad):
+def test_nonfinite_and_too_large_numbers_raise(bad):
     with pytest.raises(ValueError, match=r"NaN|infinity|too large"):
         NumberTargetEncoder.check([1.0, bad])
 
@@ -89,7 +91,17 @@ def test_numbers_are_finite_and_fit_float32(bad):
 @pytest.mark.parametrize(
     ("kind", "known"), [(NumberTargetEncoder, np.zeros((3, 2))), (ClassTargetEncoder, np.eye(3, 2))]
 )
-def test_another_number_of_outputs_is_refused(kind, known):
+def test_different_number_of_outputs_raises(kind, known):
     target, _ = encode(kind, known)
     with pytest.raises(ValueError, match="was fitted with 2"):
         target.transform(np.ones((3, 3)))
+
+
+def test_class_weights_of_a_classifier_are_multiplied_by_row_weights():
+    X, y, weight = np.arange(8.0)[:, None], np.repeat([0, 1], [6, 2]), np.arange(1.0, 9.0)
+    classifier = RegularizedMLPClassifier((4,), max_iter=1, class_weight="balanced").fit(X, y, weight)
+    expected = compute_class_weight("balanced", classes=np.array([0, 1]), y=y, sample_weight=weight)
+    np.testing.assert_array_equal(classifier.class_weight_, expected)
+    np.testing.assert_array_equal(classifier.target_encoder_.loss_weight(y, weight), expected[y] * weight)
+    assert RegularizedMLPClassifier((4,), max_iter=1).fit(X, y).class_weight_ is None
+    assert not hasattr(RegularizedMLPClassifier(), "class_weight_")

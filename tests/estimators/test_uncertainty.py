@@ -157,7 +157,7 @@ def test_aleatoric_and_epistemic_parts_add_up_to_the_total(Estimator, options):
     assert_allclose(uncertainty.aleatoric + uncertainty.epistemic, uncertainty.total, rtol=1e-12)
     assert (uncertainty.epistemic >= 0).all() and (uncertainty.epistemic > 0).any()
     assert (uncertainty.aleatoric > 0).all()
-    assert "thinned by dropout" in uncertainty.source
+    assert "with dropout" in uncertainty.source
     if Estimator is RegularizedMLPRegressor:
         assert_allclose(uncertainty.epistemic, samples.var(0))
     else:
@@ -171,7 +171,7 @@ def test_a_single_network_without_dropout_has_no_epistemic_uncertainty(Estimator
     for net, dropout in ((fitted(Estimator, **options), False), (fitted(Estimator, **options, dropout=0.0), True)):
         uncertainty = net.predict_uncertainty(TABLE.X, 5, dropout=dropout)
         assert not uncertainty.epistemic.any()
-        assert "epistemic is 0" in uncertainty.source
+        assert "epistemic uncertainty is 0" in uncertainty.source
         assert_allclose(uncertainty.mean, predictions(net), rtol=1e-6)
     assert fitted(Estimator, n_members=2).predict_uncertainty(TABLE.X, 4, dropout=False).source == "2 networks"
 
@@ -275,7 +275,7 @@ def test_methods_that_need_held_out_rows_raise_an_error_without_them():
     streamed = fitted(RegularizedMLPRegressor).partial_fit(TABLE.X, TABLE.number)
     for name, call in calls.items():
         for without in (net, streamed):
-            with pytest.raises(ValueError, match=f"{name} needs rows that were held out from training, and none were"):
+            with pytest.raises(ValueError, match=f"{name} requires validation rows, but the last fit had none"):
                 call(without)
 
 

@@ -283,7 +283,7 @@ def test_training_with_frozen_layers_continues_exactly_from_its_state(settings):
     fresh, *data = frozen_net()
     fresh.load_state_dict(half.state_dict())
     train(fresh, *data)
-    assert all(torch.equal(ours, theirs) for ours, theirs in zip(fresh._trained(), whole._trained(), strict=True))
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(fresh.trained_tensors(), whole.trained_tensors(), strict=True))
 
 
 @pytest.mark.parametrize("settings", [{}, REGULARIZED])

@@ -16,10 +16,9 @@ from joblib import effective_n_jobs  # type: ignore[import-untyped]  # joblib ha
 from sklearn.base import clone
 from sklearn.utils.parallel import Parallel, delayed
 
-from ...estimators.base import RegularizedMLP
-from ...network.config import NetworkConfig, structure_decided_by_values
-from ...training.config import TrainingConfig
-from ...training.optimizers.registry import SOLVERS, solvers_with
+from ...estimators.base import RegularizedMLP, check_parameters
+from ...network.config import structure_decided_by_values
+from ...training.optimizers.registry import solvers_with
 from ..progress import SearchProgress
 from ..scoring import RECORD, Candidate, FoldEvaluator, SharedInputs, fit_folds, params_key
 from ..study.identity import quiet
@@ -186,9 +185,7 @@ def _state(inputs: SharedInputs, number: int, params: dict[str, Any]) -> Candida
         step, network = network_of(estimator)
         if network is None or not _is_stackable(network, step, inputs.settings["fit_params"]):
             return None
-        network._validate_params()
-        NetworkConfig.from_estimator(network, SOLVERS[network.solver].scale_invariant)
-        TrainingConfig.of(network)
+        check_parameters(network)
     except Exception:  # the fit fold by fold reports the error
         return None
     preceding = {name: value for name, value in params.items() if step is not None and not name.startswith(f"{step}__")}

@@ -1,7 +1,4 @@
-"""The fit of a candidate on one fold: its preparation, its current score, and the finished estimator.
-
-This is the only file of the search that calls private methods of the estimators.
-"""
+"""The fit of a candidate on one fold: its preparation, its current score, and the finished estimator."""
 
 from __future__ import annotations
 
@@ -15,20 +12,15 @@ from sklearn.base import clone, is_classifier
 from sklearn.metrics import accuracy_score, log_loss, mean_squared_error, r2_score, root_mean_squared_error
 from sklearn.pipeline import Pipeline
 from sklearn.utils.metaestimators import _safe_split
-from sklearn.utils.validation import _check_method_params, validate_data
+from sklearn.utils.validation import _check_method_params
 from torch import Tensor
 
-from ..._utils.threads import torch_threads
 from ...data.batches import MemberRows
-from ...data.split import MemberSplit
-from ...data.table import check_table
-from ...estimators.base import RegularizedMLP
-from ...network.config import NetworkConfig
-from ...training.config import TrainingConfig
-from ...training.early_stopping import Monitor
+from ...estimators.base import PreparedFit, RegularizedMLP, prepare_fit
+from ...estimators.fitting import encode
+from ...estimators.prediction import with_known_output
 from ...training.history import EpochRecord, history_of
 from ...training.net import Net
-from ...training.optimizers.registry import SOLVERS
 from ..scoring import SharedInputs
 
 N_COPIES = 8
@@ -74,13 +66,8 @@ class FoldFit:
     """The fit of a candidate on one fold."""
 
     estimator: Any  # the network, or the Pipeline that ends with it
-    network: RegularizedMLP
     data: FoldData
-    split: MemberSplit
-    net: Net  # after the training as if it had been trained alone
-    train: MemberRows
-    valid: MemberRows | None
-    monitor: Monitor | None
+    prepared: PreparedFit
     test: MemberRows | None = None  # the test rows, if the score is computed after every epoch
     raw: list[Tensor | None] = field(default_factory=list)  # raw output of each member on them, None before it is known
     epochs: list[EpochRecord] = field(default_factory=list)
@@ -97,32 +84,26 @@ class FoldFit:
         and tensors of rows are taken from it.
         """
         network: Any = network_of(estimator)[1]
-        config, training = (
-            NetworkConfig.from_estimator(network, SOLVERS[network.solver].scale_invariant),
-            TrainingConfig.of(network),
-        )
-        with torch_threads(network.n_threads):
-            if template is None:
-                split = network._split(network._check_rows(data.X, data.y, data.weight, None, False), None)
-                train, valid, known = split.train_rows(), split.validation_rows(), None
-            else:
-                params = network.get_params(deep=False)
-                learned = {name: value for name, value in vars(template.network).items() if name not in params}
-                vars(network).update(learned)
-                split, train, valid, known = template.split, template.train, template.valid, template.net.module_
-                if known.inputs.n_bins != config.n_bins:  # the hyperparameters decide which embedding "auto" means
-                    known = None
-            net = network._make_net(config, training, None, split, [], known)
-            monitor = network._make_monitor(net, split)
-            test = None
-            if scores_epochs:
-                test = _test_rows(network, data.X_test, net) if template is None else template.test
-        return cls(estimator, network, data, split, net, train, valid, monitor, test)
+        prepared = prepare_fit(network, data.X, data.y, data.weight, None if template is None else template.prepared)
+        test = None
+        if scores_epochs:
+            test = _test_rows(prepared, data.X_test) if template is None else template.test
+        return cls(estimator, data, prepared, test)
+
+    @property
+    def net(self) -> Net:
+        """The net, after the training as if it had been trained alone."""
+        return self.prepared.net
+
+    @property
+    def n_threads(self) -> int | None:
+        """Number of threads of torch."""
+        return self.prepared.estimator.n_threads
 
     @property
     def n_members(self) -> int:
         """Number of members."""
-        return int(self.net.module_.n_members)
+        return self.net.module_.n_members
 
     @property
     def n_weights(self) -> int:
@@ -132,9 +113,9 @@ class FoldFit:
     @property
     def n_bytes(self) -> int:
         """Approximate memory that the training takes."""
-        module = self.net.module_
+        module, validation = self.net.module_, self.prepared.validation
         widths = sum(linear.weight.shape[1] for linear in module.linears)
-        rows = len(self.train) + (0 if self.valid is None else len(self.valid) * module.inputs.width)
+        rows = len(self.prepared.train) + (0 if validation is None else len(validation) * module.inputs.width)
         step = self.net.batch_size * widths * 4
         n_bytes = module.inputs.dtype.itemsize * (N_COPIES * self.n_weights + step) + 8 * rows
         return int(self.n_members * n_bytes)
@@ -142,10 +123,11 @@ class FoldFit:
     @property
     def stack_key(self) -> tuple[Any, ...]:
         """Properties that fits must have in common to be trained as one net."""
-        net, n_threads = self.net, self.network.n_threads
-        n_steps = -(-len(self.train) // net.batch_size)
-        products = [linear.products for linear in net.module_.linears]
-        return (*net.module_.structure(), *products, net.batch_size, n_steps, self.valid is None, n_threads)
+        net = self.net
+        n_steps = -(-len(self.prepared.train) // net.batch_size)
+        dtypes = [linear.matmul_dtype for linear in net.module_.linears]
+        no_validation = self.prepared.validation is None
+        return (*net.module_.structure(), *dtypes, net.batch_size, n_steps, no_validation, self.n_threads)
 
     def set_raw(self, member: int, raw: Tensor) -> None:
         """Set the raw output of a member on the test rows."""
@@ -157,7 +139,7 @@ class FoldFit:
         if not self._is_scored and len(raw) == len(self.raw):
             self._is_scored = True
             data, params = self.data, self.data.score_params or {}
-            view = self.network._view(self.net, torch.stack(raw), data.X_test, slice(None))
+            view = with_known_output(self.prepared.estimator, self.net, data.X_test, torch.stack(raw))
             quick = None if params else quick_scorer(scorer, view, data.y_test)
             self._score = (quick or scorer)(view, data.X_test, data.y_test, **params)
         return self._score
@@ -165,33 +147,24 @@ class FoldFit:
     def end_training(self) -> None:
         """Complete the net's records once all of its members have stopped."""
         self.ended = True
-        net = self.net
-        net.validation_name_ = None if self.monitor is None else self.monitor.name
+        net, monitor = self.net, self.prepared.monitor
+        net.validation_name_ = None if monitor is None else monitor.name
         net.stopping_.active &= ~net.stopping_.diverged
         net.epoch_ = len(self.epochs)
-        net.history = history_of(self.epochs, self.monitor)
+        net.history = history_of(self.epochs, monitor)
 
     def finish(self) -> Any:
         """Do everything that follows the training, and return the fitted estimator."""
-        network: Any = self.network
-        with torch_threads(network.n_threads):
-            network._take(self.net, [])
-            network._judge(self.net)
-            network._calibrate(self.split)
-            network._score_out_of_fold(self.split)
+        self.prepared.finish()
         if self.data.preceding is not None:
             self.estimator.steps[:-1] = self.data.preceding.steps
         return self.estimator
 
 
-def _test_rows(network: Any, X: Any, net: Net) -> MemberRows:
-    """Return rows to predict, all of them for each member, before the estimator is fitted."""
-    table = network.encoder_.transform(validate_data(network, check_table(X), reset=False, skip_check_array=True))
-    index = [np.arange(len(table))] * net.module_.n_members
-    target = np.zeros((len(table), network.target_encoder_.n_raw_))
-    return MemberRows(
-        table.numbers, table.levels, target, index, None, net.module_.inputs.dtype, torch.device(net.device)
-    )
+def _test_rows(prepared: PreparedFit, X: Any) -> MemberRows:
+    """Return rows to predict, all of them for each member."""
+    encoded, split = encode(prepared.estimator, X), prepared.split
+    return encoded.rows([np.arange(len(encoded))] * split.n_members, split.device_config)
 
 
 def quick_scorer(scorer: Any, estimator: Any, y: Any) -> Callable[[Any, Any, Any], float] | None:

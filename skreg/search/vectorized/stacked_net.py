@@ -92,13 +92,13 @@ class StackedNet(Net):
             self.criterion_ = copy.copy(losses[0])
             self.criterion_.label_smoothing = stack([loss.label_smoothing for loss in losses], sizes, like)
         members = self._positions(present)
-        self._train = MemberRows.joined([fit.train for fit in present]).of_members(members)
+        self._train = MemberRows.joined([fit.prepared.train for fit in present]).of_members(members)
         self._valid, self._test = (
             None if rows[0] is None else MemberRows.joined(rows).of_members(members)
-            for rows in ([fit.valid for fit in present], [fit.test for fit in present])
+            for rows in ([fit.prepared.validation for fit in present], [fit.test for fit in present])
         )
         self._monitor = None
-        if present[0].monitor is not None:
+        if present[0].prepared.monitor is not None:
             self._monitor = StackedMonitor(self.net_index, self.member_index, self.fits)
         self._epochs: Iterator[int] = self.epochs(self.max_epochs, self._train, self._valid, self._monitor)
 
@@ -230,7 +230,7 @@ class StackedMonitor:
 
     def __init__(self, net_index: Tensor, member_index: Tensor, fits: list[FoldFit]) -> None:
         self._net_index, self._member_index, self._fits = net_index, member_index, fits
-        first = fits[int(net_index[0])].monitor
+        first = fits[int(net_index[0])].prepared.monitor
         assert first is not None
         self.name, self.sign, self._by_loss = first.name, first.sign, isinstance(first, LossMonitor)
 
@@ -245,8 +245,8 @@ class StackedMonitor:
             of_net = [torch.zeros(members, *tensor.shape[1:], dtype=tensor.dtype) for tensor in (raw, loss, active)]
             for target, tensor in zip(of_net, (raw, loss, active), strict=True):
                 target[own] = tensor[positions].cpu()
-            assert fit.monitor is not None
-            scores[positions] = fit.monitor(*of_net)[own]
+            assert fit.prepared.monitor is not None
+            scores[positions] = fit.prepared.monitor(*of_net)[own]
         return scores
 
 

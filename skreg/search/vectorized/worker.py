@@ -184,7 +184,7 @@ class WorkerTask:
             if net.ended:
                 continue
             try:
-                with _training_mode(), torch_threads(net.fits[0].network.n_threads):
+                with _training_mode(), torch_threads(net.fits[0].n_threads):
                     net.train_epoch()
             except Exception:  # the fit fold by fold reports the error
                 failed |= set(net.fits)

@@ -1,0 +1,213 @@
+"""Steps of a fit: encode the rows, split them, learn column statistics, and create the net.
+
+The functions take an estimator and use its parameters and fitted attributes. ``base.py`` calls them in this order.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.utils import _safe_indexing, check_consistent_length, check_random_state
+from sklearn.utils.validation import validate_data
+from skorch.callbacks import Callback
+
+from .._utils.device import DeviceConfig
+from .._utils.validation import SHAPE_MISMATCH, check_validation_set, check_weights
+from ..data.split import MemberSplit, assign_folds, has_enough_validation_rows, warn_if_few_validation_rows
+from ..data.statistics import CLIP, ONE_HOT_MAX, learn_statistics
+from ..data.table import EncodedTable, TableEncoder, check_table
+from ..network.config import NetworkConfig
+from ..network.generators import member_seeds
+from ..network.input_layer import InputLayer
+from ..network.network import Network
+from ..network.pretrained import PretrainedSource
+from ..training.callbacks import check_callbacks
+from ..training.config import TrainingConfig
+from ..training.losses import Loss
+from ..training.net import Net
+from ..training.optimizers.registry import SOLVERS, solvers_with
+from .targets import Statistics, target_encoder_for
+
+
+def encode_training_rows(
+    estimator: Any, X: Any, y: Any, sample_weight: Any, source: PretrainedSource | None, continues: bool, *classes: Any
+) -> EncodedTable:
+    """Check and encode the training rows, after fitting the encoders unless the fit ``continues`` an earlier one.
+
+    An earlier fit is discarded before the encoders are fitted. Rows of weight 0 are removed. With ``pretrained``, the
+    table encoder is copied from its ``source``. ``classes`` are those passed to ``partial_fit``.
+    """
+    if y is None:
+        raise ValueError(
+            f"This {type(estimator).__name__} estimator requires y to be passed, but the target y is None."
+        )
+    target_encoder = target_encoder_for(estimator)
+    X, y = check_table(X), target_encoder.check(y)
+    check_consistent_length(X, y)
+    weight = check_weights(sample_weight, X)
+    if not continues:
+        reset(estimator)
+    X = validate_data(estimator, X, reset=not continues, skip_check_array=True)
+    n_given = len(y)
+    kept: Any = slice(None)
+    if weight is not None and not weight.all():
+        kept = np.flatnonzero(weight)
+        X, y, weight = _safe_indexing(X, kept), y[kept], weight[kept]
+    if not continues:
+        estimator.seed_ = int(check_random_state(estimator.random_state).randint(np.iinfo(np.int32).max))
+        estimator.target_encoder_ = target_encoder.fit(y, *classes)
+        if source is None:
+            estimator.encoder_ = TableEncoder(estimator.categorical_features).fit(X, weight)
+        else:
+            estimator.encoder_ = source.table_encoder(estimator)
+    target_encoder = estimator.target_encoder_
+    (numbers, levels), target = estimator.encoder_.transform(X), target_encoder.transform(y)
+    target_encoder.fit_class_weight(estimator, y, weight)
+    loss_weight = target_encoder.loss_weight(y, weight)
+    if not continues:
+        target_encoder.mean_loss_weight_ = 1.0 if loss_weight is None else float(loss_weight.mean())
+    return EncodedTable(X, y, numbers, levels, target, weight, loss_weight, kept, n_given)
+
+
+def encode(
+    estimator: Any, X: Any, y: Any = None, sample_weight: Any = None, weight_name: str = "sample_weight"
+) -> EncodedTable:
+    """Check and encode rows with the fitted encoders of an estimator; without ``y``, all targets are 0."""
+    X = validate_data(estimator, check_table(X), reset=False, skip_check_array=True)
+    (numbers, levels), target_encoder = estimator.encoder_.transform(X), estimator.target_encoder_
+    if y is None:
+        n_rows = len(levels)
+        y, target = np.zeros(n_rows), np.zeros((n_rows, target_encoder.n_raw_))
+        return EncodedTable(X, y, numbers, levels, target, None, None, slice(None), n_rows)
+    y = target_encoder.check(y)
+    weight = check_weights(sample_weight, X, weight_name)
+    target, loss_weight = target_encoder.transform(y), target_encoder.loss_weight(y, weight)
+    return EncodedTable(X, y, numbers, levels, target, weight, loss_weight, slice(None), len(y))
+
+
+def encode_validation_rows(estimator: Any, X_val: Any, y_val: Any, sample_weight_val: Any) -> EncodedTable | None:
+    """Check and encode the validation rows passed to ``fit``; None if there are none."""
+    check_validation_set(X_val, y_val, sample_weight_val)
+    if X_val is None:
+        return None
+    if not estimator.early_stopping:
+        raise ValueError(
+            "X_val and y_val are passed to fit while at the same time early_stopping is False. When passing X_val "
+            "and y_val to fit, early_stopping should be set to either 'auto' or True."
+        )
+    return encode(estimator, X_val, y_val, sample_weight_val, "sample_weight_val")
+
+
+def network_config_of(estimator: Any, continues: bool = False) -> NetworkConfig:
+    """Return the network's configuration; "auto" keeps its value in a fit that ``continues`` an earlier one."""
+    return NetworkConfig.from_estimator(estimator, SOLVERS[estimator.solver].scale_invariant, continues)
+
+
+def reset(estimator: Any) -> None:
+    """Delete the fitted attributes, so that a fit that fails does not leave a mixture of two fits."""
+    for name in [name for name in vars(estimator) if name.endswith("_") and not name.startswith("_")]:
+        delattr(estimator, name)
+
+
+def split_rows(estimator: Any, train: EncodedTable, validation: EncodedTable | None = None) -> MemberSplit:
+    """Assign training and validation rows to each member.
+
+    Each member is trained on all rows if ``validation`` rows are given or without early stopping, and otherwise on all
+    rows except its own validation fold.
+    """
+    n_rows, n_members = len(train), estimator.n_members
+    device_config = DeviceConfig.of(estimator, n_rows, full_batch=estimator.solver in solvers_with("full_batch"))
+    all_rows = [np.arange(n_rows)] * n_members
+    n_folds = min(max(n_members, round(1 / estimator.validation_fraction)), n_rows)
+    early_stopping = estimator.early_stopping
+    if early_stopping == "auto":
+        early_stopping = validation is not None or has_enough_validation_rows(n_rows // n_folds, n_members)
+    if not early_stopping:
+        return MemberSplit(train, all_rows, None, [], device_config)
+    if validation is not None:
+        split = MemberSplit(train, all_rows, validation, [np.arange(len(validation))] * n_members, device_config)
+    elif n_rows < 2:
+        raise ValueError("early_stopping=True requires at least 2 samples, but X has 1 sample.")
+    else:
+        rng = np.random.RandomState(estimator.seed_)
+        folds = assign_folds(estimator.target_encoder_.strata(train.y), n_folds, rng)
+        held_out = [folds == member % n_folds for member in range(n_members)]
+        train_index = [_row_indices(~mask) for mask in held_out]
+        validation_index = [_row_indices(mask) for mask in held_out]
+        split = MemberSplit(train, train_index, train, validation_index, device_config, n_folds)
+    warn_if_few_validation_rows(min(map(len, split.validation_index)), n_members)
+    return split
+
+
+def _row_indices(mask: np.ndarray) -> np.ndarray:
+    """Indices of the selected rows, in int32 if possible to save memory."""
+    return np.flatnonzero(mask).astype(np.int32 if len(mask) < 1 << 31 else np.int64)
+
+
+def make_net(
+    estimator: Any,
+    split: MemberSplit,
+    network_config: NetworkConfig,
+    training_config: TrainingConfig,
+    loss: Callable[[], Loss],
+    source: PretrainedSource | None = None,
+    callbacks: Sequence[Callback] = (),
+    known: Network | None = None,
+) -> Net:
+    """Create an initialized net, with random weights or those of the ``pretrained`` source.
+
+    The statistics of columns and target are those of the network ``known``, or else of the source, or else learned from
+    the training rows.
+    """
+    seeds = member_seeds(estimator.seed_, split.n_members, 0 if source is None else source.generation)
+    sizes = [len(levels) for levels in estimator.encoder_.levels_]
+    embedded = [j for j, size in enumerate(sizes) if size > ONE_HOT_MAX]
+    inputs, target_statistics = _statistics(estimator, split, sizes, embedded, network_config.n_bins, source, known)
+    n_raw, embedding_sizes = estimator.target_encoder_.n_raw_, [sizes[j] for j in embedded]
+    weight_seeds = [weight_seed for weight_seed, _ in seeds]
+    network = Network(network_config, inputs, n_raw, weight_seeds, embedding_sizes, target_statistics)
+    training_config.check(network)
+    if source is not None:
+        source.copy_into(network, estimator.target_encoder_)
+    net = Net(
+        network,
+        loss,
+        training_config,
+        max_epochs=estimator.max_iter,
+        batch_size=split.device_config.batch_size,
+        seeds=[stream for _, stream in seeds],
+        patience=None if split.validation is None else estimator.patience,
+        min_delta=estimator.min_delta,
+        callbacks=[*check_callbacks(estimator.callbacks), *callbacks],
+        verbose=int(estimator.verbose),
+        device=str(split.device_config.device),
+    ).initialize()
+    net.module_.set_matmul_dtype(split.device_config.matmul_dtype)
+    return net
+
+
+def _statistics(
+    estimator: Any,
+    split: MemberSplit,
+    sizes: list[int],
+    embedded: list[int],
+    n_bins: int,
+    source: PretrainedSource | None,
+    known: Network | None,
+) -> tuple[InputLayer, Statistics | None]:
+    """Return the input layer, with each member's column statistics, and the statistics of the target."""
+    dtype, target_encoder = split.device_config.dtype, estimator.target_encoder_
+    if known is not None:
+        if (known.n_members, known.inputs.n_bins) != (split.n_members, n_bins):
+            raise ValueError(SHAPE_MISMATCH)
+        return known.copy_statistics(dtype)
+    weights, table = split.train.member_weights(split.train_index), split.train
+    if source is not None:
+        inputs, target_statistics = source.statistics(split.n_members, dtype)
+        if source.copies_head(target_encoder):
+            return inputs, target_statistics
+    else:
+        one_hot = [j for j, size in enumerate(sizes) if 0 < size <= ONE_HOT_MAX]
+        learned = learn_statistics(table.numbers, table.levels, sizes, weights, estimator.numeric_scaling, n_bins)
+        inputs = InputLayer(learned, one_hot, embedded, CLIP, dtype)
+    return inputs, target_encoder.statistics(split.train.target, weights)

@@ -1,0 +1,78 @@
+"""Steps of a fit that the search and the diagnostics use: preparation, encoding, splits, and views for scorers."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+
+from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
+from skreg.estimators.base import check_parameters, prepare_fit
+from skreg.estimators.fitting import encode, split_rows
+from skreg.estimators.prediction import with_known_output
+from tests.helpers import make_mixed_table
+
+TABLE = make_mixed_table()
+SMALL = {"hidden_layer_sizes": (8,), "max_iter": 4, "n_members": 4, "random_state": 0}
+BOTH = [(RegularizedMLPRegressor, TABLE.number), (RegularizedMLPClassifier, TABLE.label)]
+
+
+def predictions_of(estimator, X=TABLE.X):
+    return estimator.predict_proba(X) if hasattr(estimator, "predict_proba") else estimator.predict(X)
+
+
+def trained(fit):
+    fit.train_net()
+    fit.finish()
+    return fit.estimator
+
+
+@pytest.mark.parametrize(("Estimator", "y"), BOTH)
+def test_prepared_fit_equals_fit(Estimator, y):
+    fitted = Estimator(**SMALL).fit(TABLE.X, y)
+    prepared = trained(prepare_fit(Estimator(**SMALL), TABLE.X, y))
+    assert_array_equal(predictions_of(prepared), predictions_of(fitted))
+    assert_array_equal(prepared.oof_prediction_, fitted.oof_prediction_)
+    assert prepared.oof_score_ == fitted.oof_score_
+
+
+@pytest.mark.parametrize(("Estimator", "y"), BOTH)
+def test_template_does_not_change_the_fit(Estimator, y):
+    template = prepare_fit(Estimator(**SMALL), TABLE.X, y)
+    fit = prepare_fit(Estimator(**SMALL, alpha=0.1, dropout=0.3), TABLE.X, y, template=template)
+    assert fit.train is template.train
+    assert fit.estimator.encoder_ is template.estimator.encoder_
+    alone = clone(fit.estimator).fit(TABLE.X, y)
+    assert_array_equal(predictions_of(trained(fit)), predictions_of(alone))
+
+
+@pytest.mark.parametrize(("Estimator", "y"), BOTH)
+def test_encode_gives_the_rows_of_the_fit(Estimator, y):
+    fit = prepare_fit(Estimator(**SMALL), TABLE.X, y)
+    encoded, without_y = encode(fit.estimator, TABLE.X, y), encode(fit.estimator, TABLE.X)
+    assert_array_equal(encoded.target, fit.split.train.target)
+    assert not without_y.target.any()
+    for one, other in zip(split_rows(fit.estimator, encoded).validation_index, fit.split.validation_index, strict=True):
+        assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(("Estimator", "y"), BOTH)
+def test_view_predicts_from_the_known_output(Estimator, y):
+    fitted = Estimator(**SMALL).fit(TABLE.X, y)
+    rows = encode(fitted, TABLE.X).rows(
+        [np.arange(len(y))] * 4, prepare_fit(clone(fitted), TABLE.X, y).split.device_config
+    )
+    raw, _, _ = fitted.net_.raw_of(rows)
+    view = with_known_output(fitted, fitted.net_, TABLE.X, raw)
+    assert_allclose(predictions_of(view), predictions_of(fitted), atol=1e-6)
+    single = with_known_output(fitted, fitted.net_, TABLE.X, raw[1:2], slice(1, 2))
+    assert_allclose(predictions_of(single), predictions_of(single, TABLE.X.copy()), atol=1e-6)
+    changed = with_known_output(fitted, fitted.net_, TABLE.X, torch.zeros_like(raw))
+    assert not np.allclose(predictions_of(changed), predictions_of(fitted))
+
+
+def test_check_parameters_raises_for_invalid_and_contradictory_values():
+    check_parameters(RegularizedMLPRegressor())
+    for params in ({"dropout": 2.0}, {"batch_norm": True, "layer_norm": True}):
+        with pytest.raises(ValueError, match=next(iter(params))):
+            check_parameters(RegularizedMLPRegressor(**params))
