@@ -8,7 +8,7 @@ from scipy import sparse
 
 from skreg.data.table import MAX_LEVELS, TableEncoder, check_table, is_frame
 
-COLUMNS = {"size": [1.0, np.nan, 3.0, 4.0], "colour": ["red", None, "blue", "red"], "count": [1, 2, 3, 4]}
+COLUMNS = {"size": [1.0, np.nan, 3.0, 4.0], "color": ["red", None, "blue", "red"], "count": [1, 2, 3, 4]}
 
 
 def encoded(X, features="from_dtype", weight=None):
@@ -67,7 +67,7 @@ def test_categorical_features_accepts_positions_and_a_mask(features):
 
 
 def test_categorical_features_accepts_names():
-    encoder, *_ = encoded(pd.DataFrame(COLUMNS), ["colour", "count"])
+    encoder, *_ = encoded(pd.DataFrame(COLUMNS), ["color", "count"])
     assert encoder.categorical_ == [1, 2]
 
 
