@@ -1,6 +1,6 @@
 """Regularized neural networks for tabular data, as scikit-learn estimators."""
 
-from . import plots, recipes, uncertainty
+from . import diagnostics, plots, recipes, uncertainty
 from ._version import __version__
 from .diagnostics import diagnose
 from .estimators.classifier import RegularizedMLPClassifier
@@ -19,6 +19,7 @@ __all__ = [
     "callbacks",
     "constraints",
     "diagnose",
+    "diagnostics",
     "embeddings",
     "initializers",
     "losses",
