@@ -22,7 +22,8 @@ class FeatureSelectionDisplay(Display):
     """Feature importances in descending order; columns without any weight are marked as dropped.
 
     Create a display with ``from_estimator``. The parameters are stored as attributes. Weights that are exactly zero
-    result from ``feature_alpha``, or from ``alpha`` with an ``l1_ratio``.
+    result from ``feature_alpha``, or from ``alpha`` with an ``l1_ratio``. For a pipeline, the columns are those that
+    are passed to its last step. The height of a new figure depends on the number of columns.
 
     Parameters
     ----------
@@ -31,14 +32,7 @@ class FeatureSelectionDisplay(Display):
     feature_names : array-like of shape (n_features,)
         Names of the columns.
 
-    Attributes
-    ----------
-    ax_ : matplotlib Axes
-        The panel.
-    axes_ : ndarray of matplotlib Axes
-        The panel in an array.
-    figure_ : matplotlib Figure
-        Figure that contains the panel.
+    {attributes}
 
     See Also
     --------
@@ -70,18 +64,12 @@ class FeatureSelectionDisplay(Display):
 
         Parameters
         ----------
-        estimator : estimator
-            Fitted estimator of skreg, or a fitted ``Pipeline`` or search whose final estimator is one. For a pipeline,
-            the columns are those that are passed to its last step.
+        {estimator}
         max_features : int, default=20
             Maximum number of columns to draw.
-        ax : matplotlib Axes, default=None
-            Axes to draw on. If None, a new figure is created whose height depends on the number of columns.
+        {ax}
 
-        Returns
-        -------
-        FeatureSelectionDisplay
-            The display.
+        {returns}
         """
         network, _ = unwrap_fitted(estimator)
         display = cls(importances=network.feature_importances_, feature_names=column_names(network))
@@ -92,15 +80,11 @@ class FeatureSelectionDisplay(Display):
 
         Parameters
         ----------
-        ax : matplotlib Axes, default=None
-            Axes to draw on. If None, a new figure is created whose height depends on the number of columns.
+        {ax}
         max_features : int, default=20
             Maximum number of columns to draw.
 
-        Returns
-        -------
-        self : object
-            The display.
+        {returns}
         """
         self._draw(ax, max_features)
         return self

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -11,15 +10,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
-from ..diagnostics.probe import Probe, probe
-from .common import COLORS, GRAY, Display, legend_above, share_x_axis, unwrap_fitted
+from ..diagnostics.probe import Probe, When, probe
+from .common import COLORS, GRAY, SHARED_DOCS, Display, legend_above, share_x_axis, unwrap_fitted
 
 if TYPE_CHECKING:
     from .common import AxesLike
 
 HALF_WIDTH = 0.42
 PERCENTILES = 0.5, 99.5
-PARAMETERS_AND_ATTRIBUTES = """\
+SOURCES: tuple[When, ...] = "now", "initial"
+SHARED_LAYER_DOCS = SHARED_DOCS | {
+    "parameters": """\
 Parameters
 ----------
 layers : sequence of str
@@ -31,16 +32,25 @@ shares : array-like of shape (n_layers, n_bins)
 below : array-like of shape (n_layers,)
     Share of each layer that is drawn in the lower panel.
 initial_shares, initial_below : array-like, default=None
-    Values of ``shares`` and ``below`` at the initial weights, drawn as the left halves.
+    Values of ``shares`` and ``below`` at the initial weights, drawn as the left halves.""",
+    "options": f"""\
+initial : bool, default=True
+    Whether to draw the values at the initial weights, too.
+max_rows : int, default=1000
+    Maximum number of rows, which are drawn at random.
+bins : int, default=60
+    Number of bins of a violin.
+{SHARED_DOCS["ax"]}
 
-Attributes
-----------
-ax_ : matplotlib Axes
-    Panel of the violins.
-axes_ : ndarray of matplotlib Axes
-    Panels of the violins and of the shares.
-figure_ : matplotlib Figure
-    Figure that contains the panels."""
+{SHARED_DOCS["returns"]}
+
+Raises
+------
+NotFittedError
+    If the estimator is not fitted.
+ValueError
+    If parameters have changed since the fit, so that the initial weights cannot be reproduced.""",
+}
 
 Layers = dict[str, tuple[NDArray[np.floating], float]]  # {name: (values, share in the lower panel)}
 
@@ -50,9 +60,10 @@ class LayerDisplay(Display):
     """Base class of the displays by layer: violins of the nonzero values, and a share of each layer below them.
 
     A violin is a histogram and not a density of ``Axes.violinplot``, because a density estimate would smooth the
-    limits of bounded activations. The placeholder in the docstring of a subclass is replaced by the shared sections.
+    limits of bounded activations.
     """
 
+    _shared_docs = SHARED_LAYER_DOCS
     _value_label = ""
     _below_label = "Zeros"
     _logarithmic = False
@@ -63,11 +74,6 @@ class LayerDisplay(Display):
     below: ArrayLike
     initial_shares: ArrayLike | None = None
     initial_below: ArrayLike | None = None
-
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        if cls.__doc__:
-            cls.__doc__ = inspect.cleandoc(cls.__doc__).replace("{parameters}", PARAMETERS_AND_ATTRIBUTES)
 
     @classmethod
     def _from_values(cls, networks: Sequence[Layers], bins: int) -> Self:
@@ -133,6 +139,8 @@ class WeightDisplay(LayerDisplay):
 
     {parameters}
 
+    {attributes}
+
     See Also
     --------
     FeatureSelectionDisplay : Columns that a network uses.
@@ -160,17 +168,12 @@ class WeightDisplay(LayerDisplay):
 
         Parameters
         ----------
-        estimator : estimator
-            Fitted estimator of skreg, or a fitted ``Pipeline`` or search whose final estimator is one.
+        {estimator}
         bins : int, default=60
             Number of bins of a violin.
-        ax : matplotlib Axes, or a sequence of two, default=None
-            Axes to draw on, see ``plot``.
+        {ax}
 
-        Returns
-        -------
-        WeightDisplay
-            The display.
+        {returns}
         """
         network, _ = unwrap_fitted(estimator)
         linears = network.net_.module_.linears
@@ -192,6 +195,8 @@ class ActivationDisplay(LayerDisplay):
     the raw output.
 
     {parameters}
+
+    {attributes}
 
     See Also
     --------
@@ -230,33 +235,13 @@ class ActivationDisplay(LayerDisplay):
 
         Parameters
         ----------
-        estimator : estimator
-            Fitted estimator of skreg, or a fitted ``Pipeline`` or search whose final estimator is one.
+        {estimator}
         X : {array-like, data frame, sparse matrix} of shape (n_samples, n_features)
             Table with the columns of the fit.
-        initial : bool, default=True
-            Whether to draw the activations at the initial weights, too.
-        max_rows : int, default=1000
-            Maximum number of rows, which are drawn at random.
-        bins : int, default=60
-            Number of bins of a violin.
-        ax : matplotlib Axes, or a sequence of two, default=None
-            Axes to draw on, see ``plot``.
-
-        Returns
-        -------
-        ActivationDisplay
-            The display.
-
-        Raises
-        ------
-        NotFittedError
-            If the estimator is not fitted.
-        ValueError
-            If parameters have changed since the fit, so that the initial weights cannot be reproduced.
+        {options}
         """
         network, X = unwrap_fitted(estimator, X)
-        probes = [probe(network, X, None, when, max_rows) for when in ("now", "initial")[: 1 + initial]]
+        probes = [probe(network, X, None, when, max_rows) for when in SOURCES[: 1 + initial]]
         return cls._from_values([_activations(one) for one in probes], bins).plot(ax)
 
 
@@ -268,6 +253,8 @@ class GradientDisplay(LayerDisplay):
     lower by a factor of ten or more from one layer to the layer before it. If gradients explode, they are higher.
 
     {parameters}
+
+    {attributes}
 
     See Also
     --------
@@ -307,35 +294,15 @@ class GradientDisplay(LayerDisplay):
 
         Parameters
         ----------
-        estimator : estimator
-            Fitted estimator of skreg, or a fitted ``Pipeline`` or search whose final estimator is one.
+        {estimator}
         X : {array-like, data frame, sparse matrix} of shape (n_samples, n_features)
             Table with the columns of the fit.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Target.
-        initial : bool, default=True
-            Whether to draw the gradients at the initial weights, too.
-        max_rows : int, default=1000
-            Maximum number of rows, which are drawn at random.
-        bins : int, default=60
-            Number of bins of a violin.
-        ax : matplotlib Axes, or a sequence of two, default=None
-            Axes to draw on, see ``plot``.
-
-        Returns
-        -------
-        GradientDisplay
-            The display.
-
-        Raises
-        ------
-        NotFittedError
-            If the estimator is not fitted.
-        ValueError
-            If parameters have changed since the fit, so that the initial weights cannot be reproduced.
+        {options}
         """
         network, X = unwrap_fitted(estimator, X)
-        probes = [probe(network, X, y, when, max_rows) for when in ("now", "initial")[: 1 + initial]]
+        probes = [probe(network, X, y, when, max_rows) for when in SOURCES[: 1 + initial]]
         return cls._from_values([_gradients(one) for one in probes], bins).plot(ax)
 
 

@@ -52,14 +52,7 @@ class RegularizationPathDisplay(Display):
     score_name : str, default="score"
         Name of the score.
 
-    Attributes
-    ----------
-    ax_ : matplotlib Axes
-        Panel of the scores.
-    axes_ : ndarray of matplotlib Axes
-        Panels of the scores and of the columns.
-    figure_ : matplotlib Figure
-        Figure that contains the panels.
+    {attributes}
 
     See Also
     --------
@@ -130,13 +123,9 @@ class RegularizationPathDisplay(Display):
             ``feature_alpha`` and ``dropout`` are trained side by side as members of one network in any case.
         n_named : int, default=4
             Number of columns to name in the legend: those with the largest norms at the best score.
-        ax : matplotlib Axes, or a sequence of two, default=None
-            Axes to draw on, see ``plot``.
+        {ax}
 
-        Returns
-        -------
-        RegularizationPathDisplay
-            The display.
+        {returns}
 
         Raises
         ------
@@ -144,7 +133,16 @@ class RegularizationPathDisplay(Display):
             If a value of the parameter is invalid, or if the number of columns differs between the folds after the
             first steps of a pipeline.
         """
-        folds = _cross_validate(estimator, X, y, param_name, param_range, cv, scoring, n_jobs)
+        X, y = indexable(X, y)
+        splits = list(check_cv(cv, y, classifier=is_classifier(estimator)).split(X, y))
+        settings = {"fit_params": {}, "score_params": {}, "verbose": 0, "error_score": "raise"}
+        settings |= dict.fromkeys(("return_train_score", "return_times", "return_estimator"), True)
+        settings["scorer"] = check_scoring(estimator, scoring)
+        params = [{param_name: value} for value in np.asarray(param_range).tolist()]
+        with warnings.catch_warnings():
+            # A path intentionally continues until no column is left.
+            warnings.filterwarnings("ignore", "feature_alpha=.*weights of all columns to zero", ConvergenceWarning)
+            folds = cross_validate(SharedInputs(clone(estimator), X, y, splits, settings), params, n_jobs)
         networks = [[unwrap_fitted(fold["estimator"])[0] for fold in of_value] for of_value in folds]
         if len({network.n_features_in_ for of_value in networks for network in of_value}) > 1:
             raise ValueError(
@@ -167,15 +165,11 @@ class RegularizationPathDisplay(Display):
 
         Parameters
         ----------
-        ax : matplotlib Axes, or a sequence of two, default=None
-            Axes to draw on. A single Axes is split between the panels. If None, a new figure is created.
+        {ax}
         n_named : int, default=4
             Number of columns to name in the legend: those with the largest norms at the best score.
 
-        Returns
-        -------
-        self : object
-            The display.
+        {returns}
         """
         self._draw(ax, n_named)
         return self
@@ -214,27 +208,3 @@ class RegularizationPathDisplay(Display):
             line[0].set_label(names[column])
         longest = max((len(names[column]) for column in order[:n_named]), default=0)
         legend_above([ax], 2 + sum(longest <= length for length in MAX_NAME_LENGTHS))
-
-
-def _cross_validate(
-    estimator: BaseEstimator,
-    X: Any,
-    y: ArrayLike,
-    param_name: str,
-    param_range: Sequence[float],
-    cv: int | BaseCrossValidator | Iterable[Any] | None,
-    scoring: Any,
-    n_jobs: int | None,
-) -> list[list[dict[str, Any]]]:
-    """Return the results of each fold for each value of the parameter; compatible fits train side by side."""
-    X, y = indexable(X, y)
-    splits = list(check_cv(cv, y, classifier=is_classifier(estimator)).split(X, y))
-    settings = {"fit_params": {}, "score_params": {}, "verbose": 0, "error_score": "raise"}
-    settings |= dict.fromkeys(("return_train_score", "return_times", "return_estimator"), True)
-    settings["scorer"] = check_scoring(estimator, scoring)
-    inputs = SharedInputs(clone(estimator), X, y, splits, settings)
-    params = [{param_name: value} for value in np.asarray(param_range).tolist()]
-    with warnings.catch_warnings():
-        # A path intentionally continues until no column is left.
-        warnings.filterwarnings("ignore", "feature_alpha=.*every column", ConvergenceWarning)
-        return cross_validate(inputs, params, n_jobs)

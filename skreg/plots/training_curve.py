@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._plotting import _validate_score_name
 from skorch.callbacks import Callback
 
+from ..diagnostics.curves import TrainingCurves
 from ..training.net import Net
 from .common import COLORS, GRAY, Display, legend_above, pyplot, share_x_axis, unwrap_fitted
 
@@ -57,14 +58,7 @@ class TrainingCurveDisplay(Display):
         Epoch after which most members overfit: the training loss still decreases, and the validation metric gets
         worse by more than its noise. It is the median of the best epochs of these members.
 
-    Attributes
-    ----------
-    ax_ : matplotlib Axes
-        Panel of the losses.
-    axes_ : ndarray of matplotlib Axes
-        Panels of the losses, of the score if there is one, and of the learning rate.
-    figure_ : matplotlib Figure
-        Figure that contains the panels.
+    {attributes}
 
     See Also
     --------
@@ -102,15 +96,10 @@ class TrainingCurveDisplay(Display):
 
         Parameters
         ----------
-        estimator : estimator
-            Fitted estimator of skreg, or a fitted ``Pipeline`` or search whose final estimator is one.
-        ax : matplotlib Axes, or a sequence of one for each panel, default=None
-            Axes to draw on, see ``plot``.
+        {estimator}
+        {ax}
 
-        Returns
-        -------
-        TrainingCurveDisplay
-            The display.
+        {returns}
         """
         network, _ = unwrap_fitted(estimator)
         return cls(**training_record(network.net_, network.monitor)).plot(ax)
@@ -128,7 +117,7 @@ class TrainingCurveDisplay(Display):
         legend_above(curves)
         rate.plot(self.epochs, self.learning_rate, color=GRAY)
         rate.axhline(0, alpha=0)  # includes 0 in the vertical range
-        rate.set(xlabel="EpochRecord", ylabel="Learning\nrate", xlim=self.ax_.get_xlim())
+        rate.set(xlabel="Epoch", ylabel="Learning\nrate", xlim=self.ax_.get_xlim())
         rate.locator_params(axis="y", nbins=2)
         rate.yaxis.set_major_formatter("{x:g}")
         rate.xaxis.get_major_locator().set_params(integer=True)
@@ -159,23 +148,20 @@ class TrainingCurveDisplay(Display):
 
 def training_record(net: Net, monitor: Any) -> dict[str, Any]:
     """Return the parameters of a ``TrainingCurveDisplay``, after a fit or during one."""
-    rows = [row for row in net.history if "lr" in row]  # "lr" is missing in an epoch that was interrupted
-    columns = {"epochs": "epoch", "train": "train_loss", "learning_rate": "lr"}
-    record: dict[str, Any] = {name: np.array([row[column] for row in rows]) for name, column in columns.items()}
-    if net.validation_name_ is None:
+    curves = TrainingCurves.from_net(net)
+    record: dict[str, Any] = {"epochs": curves.epoch, "train": curves.train_loss, "learning_rate": curves.learning_rate}
+    if curves.validation is None:
         return record
-    is_loss = net.validation_name_ == "valid_loss"
-    best = net.stopping_.best_epoch.numpy().copy()
-    record |= {
-        "validation": np.array([row[net.validation_name_] for row in rows]),
-        "validation_name": "loss" if is_loss else monitor if isinstance(monitor, str) else "score",
-        "best_epoch": round(best.mean()),
-    }
-    if len(net.stopping_.scores) < len(rows):  # the search does not record the scores of members
+    best, is_score = curves.best_epoch, curves.greater_is_better
+    score_name = monitor if isinstance(monitor, str) else "score"
+    record |= {"validation": curves.validation, "validation_name": score_name if is_score else "loss"}
+    record["best_epoch"] = round(best.mean())
+    n_epochs = len(curves.epoch)
+    if len(net.stopping_.scores) < n_epochs:  # the search does not record the scores of members
         return record
-    scores = np.stack([of_epoch.numpy() for of_epoch in net.stopping_.scores[: len(rows)]])
+    scores = np.stack([of_epoch.numpy() for of_epoch in net.stopping_.scores[:n_epochs]])
     if len(best) > 1:
-        record |= {"validation_members": -scores if is_loss else scores, "best_epochs": best}
+        record |= {"validation_members": scores if is_score else -scores, "best_epochs": best}
     overfits = [is_overfitting(record["train"], score, epoch - 1) for score, epoch in zip(scores.T, best, strict=True)]
     if np.mean(overfits) > 0.5:
         record["overfits_from"] = int(np.median(best[overfits]))
@@ -241,7 +227,7 @@ class LiveTrainingCurve(Callback):
     def __init__(self, seconds: float = 1.0) -> None:
         self.seconds = seconds
 
-    def on_train_begin(self, net: Net, **kwargs: Any) -> None:
+    def on_train_begin(self, _net: Net, **_: Any) -> None:
         """Start a new figure."""
         pyplot()  # fails before the training if matplotlib is not installed
         if hasattr(self, "display_"):
@@ -249,12 +235,12 @@ class LiveTrainingCurve(Callback):
         self.handle_: Any = None
         self.drawn_ = monotonic()
 
-    def on_epoch_end(self, net: Net, **kwargs: Any) -> None:
+    def on_epoch_end(self, net: Net, **_: Any) -> None:
         """Draw the curve if enough time has passed since the last drawing."""
         if monotonic() - self.drawn_ >= self.seconds:
             self._draw(net)
 
-    def on_train_end(self, net: Net, **kwargs: Any) -> None:
+    def on_train_end(self, net: Net, **_: Any) -> None:
         """Draw the whole training."""
         if len(net.history):
             self._draw(net)

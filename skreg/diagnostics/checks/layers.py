@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from ...training.optimizers.registry import SOLVERS
 from ..context import DiagnosticContext
 from ..finding import Finding
 from ..probe import LayerRecord
@@ -22,10 +23,7 @@ SUITABLE_INITS = "data_driven", "auto"
 
 
 def collapsing_initialization(context: DiagnosticContext) -> Finding | None:
-    """Find initial weights that map all rows to nearly the same activations.
-
-    See Glorot & Bengio 2010; He et al. 2015.
-    """
+    """Find initial weights that map all rows to nearly the same activations (Glorot & Bengio 2010; He et al. 2015)."""
     parameters = context.parameters
     if context.initial_layers is None or parameters["init"] in SUITABLE_INITS:
         return None
@@ -43,10 +41,7 @@ def collapsing_initialization(context: DiagnosticContext) -> Finding | None:
 
 
 def vanishing_gradients(context: DiagnosticContext) -> Finding | None:
-    """Find gradients that are much smaller in the first hidden layer than in the last.
-
-    See Glorot & Bengio 2010.
-    """
+    """Find gradients that are much smaller in the first hidden layer than in the last (Glorot & Bengio 2010)."""
     sizes, evidence = _gradients(context)
     if len(sizes) < 2 or sizes[-1] == 0:
         return None
@@ -58,10 +53,7 @@ def vanishing_gradients(context: DiagnosticContext) -> Finding | None:
 
 
 def exploding_gradients(context: DiagnosticContext) -> Finding | None:
-    """Find gradients that grow backward, or activations that grow forward, over the layers.
-
-    See Bengio et al. 1994; Pascanu et al. 2013.
-    """
+    """Find gradients or activations that grow over the layers (Bengio et al. 1994; Pascanu et al. 2013)."""
     sizes, evidence = _gradients(context)
     if len(sizes) < 2 or context.initial_layers is None:
         return None
@@ -75,10 +67,7 @@ def exploding_gradients(context: DiagnosticContext) -> Finding | None:
 
 
 def dead_units(context: DiagnosticContext) -> Finding | None:
-    """Find layers in which many units pass no gradient for any row.
-
-    See Maas et al. 2013.
-    """
+    """Find layers in which many units pass no gradient for any row (Maas et al. 2013)."""
     layers = [layer for layer in context.fitted_layers.hidden_layers if layer.dead.shape[1] >= MIN_UNITS]
     shares = [float(layer.dead.mean()) for layer in layers]
     if not shares:
@@ -94,10 +83,7 @@ def dead_units(context: DiagnosticContext) -> Finding | None:
 
 
 def saturated_units(context: DiagnosticContext) -> Finding | None:
-    """Find layers whose bounded activation is nearly flat for most rows.
-
-    See LeCun et al. 1998.
-    """
+    """Find layers whose bounded activation is nearly flat for most rows (LeCun et al. 1998)."""
     shares = [float(layer.saturated.mean()) for layer in context.fitted_layers.hidden_layers]
     if not shares:
         return None
@@ -113,10 +99,7 @@ def saturated_units(context: DiagnosticContext) -> Finding | None:
 
 
 def over_regularized(context: DiagnosticContext) -> Finding | None:
-    """Find penalties that shrink a layer to nearly 0 or outweigh the loss.
-
-    See Hastie et al. 2009, section 3.4.
-    """
+    """Find penalties that shrink a layer to nearly 0 or outweigh the loss (Hastie et al. 2009, section 3.4)."""
     parameters = context.parameters
     strong = [name for name, usual in USUAL_PENALTIES.items() if np.max(parameters[name]) > usual]
     if not strong or context.initial_layers is None:
@@ -142,8 +125,8 @@ def _penalty_ratio(layer: LayerRecord, parameters: dict[str, Any]) -> float:
     l1_ratio, alpha = parameters["l1_ratio"], np.max(parameters["alpha"])
     penalty = alpha * (l1_ratio + (1 - l1_ratio) * weight) + parameters["feature_alpha"]
     decay = parameters["weight_decay"] * weight
-    # Adaptive solvers divide the gradient by its size, but not the decay.
-    return float(max(penalty / loss, decay / (loss if parameters["solver"] == "sgd" else 1.0)))
+    # The steps of scale-invariant solvers do not depend on the size of the gradient.
+    return float(max(penalty / loss, decay / (1.0 if SOLVERS[parameters["solver"]].scale_invariant else loss)))
 
 
 def _suitable_init(context: DiagnosticContext) -> str:

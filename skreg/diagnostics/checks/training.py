@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import linregress
 
+from ...training.optimizers.registry import SOLVERS
 from ..context import DiagnosticContext
 from ..curves import TrainingCurves
 from ..finding import Finding
@@ -29,7 +30,7 @@ FEW_EPOCHS = 100
 SHORT_PATIENCE, USUAL_PATIENCE = 5, 20
 TREND_EPOCHS, EXPECTED_GAIN = 8, 0.2
 MOVED_SHARE, FEW_STEPS = 0.15, 50
-USUAL_SGD_RATE, USUAL_RATES = 0.05, {"ntk": 0.02, "standard": 0.005}
+USUAL_UNSCALED_RATE, USUAL_RATES = 0.05, {"ntk": 0.02, "standard": 0.005}
 MAX_LOSS_RATIO, MAX_LOSS_RATIO_IN_CYCLES, MAX_RISE = 1.5, 20.0, 0.03
 
 
@@ -217,7 +218,8 @@ def learning_rate_too_high(context: DiagnosticContext) -> Finding | None:
 
 def _usual_learning_rate(context: DiagnosticContext) -> float:
     parameters = context.parameters
-    return USUAL_SGD_RATE if parameters["solver"] == "sgd" else USUAL_RATES[parameters["parametrization"]]
+    scale_invariant = SOLVERS[parameters["solver"]].scale_invariant
+    return USUAL_RATES[parameters["parametrization"]] if scale_invariant else USUAL_UNSCALED_RATE
 
 
 def _max_loss_ratio(curves: TrainingCurves) -> float:
