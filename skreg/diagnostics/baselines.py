@@ -31,8 +31,8 @@ class BaselineComparison:
 def confident_errors(probability: np.ndarray, code: np.ndarray) -> np.ndarray:
     """Whether the most confident quarter of the predictions is wrong, from probabilities or their logarithms."""
     confidence = probability.max(1)
-    wrong: np.ndarray = (probability.argmax(1) != code)[confidence >= np.quantile(confidence, 1 - _CONFIDENT_SHARE)]
-    return wrong
+    is_confident = confidence >= np.quantile(confidence, 1 - _CONFIDENT_SHARE)
+    return np.asarray(probability.argmax(1) != code)[is_confident]
 
 
 def compare_classifiers(

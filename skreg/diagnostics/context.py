@@ -1,7 +1,4 @@
-"""The context of a diagnosis: an estimator, its data, and quantities that several checks need.
-
-The quantities are computed when a check first uses them.
-"""
+"""An estimator, its data, and quantities that several checks need, which are computed when they are first used."""
 
 import warnings
 from dataclasses import dataclass
@@ -26,11 +23,8 @@ from .baselines import BaselineComparison, compare_classifiers, compare_regresso
 from .curves import TrainingCurves
 from .probe import Probe, member_rows, probe, sample
 
-MAX_ROWS = 2000
-MAX_COLUMNS = 300
-MAX_COMPARED_ROWS = 1000
-MIN_BASELINE_ROWS = 20
-PROBED_ROWS = 500
+MAX_ROWS, MAX_COLUMNS, PROBED_ROWS = 2000, 300, 500
+MAX_COMPARED_ROWS, MIN_BASELINE_ROWS = 1000, 20
 
 
 @dataclass(frozen=True)
@@ -38,6 +32,7 @@ class RowLosses:
     """Losses and predictions of n rows, averaged over the members that trained on them, or that did not."""
 
     rows: np.ndarray  # (n,), indices of the rows
+    y: np.ndarray  # (n, ...), targets
     loss: np.ndarray  # (n,), loss of the estimator times the row's weight
     constant_loss: np.ndarray  # (n,), the same of the best constant prediction
     decoded: np.ndarray  # (n, ...), log probabilities or predictions
@@ -126,13 +121,13 @@ class DiagnosticContext:
 
     @property
     def held_out_data(self) -> EncodedTable:
-        """The data that ``held_out_rows`` refers to."""
+        """The data that ``held_out_rows`` and ``evaluated`` refer to."""
         return self.data if self.validation_data is None else self.validation_data
 
     @property
-    def evaluated(self) -> tuple[RowLosses, EncodedTable]:
-        """Losses of held-out rows if there are any, else of training rows, and the data of these rows."""
-        return (self.train, self.data) if self.held_out is None else (self.held_out, self.held_out_data)
+    def evaluated(self) -> RowLosses:
+        """Losses of held-out rows if there are any, else of training rows."""
+        return self.train if self.held_out is None else self.held_out
 
     def _losses(self, data: EncodedTable, rows_of_members: list[np.ndarray]) -> RowLosses:
         """Evaluate each member on its rows, and average the members of each row."""
@@ -147,7 +142,7 @@ class DiagnosticContext:
         losses = ([each[m, : len(own)] for m, own in enumerate(index)] for each in (loss, constant_loss))
         rows = np.concatenate(index)
         means = (_mean_by_row(rows, np.concatenate(values)) for values in (*losses, decoded))
-        return RowLosses(np.unique(rows), *means)
+        return RowLosses(np.unique(rows), data.y[np.unique(rows)], *means)
 
     def _loss_per_row(self, raw: Tensor, target: Tensor, weight: Tensor) -> np.ndarray:
         """Loss of each row and member, computed as if each row were a member of its own."""
@@ -197,16 +192,15 @@ class DiagnosticContext:
 
         None if the baselines cannot predict the same target (several labels, quantiles) or there are too few rows.
         """
-        losses, data = self.evaluated
+        losses, data = self.evaluated, self.held_out_data
         limit = MAX_COMPARED_ROWS if self.validation_data is not None else min(MAX_COMPARED_ROWS, len(self.data) // 2)
         index, all_rows = sample(np.arange(len(losses)), limit), np.arange(len(self.data))
-        rows, decoded = losses.rows[index], losses.decoded[index]
+        rows, y, decoded = losses.rows[index], losses.y[index], losses.decoded[index]
         fit_rows = sample(np.setdiff1d(all_rows, rows) if data is self.data else all_rows, MAX_ROWS)
-        y_fit, y = self.data.y[fit_rows], data.y[rows]
+        y_fit = self.data.y[fit_rows]
         is_regression = not hasattr(self.estimator, "classes_") and self.estimator.loss != "quantile"
-        if not (self.is_classification or is_regression):
-            return None
-        if len(fit_rows) < MIN_BASELINE_ROWS or len(np.unique(y_fit)) < 2:
+        has_enough_rows = len(fit_rows) >= MIN_BASELINE_ROWS and len(np.unique(y_fit)) > 1
+        if not (self.is_classification or is_regression) or not has_enough_rows:
             return None
         X_fit, X = self._sample_columns(self.data, fit_rows).imputed, self._sample_columns(data, rows).imputed
         if self.is_classification:

@@ -7,8 +7,6 @@ import numpy as np
 
 from ..training.net import Net
 
-HISTORY_COLUMNS = "epoch", "train_loss", "lr"
-
 
 @dataclass(frozen=True)
 class TrainingCurves:
@@ -34,13 +32,13 @@ class TrainingCurves:
     def from_net(cls, net: Net) -> Self:
         """Read the curves from the history of a net, after a fit or during one."""
         rows = [row for row in net.history if "lr" in row]  # "lr" is missing in an epoch that was interrupted
-        epoch, train_loss, learning_rate = (np.array([row[name] for row in rows]) for name in HISTORY_COLUMNS)
+        epoch, train_loss, rate = (np.array([row[name] for row in rows]) for name in ("epoch", "train_loss", "lr"))
         name, stopping = net.validation_name_, net.stopping_
         ends = np.array(sorted(net.time_budget_.cycle_end_epochs), dtype=int)
         return cls(
             epoch=epoch,
             train_loss=train_loss,
-            learning_rate=learning_rate,
+            learning_rate=rate,
             validation=None if name is None else np.array([row[name] for row in rows]),
             greater_is_better=name not in (None, "valid_loss"),
             best_epoch=stopping.best_epoch.numpy().copy(),

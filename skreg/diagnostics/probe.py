@@ -29,7 +29,6 @@ When = Literal["now", "initial"]
 
 # Shares of the activation's largest slope below which a unit passes no gradient, or is saturated.
 DEAD_SLOPE, SATURATED_SLOPE = 0.005, 0.05
-
 _SLOPE_RANGE = 30.0
 
 
@@ -67,12 +66,8 @@ def probe(estimator: Any, X: Any, y: Any = None, when: When = "now", max_rows: i
 
     The network is in training mode, so batch normalization uses the statistics of the recorded rows, but without
     dropout and augmentation. ``when`` selects the weights: "now" are those used for prediction, and "initial" are
-    drawn again from the seeds of the fit. At most ``max_rows`` rows are recorded, drawn with a fixed seed.
-
-    Raises
-    ------
-    ValueError
-        If ``when`` is unknown, or if the initial weights cannot be drawn because the parameters have been changed.
+    drawn again from the seeds of the fit. At most ``max_rows`` rows are recorded, drawn with a fixed seed. Initial
+    weights cannot be drawn if the parameters have been changed since the fit; this raises a ValueError.
     """
     check_is_fitted(estimator)
     if when not in get_args(When):

@@ -6,7 +6,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    AxesLike = Axes | Sequence[Axes] | NDArray[np.object_] | None
+AxesLike: TypeAlias = "Axes | Sequence[Axes] | NDArray[np.object_] | None"
 
 # The colors of Okabe and Ito without black and yellow, which are invisible on a dark or on a light background. Lines
 # also differ in their dashes and markers, so that a print in black and white can be read.
@@ -46,14 +46,20 @@ figure_ : matplotlib Figure
     "estimator": """\
 estimator : estimator
     Fitted estimator of skreg, or a fitted ``Pipeline`` or search whose final estimator is one.""",
+    "ax and returns": "{ax}\n\n{returns}",
     "ax": """\
 ax : matplotlib Axes, or a sequence of one for each panel, default=None
     Axes to draw on. A single Axes is split among the panels. If None, a new figure is created.""",
     "returns": """\
 Returns
 -------
-display : object
+{display}
     The display.""",
+    "example data": """\
+>>> from sklearn.datasets import load_diabetes
+>>> from skreg import RegularizedMLPRegressor
+>>> from skreg.plots import {display}
+>>> X, y = load_diabetes(return_X_y=True, as_frame=True)""",
 }
 
 
@@ -70,7 +76,7 @@ class Display(ABC):
         for documented in (cls, *(getattr(member, "__func__", member) for member in vars(cls).values())):
             if isinstance(documented, (type, FunctionType)) and documented.__doc__:  # no docstrings with python -OO
                 doc = inspect.cleandoc(documented.__doc__)
-                for name, text in cls._shared_docs.items():
+                for name, text in (cls._shared_docs | {"display": cls.__name__}).items():
                     doc = doc.replace(f"{{{name}}}", text)
                 documented.__doc__ = doc
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
-from .common import COLORS, GRAY, Display, column_names, unwrap_fitted
-
-if TYPE_CHECKING:
-    from .common import AxesLike
+from .common import COLORS, GRAY, AxesLike, Display, column_names, unwrap_fitted
 
 INCHES_PER_ROW = 0.2
 
@@ -45,10 +42,7 @@ class FeatureSelectionDisplay(Display):
 
     Examples
     --------
-    >>> from sklearn.datasets import load_diabetes
-    >>> from skreg import RegularizedMLPRegressor
-    >>> from skreg.plots import FeatureSelectionDisplay
-    >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
+    {example data}
     >>> regressor = RegularizedMLPRegressor(feature_alpha=0.1, max_iter=20, random_state=0).fit(X, y)
     >>> display = FeatureSelectionDisplay.from_estimator(regressor)
     >>> len(display.importances)
@@ -67,9 +61,7 @@ class FeatureSelectionDisplay(Display):
         {estimator}
         max_features : int, default=20
             Maximum number of columns to draw.
-        {ax}
-
-        {returns}
+        {ax and returns}
         """
         network, _ = unwrap_fitted(estimator)
         display = cls(importances=network.feature_importances_, feature_names=column_names(network))

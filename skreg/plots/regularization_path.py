@@ -65,10 +65,7 @@ class RegularizationPathDisplay(Display):
 
     Examples
     --------
-    >>> from sklearn.datasets import load_diabetes
-    >>> from skreg import RegularizedMLPRegressor
-    >>> from skreg.plots import RegularizationPathDisplay
-    >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
+    {example data}
     >>> linear = RegularizedMLPRegressor((), n_members=1, max_iter=20, random_state=0)
     >>> display = RegularizationPathDisplay.from_estimator(
     ...     linear, X, y, param_name="feature_alpha", param_range=[0.01, 0.1, 1.0], cv=3
@@ -123,9 +120,7 @@ class RegularizationPathDisplay(Display):
             ``feature_alpha`` and ``dropout`` are trained side by side as members of one network in any case.
         n_named : int, default=4
             Number of columns to name in the legend: those with the largest norms at the best score.
-        {ax}
-
-        {returns}
+        {ax and returns}
 
         Raises
         ------
@@ -149,7 +144,7 @@ class RegularizationPathDisplay(Display):
                 "The number of columns after the first steps of the pipeline differs between the folds, so the columns "
                 "cannot be compared. Let the network encode the categories, or pass all of them to the encoder."
             )
-        display = cls(
+        return cls(
             param_name=param_name,
             param_range=np.asarray(param_range, dtype=float),
             train_scores=np.array([[fold["train_scores"] for fold in of_value] for of_value in folds]),
@@ -157,8 +152,7 @@ class RegularizationPathDisplay(Display):
             feature_norms=np.array([[feature_norms(network) for network in of_value] for of_value in networks]),
             feature_names=column_names(networks[0][0]),
             score_name=scoring if isinstance(scoring, str) else "score",
-        )
-        return display.plot(ax, n_named=n_named)
+        ).plot(ax, n_named=n_named)
 
     def plot(self, ax: AxesLike = None, *, n_named: int = 4) -> Self:
         """Draw the display.
@@ -179,7 +173,13 @@ class RegularizationPathDisplay(Display):
         columns = self.axes_[1]
         values = np.asarray(self.param_range)
         best = int(np.asarray(self.test_scores).mean(1).argmax())
-        self._draw_scores(values)
+        for scores, color, dashes, marker, label in (
+            (np.asarray(self.train_scores), COLORS[0], "-", "o", "Training"),
+            (np.asarray(self.test_scores), COLORS[3], "--", "s", "Held-out"),
+        ):
+            mean, std = scores.mean(1), scores.std(1)
+            self.ax_.fill_between(values, mean - std, mean + std, color=color, alpha=0.25, lw=0)
+            self.ax_.plot(values, mean, color=color, ls=dashes, marker=marker, ms=3, label=label)
         self._draw_columns(columns, values, best, n_named)
         self.ax_.axvline(values[best], color=GRAY, ls=":", label=f"Best ({values[best]:.3g})")
         columns.axvline(values[best], color=GRAY, ls=":")
@@ -188,15 +188,6 @@ class RegularizationPathDisplay(Display):
         columns.set(xlabel=self.param_name, ylabel="Weight norm", xscale=scale, ylim=(0, None))
         self.ax_.set(ylabel=_validate_score_name(None, self.score_name, negate_score=False), xscale=scale)
         share_x_axis(self.ax_, columns)
-
-    def _draw_scores(self, values: NDArray[np.floating]) -> None:
-        for scores, color, dashes, marker, label in (
-            (np.asarray(self.train_scores), COLORS[0], "-", "o", "Training"),
-            (np.asarray(self.test_scores), COLORS[3], "--", "s", "Held-out"),
-        ):
-            mean, std = scores.mean(1), scores.std(1)
-            self.ax_.fill_between(values, mean - std, mean + std, color=color, alpha=0.25, lw=0)
-            self.ax_.plot(values, mean, color=color, ls=dashes, marker=marker, ms=3, label=label)
 
     def _draw_columns(self, ax: Axes, values: NDArray[np.floating], best: int, n_named: int) -> None:
         norms, names = np.asarray(self.feature_norms).mean(1), [str(name) for name in np.asarray(self.feature_names)]

@@ -15,16 +15,12 @@ from skorch.callbacks import Callback
 
 from ..diagnostics.curves import TrainingCurves
 from ..training.net import Net
-from .common import COLORS, GRAY, Display, legend_above, pyplot, share_x_axis, unwrap_fitted
+from .common import COLORS, GRAY, AxesLike, Display, legend_above, pyplot, share_x_axis, unwrap_fitted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from .common import AxesLike
-
-MIN_EPOCHS_AFTER_BEST = 4
-NOISE_FACTOR = 3.0
-MIN_LOST_SHARE = 0.05
+MIN_EPOCHS_AFTER_BEST, NOISE_FACTOR, MIN_LOST_SHARE = 4, 3.0, 0.05
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -70,10 +66,7 @@ class TrainingCurveDisplay(Display):
 
     Examples
     --------
-    >>> from sklearn.datasets import load_diabetes
-    >>> from skreg import RegularizedMLPRegressor
-    >>> from skreg.plots import TrainingCurveDisplay
-    >>> X, y = load_diabetes(return_X_y=True)
+    {example data}
     >>> regressor = RegularizedMLPRegressor(max_iter=20, random_state=0).fit(X, y)
     >>> display = TrainingCurveDisplay.from_estimator(regressor)
     >>> len(display.train) == regressor.n_iter_
@@ -97,9 +90,7 @@ class TrainingCurveDisplay(Display):
         Parameters
         ----------
         {estimator}
-        {ax}
-
-        {returns}
+        {ax and returns}
         """
         network, _ = unwrap_fitted(estimator)
         return cls(**training_record(network.net_, network.monitor)).plot(ax)
@@ -171,11 +162,10 @@ def training_record(net: Net, monitor: Any) -> dict[str, Any]:
 def is_overfitting(train_loss: NDArray[np.floating], score: NDArray[np.floating], best: int) -> bool:
     """Return whether a member overfits after its best epoch.
 
-    The training loss must decrease after the best epoch, and the score must decrease by more than its noise. Every
-    other epoch scores below the best one by chance, so the mean score of the second half of the remaining epochs is
-    compared with the best score. The difference must exceed three times the noise of the scores around their linear
-    trend if the scores keep falling (by more than two standard errors between both halves), and six times otherwise.
-    It must also exceed a twentieth of the improvement since the first epoch. Scores are NaN after the member stopped.
+    The training loss must decrease after the best epoch, and the mean score of the second half of these epochs must be
+    below the best score. The difference must exceed a twentieth of the improvement since the first epoch. It must also
+    exceed three times the noise of the scores around their linear trend if the scores keep falling (by more than two
+    standard errors between both halves), and six times otherwise. Scores are NaN after the member stopped.
     """
     after = score[best + 1 :]
     after = after[~np.isnan(after)]

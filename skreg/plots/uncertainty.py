@@ -12,12 +12,10 @@ from sklearn.base import BaseEstimator, is_classifier
 from sklearn.utils.validation import check_is_fitted
 
 from ..uncertainty.reliability import interval_reliability, reliability
-from .common import COLORS, GRAY, Display, legend_above, unwrap
+from .common import COLORS, GRAY, AxesLike, Display, legend_above, unwrap
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from .common import AxesLike
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -127,9 +125,7 @@ class UncertaintyDisplay(Display):
             Number of bins of the reliability diagram.
         coverage : sequence of float, default=(0.5, 0.6, 0.7, 0.8, 0.9)
             Nominal coverages of the intervals.
-        {ax}
-
-        {returns}
+        {ax and returns}
 
         Raises
         ------
@@ -178,9 +174,7 @@ class UncertaintyDisplay(Display):
             Labels in the order of the probabilities. None means the sorted labels in ``y_true``.
         n_bins : int, default=10
             Number of bins of the reliability diagram.
-        {ax}
-
-        {returns}
+        {ax and returns}
 
         Raises
         ------
@@ -203,9 +197,7 @@ class UncertaintyDisplay(Display):
             Bounds of the intervals for each level.
         coverage : array-like of shape (n_levels,)
             Nominal coverage of each level.
-        {ax}
-
-        {returns}
+        {ax and returns}
 
         Raises
         ------

@@ -32,7 +32,7 @@ def collapsing_initialization(context: DiagnosticContext) -> Finding | None:
         return None
     evidence = (
         f"with init={parameters['init']!r} the standard deviation of the activations over the rows was "
-        f"{_by_layer(spreads)} in the hidden layers before the training; {describe_loss(context)}"
+        f"{_in_hidden_layers(spreads, context, ' before the training')}"
     )
     remedy = {"init": SUITABLE_INITS[0]} | ({"activation": "silu"} if len(spreads) > MANY_LAYERS else {})
     advice = "Use initial weights that suit the activation."
@@ -74,10 +74,7 @@ def dead_units(context: DiagnosticContext) -> Finding | None:
         return None
     learning_rate = context.parameters["learning_rate_init"]
     remedy = {"activation": "silu"} | ({"learning_rate_init": learning_rate / 10} if learning_rate > 0.02 else {})
-    evidence = (
-        f"the share of units that pass no gradient for any row is {_by_layer(shares)} in the hidden layers; "
-        f"{describe_loss(context)}"
-    )
+    evidence = f"the share of units that pass no gradient for any row is {_in_hidden_layers(shares, context)}"
     certainty = probability_above(max(shares), DEAD_SHARE, SHARE_ERROR)
     return Finding("dead units", certainty, evidence, remedy, "Use an activation that is not flat on one side.")
 
@@ -90,10 +87,7 @@ def saturated_units(context: DiagnosticContext) -> Finding | None:
     remedy = {"activation": "silu", "init": _suitable_init(context)}
     if context.parameters["numeric_scaling"] is None:
         remedy["numeric_scaling"] = "robust"
-    evidence = (
-        f"the share of values in the flat range of the activation is {_by_layer(shares)} in the hidden layers; "
-        f"{describe_loss(context)}"
-    )
+    evidence = f"the share of values in the flat range of the activation is {_in_hidden_layers(shares, context)}"
     certainty = probability_above(max(shares), SATURATED_SHARE, SHARE_ERROR)
     return Finding("saturated units", certainty, evidence, remedy, "Use an activation that does not saturate.")
 
@@ -107,15 +101,15 @@ def over_regularized(context: DiagnosticContext) -> Finding | None:
     layers = list(zip(context.initial_layers.layers, context.fitted_layers.layers, strict=True))
     ratios = [_rms(fitted.weight) / max(_rms(initial.weight), 1e-30) for initial, fitted in layers]
     penalty_ratio = max(_penalty_ratio(initial, parameters) for initial, _ in layers)
-    certainty = max(ratio_below(min(ratios), SHRUNKEN_RATIO), ratio_above(penalty_ratio, 1.0))
+    is_strong = max(ratio_below(min(ratios), SHRUNKEN_RATIO), ratio_above(penalty_ratio, 1.0))
     values = ", ".join(f"{name}={parameters[name]!r}" for name in strong)
     evidence = (
-        f"with {values} the size of the weights is {_by_layer(ratios)} times the initial size, layer by layer, and the "
-        f"initial gradient of the penalty was up to {penalty_ratio:.2g} times that of the loss; "
+        f"with {values} the size of the weights is {_by_layer(ratios)} times the initial size, layer by layer, and "
+        f"the initial gradient of the penalty was up to {penalty_ratio:.2g} times that of the loss; "
         f"{describe_loss(context)}"
     )
     remedy = {name: MILD_PENALTIES[name] for name in strong}
-    certainty = limit_unless_harmful(context, certainty)
+    certainty = limit_unless_harmful(context, is_strong)
     return Finding("over-regularized", certainty, evidence, remedy, "Reduce the penalties.")
 
 
@@ -148,9 +142,12 @@ def _gradients(context: DiagnosticContext) -> tuple[list[float], str]:
     """Root mean square gradient of each hidden layer, before the training if it is known, and the evidence."""
     layers = context.initial_layers or context.fitted_layers
     sizes = [_rms(layer.gradient) for layer in layers.hidden_layers]
-    when = "is {} in the hidden layers" if layers.when == "now" else "was {} in the hidden layers before the training"
-    evidence = f"the root mean square of the gradients {when.format(_by_layer(sizes))}; {describe_loss(context)}"
-    return sizes, evidence
+    verb, when = ("is", "") if layers.when == "now" else ("was", " before the training")
+    return sizes, f"the root mean square of the gradients {verb} {_in_hidden_layers(sizes, context, when)}"
+
+
+def _in_hidden_layers(numbers: list[float], context: DiagnosticContext, when: str = "") -> str:
+    return f"{_by_layer(numbers)} in the hidden layers{when}; {describe_loss(context)}"
 
 
 def _by_layer(numbers: list[float]) -> str:

@@ -80,8 +80,6 @@ def much_higher_loss(context: DiagnosticContext) -> float:
 
 def limit_unless_harmful(context: DiagnosticContext, certainty: float) -> float:
     """Limit the certainty of an anomaly unless the network predicts worse than a baseline."""
-    if certainty <= UNHARMFUL_CERTAINTY:
-        return certainty
     return min(certainty, max(UNHARMFUL_CERTAINTY, shortfall(context), much_higher_loss(context)))
 
 
