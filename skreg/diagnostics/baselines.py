@@ -31,8 +31,8 @@ class BaselineComparison:
 def confident_errors(probability: np.ndarray, code: np.ndarray) -> np.ndarray:
     """Whether the most confident quarter of the predictions is wrong, from probabilities or their logarithms."""
     confidence = probability.max(1)
-    is_confident = confidence >= np.quantile(confidence, 1 - _CONFIDENT_SHARE)
-    return np.asarray(probability.argmax(1) != code)[is_confident]
+    is_wrong: np.ndarray = np.not_equal(probability.argmax(1), code)
+    return is_wrong[confidence >= np.quantile(confidence, 1 - _CONFIDENT_SHARE)]
 
 
 def compare_classifiers(

@@ -74,7 +74,7 @@ class Display(ABC):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         for documented in (cls, *(getattr(member, "__func__", member) for member in vars(cls).values())):
-            if isinstance(documented, (type, FunctionType)) and documented.__doc__:  # no docstrings with python -OO
+            if isinstance(documented, (type, FunctionType)) and documented.__doc__:
                 doc = inspect.cleandoc(documented.__doc__)
                 for name, text in (cls._shared_docs | {"display": cls.__name__}).items():
                     doc = doc.replace(f"{{{name}}}", text)
