@@ -31,8 +31,8 @@ class BaselineComparison:
 def confident_errors(probability: np.ndarray, code: np.ndarray) -> np.ndarray:
     """Whether the most confident quarter of the predictions is wrong, from probabilities or their logarithms."""
     confidence = probability.max(1)
-    is_wrong: np.ndarray = np.not_equal(probability.argmax(1), code)
-    return is_wrong[confidence >= np.quantile(confidence, 1 - _CONFIDENT_SHARE)]
+    wrong: np.ndarray = (probability.argmax(1) != code)[confidence >= np.quantile(confidence, 1 - _CONFIDENT_SHARE)]
+    return wrong
 
 
 def compare_classifiers(
