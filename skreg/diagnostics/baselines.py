@@ -36,12 +36,7 @@ def confident_errors(probability: np.ndarray, code: np.ndarray) -> np.ndarray:
 
 
 def compare_classifiers(
-    X_fit: np.ndarray,
-    y_fit: np.ndarray,
-    X: np.ndarray,
-    y: np.ndarray,
-    log_probability: np.ndarray,
-    classes: np.ndarray,
+    X_fit: np.ndarray, y_fit: np.ndarray, X: np.ndarray, y: np.ndarray, log_probability: np.ndarray, classes: np.ndarray
 ) -> BaselineComparison:
     """Fit baselines on ``X_fit`` and compare them on ``X`` with the network's log probabilities."""
     code, known_classes = np.searchsorted(classes, y), np.unique(y_fit)
@@ -54,7 +49,7 @@ def compare_classifiers(
         errors[name] = confident_errors(probability, code)
     share = np.bincount(np.searchsorted(classes, y_fit), minlength=len(classes)) / len(y_fit)
     constant = -np.log(share[code].clip(_MIN_PROBABILITY))
-    best = _lowest_mean(losses)
+    best = min(losses, key=lambda name: float(losses[name].mean()))
     return BaselineComparison(-log_probability[row, code], losses[best], constant, best, errors[best])
 
 
@@ -65,17 +60,12 @@ def compare_regressors(
     center, scale = y_fit.mean(0), np.maximum(y_fit.std(0), 1e-300)
 
     def loss(predicted: np.ndarray) -> np.ndarray:
-        squared: np.ndarray = np.square((y - predicted) / scale).reshape(len(y), -1)
-        return np.asarray(0.5 * squared.sum(1))
+        return np.asarray(0.5 * np.square((y - predicted) / scale).reshape(len(y), -1).sum(1))
 
     models = _baselines(ExtraTreesRegressor(**_TREES), Ridge())
     losses = {name: loss(model.fit(X_fit, y_fit).predict(X)) for name, model in models.items()}
-    best = _lowest_mean(losses)
+    best = min(losses, key=lambda name: float(losses[name].mean()))
     return BaselineComparison(loss(prediction), losses[best], loss(center), best)
-
-
-def _lowest_mean(losses: dict[str, np.ndarray]) -> str:
-    return min(losses, key=lambda name: float(losses[name].mean()))
 
 
 def _baselines(trees: Any, linear: Any) -> dict[str, Any]:

@@ -1,7 +1,4 @@
-"""The context of a diagnosis: an estimator, its data, and quantities that several checks need.
-
-The quantities are computed when a check first uses them.
-"""
+"""An estimator, its data, and quantities that several checks need, which are computed when they are first used."""
 
 import warnings
 from dataclasses import dataclass
@@ -18,20 +15,16 @@ from torch import Tensor
 
 from .._utils.threads import torch_threads
 from .._utils.validation import check_validation_set
-from ..data.batches import MemberRows
 from ..data.table import EncodedTable
 from ..estimators.base import RegularizedMLP
 from ..estimators.fitting import encode, split_rows
 from ..network.inference import evaluate, prepare_rows
 from .baselines import BaselineComparison, compare_classifiers, compare_regressors
 from .curves import TrainingCurves
-from .probe import Probe, probe
+from .probe import Probe, member_rows, probe, sample
 
-MAX_ROWS = 2000
-MAX_COLUMNS = 300
-MAX_COMPARED_ROWS = 1000
-MIN_BASELINE_ROWS = 20
-PROBED_ROWS = 500
+MAX_ROWS, MAX_COLUMNS, PROBED_ROWS = 2000, 300, 500
+MAX_COMPARED_ROWS, MIN_BASELINE_ROWS = 1000, 20
 
 
 @dataclass(frozen=True)
@@ -39,16 +32,13 @@ class RowLosses:
     """Losses and predictions of n rows, averaged over the members that trained on them, or that did not."""
 
     rows: np.ndarray  # (n,), indices of the rows
+    y: np.ndarray  # (n, ...), targets
     loss: np.ndarray  # (n,), loss of the estimator times the row's weight
     constant_loss: np.ndarray  # (n,), the same of the best constant prediction
     decoded: np.ndarray  # (n, ...), log probabilities or predictions
 
     def __len__(self) -> int:
         return len(self.rows)
-
-    def take(self, index: np.ndarray) -> "RowLosses":
-        """Select some of the rows by position."""
-        return RowLosses(self.rows[index], self.loss[index], self.constant_loss[index], self.decoded[index])
 
 
 @dataclass(frozen=True)
@@ -64,8 +54,8 @@ class ColumnSample:
     @cached_property
     def imputed(self) -> np.ndarray:
         """The values, with missing ones replaced by the median of their column, or by 0 if it is empty."""
-        imputed: np.ndarray = SimpleImputer(strategy="median", keep_empty_features=True).fit_transform(self.values)
-        return imputed
+        imputer = SimpleImputer(strategy="median", keep_empty_features=True)
+        return np.asarray(imputer.fit_transform(self.values))
 
 
 class DiagnosticContext:
@@ -77,28 +67,21 @@ class DiagnosticContext:
         check_consistent_length(X, y)
         self.estimator: Any = estimator  # fitted attributes are set dynamically and unknown to a type checker
         self.parameters: dict[str, Any] = estimator.get_params(deep=False)
-        self.curves = TrainingCurves.from_estimator(estimator)
-        self.data = self._encode(X, y)
-        self.validation_data = None if X_val is None else self._encode(X_val, y_val)
-        self._check_n_rows()
+        self.curves = TrainingCurves.from_net(self.estimator.net_)
+        self.data = encode(estimator, X, y)
+        self.validation_data = None if X_val is None else encode(estimator, X_val, y_val)
+        out_of_fold = getattr(estimator, "oof_prediction_", None)
+        if out_of_fold is not None and len(out_of_fold) != len(self.data):
+            raise ValueError(
+                f"X has {len(self.data)} rows, but the estimator was fitted on {len(out_of_fold)} rows. Pass the "
+                "training data as X and y, and other rows as X_val and y_val."
+            )
         self._reproduce_split()
 
     @property
     def is_classification(self) -> bool:
         """Whether the target consists of mutually exclusive classes."""
         return getattr(self.estimator.target_encoder_, "kind_", "numbers") in ("binary", "multiclass")
-
-    def _encode(self, X: Any, y: Any) -> EncodedTable:
-        return encode(self.estimator, X, y)
-
-    def _check_n_rows(self) -> None:
-        """Raise an error if X is known not to be the training data."""
-        out_of_fold = getattr(self.estimator, "oof_prediction_", None)
-        if out_of_fold is not None and len(out_of_fold) != len(self.data):
-            raise ValueError(
-                f"X has {len(self.data)} rows, but the estimator was fitted on {len(out_of_fold)} rows. Pass the "
-                "training data as X and y, and other rows as X_val and y_val."
-            )
 
     def _reproduce_split(self) -> None:
         """Determine again which rows each member was trained on and which it held out."""
@@ -114,8 +97,6 @@ class DiagnosticContext:
         if self.validation_data is not None:
             self.held_out_rows = [np.arange(len(self.validation_data))] * n_members
 
-    # Layers
-
     @cached_property
     def initial_layers(self) -> Probe | None:
         """The layers before the training; None if it continued from an earlier one."""
@@ -127,8 +108,6 @@ class DiagnosticContext:
     def fitted_layers(self) -> Probe:
         """The layers with the weights used for prediction."""
         return probe(self.estimator, self.data.X, self.data.y, "now", PROBED_ROWS)
-
-    # Losses
 
     @cached_property
     def train(self) -> RowLosses:
@@ -142,32 +121,28 @@ class DiagnosticContext:
 
     @property
     def held_out_data(self) -> EncodedTable:
-        """The data that ``held_out_rows`` refers to."""
+        """The data that ``held_out_rows`` and ``evaluated`` refer to."""
         return self.data if self.validation_data is None else self.validation_data
 
     @property
-    def evaluated(self) -> tuple[RowLosses, EncodedTable]:
-        """Losses of held-out rows if there are any, else of training rows, and the data of these rows."""
-        return (self.train, self.data) if self.held_out is None else (self.held_out, self.held_out_data)
+    def evaluated(self) -> RowLosses:
+        """Losses of held-out rows if there are any, else of training rows."""
+        return self.train if self.held_out is None else self.held_out
 
-    def _losses(self, data: EncodedTable, member_rows: list[np.ndarray]) -> RowLosses:
+    def _losses(self, data: EncodedTable, rows_of_members: list[np.ndarray]) -> RowLosses:
         """Evaluate each member on its rows, and average the members of each row."""
-        index = [_sample(rows, MAX_ROWS) for rows in member_rows]
-        net = self.estimator.net_
-        dtype, device = net.module_.inputs.dtype, net.module_.head.weight.device
-        batches = MemberRows(data.numbers, data.levels, data.target, index, data.loss_weight, dtype, device)
+        index = [sample(rows, MAX_ROWS) for rows in rows_of_members]
+        net, decode = self.estimator.net_, self.estimator.target_encoder_.decode
+        batches = member_rows(net.module_, data, index)
         with torch_threads(self.estimator.n_threads), torch.inference_mode(False), torch.no_grad():
             raw, target, weight = evaluate(net.module_, prepare_rows(net.module_, batches))
             loss = self._loss_per_row(raw, target, weight)
             constant_loss = self._loss_per_row(self._constant(raw), target, weight)
-            decoded = [
-                self.estimator.target_encoder_.decode(self.estimator.net_, raw[m : m + 1, : len(rows)], slice(m, m + 1))
-                for m, rows in enumerate(index)
-            ]
-        losses = [[each[m, : len(rows)] for m, rows in enumerate(index)] for each in (loss, constant_loss)]
+            decoded = [decode(net, raw[m : m + 1, : len(own)], slice(m, m + 1)) for m, own in enumerate(index)]
+        losses = ([each[m, : len(own)] for m, own in enumerate(index)] for each in (loss, constant_loss))
         rows = np.concatenate(index)
         means = (_mean_by_row(rows, np.concatenate(values)) for values in (*losses, decoded))
-        return RowLosses(np.unique(rows), *means)
+        return RowLosses(np.unique(rows), data.y[np.unique(rows)], *means)
 
     def _loss_per_row(self, raw: Tensor, target: Tensor, weight: Tensor) -> np.ndarray:
         """Loss of each row and member, computed as if each row were a member of its own."""
@@ -189,24 +164,21 @@ class DiagnosticContext:
             logits = np.log(share / (1 - share))
         return torch.from_numpy(logits).to(raw).expand_as(raw)
 
-    # Columns and baselines
-
     @cached_property
     def columns(self) -> ColumnSample:
         """A sample of ``X``."""
-        return self._sample_columns(self.data, _sample(np.arange(len(self.data)), MAX_ROWS))
+        return self._sample_columns(self.data)
 
     @cached_property
     def validation_columns(self) -> ColumnSample | None:
         """A sample of ``X_val``."""
-        data = self.validation_data
-        return None if data is None else self._sample_columns(data, _sample(np.arange(len(data)), MAX_ROWS))
+        return None if self.validation_data is None else self._sample_columns(self.validation_data)
 
-    def _sample_columns(self, data: EncodedTable, rows: np.ndarray) -> ColumnSample:
-        encoder = self.estimator.encoder_
+    def _sample_columns(self, data: EncodedTable, rows: np.ndarray | None = None) -> ColumnSample:
+        rows, encoder = sample(np.arange(len(data)), MAX_ROWS) if rows is None else rows, self.estimator.encoder_
         original_index = np.array([*encoder.numeric_, *encoder.categorical_], dtype=int)
         n_numeric = len(encoder.numeric_)
-        chosen = _sample(np.arange(len(original_index)), MAX_COLUMNS)
+        chosen = sample(np.arange(len(original_index)), MAX_COLUMNS)
         numbers = data.numbers[rows][:, chosen[chosen < n_numeric]]
         codes = data.levels[rows][:, chosen[chosen >= n_numeric] - n_numeric]
         dense = numbers.toarray() if sparse.issparse(numbers) else numbers
@@ -220,29 +192,20 @@ class DiagnosticContext:
 
         None if the baselines cannot predict the same target (several labels, quantiles) or there are too few rows.
         """
-        losses, data = self.evaluated
-        limit = MAX_COMPARED_ROWS
-        if self.validation_data is None:
-            limit = min(limit, len(self.data) // 2)
-        compared = losses.take(_sample(np.arange(len(losses)), limit))
-        all_rows = np.arange(len(self.data))
-        fit_rows = _sample(np.setdiff1d(all_rows, compared.rows) if data is self.data else all_rows, MAX_ROWS)
-        y_fit, y = self.data.y[fit_rows], data.y[compared.rows]
+        losses, data = self.evaluated, self.held_out_data
+        limit = MAX_COMPARED_ROWS if self.validation_data is not None else min(MAX_COMPARED_ROWS, len(self.data) // 2)
+        index, all_rows = sample(np.arange(len(losses)), limit), np.arange(len(self.data))
+        rows, y, decoded = losses.rows[index], losses.y[index], losses.decoded[index]
+        fit_rows = sample(np.setdiff1d(all_rows, rows) if data is self.data else all_rows, MAX_ROWS)
+        y_fit = self.data.y[fit_rows]
         is_regression = not hasattr(self.estimator, "classes_") and self.estimator.loss != "quantile"
-        if not (self.is_classification or is_regression):
+        has_enough_rows = len(fit_rows) >= MIN_BASELINE_ROWS and len(np.unique(y_fit)) > 1
+        if not (self.is_classification or is_regression) or not has_enough_rows:
             return None
-        if len(fit_rows) < MIN_BASELINE_ROWS or len(np.unique(y_fit)) < 2:
-            return None
-        X_fit = self._sample_columns(self.data, fit_rows).imputed
-        X = self._sample_columns(data, compared.rows).imputed
+        X_fit, X = self._sample_columns(self.data, fit_rows).imputed, self._sample_columns(data, rows).imputed
         if self.is_classification:
-            return compare_classifiers(X_fit, y_fit, X, y, compared.decoded, self.estimator.classes_)
-        return compare_regressors(X_fit, y_fit, X, y, compared.decoded)
-
-
-def _sample(rows: np.ndarray, limit: int) -> np.ndarray:
-    """Draw at most ``limit`` of the rows, in order."""
-    return rows if len(rows) <= limit else np.sort(np.random.RandomState(0).choice(rows, limit, replace=False))
+            return compare_classifiers(X_fit, y_fit, X, y, decoded, self.estimator.classes_)
+        return compare_regressors(X_fit, y_fit, X, y, decoded)
 
 
 def _mean_by_row(rows: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -1,10 +1,11 @@
-"""Training and validation curves of a fitted estimator."""
+"""Training and validation curves of a network."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Self
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
+
+from ..training.net import Net
 
 
 @dataclass(frozen=True)
@@ -28,19 +29,18 @@ class TrainingCurves:
     cycle_ends: np.ndarray  # (n_cycles,), positions in `epoch` of the ends of learning rate cycles
 
     @classmethod
-    def from_estimator(cls, estimator: Any) -> "TrainingCurves":
-        """Read the curves from the history of a fitted estimator."""
-        check_is_fitted(estimator)
-        net = estimator.net_
-        history, stopping = net.history, net.stopping_
-        epoch = np.array(history[:, "epoch"])
+    def from_net(cls, net: Net) -> Self:
+        """Read the curves from the history of a net, after a fit or during one."""
+        rows = [row for row in net.history if "lr" in row]  # "lr" is missing in an epoch that was interrupted
+        epoch, train_loss, rate = (np.array([row[name] for row in rows]) for name in ("epoch", "train_loss", "lr"))
+        name, stopping = net.validation_name_, net.stopping_
         ends = np.array(sorted(net.time_budget_.cycle_end_epochs), dtype=int)
         return cls(
             epoch=epoch,
-            train_loss=np.array(history[:, "train_loss"]),
-            learning_rate=np.array(history[:, "lr"]),
-            validation=None if net.validation_name_ is None else np.array(history[:, net.validation_name_]),
-            greater_is_better=net.validation_name_ not in (None, "valid_loss"),
+            train_loss=train_loss,
+            learning_rate=rate,
+            validation=None if name is None else np.array([row[name] for row in rows]),
+            greater_is_better=name not in (None, "valid_loss"),
             best_epoch=stopping.best_epoch.numpy().copy(),
             stopped=(~stopping.active & ~stopping.diverged).numpy() & (net.epoch_ < net.max_epochs),
             diverged=stopping.diverged.numpy().copy(),

@@ -6,7 +6,7 @@ The recording uses a copy of the network, so the fitted estimator and all random
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor
 from .._utils.threads import torch_threads
 from ..data.batches import MemberRows
 from ..data.statistics import ONE_HOT_MAX
-from ..data.table import check_table
+from ..data.table import EncodedTable, check_table
 from ..estimators.fitting import encode, network_config_of
 from ..network.data_driven_init import repeat_data_driven_init
 from ..network.generators import member_seeds
@@ -25,11 +25,10 @@ from ..network.network import Network
 from ..network.pretrained import PretrainedSource
 
 _Activation = Callable[[Tensor], Tensor]
-_When = Literal["now", "initial"]
+When = Literal["now", "initial"]
 
 # Shares of the activation's largest slope below which a unit passes no gradient, or is saturated.
 DEAD_SLOPE, SATURATED_SLOPE = 0.005, 0.05
-
 _SLOPE_RANGE = 30.0
 
 
@@ -38,9 +37,10 @@ class LayerRecord:
     """Recorded values of one layer; gradients are None without a target."""
 
     name: str  # "hidden 1" and so on, or "head"
-    before: np.ndarray  # (members, rows, units), input of the activation; the raw output in the head
     after: np.ndarray  # (members, rows, units), output of the activation; the raw output in the head
-    gradient: np.ndarray | None  # (members, rows, units), of each row's loss with respect to `before`
+    gradient: (
+        np.ndarray | None
+    )  # (members, rows, units), of each row's loss with respect to the input of the activation
     weight: np.ndarray  # (members, fan_in, units)
     weight_gradient: np.ndarray | None  # (members, fan_in, units), of the mean loss, without penalties
     dead: np.ndarray  # (members, units), whether a unit passes no gradient for any row
@@ -51,9 +51,7 @@ class LayerRecord:
 class Probe:
     """Recorded values of all layers for one set of weights."""
 
-    when: _When
-    epoch: np.ndarray  # (members,), epoch of each member's weights; 0 for the initial weights
-    rows: np.ndarray  # indices of the recorded rows
+    when: When
     loss: np.ndarray | None  # (members,), mean loss of these rows; None without a target
     layers: tuple[LayerRecord, ...]  # the hidden layers in order, then the head
 
@@ -63,48 +61,35 @@ class Probe:
         return self.layers[:-1]
 
 
-def probe(estimator: Any, X: Any, y: Any = None, when: _When = "now", max_rows: int = 1000) -> Probe:
+def probe(estimator: Any, X: Any, y: Any = None, when: When = "now", max_rows: int = 1000) -> Probe:
     """Record one forward pass, and with a target one backward pass, through a fitted network.
 
     The network is in training mode, so batch normalization uses the statistics of the recorded rows, but without
     dropout and augmentation. ``when`` selects the weights: "now" are those used for prediction, and "initial" are
-    drawn again from the seeds of the fit. At most ``max_rows`` rows are recorded, drawn with a fixed seed.
-
-    Raises
-    ------
-    ValueError
-        If ``when`` is unknown, or if the initial weights cannot be drawn because the parameters have been changed.
+    drawn again from the seeds of the fit. At most ``max_rows`` rows are recorded, drawn with a fixed seed. Initial
+    weights cannot be drawn if the parameters have been changed since the fit; this raises a ValueError.
     """
     check_is_fitted(estimator)
-    rows, X, y = _sample(X, y, max_rows)
-    with torch_threads(estimator.n_threads), torch.inference_mode(False), torch.enable_grad():
-        network, epoch = _network(estimator, when)
-        network.requires_grad_(True).set_matmul_dtype(network.inputs.dtype)
-        data = _member_rows(estimator, network, X, y)
-        layers, loss = _record(network, data, None if y is None else estimator.net_.criterion_.in_training)
-    return Probe(when, epoch, rows, loss, layers)
-
-
-def _sample(X: Any, y: Any, max_rows: int) -> tuple[np.ndarray, Any, Any]:
-    """Draw at most ``max_rows`` rows; return their indices in order and the rows."""
+    if when not in get_args(When):
+        raise ValueError(f"The 'when' parameter must be one of 'initial', 'now'. Got {when!r} instead.")
     X = check_table(X)
     check_consistent_length(X, y)
-    n_rows = len(X) if not hasattr(X, "shape") else X.shape[0]
-    if n_rows <= max_rows:
-        return np.arange(n_rows), X, y
-    rows = np.sort(np.random.RandomState(0).choice(n_rows, max_rows, replace=False))
-    return rows, _safe_indexing(X, rows), None if y is None else _safe_indexing(y, rows)
+    n_rows = X.shape[0] if hasattr(X, "shape") else len(X)
+    if n_rows > max_rows:
+        chosen = sample(np.arange(n_rows), max_rows)
+        X, y = _safe_indexing(X, chosen), None if y is None else _safe_indexing(y, chosen)
+    with torch_threads(estimator.n_threads), torch.inference_mode(False), torch.enable_grad():
+        network = _initial_network(estimator) if when == "initial" else copy.deepcopy(estimator.net_.module_)
+        network.requires_grad_(True).set_matmul_dtype(network.inputs.dtype)
+        data = encode(estimator, X, y)
+        rows = member_rows(network, data, [np.arange(len(data))] * network.n_members)
+        layers, loss = _record(network, rows, None if y is None else estimator.net_.criterion_.in_training)
+    return Probe(when, loss, layers)
 
 
-def _network(estimator: Any, when: str) -> tuple[Network, np.ndarray]:
-    """Copy the network with the requested weights; return it with the epoch of each member's weights."""
-    net = estimator.net_
-    best_epoch = net.stopping_.best_epoch.numpy().copy()
-    if when == "initial":
-        return _initial_network(estimator).to(net.device), np.zeros_like(best_epoch)
-    if when != "now":
-        raise ValueError(f"The 'when' parameter must be one of 'initial', 'now'. Got {when!r} instead.")
-    return copy.deepcopy(net.module_), best_epoch
+def sample(rows: np.ndarray, limit: int) -> np.ndarray:
+    """Draw at most ``limit`` of the rows, in order."""
+    return rows if len(rows) <= limit else np.sort(np.random.RandomState(0).choice(rows, limit, replace=False))
 
 
 def _initial_network(estimator: Any) -> Network:
@@ -126,13 +111,12 @@ def _initial_network(estimator: Any) -> Network:
     if source is not None:
         source.copy_into(network, estimator.target_encoder_)
     repeat_data_driven_init(network, fitted)
-    return network
+    return network.to(estimator.net_.device)
 
 
-def _member_rows(estimator: Any, network: Network, X: Any, y: Any) -> MemberRows:
-    """Encode the rows for the network, the same for all members; without ``y`` the target is 0."""
-    data = encode(estimator, X, y)
-    index, dtype, device = [np.arange(len(data))] * network.n_members, network.inputs.dtype, network.head.weight.device
+def member_rows(network: Network, data: EncodedTable, index: list[np.ndarray]) -> MemberRows:
+    """Return the rows ``index[m]`` of each member m as tensors for the network."""
+    dtype, device = network.inputs.dtype, network.head.weight.device
     return MemberRows(data.numbers, data.levels, data.target, index, data.loss_weight, dtype, device)
 
 
@@ -140,47 +124,34 @@ def _record(
     network: Network, data: MemberRows, loss: Callable[[Tensor, Tensor, Tensor], Tensor] | None
 ) -> tuple[tuple[LayerRecord, ...], np.ndarray | None]:
     """Run the rows forward, and with a loss backward; return the layers and each member's mean loss."""
-    recorder = _RecordingActivation(network.activation)
-    network.activation = recorder
+    activation, calls = network.activation, []
+
+    def recording_activation(before: Tensor) -> Tensor:
+        after = activation(before.clone())  # a callable of the user may work in place
+        calls.append((before, after))
+        return after
+
+    network.activation = recording_activation
     indices, weight = data.index_and_weight()
     inputs, levels, target = network.prepare(*data.take(indices))
     raw = network(inputs, levels, weight)
-    recorder.calls.append((raw, raw))
+    calls.append((raw, raw))
     mean_loss = None
     if loss is not None:
-        for before, _ in recorder.calls:
+        for before, _ in calls:
             before.retain_grad()
         total = loss(raw, target, weight)
         torch.autograd.backward(total.sum())
         mean_loss = _array(total) / len(data)
-    names = [*(f"hidden {number}" for number in range(1, len(network.linears))), "head"]
-    layers = tuple(
-        _layer_record(name, linear.weight, *call, recorder.activation if name != "head" else None)
-        for name, linear, call in zip(names, network.linears, recorder.calls, strict=True)
-    )
-    return layers, mean_loss
-
-
-class _RecordingActivation:
-    """An activation that records its inputs and outputs."""
-
-    def __init__(self, activation: _Activation) -> None:
-        self.activation = activation
-        self.calls: list[tuple[Tensor, Tensor]] = []
-
-    def __call__(self, x: Tensor) -> Tensor:
-        after = self.activation(x.clone())  # a callable of the user may work in place
-        self.calls.append((x, after))
-        return after
-
-
-def _layer_record(
-    name: str, weight: Tensor, before: Tensor, after: Tensor, activation: _Activation | None
-) -> LayerRecord:
-    gradient = _array(before.grad) if before.retains_grad and before.grad is not None else None
-    dead, saturated = _flat_units(activation, before.detach())
-    weight_gradient = None if weight.grad is None else _array(weight.grad) / before.shape[1]
-    return LayerRecord(name, _array(before), _array(after), gradient, _array(weight), weight_gradient, dead, saturated)
+    layers = []
+    for number, (linear, (before, after)) in enumerate(zip(network.linears, calls, strict=True), start=1):
+        is_head = number == len(calls)
+        gradient = None if loss is None or before.grad is None else _array(before.grad)
+        weight_gradient = None if linear.weight.grad is None else _array(linear.weight.grad) / before.shape[1]
+        flat = _flat_units(None if is_head else activation, before.detach())
+        name = "head" if is_head else f"hidden {number}"
+        layers.append(LayerRecord(name, _array(after), gradient, _array(linear.weight), weight_gradient, *flat))
+    return tuple(layers), mean_loss
 
 
 def _flat_units(activation: _Activation | None, before: Tensor) -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,7 @@ import copy
 import html
 import textwrap
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from ..estimators.base import RegularizedMLP
@@ -66,8 +66,8 @@ class Diagnosis:
             call = f"Try set_params({_arguments(finding)})." if finding.remedy else ""
             evidence = f"{finding.evidence[:1].upper()}{finding.evidence[1:]}."
             lines.append(f"{number}. {finding.name.capitalize()} ({label}, {finding.certainty:.0%})")
-            for paragraph in (evidence, f"{finding.advice} {call}".strip()):
-                lines.append(textwrap.fill(paragraph, _WIDTH, initial_indent="   ", subsequent_indent="   "))
+            paragraphs = evidence, f"{finding.advice} {call}".strip()
+            lines += [textwrap.fill(text, _WIDTH, initial_indent="   ", subsequent_indent="   ") for text in paragraphs]
         if names := [finding.name for finding in self.findings[_MAX_DETAILED:]]:
             lines += ["", textwrap.fill(f"Less certain or less important findings: {', '.join(names)}.", _WIDTH)]
         return "\n".join(lines)
@@ -92,8 +92,7 @@ class Diagnosis:
         """
         import pandas as pd
 
-        names = ["name", "certainty", "evidence", "remedy", "advice", "columns"]
-        return pd.DataFrame([[getattr(finding, name) for name in names] for finding in self.findings], columns=names)
+        return pd.DataFrame(map(vars, self.findings), columns=[field.name for field in fields(Finding)])
 
 
 def diagnose(estimator: RegularizedMLP, X: Any, y: Any, X_val: Any = None, y_val: Any = None) -> Diagnosis:

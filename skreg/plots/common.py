@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Self
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    AxesLike = Axes | Sequence[Axes] | NDArray[np.object_] | None
+AxesLike: TypeAlias = "Axes | Sequence[Axes] | NDArray[np.object_] | None"
 
 # The colors of Okabe and Ito without black and yellow, which are invisible on a dark or on a light background. Lines
 # also differ in their dashes and markers, so that a print in black and white can be read.
@@ -30,23 +32,53 @@ MARKERS = "osD^vP"
 GRAY = "0.5"
 MIN_PANEL_INCHES = 2.6
 
+# Sections and entries of several docstrings, which contain the names in braces instead.
+SHARED_DOCS = {
+    "attributes": """\
+Attributes
+----------
+ax_ : matplotlib Axes
+    First panel.
+axes_ : ndarray of matplotlib Axes
+    All panels.
+figure_ : matplotlib Figure
+    Figure that contains the panels.""",
+    "estimator": """\
+estimator : estimator
+    Fitted estimator of skreg, or a fitted ``Pipeline`` or search whose final estimator is one.""",
+    "ax and returns": "{ax}\n\n{returns}",
+    "ax": """\
+ax : matplotlib Axes, or a sequence of one for each panel, default=None
+    Axes to draw on. A single Axes is split among the panels. If None, a new figure is created.""",
+    "returns": """\
+Returns
+-------
+{display}
+    The display.""",
+    "example data": """\
+>>> from sklearn.datasets import load_diabetes
+>>> from skreg import RegularizedMLPRegressor
+>>> from skreg.plots import {display}
+>>> X, y = load_diabetes(return_X_y=True, as_frame=True)""",
+}
+
 
 class Display(ABC):
-    """Base class of the displays.
+    """Base class of the displays, which inserts the shared documentation into their docstrings."""
 
-    Attributes
-    ----------
-    ax_ : matplotlib Axes
-        First panel.
-    axes_ : ndarray of matplotlib Axes
-        All panels.
-    figure_ : matplotlib Figure
-        Figure that contains the panels.
-    """
-
+    _shared_docs: ClassVar[dict[str, str]] = SHARED_DOCS
     ax_: Axes
     axes_: NDArray[np.object_]
     figure_: Figure
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for documented in (cls, *(getattr(member, "__func__", member) for member in vars(cls).values())):
+            if isinstance(documented, (type, FunctionType)) and documented.__doc__:
+                doc = inspect.cleandoc(documented.__doc__)
+                for name, text in (cls._shared_docs | {"display": cls.__name__}).items():
+                    doc = doc.replace(f"{{{name}}}", text)
+                documented.__doc__ = doc
 
     def plot(self, ax: AxesLike = None) -> Self:
         """Draw the display.
@@ -70,8 +102,7 @@ class Display(ABC):
 
     def _create_panels(self, ax: AxesLike, heights: Sequence[float] = (1,), *, stacked: bool = True) -> None:
         self.axes_ = panels(ax, heights, stacked=stacked)
-        self.ax_ = self.axes_[0]
-        self.figure_ = self.axes_[0].figure
+        self.ax_, self.figure_ = self.axes_[0], self.axes_[0].figure
 
 
 def pyplot() -> Any:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
-from .common import COLORS, GRAY, Display, column_names, unwrap_fitted
-
-if TYPE_CHECKING:
-    from .common import AxesLike
+from .common import COLORS, GRAY, AxesLike, Display, column_names, unwrap_fitted
 
 INCHES_PER_ROW = 0.2
 
@@ -22,7 +19,8 @@ class FeatureSelectionDisplay(Display):
     """Feature importances in descending order; columns without any weight are marked as dropped.
 
     Create a display with ``from_estimator``. The parameters are stored as attributes. Weights that are exactly zero
-    result from ``feature_alpha``, or from ``alpha`` with an ``l1_ratio``.
+    result from ``feature_alpha``, or from ``alpha`` with an ``l1_ratio``. For a pipeline, the columns are those that
+    are passed to its last step. The height of a new figure depends on the number of columns.
 
     Parameters
     ----------
@@ -31,14 +29,7 @@ class FeatureSelectionDisplay(Display):
     feature_names : array-like of shape (n_features,)
         Names of the columns.
 
-    Attributes
-    ----------
-    ax_ : matplotlib Axes
-        The panel.
-    axes_ : ndarray of matplotlib Axes
-        The panel in an array.
-    figure_ : matplotlib Figure
-        Figure that contains the panel.
+    {attributes}
 
     See Also
     --------
@@ -51,10 +42,7 @@ class FeatureSelectionDisplay(Display):
 
     Examples
     --------
-    >>> from sklearn.datasets import load_diabetes
-    >>> from skreg import RegularizedMLPRegressor
-    >>> from skreg.plots import FeatureSelectionDisplay
-    >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
+    {example data}
     >>> regressor = RegularizedMLPRegressor(feature_alpha=0.1, max_iter=20, random_state=0).fit(X, y)
     >>> display = FeatureSelectionDisplay.from_estimator(regressor)
     >>> len(display.importances)
@@ -70,18 +58,10 @@ class FeatureSelectionDisplay(Display):
 
         Parameters
         ----------
-        estimator : estimator
-            Fitted estimator of skreg, or a fitted ``Pipeline`` or search whose final estimator is one. For a pipeline,
-            the columns are those that are passed to its last step.
+        {estimator}
         max_features : int, default=20
             Maximum number of columns to draw.
-        ax : matplotlib Axes, default=None
-            Axes to draw on. If None, a new figure is created whose height depends on the number of columns.
-
-        Returns
-        -------
-        FeatureSelectionDisplay
-            The display.
+        {ax and returns}
         """
         network, _ = unwrap_fitted(estimator)
         display = cls(importances=network.feature_importances_, feature_names=column_names(network))
@@ -92,15 +72,11 @@ class FeatureSelectionDisplay(Display):
 
         Parameters
         ----------
-        ax : matplotlib Axes, default=None
-            Axes to draw on. If None, a new figure is created whose height depends on the number of columns.
+        {ax}
         max_features : int, default=20
             Maximum number of columns to draw.
 
-        Returns
-        -------
-        self : object
-            The display.
+        {returns}
         """
         self._draw(ax, max_features)
         return self

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
-from ..diagnostics.probe import Probe, probe
-from .common import COLORS, GRAY, Display, legend_above, share_x_axis, unwrap_fitted
-
-if TYPE_CHECKING:
-    from .common import AxesLike
+from ..diagnostics.probe import Probe, When, probe
+from .common import COLORS, GRAY, SHARED_DOCS, AxesLike, Display, legend_above, share_x_axis, unwrap_fitted
 
 HALF_WIDTH = 0.42
 PERCENTILES = 0.5, 99.5
-PARAMETERS_AND_ATTRIBUTES = """\
+SOURCES: tuple[When, ...] = "now", "initial"
+SHARED_LAYER_DOCS = {
+    "parameters": """\
 Parameters
 ----------
 layers : sequence of str
@@ -31,16 +29,23 @@ shares : array-like of shape (n_layers, n_bins)
 below : array-like of shape (n_layers,)
     Share of each layer that is drawn in the lower panel.
 initial_shares, initial_below : array-like, default=None
-    Values of ``shares`` and ``below`` at the initial weights, drawn as the left halves.
+    Values of ``shares`` and ``below`` at the initial weights, drawn as the left halves.""",
+    "options": """\
+initial : bool, default=True
+    Whether to draw the values at the initial weights, too.
+max_rows : int, default=1000
+    Maximum number of rows, which are drawn at random.
+bins : int, default=60
+    Number of bins of a violin.
+{ax and returns}
 
-Attributes
-----------
-ax_ : matplotlib Axes
-    Panel of the violins.
-axes_ : ndarray of matplotlib Axes
-    Panels of the violins and of the shares.
-figure_ : matplotlib Figure
-    Figure that contains the panels."""
+Raises
+------
+NotFittedError
+    If the estimator is not fitted.
+ValueError
+    If parameters have changed since the fit, so that the initial weights cannot be reproduced.""",
+} | SHARED_DOCS
 
 Layers = dict[str, tuple[NDArray[np.floating], float]]  # {name: (values, share in the lower panel)}
 
@@ -50,9 +55,10 @@ class LayerDisplay(Display):
     """Base class of the displays by layer: violins of the nonzero values, and a share of each layer below them.
 
     A violin is a histogram and not a density of ``Axes.violinplot``, because a density estimate would smooth the
-    limits of bounded activations. The placeholder in the docstring of a subclass is replaced by the shared sections.
+    limits of bounded activations.
     """
 
+    _shared_docs = SHARED_LAYER_DOCS
     _value_label = ""
     _below_label = "Zeros"
     _logarithmic = False
@@ -64,21 +70,14 @@ class LayerDisplay(Display):
     initial_shares: ArrayLike | None = None
     initial_below: ArrayLike | None = None
 
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        if cls.__doc__:
-            cls.__doc__ = inspect.cleandoc(cls.__doc__).replace("{parameters}", PARAMETERS_AND_ATTRIBUTES)
-
     @classmethod
     def _from_values(cls, networks: Sequence[Layers], bins: int) -> Self:
         """Create a display of the fitted network, and of the initial network if there are two."""
         edges = bin_edges([value for layers in networks for value, _ in layers.values()], bins, cls._logarithmic)
         shares = [bin_shares([value for value, _ in layers.values()], edges) for layers in networks]
         below = [np.array([share for _, share in layers.values()]) for layers in networks]
-        display = cls(layers=list(networks[0]), edges=edges, shares=shares[0], below=below[0])
-        if len(networks) > 1:
-            display.initial_shares, display.initial_below = shares[1], below[1]
-        return display
+        initial = {"initial_shares": shares[1], "initial_below": below[1]} if len(networks) > 1 else {}
+        return cls(layers=list(networks[0]), edges=edges, shares=shares[0], below=below[0], **initial)
 
     def _draw(self, ax: AxesLike) -> None:
         self._create_panels(ax, (3, 1))
@@ -88,9 +87,8 @@ class LayerDisplay(Display):
         if self.initial_shares is None or self.initial_below is None:
             self._draw_violins(self.shares, self.below, (-1, 1), fc=COLORS[0])
         else:
-            self._draw_violins(
-                self.initial_shares, self.initial_below, (-1, 0), fc=COLORS[1], hatch="////", label="Initial weights"
-            )
+            initial = self.initial_shares, self.initial_below
+            self._draw_violins(*initial, (-1, 0), fc=COLORS[1], hatch="////", label="Initial weights")
             self._draw_violins(self.shares, self.below, (0, 1), fc=COLORS[0], label="Fitted weights")
             legend_above([self.ax_])
         self.ax_.set(ylabel=self._value_label, yscale="log" if self._logarithmic else "linear")
@@ -112,15 +110,9 @@ class LayerDisplay(Display):
         left, right = HALF_WIDTH * np.array(sides)
         for position, share in enumerate(np.asarray(shares), 1):
             width = share / (share.max() or 1)
-            self.ax_.stairs(
-                position + right * width,
-                np.asarray(self.edges),
-                baseline=position + left * width,
-                orientation="horizontal",
-                fill=True,
-                label=label if position == 1 else None,
-                **style,
-            )
+            violin = style | {"fill": True, "orientation": "horizontal", "label": label if position == 1 else None}
+            bounds = position + left * width, position + right * width
+            self.ax_.stairs(bounds[1], np.asarray(self.edges), baseline=bounds[0], **violin)
         positions = np.arange(1, len(self.layers) + 1)
         self.axes_[1].bar(positions + left, below, right - left, align="edge", **style)
 
@@ -133,6 +125,8 @@ class WeightDisplay(LayerDisplay):
 
     {parameters}
 
+    {attributes}
+
     See Also
     --------
     FeatureSelectionDisplay : Columns that a network uses.
@@ -143,10 +137,7 @@ class WeightDisplay(LayerDisplay):
 
     Examples
     --------
-    >>> from sklearn.datasets import load_diabetes
-    >>> from skreg import RegularizedMLPRegressor
-    >>> from skreg.plots import WeightDisplay
-    >>> X, y = load_diabetes(return_X_y=True)
+    {example data}
     >>> sparse = RegularizedMLPRegressor(alpha=0.02, l1_ratio=1.0, max_iter=20, random_state=0).fit(X, y)
     >>> len(WeightDisplay.from_estimator(sparse).below)
     3
@@ -160,17 +151,10 @@ class WeightDisplay(LayerDisplay):
 
         Parameters
         ----------
-        estimator : estimator
-            Fitted estimator of skreg, or a fitted ``Pipeline`` or search whose final estimator is one.
+        {estimator}
         bins : int, default=60
             Number of bins of a violin.
-        ax : matplotlib Axes, or a sequence of two, default=None
-            Axes to draw on, see ``plot``.
-
-        Returns
-        -------
-        WeightDisplay
-            The display.
+        {ax and returns}
         """
         network, _ = unwrap_fitted(estimator)
         linears = network.net_.module_.linears
@@ -193,6 +177,8 @@ class ActivationDisplay(LayerDisplay):
 
     {parameters}
 
+    {attributes}
+
     See Also
     --------
     GradientDisplay : Gradients by layer.
@@ -203,10 +189,7 @@ class ActivationDisplay(LayerDisplay):
 
     Examples
     --------
-    >>> from sklearn.datasets import load_diabetes
-    >>> from skreg import RegularizedMLPRegressor
-    >>> from skreg.plots import ActivationDisplay
-    >>> X, y = load_diabetes(return_X_y=True)
+    {example data}
     >>> regressor = RegularizedMLPRegressor((16, 16), max_iter=5, random_state=0).fit(X, y)
     >>> ActivationDisplay.from_estimator(regressor, X).layers
     ['hidden 1', 'hidden 2']
@@ -230,33 +213,13 @@ class ActivationDisplay(LayerDisplay):
 
         Parameters
         ----------
-        estimator : estimator
-            Fitted estimator of skreg, or a fitted ``Pipeline`` or search whose final estimator is one.
+        {estimator}
         X : {array-like, data frame, sparse matrix} of shape (n_samples, n_features)
             Table with the columns of the fit.
-        initial : bool, default=True
-            Whether to draw the activations at the initial weights, too.
-        max_rows : int, default=1000
-            Maximum number of rows, which are drawn at random.
-        bins : int, default=60
-            Number of bins of a violin.
-        ax : matplotlib Axes, or a sequence of two, default=None
-            Axes to draw on, see ``plot``.
-
-        Returns
-        -------
-        ActivationDisplay
-            The display.
-
-        Raises
-        ------
-        NotFittedError
-            If the estimator is not fitted.
-        ValueError
-            If parameters have changed since the fit, so that the initial weights cannot be reproduced.
+        {options}
         """
         network, X = unwrap_fitted(estimator, X)
-        probes = [probe(network, X, None, when, max_rows) for when in ("now", "initial")[: 1 + initial]]
+        probes = [probe(network, X, None, when, max_rows) for when in SOURCES[: 1 + initial]]
         return cls._from_values([_activations(one) for one in probes], bins).plot(ax)
 
 
@@ -269,6 +232,8 @@ class GradientDisplay(LayerDisplay):
 
     {parameters}
 
+    {attributes}
+
     See Also
     --------
     ActivationDisplay : Activations by layer.
@@ -279,10 +244,7 @@ class GradientDisplay(LayerDisplay):
 
     Examples
     --------
-    >>> from sklearn.datasets import load_diabetes
-    >>> from skreg import RegularizedMLPRegressor
-    >>> from skreg.plots import GradientDisplay
-    >>> X, y = load_diabetes(return_X_y=True)
+    {example data}
     >>> regressor = RegularizedMLPRegressor((16, 16), max_iter=5, random_state=0).fit(X, y)
     >>> GradientDisplay.from_estimator(regressor, X, y).layers
     ['hidden 1', 'hidden 2', 'head']
@@ -307,35 +269,15 @@ class GradientDisplay(LayerDisplay):
 
         Parameters
         ----------
-        estimator : estimator
-            Fitted estimator of skreg, or a fitted ``Pipeline`` or search whose final estimator is one.
+        {estimator}
         X : {array-like, data frame, sparse matrix} of shape (n_samples, n_features)
             Table with the columns of the fit.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Target.
-        initial : bool, default=True
-            Whether to draw the gradients at the initial weights, too.
-        max_rows : int, default=1000
-            Maximum number of rows, which are drawn at random.
-        bins : int, default=60
-            Number of bins of a violin.
-        ax : matplotlib Axes, or a sequence of two, default=None
-            Axes to draw on, see ``plot``.
-
-        Returns
-        -------
-        GradientDisplay
-            The display.
-
-        Raises
-        ------
-        NotFittedError
-            If the estimator is not fitted.
-        ValueError
-            If parameters have changed since the fit, so that the initial weights cannot be reproduced.
+        {options}
         """
         network, X = unwrap_fitted(estimator, X)
-        probes = [probe(network, X, y, when, max_rows) for when in ("now", "initial")[: 1 + initial]]
+        probes = [probe(network, X, y, when, max_rows) for when in SOURCES[: 1 + initial]]
         return cls._from_values([_gradients(one) for one in probes], bins).plot(ax)
 
 

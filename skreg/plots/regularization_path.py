@@ -52,14 +52,7 @@ class RegularizationPathDisplay(Display):
     score_name : str, default="score"
         Name of the score.
 
-    Attributes
-    ----------
-    ax_ : matplotlib Axes
-        Panel of the scores.
-    axes_ : ndarray of matplotlib Axes
-        Panels of the scores and of the columns.
-    figure_ : matplotlib Figure
-        Figure that contains the panels.
+    {attributes}
 
     See Also
     --------
@@ -72,10 +65,7 @@ class RegularizationPathDisplay(Display):
 
     Examples
     --------
-    >>> from sklearn.datasets import load_diabetes
-    >>> from skreg import RegularizedMLPRegressor
-    >>> from skreg.plots import RegularizationPathDisplay
-    >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
+    {example data}
     >>> linear = RegularizedMLPRegressor((), n_members=1, max_iter=20, random_state=0)
     >>> display = RegularizationPathDisplay.from_estimator(
     ...     linear, X, y, param_name="feature_alpha", param_range=[0.01, 0.1, 1.0], cv=3
@@ -130,13 +120,7 @@ class RegularizationPathDisplay(Display):
             ``feature_alpha`` and ``dropout`` are trained side by side as members of one network in any case.
         n_named : int, default=4
             Number of columns to name in the legend: those with the largest norms at the best score.
-        ax : matplotlib Axes, or a sequence of two, default=None
-            Axes to draw on, see ``plot``.
-
-        Returns
-        -------
-        RegularizationPathDisplay
-            The display.
+        {ax and returns}
 
         Raises
         ------
@@ -144,14 +128,23 @@ class RegularizationPathDisplay(Display):
             If a value of the parameter is invalid, or if the number of columns differs between the folds after the
             first steps of a pipeline.
         """
-        folds = _cross_validate(estimator, X, y, param_name, param_range, cv, scoring, n_jobs)
+        X, y = indexable(X, y)
+        splits = list(check_cv(cv, y, classifier=is_classifier(estimator)).split(X, y))
+        settings = {"fit_params": {}, "score_params": {}, "verbose": 0, "error_score": "raise"}
+        settings |= dict.fromkeys(("return_train_score", "return_times", "return_estimator"), True)
+        settings["scorer"] = check_scoring(estimator, scoring)
+        params = [{param_name: value} for value in np.asarray(param_range).tolist()]
+        with warnings.catch_warnings():
+            # A path intentionally continues until no column is left.
+            warnings.filterwarnings("ignore", "feature_alpha=.*weights of all columns to zero", ConvergenceWarning)
+            folds = cross_validate(SharedInputs(clone(estimator), X, y, splits, settings), params, n_jobs)
         networks = [[unwrap_fitted(fold["estimator"])[0] for fold in of_value] for of_value in folds]
         if len({network.n_features_in_ for of_value in networks for network in of_value}) > 1:
             raise ValueError(
                 "The number of columns after the first steps of the pipeline differs between the folds, so the columns "
                 "cannot be compared. Let the network encode the categories, or pass all of them to the encoder."
             )
-        display = cls(
+        return cls(
             param_name=param_name,
             param_range=np.asarray(param_range, dtype=float),
             train_scores=np.array([[fold["train_scores"] for fold in of_value] for of_value in folds]),
@@ -159,23 +152,18 @@ class RegularizationPathDisplay(Display):
             feature_norms=np.array([[feature_norms(network) for network in of_value] for of_value in networks]),
             feature_names=column_names(networks[0][0]),
             score_name=scoring if isinstance(scoring, str) else "score",
-        )
-        return display.plot(ax, n_named=n_named)
+        ).plot(ax, n_named=n_named)
 
     def plot(self, ax: AxesLike = None, *, n_named: int = 4) -> Self:
         """Draw the display.
 
         Parameters
         ----------
-        ax : matplotlib Axes, or a sequence of two, default=None
-            Axes to draw on. A single Axes is split between the panels. If None, a new figure is created.
+        {ax}
         n_named : int, default=4
             Number of columns to name in the legend: those with the largest norms at the best score.
 
-        Returns
-        -------
-        self : object
-            The display.
+        {returns}
         """
         self._draw(ax, n_named)
         return self
@@ -185,7 +173,13 @@ class RegularizationPathDisplay(Display):
         columns = self.axes_[1]
         values = np.asarray(self.param_range)
         best = int(np.asarray(self.test_scores).mean(1).argmax())
-        self._draw_scores(values)
+        for scores, color, dashes, marker, label in (
+            (np.asarray(self.train_scores), COLORS[0], "-", "o", "Training"),
+            (np.asarray(self.test_scores), COLORS[3], "--", "s", "Held-out"),
+        ):
+            mean, std = scores.mean(1), scores.std(1)
+            self.ax_.fill_between(values, mean - std, mean + std, color=color, alpha=0.25, lw=0)
+            self.ax_.plot(values, mean, color=color, ls=dashes, marker=marker, ms=3, label=label)
         self._draw_columns(columns, values, best, n_named)
         self.ax_.axvline(values[best], color=GRAY, ls=":", label=f"Best ({values[best]:.3g})")
         columns.axvline(values[best], color=GRAY, ls=":")
@@ -194,15 +188,6 @@ class RegularizationPathDisplay(Display):
         columns.set(xlabel=self.param_name, ylabel="Weight norm", xscale=scale, ylim=(0, None))
         self.ax_.set(ylabel=_validate_score_name(None, self.score_name, negate_score=False), xscale=scale)
         share_x_axis(self.ax_, columns)
-
-    def _draw_scores(self, values: NDArray[np.floating]) -> None:
-        for scores, color, dashes, marker, label in (
-            (np.asarray(self.train_scores), COLORS[0], "-", "o", "Training"),
-            (np.asarray(self.test_scores), COLORS[3], "--", "s", "Held-out"),
-        ):
-            mean, std = scores.mean(1), scores.std(1)
-            self.ax_.fill_between(values, mean - std, mean + std, color=color, alpha=0.25, lw=0)
-            self.ax_.plot(values, mean, color=color, ls=dashes, marker=marker, ms=3, label=label)
 
     def _draw_columns(self, ax: Axes, values: NDArray[np.floating], best: int, n_named: int) -> None:
         norms, names = np.asarray(self.feature_norms).mean(1), [str(name) for name in np.asarray(self.feature_names)]
@@ -214,27 +199,3 @@ class RegularizationPathDisplay(Display):
             line[0].set_label(names[column])
         longest = max((len(names[column]) for column in order[:n_named]), default=0)
         legend_above([ax], 2 + sum(longest <= length for length in MAX_NAME_LENGTHS))
-
-
-def _cross_validate(
-    estimator: BaseEstimator,
-    X: Any,
-    y: ArrayLike,
-    param_name: str,
-    param_range: Sequence[float],
-    cv: int | BaseCrossValidator | Iterable[Any] | None,
-    scoring: Any,
-    n_jobs: int | None,
-) -> list[list[dict[str, Any]]]:
-    """Return the results of each fold for each value of the parameter; compatible fits train side by side."""
-    X, y = indexable(X, y)
-    splits = list(check_cv(cv, y, classifier=is_classifier(estimator)).split(X, y))
-    settings = {"fit_params": {}, "score_params": {}, "verbose": 0, "error_score": "raise"}
-    settings |= dict.fromkeys(("return_train_score", "return_times", "return_estimator"), True)
-    settings["scorer"] = check_scoring(estimator, scoring)
-    inputs = SharedInputs(clone(estimator), X, y, splits, settings)
-    params = [{param_name: value} for value in np.asarray(param_range).tolist()]
-    with warnings.catch_warnings():
-        # A path intentionally continues until no column is left.
-        warnings.filterwarnings("ignore", "feature_alpha=.*every column", ConvergenceWarning)
-        return cross_validate(inputs, params, n_jobs)

@@ -13,17 +13,14 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._plotting import _validate_score_name
 from skorch.callbacks import Callback
 
+from ..diagnostics.curves import TrainingCurves
 from ..training.net import Net
-from .common import COLORS, GRAY, Display, legend_above, pyplot, share_x_axis, unwrap_fitted
+from .common import COLORS, GRAY, AxesLike, Display, legend_above, pyplot, share_x_axis, unwrap_fitted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from .common import AxesLike
-
-MIN_EPOCHS_AFTER_BEST = 4
-NOISE_FACTOR = 3.0
-MIN_LOST_SHARE = 0.05
+MIN_EPOCHS_AFTER_BEST, NOISE_FACTOR, MIN_LOST_SHARE = 4, 3.0, 0.05
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -57,14 +54,7 @@ class TrainingCurveDisplay(Display):
         Epoch after which most members overfit: the training loss still decreases, and the validation metric gets
         worse by more than its noise. It is the median of the best epochs of these members.
 
-    Attributes
-    ----------
-    ax_ : matplotlib Axes
-        Panel of the losses.
-    axes_ : ndarray of matplotlib Axes
-        Panels of the losses, of the score if there is one, and of the learning rate.
-    figure_ : matplotlib Figure
-        Figure that contains the panels.
+    {attributes}
 
     See Also
     --------
@@ -76,10 +66,7 @@ class TrainingCurveDisplay(Display):
 
     Examples
     --------
-    >>> from sklearn.datasets import load_diabetes
-    >>> from skreg import RegularizedMLPRegressor
-    >>> from skreg.plots import TrainingCurveDisplay
-    >>> X, y = load_diabetes(return_X_y=True)
+    {example data}
     >>> regressor = RegularizedMLPRegressor(max_iter=20, random_state=0).fit(X, y)
     >>> display = TrainingCurveDisplay.from_estimator(regressor)
     >>> len(display.train) == regressor.n_iter_
@@ -102,15 +89,8 @@ class TrainingCurveDisplay(Display):
 
         Parameters
         ----------
-        estimator : estimator
-            Fitted estimator of skreg, or a fitted ``Pipeline`` or search whose final estimator is one.
-        ax : matplotlib Axes, or a sequence of one for each panel, default=None
-            Axes to draw on, see ``plot``.
-
-        Returns
-        -------
-        TrainingCurveDisplay
-            The display.
+        {estimator}
+        {ax and returns}
         """
         network, _ = unwrap_fitted(estimator)
         return cls(**training_record(network.net_, network.monitor)).plot(ax)
@@ -128,7 +108,7 @@ class TrainingCurveDisplay(Display):
         legend_above(curves)
         rate.plot(self.epochs, self.learning_rate, color=GRAY)
         rate.axhline(0, alpha=0)  # includes 0 in the vertical range
-        rate.set(xlabel="EpochRecord", ylabel="Learning\nrate", xlim=self.ax_.get_xlim())
+        rate.set(xlabel="Epoch", ylabel="Learning\nrate", xlim=self.ax_.get_xlim())
         rate.locator_params(axis="y", nbins=2)
         rate.yaxis.set_major_formatter("{x:g}")
         rate.xaxis.get_major_locator().set_params(integer=True)
@@ -159,23 +139,20 @@ class TrainingCurveDisplay(Display):
 
 def training_record(net: Net, monitor: Any) -> dict[str, Any]:
     """Return the parameters of a ``TrainingCurveDisplay``, after a fit or during one."""
-    rows = [row for row in net.history if "lr" in row]  # "lr" is missing in an epoch that was interrupted
-    columns = {"epochs": "epoch", "train": "train_loss", "learning_rate": "lr"}
-    record: dict[str, Any] = {name: np.array([row[column] for row in rows]) for name, column in columns.items()}
-    if net.validation_name_ is None:
+    curves = TrainingCurves.from_net(net)
+    record: dict[str, Any] = {"epochs": curves.epoch, "train": curves.train_loss, "learning_rate": curves.learning_rate}
+    if curves.validation is None:
         return record
-    is_loss = net.validation_name_ == "valid_loss"
-    best = net.stopping_.best_epoch.numpy().copy()
-    record |= {
-        "validation": np.array([row[net.validation_name_] for row in rows]),
-        "validation_name": "loss" if is_loss else monitor if isinstance(monitor, str) else "score",
-        "best_epoch": round(best.mean()),
-    }
-    if len(net.stopping_.scores) < len(rows):  # the search does not record the scores of members
+    best, is_score = curves.best_epoch, curves.greater_is_better
+    score_name = monitor if isinstance(monitor, str) else "score"
+    record |= {"validation": curves.validation, "validation_name": score_name if is_score else "loss"}
+    record["best_epoch"] = round(best.mean())
+    n_epochs = len(curves.epoch)
+    if len(net.stopping_.scores) < n_epochs:  # the search does not record the scores of members
         return record
-    scores = np.stack([of_epoch.numpy() for of_epoch in net.stopping_.scores[: len(rows)]])
+    scores = np.stack([of_epoch.numpy() for of_epoch in net.stopping_.scores[:n_epochs]])
     if len(best) > 1:
-        record |= {"validation_members": -scores if is_loss else scores, "best_epochs": best}
+        record |= {"validation_members": scores if is_score else -scores, "best_epochs": best}
     overfits = [is_overfitting(record["train"], score, epoch - 1) for score, epoch in zip(scores.T, best, strict=True)]
     if np.mean(overfits) > 0.5:
         record["overfits_from"] = int(np.median(best[overfits]))
@@ -185,11 +162,10 @@ def training_record(net: Net, monitor: Any) -> dict[str, Any]:
 def is_overfitting(train_loss: NDArray[np.floating], score: NDArray[np.floating], best: int) -> bool:
     """Return whether a member overfits after its best epoch.
 
-    The training loss must decrease after the best epoch, and the score must decrease by more than its noise. Every
-    other epoch scores below the best one by chance, so the mean score of the second half of the remaining epochs is
-    compared with the best score. The difference must exceed three times the noise of the scores around their linear
-    trend if the scores keep falling (by more than two standard errors between both halves), and six times otherwise.
-    It must also exceed a twentieth of the improvement since the first epoch. Scores are NaN after the member stopped.
+    The training loss must decrease after the best epoch, and the mean score of the second half of these epochs must be
+    below the best score. The difference must exceed a twentieth of the improvement since the first epoch. It must also
+    exceed three times the noise of the scores around their linear trend if the scores keep falling (by more than two
+    standard errors between both halves), and six times otherwise. Scores are NaN after the member stopped.
     """
     after = score[best + 1 :]
     after = after[~np.isnan(after)]
@@ -241,7 +217,7 @@ class LiveTrainingCurve(Callback):
     def __init__(self, seconds: float = 1.0) -> None:
         self.seconds = seconds
 
-    def on_train_begin(self, net: Net, **kwargs: Any) -> None:
+    def on_train_begin(self, _net: Net, **_: Any) -> None:
         """Start a new figure."""
         pyplot()  # fails before the training if matplotlib is not installed
         if hasattr(self, "display_"):
@@ -249,12 +225,12 @@ class LiveTrainingCurve(Callback):
         self.handle_: Any = None
         self.drawn_ = monotonic()
 
-    def on_epoch_end(self, net: Net, **kwargs: Any) -> None:
+    def on_epoch_end(self, net: Net, **_: Any) -> None:
         """Draw the curve if enough time has passed since the last drawing."""
         if monotonic() - self.drawn_ >= self.seconds:
             self._draw(net)
 
-    def on_train_end(self, net: Net, **kwargs: Any) -> None:
+    def on_train_end(self, net: Net, **_: Any) -> None:
         """Draw the whole training."""
         if len(net.history):
             self._draw(net)

@@ -12,12 +12,10 @@ from sklearn.base import BaseEstimator, is_classifier
 from sklearn.utils.validation import check_is_fitted
 
 from ..uncertainty.reliability import interval_reliability, reliability
-from .common import COLORS, GRAY, Display, legend_above, unwrap
+from .common import COLORS, GRAY, AxesLike, Display, legend_above, unwrap
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from .common import AxesLike
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -58,14 +56,7 @@ class UncertaintyDisplay(Display):
     width : array-like of shape (n_levels,), default=None
         Mean width of the intervals.
 
-    Attributes
-    ----------
-    ax_ : matplotlib Axes
-        First panel.
-    axes_ : ndarray of matplotlib Axes
-        Panels of reliability, entropy and, with samples, mutual information; or of coverage and width.
-    figure_ : matplotlib Figure
-        Figure that contains the panels.
+    {attributes}
 
     See Also
     --------
@@ -134,13 +125,7 @@ class UncertaintyDisplay(Display):
             Number of bins of the reliability diagram.
         coverage : sequence of float, default=(0.5, 0.6, 0.7, 0.8, 0.9)
             Nominal coverages of the intervals.
-        ax : matplotlib Axes, or a sequence of two, default=None
-            Axes to draw on, see ``plot``.
-
-        Returns
-        -------
-        UncertaintyDisplay
-            The display.
+        {ax and returns}
 
         Raises
         ------
@@ -189,13 +174,7 @@ class UncertaintyDisplay(Display):
             Labels in the order of the probabilities. None means the sorted labels in ``y_true``.
         n_bins : int, default=10
             Number of bins of the reliability diagram.
-        ax : matplotlib Axes, or a sequence of one for each panel, default=None
-            Axes to draw on, see ``plot``.
-
-        Returns
-        -------
-        UncertaintyDisplay
-            The display.
+        {ax and returns}
 
         Raises
         ------
@@ -218,13 +197,7 @@ class UncertaintyDisplay(Display):
             Bounds of the intervals for each level.
         coverage : array-like of shape (n_levels,)
             Nominal coverage of each level.
-        ax : matplotlib Axes, or a sequence of two, default=None
-            Axes to draw on, see ``plot``.
-
-        Returns
-        -------
-        UncertaintyDisplay
-            The display.
+        {ax and returns}
 
         Raises
         ------
@@ -238,22 +211,17 @@ class UncertaintyDisplay(Display):
             self._create_panels(ax, (1, 1), stacked=False)
             self._draw_intervals(*self.axes_)
             return
-        has_samples = self.disagreement_edges is not None
-        self._create_panels(ax, (1,) * (2 + has_samples), stacked=False)
-        self._draw_probabilities(self.ax_)
-        self._draw_histograms(self.axes_[1], self.entropy_edges, self.entropy_right, self.entropy_wrong)
-        self.axes_[1].set_xlabel("Normalized entropy")
-        if has_samples:
-            self._draw_histograms(
-                self.axes_[2], self.disagreement_edges, self.disagreement_right, self.disagreement_wrong
-            )
-            self.axes_[2].set_xlabel("Normalized mutual information")
-
-    def _draw_probabilities(self, ax: Axes) -> None:
-        bounds = self.prob_low, self.prob_high
-        label = f"Calibration error {self.calibration_error:.3f}"
-        self._draw_reliability(ax, self.prob_pred, self.prob_true, bounds, label)
-        ax.set(xlabel="Confidence" if self.confidence else "Predicted probability", ylabel="Observed frequency")
+        histograms = [("Normalized entropy", self.entropy_edges, self.entropy_right, self.entropy_wrong)]
+        if self.disagreement_edges is not None:
+            counts = self.disagreement_right, self.disagreement_wrong
+            histograms.append(("Normalized mutual information", self.disagreement_edges, *counts))
+        self._create_panels(ax, (1,) * (1 + len(histograms)), stacked=False)
+        label, bounds = f"Calibration error {self.calibration_error:.3f}", (self.prob_low, self.prob_high)
+        self._draw_reliability(self.ax_, self.prob_pred, self.prob_true, bounds, label)
+        name = "Confidence" if self.confidence else "Predicted probability"
+        self.ax_.set(xlabel=name, ylabel="Observed frequency")
+        for panel, histogram in zip(self.axes_[1:], histograms, strict=True):
+            self._draw_histogram(panel, *histogram)
 
     def _draw_intervals(self, left: Axes, right: Axes) -> None:
         bounds = self.coverage_low, self.coverage_high
@@ -274,12 +242,12 @@ class UncertaintyDisplay(Display):
         legend_above([ax])
 
     @staticmethod
-    def _draw_histograms(ax: Axes, edges: Any, right: Any, wrong: Any) -> None:
+    def _draw_histogram(ax: Axes, name: str, edges: Any, right: Any, wrong: Any) -> None:
         """Draw a histogram of the correct and one of the incorrect rows, each as shares of its rows."""
         filled: dict[str, Any] = {"fc": COLORS[0], "lw": 0}
         hatched: dict[str, Any] = {"fc": "none", "ec": COLORS[3], "hatch": "////", "lw": 1.2}
         for counts, label, style in (right, "Correct", filled), (wrong, "Incorrect", hatched):
             n_rows = np.sum(counts)
             ax.stairs(np.asarray(counts) / max(n_rows, 1), edges, fill=True, label=f"{label} ({n_rows:,})", **style)
-        ax.set_ylabel("Share of rows")
+        ax.set(xlabel=name, ylabel="Share of rows")
         legend_above([ax])

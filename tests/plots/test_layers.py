@@ -51,7 +51,7 @@ def test_weights_and_zeros_equal_those_of_the_network():
 
 
 def test_network_without_nonzero_weights_is_drawn():
-    with pytest.warns(match="every column"):
+    with pytest.warns(match="weights of all columns to zero"):
         zeros = RegularizedMLPClassifier(
             (), alpha=0.0, feature_alpha=50.0, n_members=1, max_iter=20, random_state=0
         ).fit(X, LABEL)

@@ -1,7 +1,10 @@
+import warnings
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_selection import VarianceThreshold
 from sklearn.model_selection import KFold, cross_validate
 from sklearn.pipeline import make_pipeline
@@ -58,7 +61,9 @@ def test_invalid_value_raises_the_error_of_the_estimator():
 def test_norms_become_zero_with_a_strong_penalty():
     linear = RegularizedMLPRegressor((), n_members=1, early_stopping=False, max_iter=30, random_state=0)
     path = {"param_name": "feature_alpha", "param_range": [0.0, 0.3, 50.0], "cv": 2}
-    display = RegularizationPathDisplay.from_estimator(linear, X, NUMBER, **path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        display = RegularizationPathDisplay.from_estimator(linear, X, NUMBER, **path)
     n_used = (display.feature_norms > 0).all(1).sum(1)
     assert n_used[0] == 6
     assert n_used[-1] == 0

@@ -98,7 +98,7 @@ def test_any_classifier_is_accepted_and_a_regressor_without_intervals_is_rejecte
 @pytest.mark.parametrize(
     ("y", "prob", "message"),
     [
-        ([0, 1], [[0.2, 0.3, 0.5]] * 2, "one column for each of the 2 classes"),
+        ([0, 1], [[0.2, 0.3, 0.5]] * 2, "a column for each of the 2 classes"),
         ([0, 1], [[0.2, 1.3]] * 2, "probabilities in"),
         ([0, 1, 1], [[0.5, 0.5]] * 2, "inconsistent numbers of samples"),
     ],

@@ -80,10 +80,7 @@ def _are_duplicates(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 def shifted_validation(context: DiagnosticContext) -> Finding | None:
-    """Test whether trees distinguish validation rows from training rows.
-
-    The trees see the columns and the target. See Lopez-Paz & Oquab 2017; Rabanser et al. 2019.
-    """
+    """Test whether trees tell validation rows from training rows (Lopez-Paz & Oquab 2017; Rabanser et al. 2019)."""
     if context.validation_columns is None or context.validation_data is None:
         return None
     tables = [
@@ -119,11 +116,9 @@ def unscaled_columns(context: DiagnosticContext) -> Finding | None:
     scale = scale[scale > 0]
     if not len(scale):
         return None
-    excess = max(scale.max() / scale.min() / SCALE_RATIO, scale.max() / MAX_SCALE)
-    evidence = (
-        f"the root mean squares of the columns range from {scale.min():.3g} to {scale.max():.3g}, and "
-        "numeric_scaling=None"
-    )
+    low, high = scale.min(), scale.max()
+    excess = max(high / low / SCALE_RATIO, high / MAX_SCALE)
+    evidence = f"the root mean squares of the columns range from {low:.3g} to {high:.3g}, and numeric_scaling=None"
     remedy = {"numeric_scaling": "robust"}
     return Finding("unscaled columns", ratio_above(excess, 1.0), evidence, remedy, "Scale the numeric columns.")
 
@@ -163,9 +158,8 @@ def unbalanced_classes(context: DiagnosticContext) -> Finding | None:
     """Test whether the rarest class has a much lower recall (King & Zeng 2001)."""
     if not context.is_classification or context.parameters["class_weight"] is not None:
         return None
-    losses, data = context.evaluated
-    classes = context.estimator.classes_
-    y, predicted = data.y[losses.rows], classes[losses.decoded.argmax(1)]
+    losses, classes = context.evaluated, context.estimator.classes_
+    y, predicted = losses.y, classes[losses.decoded.argmax(1)]
     share = np.array([(context.data.y == label).mean() for label in classes])
     recall = np.array([(predicted[y == label] == label).mean() if (y == label).any() else 0.0 for label in classes])
     rare = int(share.argmin())
@@ -184,11 +178,8 @@ def unbalanced_classes(context: DiagnosticContext) -> Finding | None:
 def too_few_validation_rows(context: DiagnosticContext) -> Finding | None:
     """Test whether the held-out loss is too uncertain to be useful (Prechelt 1998)."""
     name, advice, held_out = "too few validation rows", "Hold out more rows.", context.held_out
-    remedy: dict[str, Any] = {
-        "early_stopping": True,
-        "validation_fraction": 0.125,
-        "n_members": max(8, context.parameters["n_members"]),
-    }
+    remedy: dict[str, Any] = {"early_stopping": True, "validation_fraction": 0.125}
+    remedy["n_members"] = max(8, context.parameters["n_members"])
     if held_out is None:
         evidence = "no rows were held out: pass X_val and y_val, or fit with early stopping"
         return Finding(name, 0.9, evidence, remedy, advice)
@@ -211,8 +202,8 @@ def _wrong_labels(context: DiagnosticContext) -> Finding:
     A network is uncertain where classes overlap and correct where it is confident, whereas wrong labels occur
     everywhere. The predictions of a network that has learned little are trusted only if a baseline agrees.
     """
-    losses, data = context.evaluated
-    code = np.searchsorted(context.estimator.classes_, data.y[losses.rows])
+    losses = context.evaluated
+    code = np.searchsorted(context.estimator.classes_, losses.y)
     wrong = confident_errors(losses.decoded, code)
     error_rate = float((losses.decoded.argmax(1) != code).mean())
     constant_error_rate = 1 - float(np.bincount(code).max() / len(code))
@@ -242,14 +233,11 @@ def _are_frequent(wrong: np.ndarray) -> float:
 
 def _target_outliers(context: DiagnosticContext) -> Finding | None:
     """Find residuals far beyond the spread of the others."""
-    losses, data = context.evaluated
-    y = data.y[losses.rows]
-    if losses.decoded.shape != y.shape or context.parameters["loss"] != "squared_error":
+    y, predicted = context.evaluated.y, context.evaluated.decoded
+    if predicted.shape != y.shape or context.parameters["loss"] != "squared_error":
         return None
-    residual = (y - losses.decoded).reshape(len(y), -1)
-    spread, target_spread = (
-        median_abs_deviation(values, scale="normal") for values in (residual, y.reshape(residual.shape))
-    )
+    residual, target = (values.reshape(len(y), -1) for values in (y - predicted, y))
+    spread, target_spread = (median_abs_deviation(values, scale="normal") for values in (residual, target))
     # A smooth function may be wrong by less than the spread of the target without any outlier.
     limit = np.maximum(OUTLIER_DISTANCE * spread, np.maximum(target_spread, 1e-6 * np.abs(y).max()))
     is_outlier = (np.abs(residual - np.median(residual, axis=0)) > limit).any(1)

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from ...training.optimizers.registry import SOLVERS
 from ..context import DiagnosticContext
 from ..finding import Finding
 from ..probe import LayerRecord
@@ -22,10 +23,7 @@ SUITABLE_INITS = "data_driven", "auto"
 
 
 def collapsing_initialization(context: DiagnosticContext) -> Finding | None:
-    """Find initial weights that map all rows to nearly the same activations.
-
-    See Glorot & Bengio 2010; He et al. 2015.
-    """
+    """Find initial weights that map all rows to nearly the same activations (Glorot & Bengio 2010; He et al. 2015)."""
     parameters = context.parameters
     if context.initial_layers is None or parameters["init"] in SUITABLE_INITS:
         return None
@@ -34,7 +32,7 @@ def collapsing_initialization(context: DiagnosticContext) -> Finding | None:
         return None
     evidence = (
         f"with init={parameters['init']!r} the standard deviation of the activations over the rows was "
-        f"{_by_layer(spreads)} in the hidden layers before the training; {describe_loss(context)}"
+        f"{_in_hidden_layers(spreads, context, ' before the training')}"
     )
     remedy = {"init": SUITABLE_INITS[0]} | ({"activation": "silu"} if len(spreads) > MANY_LAYERS else {})
     advice = "Use initial weights that suit the activation."
@@ -43,10 +41,7 @@ def collapsing_initialization(context: DiagnosticContext) -> Finding | None:
 
 
 def vanishing_gradients(context: DiagnosticContext) -> Finding | None:
-    """Find gradients that are much smaller in the first hidden layer than in the last.
-
-    See Glorot & Bengio 2010.
-    """
+    """Find gradients that are much smaller in the first hidden layer than in the last (Glorot & Bengio 2010)."""
     sizes, evidence = _gradients(context)
     if len(sizes) < 2 or sizes[-1] == 0:
         return None
@@ -58,10 +53,7 @@ def vanishing_gradients(context: DiagnosticContext) -> Finding | None:
 
 
 def exploding_gradients(context: DiagnosticContext) -> Finding | None:
-    """Find gradients that grow backward, or activations that grow forward, over the layers.
-
-    See Bengio et al. 1994; Pascanu et al. 2013.
-    """
+    """Find gradients or activations that grow over the layers (Bengio et al. 1994; Pascanu et al. 2013)."""
     sizes, evidence = _gradients(context)
     if len(sizes) < 2 or context.initial_layers is None:
         return None
@@ -75,48 +67,33 @@ def exploding_gradients(context: DiagnosticContext) -> Finding | None:
 
 
 def dead_units(context: DiagnosticContext) -> Finding | None:
-    """Find layers in which many units pass no gradient for any row.
-
-    See Maas et al. 2013.
-    """
+    """Find layers in which many units pass no gradient for any row (Maas et al. 2013)."""
     layers = [layer for layer in context.fitted_layers.hidden_layers if layer.dead.shape[1] >= MIN_UNITS]
     shares = [float(layer.dead.mean()) for layer in layers]
     if not shares:
         return None
     learning_rate = context.parameters["learning_rate_init"]
     remedy = {"activation": "silu"} | ({"learning_rate_init": learning_rate / 10} if learning_rate > 0.02 else {})
-    evidence = (
-        f"the share of units that pass no gradient for any row is {_by_layer(shares)} in the hidden layers; "
-        f"{describe_loss(context)}"
-    )
+    evidence = f"the share of units that pass no gradient for any row is {_in_hidden_layers(shares, context)}"
     certainty = probability_above(max(shares), DEAD_SHARE, SHARE_ERROR)
     return Finding("dead units", certainty, evidence, remedy, "Use an activation that is not flat on one side.")
 
 
 def saturated_units(context: DiagnosticContext) -> Finding | None:
-    """Find layers whose bounded activation is nearly flat for most rows.
-
-    See LeCun et al. 1998.
-    """
+    """Find layers whose bounded activation is nearly flat for most rows (LeCun et al. 1998)."""
     shares = [float(layer.saturated.mean()) for layer in context.fitted_layers.hidden_layers]
     if not shares:
         return None
     remedy = {"activation": "silu", "init": _suitable_init(context)}
     if context.parameters["numeric_scaling"] is None:
         remedy["numeric_scaling"] = "robust"
-    evidence = (
-        f"the share of values in the flat range of the activation is {_by_layer(shares)} in the hidden layers; "
-        f"{describe_loss(context)}"
-    )
+    evidence = f"the share of values in the flat range of the activation is {_in_hidden_layers(shares, context)}"
     certainty = probability_above(max(shares), SATURATED_SHARE, SHARE_ERROR)
     return Finding("saturated units", certainty, evidence, remedy, "Use an activation that does not saturate.")
 
 
 def over_regularized(context: DiagnosticContext) -> Finding | None:
-    """Find penalties that shrink a layer to nearly 0 or outweigh the loss.
-
-    See Hastie et al. 2009, section 3.4.
-    """
+    """Find penalties that shrink a layer to nearly 0 or outweigh the loss (Hastie et al. 2009, section 3.4)."""
     parameters = context.parameters
     strong = [name for name, usual in USUAL_PENALTIES.items() if np.max(parameters[name]) > usual]
     if not strong or context.initial_layers is None:
@@ -124,15 +101,15 @@ def over_regularized(context: DiagnosticContext) -> Finding | None:
     layers = list(zip(context.initial_layers.layers, context.fitted_layers.layers, strict=True))
     ratios = [_rms(fitted.weight) / max(_rms(initial.weight), 1e-30) for initial, fitted in layers]
     penalty_ratio = max(_penalty_ratio(initial, parameters) for initial, _ in layers)
-    certainty = max(ratio_below(min(ratios), SHRUNKEN_RATIO), ratio_above(penalty_ratio, 1.0))
+    is_strong = max(ratio_below(min(ratios), SHRUNKEN_RATIO), ratio_above(penalty_ratio, 1.0))
     values = ", ".join(f"{name}={parameters[name]!r}" for name in strong)
     evidence = (
-        f"with {values} the size of the weights is {_by_layer(ratios)} times the initial size, layer by layer, and the "
-        f"initial gradient of the penalty was up to {penalty_ratio:.2g} times that of the loss; "
+        f"with {values} the size of the weights is {_by_layer(ratios)} times the initial size, layer by layer, and "
+        f"the initial gradient of the penalty was up to {penalty_ratio:.2g} times that of the loss; "
         f"{describe_loss(context)}"
     )
     remedy = {name: MILD_PENALTIES[name] for name in strong}
-    certainty = limit_unless_harmful(context, certainty)
+    certainty = limit_unless_harmful(context, is_strong)
     return Finding("over-regularized", certainty, evidence, remedy, "Reduce the penalties.")
 
 
@@ -142,8 +119,8 @@ def _penalty_ratio(layer: LayerRecord, parameters: dict[str, Any]) -> float:
     l1_ratio, alpha = parameters["l1_ratio"], np.max(parameters["alpha"])
     penalty = alpha * (l1_ratio + (1 - l1_ratio) * weight) + parameters["feature_alpha"]
     decay = parameters["weight_decay"] * weight
-    # Adaptive solvers divide the gradient by its size, but not the decay.
-    return float(max(penalty / loss, decay / (loss if parameters["solver"] == "sgd" else 1.0)))
+    # The steps of scale-invariant solvers do not depend on the size of the gradient.
+    return float(max(penalty / loss, decay / (1.0 if SOLVERS[parameters["solver"]].scale_invariant else loss)))
 
 
 def _suitable_init(context: DiagnosticContext) -> str:
@@ -165,9 +142,12 @@ def _gradients(context: DiagnosticContext) -> tuple[list[float], str]:
     """Root mean square gradient of each hidden layer, before the training if it is known, and the evidence."""
     layers = context.initial_layers or context.fitted_layers
     sizes = [_rms(layer.gradient) for layer in layers.hidden_layers]
-    when = "is {} in the hidden layers" if layers.when == "now" else "was {} in the hidden layers before the training"
-    evidence = f"the root mean square of the gradients {when.format(_by_layer(sizes))}; {describe_loss(context)}"
-    return sizes, evidence
+    verb, when = ("is", "") if layers.when == "now" else ("was", " before the training")
+    return sizes, f"the root mean square of the gradients {verb} {_in_hidden_layers(sizes, context, when)}"
+
+
+def _in_hidden_layers(numbers: list[float], context: DiagnosticContext, when: str = "") -> str:
+    return f"{_by_layer(numbers)} in the hidden layers{when}; {describe_loss(context)}"
 
 
 def _by_layer(numbers: list[float]) -> str:

@@ -8,20 +8,12 @@ from scipy.special import ndtr
 
 from ..context import DiagnosticContext
 
-UNHARMFUL_CERTAINTY = 0.6
-"""Maximum certainty of an anomaly without a measurable effect on the predictions."""
-
-SHORTFALL = 0.1
-"""Share of what a baseline learns that a network with a shortfall misses."""
-
+UNHARMFUL_CERTAINTY = 0.6  # maximum certainty of an anomaly without a measurable effect on the predictions
+SHORTFALL = 0.1  # share of what a baseline learns that a network with a shortfall misses
+# A loss is much higher than a baseline's if it exceeds this multiple of it plus this share of a constant's loss.
 LOSS_RATIO, LOSS_MARGIN = 1.25, 0.01
-"""A loss is much higher than a baseline's if it exceeds this multiple of it plus this share of a constant's loss."""
-
-MIN_LEARNED = 0.25
-"""Share of the constant's loss that must have been learned before a generalization gap is meaningful."""
-
-RATIO_ERROR = 0.15
-"""Assumed standard error, in powers of ten, of a ratio without a measured one."""
+MIN_LEARNED = 0.25  # share of the constant's loss that must be learned before a generalization gap is meaningful
+RATIO_ERROR = 0.15  # assumed standard error, in powers of ten, of a ratio without a measured one
 
 
 def probability_above(value: float, threshold: float, error: float) -> float:
@@ -88,8 +80,6 @@ def much_higher_loss(context: DiagnosticContext) -> float:
 
 def limit_unless_harmful(context: DiagnosticContext, certainty: float) -> float:
     """Limit the certainty of an anomaly unless the network predicts worse than a baseline."""
-    if certainty <= UNHARMFUL_CERTAINTY:
-        return certainty
     return min(certainty, max(UNHARMFUL_CERTAINTY, shortfall(context), much_higher_loss(context)))
 
 

@@ -1,10 +1,9 @@
 """Registry of the diagnostics.
 
-To add a diagnostic, write a function in `checks/data.py`, `checks/layers.py` or `checks/training.py` that takes a
-`DiagnosticContext` and returns a `Finding`, or None if it does not apply, and add it to ``DIAGNOSTICS``. The name in
-the registry is the `Finding.name`. A returned certainty below 0.5 is not reported, so a check need not compare with
-its threshold itself. The tests require an example of the problem in `tests/diagnostics/problems.py`, and in
-`docs/diagnostics.rst` a paragraph that cites the sources named in the function's docstring.
+To add a diagnostic, write a function in `data.py`, `layers.py` or `training.py` that returns a `Finding`, or None if it
+does not apply, and add it under the name of its finding. Findings with a certainty below 0.5 are not reported, so a
+function need not compare with its threshold. The tests require an example of the problem in
+`tests/diagnostics/problems.py`, and in `docs/diagnostics.rst` a paragraph that cites the sources in the docstring.
 """
 
 from collections.abc import Callable
@@ -13,9 +12,7 @@ from ..checks import data, layers, training
 from ..context import DiagnosticContext
 from ..finding import Finding
 
-Diagnostic = Callable[[DiagnosticContext], Finding | None]
-
-DIAGNOSTICS: dict[str, Diagnostic] = {
+DIAGNOSTICS: dict[str, Callable[[DiagnosticContext], Finding | None]] = {
     "leaking column": data.leaking_columns,
     "validation drawn differently": data.shifted_validation,
     "unscaled columns": data.unscaled_columns,

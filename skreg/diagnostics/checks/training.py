@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import linregress
 
+from ...training.optimizers.registry import SOLVERS
 from ..context import DiagnosticContext
 from ..curves import TrainingCurves
 from ..finding import Finding
@@ -29,7 +30,7 @@ FEW_EPOCHS = 100
 SHORT_PATIENCE, USUAL_PATIENCE = 5, 20
 TREND_EPOCHS, EXPECTED_GAIN = 8, 0.2
 MOVED_SHARE, FEW_STEPS = 0.15, 50
-USUAL_SGD_RATE, USUAL_RATES = 0.05, {"ntk": 0.02, "standard": 0.005}
+USUAL_UNSCALED_RATE, USUAL_RATES = 0.05, {"ntk": 0.02, "standard": 0.005}
 MAX_LOSS_RATIO, MAX_LOSS_RATIO_IN_CYCLES, MAX_RISE = 1.5, 20.0, 0.03
 
 
@@ -68,10 +69,7 @@ def _after_best_epoch(curves: TrainingCurves) -> str:
 
 
 def underfitting(context: DiagnosticContext) -> Finding | None:
-    """Test whether baselines learn more, and training rows are not memorized.
-
-    See Hastie et al. 2009, section 7.3.
-    """
+    """Test whether baselines learn more, and training rows are not memorized (Hastie et al. 2009, section 7.3)."""
     comparison, parameters = context.comparison, context.parameters
     is_worse = max(shortfall(context, UNDERFITTING_SHORTFALL), much_higher_loss(context))
     certainty = min(is_worse, 1 - _gap_above(context, MAX_GAP_WITH_EARLY_STOPPING))
@@ -178,14 +176,14 @@ def learning_rate_too_low(context: DiagnosticContext) -> Finding | None:
     )
     n_epochs = len(context.curves.epoch)
     steps_per_epoch = -(-len(context.data) // context.estimator.net_.batch_size)
-    certainty = min(ratio_below(moved, MOVED_SHARE), ratio_above(n_epochs * steps_per_epoch, FEW_STEPS))
+    is_low = min(ratio_below(moved, MOVED_SHARE), ratio_above(n_epochs * steps_per_epoch, FEW_STEPS))
     current = context.parameters["learning_rate_init"]
     evidence = (
         f"in {n_epochs} epochs of {steps_per_epoch} steps no layer's weights moved by more than {moved:.1%} of their "
         f"size, with learning_rate_init={current:g}; {describe_loss(context)}"
     )
     remedy = {"learning_rate_init": max(_usual_learning_rate(context), min(10 * current, 1.0))}
-    certainty = limit_unless_harmful(context, certainty)
+    certainty = limit_unless_harmful(context, is_low)
     return Finding("learning rate too low", certainty, evidence, remedy, "Increase the learning rate.")
 
 
@@ -205,7 +203,9 @@ def learning_rate_too_high(context: DiagnosticContext) -> Finding | None:
     start = constant_loss if initial is None else float(initial.mean())
     highest = float(losses.max() / max(constant_loss, start))
     rise = _mean_rise(curves) / constant_loss
-    is_high = probability_above(np.log(highest), np.log(_max_loss_ratio(curves)), 0.1)
+    # The loss may rise at the start of a cycle. The rise in a single cycle cannot be judged.
+    max_ratio = (MAX_LOSS_RATIO, np.inf, MAX_LOSS_RATIO_IN_CYCLES)[min(len(curves.cycle_ends), 2)]
+    is_high = probability_above(np.log(highest), np.log(max_ratio), 0.1)
     certainty = limit_unless_harmful(context, max(is_high, probability_above(rise, MAX_RISE, 0.01)))
     period = "from one cycle of the learning rate to the next" if len(curves.cycle_ends) else "per epoch"
     evidence = (
@@ -217,14 +217,8 @@ def learning_rate_too_high(context: DiagnosticContext) -> Finding | None:
 
 def _usual_learning_rate(context: DiagnosticContext) -> float:
     parameters = context.parameters
-    return USUAL_SGD_RATE if parameters["solver"] == "sgd" else USUAL_RATES[parameters["parametrization"]]
-
-
-def _max_loss_ratio(curves: TrainingCurves) -> float:
-    """Acceptable ratio of the highest loss to the initial one; the loss may rise at the start of a cycle."""
-    if not len(curves.cycle_ends):
-        return MAX_LOSS_RATIO
-    return MAX_LOSS_RATIO_IN_CYCLES if len(curves.cycle_ends) > 1 else np.inf
+    scale_invariant = SOLVERS[parameters["solver"]].scale_invariant
+    return USUAL_RATES[parameters["parametrization"]] if scale_invariant else USUAL_UNSCALED_RATE
 
 
 def _mean_rise(curves: TrainingCurves) -> float:

@@ -46,6 +46,7 @@ def test_a_problem_is_found_and_its_remedy_helps(name):
     assert result.after > result.before or not PROBLEMS[name].improves
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in NAMES if name in TRAINING_PROBLEMS])
 def test_a_problem_of_the_defaults_is_found_and_its_remedy_helps(name):
     result = run(name, "friedman1" if name in REGRESSION_PROBLEMS else "classes", 2, "defaults")
