@@ -11,8 +11,7 @@ from torch import Tensor
 
 from .._utils.validation import layer_sizes, parameter_error, rate_per_layer
 from . import activations, embeddings, initializers
-from .initializers import Initializer
-from .layers import BatchNorm, LayerNorm
+from .layers import BatchNorm, Initializer, LayerNorm
 
 _DATA_DRIVEN = "data_driven"
 _AUTO: dict[str, tuple[Any, Any]] = {"numeric_embedding": ("piecewise_linear", None), "residual": (True, False)}
@@ -40,10 +39,10 @@ class NetworkConfig:
 
     @classmethod
     def from_estimator(cls, estimator: Any, scale_invariant_solver: bool, continues: bool = False) -> Self:
-        """Create the configuration from the parameters of an estimator; those that exclude each other raise an error.
+        """Create the configuration from the parameters of an estimator.
 
-        With a ``scale_invariant_solver``, a constant factor on the loss does not change the steps. If training
-        ``continues`` the last fit, its choices for "auto" are kept.
+        Parameters that exclude each other raise an error. With a ``scale_invariant_solver``, a constant factor on the
+        loss does not change the steps. If training ``continues`` the last fit, its choices for "auto" are kept.
         """
         hidden = layer_sizes(estimator, estimator.hidden_layer_sizes)
         if estimator.batch_norm and estimator.layer_norm:

@@ -201,10 +201,14 @@ def piecewise_linear(
 
     Parameters
     ----------
-    members, n_columns, dtype, train_bias
-        See ``periodic``.
+    members, n_columns : int
+        Number of members and of numeric columns.
     edges : Tensor of shape (members, n_columns, n_bins + 1)
         Ascending edges of the bins of the scaled columns: quantiles of the member's training rows.
+    dtype : torch.dtype
+        Type of the parameters.
+    train_bias : bool, default=True
+        Whether the bias is trained, which has no effect before batch normalization.
     """
     if edges is None:
         raise ValueError("piecewise_linear requires the edges of its bins. Got None.")

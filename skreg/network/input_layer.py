@@ -22,7 +22,7 @@ class InputLayer(nn.Module):
     """
 
     fill: Tensor  # replacement of missing numbers, (members, 1, n_numbers)
-    center: Tensor  # of the shape of fill, as is scale
+    center: Tensor  # center and scale have the same shape as fill
     scale: Tensor
     knots: Tensor | None  # quantiles (members, n_numbers, n_knots), for numeric_scaling="quantile"
     edges: Tensor | None  # edges (members, n_numbers, n_bins + 1) of the bins of the scaled numbers
@@ -52,7 +52,7 @@ class InputLayer(nn.Module):
 
     def _register_one_hot_tables(self, known: list[np.ndarray]) -> None:
         """Register the column and the value of each level: 1, or -1 and 1 if there are two levels; 0 if unknown."""
-        sizes = [levels.shape[1] for levels in known]  # with the unknown level
+        sizes = [levels.shape[1] for levels in known]  # with the unknown level, so that 3 means two levels
         self.one_hot_widths = [1 if size == 3 else size - 1 for size in sizes]
         starts, firsts = (np.cumsum([0, *lengths], dtype=np.int64)[:-1] for lengths in (sizes, self.one_hot_widths))
         positions, values = [np.zeros(0, np.int64)], [np.zeros((len(self.fill), 0))]

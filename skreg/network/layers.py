@@ -4,21 +4,21 @@ Activations have the shape ``(members, rows, width)``, weights ``(members, fan_i
 belongs to the columns of an activation ``(members, 1, width)``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from .initializers import Initializer
-
+Initializer: TypeAlias = Callable[[int, int, Generator], Tensor]  # see skreg.network.initializers
 COLUMN_MULTIPLE = 16
 
 
 class Linear(nn.Module):
     """Affine map of each member.
 
-    There is no bias before batch normalization, where it would have no effect, and rounding errors as gradient.
+    A layer before batch normalization has no bias: it would have no effect, and its gradient would be rounding errors.
     """
 
     init_scale: Tensor | None
