@@ -24,22 +24,12 @@ Dtypes = tuple[torch.dtype, torch.dtype]
 
 @dataclass(frozen=True)
 class DeviceConfig:
-    """Device, batch size and precision of a fit.
-
-    Attributes
-    ----------
-    device : torch.device
-        Device of all tensors.
-    batch_size : int
-        Largest number of rows in a batch.
-    dtype, matmul_dtype : torch.dtype
-        Type of the tensors, and of the products of the hidden layers in training.
-    """
+    """Device, batch size and precision of a fit."""
 
     device: torch.device
-    batch_size: int
+    batch_size: int  # largest number of rows in a batch
     dtype: torch.dtype
-    matmul_dtype: torch.dtype
+    matmul_dtype: torch.dtype  # type of the products of the hidden layers in training
 
     @classmethod
     def of(
@@ -92,7 +82,7 @@ def auto_dtypes(dtype: torch.dtype, device: torch.device, widths: Sequence[int],
 def has_bfloat16(device: torch.device) -> bool:
     """Return whether a device has instructions for bfloat16; without them it is slower than float32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and any(getattr(torch.cpu, flag, bool)() for flag in _CPU_FLAGS)
 
 

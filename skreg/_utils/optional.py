@@ -5,27 +5,7 @@ from types import ModuleType
 
 
 def import_optional(module: str, *, extra: str, purpose: str) -> ModuleType:
-    """Import an optional dependency.
-
-    Parameters
-    ----------
-    module : str
-        Dotted name of the module.
-    extra : str
-        Extra of this package that installs the module.
-    purpose : str
-        Subject of the error message: the class or module that needs the dependency.
-
-    Returns
-    -------
-    ModuleType
-        The imported module.
-
-    Raises
-    ------
-    ImportError
-        If the module cannot be imported.
-    """
+    """Import a module that ``extra`` installs; ``purpose``, the subject of the error message, needs it."""
     try:
         return import_module(module)
     except ImportError as error:

@@ -25,6 +25,6 @@ def is_nonzero(value: PerMemberFloat) -> bool:
 def stack(values: Sequence[Any], counts: Sequence[int], like: Tensor) -> PerMemberFloat:
     """Combine the values of several nets, ``values[i]`` for ``counts[i]`` members, with the type of ``like``."""
     if len(set(values)) == 1:
-        return values[0]
+        return float(values[0])
     repeated = torch.tensor(list(values), dtype=torch.float64).repeat_interleave(torch.tensor(counts))
     return repeated.to(like.device, like.dtype)

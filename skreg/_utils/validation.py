@@ -47,12 +47,12 @@ def rate_per_layer(estimator: object, name: str, rate: Any, n_layers: int) -> tu
 def values_per_layer(
     estimator: object, name: str, values: Any, n_hidden: int, minimum: str, may_be_none: bool
 ) -> float | tuple[float | None, ...] | None:
-    """Return a value for all layers unchanged, or a tuple of one for each hidden layer and the head.
+    """Return a value for all layers, which is valid, or a tuple of one for each hidden layer and the head.
 
-    A single value has been validated before. ``minimum`` is the lower end of the range, "[0.0" or "(0.0".
+    ``minimum`` is the lower end of the range: "[0.0", which includes 0, or "(0.0".
     """
     if values is None or isinstance(values, Real):
-        return values  # type: ignore[return-value]  # a Real is a float
+        return None if values is None else float(values)
     per_layer, n_layers = tuple(values), n_hidden + 1
     kind = "a float or None" if may_be_none else "a float"
     if len(per_layer) != n_layers:
@@ -81,7 +81,8 @@ def check_weights(weight: Any, X: Any, name: str = "sample_weight") -> np.ndarra
         return None
     if not np.any(np.asarray(weight)):
         raise ValueError(f"All values of {name} are zero, so no row is left. Give at least one row a positive weight.")
-    return _check_sample_weight(weight, X, dtype=np.float64, ensure_non_negative=True)
+    checked: np.ndarray = _check_sample_weight(weight, X, dtype=np.float64, ensure_non_negative=True)
+    return checked
 
 
 def check_magnitude(values: np.ndarray, name: str) -> None:

@@ -31,24 +31,11 @@ class Batch(NamedTuple):
 
 
 class MemberRows:
-    """Rows of a table for each member.
+    """Rows ``index[m]`` of a table for each member m.
 
-    Parameters
-    ----------
-    numbers : ndarray or csr_array of shape (n, n_numbers)
-        Numeric columns.
-    levels : int ndarray of shape (n, n_categories)
-        Category codes.
-    target : ndarray of shape (n,) or (n, outputs)
-        Class numbers (int64), or floats.
-    index : list of int ndarray
-        Rows of each member.
-    weight : ndarray of shape (n,) or None
-        Weight of each row. Those of each member are scaled once to mean 1.
-    dtype, device : torch.dtype, torch.device
-        Type of the weights and of float targets, and device of all tensors.
-    unit : float or None
-        Weight that is scaled to 1 instead of the mean.
+    The table consists of numbers ``(n, n_numbers)``, which may be a ``csr_array``, category codes
+    ``(n, n_categories)``, and a target ``(n,)`` or ``(n, outputs)``: class numbers (int64), or floats. The weights
+    ``(n,)`` of the rows are divided by their mean over the member's rows, or by ``unit``; ``dtype`` is their type.
     """
 
     def __init__(
@@ -63,33 +50,33 @@ class MemberRows:
         unit: float | None = None,
     ) -> None:
         self.device, self.dtype = device, dtype
-        self._numbers: Any = numbers if sparse.issparse(numbers) else as_tensor(numbers, device)
-        self._levels = as_tensor(levels, device)
-        self._target = as_tensor(target, device)
-        self._prepare: Prepare | None = None
-        self._width = 0
+        self.numbers: Any = numbers if sparse.issparse(numbers) else as_tensor(numbers, device)
+        self.levels = as_tensor(levels, device)
+        self.target = as_tensor(target, device)
+        self.prepare: Prepare | None = None
+        self.width = 0
         self.lengths = [len(rows) for rows in index]
         self.index = _stack_padded(index, self.lengths, torch.int32 if len(target) < 1 << 31 else torch.int64)
         given = (np.ones(len(rows)) if weight is None else weight[rows] for rows in index)
         scaled = (own / (own.mean() if unit is None else unit) for own in given)
-        self._weight = _stack_padded(scaled, self.lengths, dtype)
+        self.weight = _stack_padded(scaled, self.lengths, dtype)
 
     @classmethod
     def joined(cls, several: Sequence[Self]) -> Self:
         """Return the rows of all members of several objects; the table of equal objects is stored once."""
         distinct = list({id(rows): rows for rows in several}.values())
-        ends = accumulate(len(rows._target) for rows in distinct)
-        starts = {id(rows): end - len(rows._target) for rows, end in zip(distinct, ends, strict=True)}
+        ends = accumulate(len(rows.target) for rows in distinct)
+        starts = {id(rows): end - len(rows.target) for rows, end in zip(distinct, ends, strict=True)}
         joined = copy.copy(several[0])
         if len(distinct) > 1:
-            tables = [rows._numbers for rows in distinct]
-            joined._numbers = sparse.vstack(tables, "csr") if sparse.issparse(tables[0]) else torch.cat(tables)
-            joined._levels = torch.cat([rows._levels for rows in distinct])
-            joined._target = torch.cat([rows._target for rows in distinct])
+            tables = [rows.numbers for rows in distinct]
+            joined.numbers = sparse.vstack(tables, "csr") if sparse.issparse(tables[0]) else torch.cat(tables)
+            joined.levels = torch.cat([rows.levels for rows in distinct])
+            joined.target = torch.cat([rows.target for rows in distinct])
         joined.lengths = [length for rows in several for length in rows.lengths]
         longest = max(joined.lengths)
         joined.index = torch.cat([_pad(rows.index + starts[id(rows)], longest) for rows in several])
-        joined._weight = torch.cat([_pad(rows._weight, longest) for rows in several])
+        joined.weight = torch.cat([_pad(rows.weight, longest) for rows in several])
         return joined
 
     def of_members(self, members: Tensor) -> Self:
@@ -97,29 +84,25 @@ class MemberRows:
         chosen = copy.copy(self)
         chosen.lengths = [self.lengths[member] for member in members.tolist()]
         longest = max(chosen.lengths)
-        chosen.index, chosen._weight = self.index[members, :longest], self._weight[members, :longest]
+        chosen.index, chosen.weight = self.index[members, :longest], self.weight[members, :longest]
         return chosen
 
     def prepared(self, prepare: Prepare, width: int | None = None) -> Self:
         """Return these rows as a network needs them.
 
-        Parameters
-        ----------
-        prepare : callable (numbers, levels, target) -> (inputs, levels, target)
-            Scales and one-hot encodes rows. It is applied to each block of rows when it is read.
-        width : int, default=None
-            Number of columns of the inputs. If it is given and there are few rows, ``prepare`` is applied to all of
-            them now, for rows that are read more than once.
+        ``prepare``, which scales and one-hot encodes rows, is applied to each block of rows when it is read. If the
+        ``width`` of the inputs is given and there are few rows, it is applied to all of them now, for rows that are
+        read more than once.
         """
         rows = copy.copy(self)
-        rows._prepare, rows._width = prepare, width or 0
+        rows.prepare, rows.width = prepare, width or 0
         if width is not None and self.n_members * len(self) * width <= PREPARED_ELEMENTS:
             inputs, levels, target, _ = zip(*rows.eval_batches(PREPARE_ROWS), strict=True)
-            rows._numbers, rows._target = (torch.cat(blocks, 1).flatten(0, 1) for blocks in (inputs, target))
+            rows.numbers, rows.target = (torch.cat(blocks, 1).flatten(0, 1) for blocks in (inputs, target))
             known = levels[0] is not None
-            rows._levels = torch.cat(levels, 1).flatten(0, 1) if known else torch.empty(len(rows._target), 0)
+            rows.levels = torch.cat(levels, 1).flatten(0, 1) if known else torch.empty(len(rows.target), 0)
             rows.index = torch.arange(self.n_members * len(self)).view(self.n_members, -1)
-            rows._prepare = None
+            rows.prepare = None
         return rows
 
     def __len__(self) -> int:
@@ -132,21 +115,21 @@ class MemberRows:
 
     def index_and_weight(self) -> tuple[Tensor, Tensor]:
         """Return all rows of each member and their weights, ``(members, rows)``; padding has weight 0."""
-        return self.index, self._weight.to(self.device)
+        return self.index, self.weight.to(self.device)
 
     def take(self, index: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
         """Return numbers or prepared inputs, codes and target of rows ``(members, n)``."""
         flat = index.flatten()
-        if sparse.issparse(self._numbers):
-            numbers = torch.from_numpy(self._numbers[flat.numpy()].toarray()).to(self.device)
+        if sparse.issparse(self.numbers):
+            numbers = torch.from_numpy(self.numbers[flat.numpy()].toarray()).to(self.device)
             flat = flat.to(self.device)
         else:
             flat = flat.to(self.device)
-            numbers = self._numbers.index_select(0, flat)
-        levels = self._levels.index_select(0, flat).view(*index.shape, -1) if self._levels.shape[1] else None
-        target = self._target.index_select(0, flat)
+            numbers = self.numbers.index_select(0, flat)
+        levels = self.levels.index_select(0, flat).view(*index.shape, -1) if self.levels.shape[1] else None
+        target = self.target.index_select(0, flat)
         taken = numbers.view(*index.shape, -1), levels, target.view(*index.shape, *target.shape[1:])
-        return taken if self._prepare is None else self._prepare(*taken)
+        return taken if self.prepare is None else self.prepare(*taken)
 
     def eval_batches(self, height: int) -> Iterator[Batch]:
         """Yield all rows of each member in order, in batches of ``height`` rows; weights have mean 1."""
@@ -164,21 +147,15 @@ class MemberRows:
     def training_batches(self, orders: Tensor, batch_size: int) -> Iterator[Batch]:
         """Yield the training batches of one epoch.
 
-        All batches have the same height; padding follows the rows. The weights of a batch are divided by its number of
-        rows, not by their sum, so that the loss of a batch is a mean over its rows.
-
-        Parameters
-        ----------
-        orders : int Tensor of shape (members, rows)
-            Permutation of the positions of each member's rows.
-        batch_size : int
-            Largest number of rows in a batch.
+        ``orders`` ``(members, rows)`` contains a permutation of the positions of each member's rows. All batches have
+        the same height; padding follows the rows. The weights of a batch are divided by its number of rows, not by
+        their sum, so that the loss of a batch is a mean over its rows.
         """
         sizes = self.batch_sizes(batch_size)
         starts, height = sizes.cumsum(1) - sizes, int(sizes.max())
         position = torch.arange(height)
         # rows are prepared in blocks of several batches, which costs less than preparing each batch
-        per_block = max(1, BLOCK_ELEMENTS // (self.n_members * height * max(1, self._width)))
+        per_block = max(1, BLOCK_ELEMENTS // (self.n_members * height * max(1, self.width)))
         for start in range(0, sizes.shape[1], per_block):
             steps = slice(start, start + per_block)
             size = sizes[:, steps, None]
@@ -187,9 +164,9 @@ class MemberRows:
             shares = (real.to(self.dtype) / size.clamp(min=1)).flatten(1)
             order = orders.gather(1, slots).long()
             inputs, levels, target = self.take(self.index.gather(1, order))
-            weight = (self._weight.gather(1, order) * shares).to(self.device)
-            inputs_of, target_of, weight_of = (block.split(height, 1) for block in (inputs, target, weight))
-            levels_of = repeat(None) if levels is None else levels.split(height, 1)
+            weight = (self.weight.gather(1, order) * shares).to(self.device)
+            inputs_of, target_of, weight_of = (torch.split(block, height, 1) for block in (inputs, target, weight))
+            levels_of = repeat(None) if levels is None else torch.split(levels, height, 1)
             yield from map(Batch, inputs_of, levels_of, target_of, weight_of)
 
 

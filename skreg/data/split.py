@@ -14,26 +14,14 @@ MIN_ROWS, MIN_ROWS_OF_MANY, MIN_ROWS_OF_ALL = 30, 15, 120
 
 @dataclass(frozen=True)
 class MemberSplit:
-    """Training and validation rows of each member.
-
-    Attributes
-    ----------
-    train, validation : EncodedTable
-        Tables that the rows come from; ``validation`` is None without early stopping, and ``train`` itself for folds.
-    train_index, validation_index : list of int ndarray
-        Rows of each member in these tables.
-    device_config : DeviceConfig
-        Device, batch size and precision.
-    n_folds : int
-        Number of folds that the training rows were cut into; 0 if they were not.
-    """
+    """Training and validation rows of each member."""
 
     train: EncodedTable
-    train_index: list[np.ndarray]
-    validation: EncodedTable | None
-    validation_index: list[np.ndarray]
+    train_index: list[np.ndarray]  # rows of each member in train
+    validation: EncodedTable | None  # None without early stopping, and the same object as train for folds
+    validation_index: list[np.ndarray]  # rows of each member in validation
     device_config: DeviceConfig
-    n_folds: int = 0
+    n_folds: int = 0  # number of folds of the training rows, or 0
 
     @property
     def n_members(self) -> int:
@@ -57,9 +45,9 @@ class MemberSplit:
 def assign_folds(strata: np.ndarray, n_folds: int, rng: np.random.RandomState) -> np.ndarray:
     """Return the fold of each row: shuffled, stratified, with sizes that differ by at most one.
 
-    ``strata`` contains the stratum ``(rows,)`` of each row; there are at least as many rows as folds. A stratum of a
-    single row belongs to no fold, -1, because its class would be unknown to a member that holds it out. It does belong
-    to one if a fold would be empty otherwise.
+    ``strata`` contains the stratum ``(rows,)`` of each row; there are at least as many rows as folds. The only row of a
+    stratum has no fold, -1, because its class would be unknown to a member that holds it out, unless a fold would be
+    empty.
     """
     shuffled = np.lexsort((rng.permutation(len(strata)), strata))
     folds = np.empty(len(strata), dtype=np.int64)

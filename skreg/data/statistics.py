@@ -24,52 +24,30 @@ _Scaling = tuple[np.ndarray, np.ndarray, np.ndarray]
 class Statistics:
     """Statistics of the columns, one row per member.
 
-    Attributes
-    ----------
-    fill, center, scale : ndarray of shape (members, n_numbers)
-        A missing number becomes ``fill``; a number x becomes ``(x - center) * scale``.
-    knots : ndarray of shape (members, n_numbers, n_knots) or None
-        Quantiles, for ``scaling="quantile"``.
-    clip : bool
-        Whether scaled numbers are clipped smoothly.
-    known : list of bool ndarray of shape (members, n_levels + 1)
-        For each categorical column, the levels in a member's rows; code 0 is never known.
-    indicators : list of int
-        Numeric columns with missing values, which get a missing-value indicator.
-    edges : ndarray of shape (members, n_bins + 1, n_numbers) or None
-        Quantiles that cut each column into bins.
+    ``fill``, ``center`` and ``scale`` have the shape ``(members, n_numbers)``. A missing number becomes ``fill``; a
+    number x becomes ``(x - center) * scale``.
     """
 
     fill: np.ndarray
     center: np.ndarray
     scale: np.ndarray
-    knots: np.ndarray | None
-    clip: bool
+    knots: np.ndarray | None  # quantiles (members, n_numbers, n_knots), for scaling="quantile"
+    clip: bool  # whether scaled numbers are clipped smoothly
     known: list[np.ndarray] = field(default_factory=list)
-    indicators: list[int] = field(default_factory=list)
-    edges: np.ndarray | None = None
+    """Levels in a member's rows ``(members, n_levels + 1)``, for each category; code 0 is never known."""
+    indicators: list[int] = field(default_factory=list)  # numeric columns with missing values, which get an indicator
+    edges: np.ndarray | None = None  # quantiles (members, n_bins + 1, n_numbers) that cut each column into bins
 
 
 def learn_statistics(
     numbers: Any, levels: np.ndarray, n_levels: list[int], weight: np.ndarray, scaling: str | None, n_bins: int = 0
 ) -> Statistics:
-    """Learn the statistics of a table.
+    """Learn the statistics of the numbers and levels of an ``EncodedTable``.
 
-    Parameters
-    ----------
-    numbers : ndarray or csr_array of shape (rows, n_numbers)
-        Numeric columns, NaN for missing values.
-    levels : int ndarray of shape (rows, n_categories)
-        Category codes, 0 for missing values.
-    n_levels : list of int
-        Number of levels of each category.
-    weight : ndarray of shape (members, rows)
-        Weight of each row for each member, 0 if the member does not train on it. Equal weights are passed as bools,
-        which take an eighth of the memory.
-    scaling : {"robust", "standard", "quantile", None}
-        Scaling of the numbers.
-    n_bins : int
-        Number of bins of equal weight for each column; with 0 no edges are learned.
+    ``n_levels`` is the number of levels of each category. ``weight`` ``(members, rows)`` is the weight of each row for
+    each member, 0 if the member does not train on it. Equal weights are passed as bools, which take an eighth of the
+    memory. ``scaling`` is a value of ``numeric_scaling``. ``n_bins`` is the number of bins of equal weight of each
+    numeric column; with 0 no edges are learned.
     """
     n_members, n_numbers = len(weight), numbers.shape[1]
     fill, center, scale = learned = np.zeros((3, n_members, n_numbers))
@@ -109,10 +87,10 @@ class _SortedColumn:
         self.total = self.weight.sum(1)
 
     def quantiles(self, probabilities: np.ndarray) -> np.ndarray:
-        """Weighted quantiles ``(members, len(probabilities))``; a weight of 2 counts as two equal values.
+        """Return weighted quantiles ``(members, len(probabilities))``; a weight of 2 counts as two equal values.
 
-        The inverse of the distribution function, averaged where it is flat, so that it does not depend on the scale of
-        the weights (Hyndman & Fan 1996, definition 2). 0 for a member without values.
+        They are the inverse of the distribution function, averaged where it is flat, and do not depend on the scale of
+        the weights (Hyndman & Fan 1996, definition 2). Those of a member without values are 0.
         """
         out = np.zeros((len(self.weight), len(probabilities)))
         for row, weight, total in zip(out, self.weight, self.total, strict=True):
@@ -126,13 +104,13 @@ class _SortedColumn:
         return out
 
     def mean(self) -> np.ndarray:
-        """Weighted mean of each member; 0 for a member without values."""
+        """Return the weighted mean of each member; 0 for a member without values."""
         sums = np.stack([weight.astype(np.float64) @ self.values for weight in self.weight])
         return sums / np.where(self.total > 0, self.total, 1)
 
     def std(self, mean: np.ndarray) -> np.ndarray:
-        """Weighted population standard deviation of each member."""
-        largest = max(np.abs(self.values).max(), 1e-300)
+        """Return the weighted population standard deviation of each member."""
+        largest = float(max(np.abs(self.values).max(), 1e-300))
         pairs = zip(self.weight, mean, strict=True)
         squares = np.stack(
             [weight.astype(np.float64) @ np.square((self.values - center) / largest) for weight, center in pairs]
@@ -141,7 +119,7 @@ class _SortedColumn:
 
 
 def _robust(column: _SortedColumn) -> _Scaling:
-    """Median and interquartile range, or half the range if that is 0 (Holzmueller et al. 2024, RealMLP)."""
+    """Use median and interquartile range, or half the range if that is 0 (Holzmueller et al. 2024, RealMLP)."""
     low, q25, median, q75, high = column.quantiles(_QUARTILES).T
     return median, median, _inverse(np.where(q75 > q25, q75 - q25, (high - low) / 2))
 
@@ -201,11 +179,13 @@ def mean_statistics(target: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray,
 
 
 def _rounding_error(center: np.ndarray) -> np.ndarray:
-    return 10 * np.finfo(np.float64).eps * np.abs(center)
+    return abs(center) * (10 * float(np.finfo(np.float64).eps))
 
 
 def _inverse(width: np.ndarray) -> np.ndarray:
-    return np.divide(1.0, width, out=np.zeros_like(width), where=width > 0)
+    out = np.zeros_like(width)
+    np.divide(1.0, width, out=out, where=width > 0)
+    return out
 
 
 def _columns(numbers: Any, weight: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None, bool]]:

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 import narwhals.stable.v2 as nw
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.utils import _safe_indexing, check_array
 from sklearn.utils.validation import _get_feature_names, _num_features, _num_samples
@@ -32,35 +33,20 @@ NUMBERS = (Real, Decimal)
 class EncodedTable:
     """Rows of the user's table, as given and as encoded.
 
-    Attributes
-    ----------
-    X, y
-        Rows and target as given, without rows of weight 0.
-    numbers : ndarray or csr_array of shape (rows, n_numbers)
-        Numeric columns in the user's float type; NaN where a value is missing.
-    levels : int32 ndarray of shape (rows, n_categories)
-        Code of each category: 0 for missing or unknown, otherwise 1, 2, ...
-    target : ndarray of shape (rows,) or (rows, outputs)
-        Encoded target.
-    weight : ndarray of shape (rows,) or None
-        The user's weights, which statistics and scorers use.
-    loss_weight : ndarray of shape (rows,) or None
-        Weights in the loss, which include class weights.
-    kept : int ndarray or slice
-        Positions of these rows among those given.
-    n_given : int
-        Number of rows given.
+    ``X`` and ``y`` are the rows and the target as given, without rows of weight 0. ``numbers`` is an array or a
+    ``csr_array`` ``(rows, n_numbers)`` of the user's float type, with NaN for missing values. ``levels`` is an int32
+    array ``(rows, n_categories)`` of category codes: 0 for a missing or unknown level, otherwise 1, 2, ...
     """
 
     X: Any
     y: np.ndarray
     numbers: Any
     levels: np.ndarray
-    target: np.ndarray
-    weight: np.ndarray | None
-    loss_weight: np.ndarray | None
-    kept: np.ndarray | slice
-    n_given: int
+    target: np.ndarray  # encoded target, (rows,) or (rows, outputs)
+    weight: np.ndarray | None  # the user's weights, which statistics and scorers use
+    loss_weight: np.ndarray | None  # weights in the loss, which include class weights
+    kept: np.ndarray | slice  # positions of these rows among those given
+    n_given: int  # number of rows given
 
     def __len__(self) -> int:
         return len(self.y)
@@ -97,21 +83,13 @@ def is_frame(X: Any) -> bool:
 class TableEncoder:
     """Separates numeric from categorical columns and learns the levels of each category.
 
-    Parameters
-    ----------
-    categorical_features : "from_dtype", None or array-like of bool, int or str
-        As in ``HistGradientBoostingClassifier``.
-
-    Attributes
-    ----------
-    numeric_ : list of int
-        Positions of the numeric columns.
-    categorical_ : list of int
-        Positions of the categorical columns. A column without any value is a category without levels, so that all its
-        later values are unknown.
-    levels_ : list of dict
-        Code of each level, for each categorical column.
+    ``categorical_features`` has the meaning that it has in ``HistGradientBoostingClassifier``. A column without any
+    value is a category without levels, so that all its later values are unknown.
     """
+
+    numeric_: list[int]  # positions of the numeric columns
+    categorical_: list[int]  # positions of the categorical columns
+    levels_: list[dict[Any, int]]  # code of each level, for each categorical column
 
     def __init__(self, categorical_features: Any = "from_dtype") -> None:
         self.categorical_features = categorical_features
@@ -159,8 +137,8 @@ class TableEncoder:
                 raise ValueError(
                     f"categorical_features set as a boolean mask should have shape ({columns.n},), got: {wanted.shape}"
                 )
-            return wanted
-        if wanted.dtype.kind in "iu":
+            mask[:] = wanted
+        elif wanted.dtype.kind in "iu":
             if wanted.max() >= columns.n or wanted.min() < 0:
                 must = f"should be in [0, {columns.n - 1}], got: {wanted.tolist()}"
                 raise ValueError(f"categorical_features set as integer indices {must}")
@@ -190,7 +168,7 @@ class _Columns:
         self.frame = nw.from_native(X, eager_only=True) if is_frame(X) else None
         if self.frame is None and not self.sparse and not isinstance(X, np.ndarray):
             X = np.asarray(X)
-        self.array = X
+        self.array: Any = X
         self.n, self.n_rows = _num_features(X), _num_samples(X)
         names = None if self.frame is None else _get_feature_names(X)
         self.names: list[Any] = list(range(self.n)) if names is None else list(names)
@@ -214,13 +192,15 @@ class _Columns:
 
     def values(self, j: int) -> np.ndarray:
         """Return column ``j`` as an array."""
-        return self.array[:, j] if self.frame is None else self.frame[:, j].to_numpy()
+        values: np.ndarray = self.array[:, j] if self.frame is None else self.frame[:, j].to_numpy()
+        return values
 
-    def missing(self, j: int, first: bool = False) -> np.ndarray:
+    def missing(self, j: int, first: bool = False) -> NDArray[np.bool_]:
         """Return the mask of nulls, None and NaN in column ``j``, or in its ``first`` value only."""
         rows = slice(1 if first else None)
         if self.frame is None:
-            values, nulls = self.array[rows, j], np.zeros(len(self.array[rows]), bool)
+            values = self.array[rows, j]
+            nulls: NDArray[np.bool_] = np.zeros(len(values), bool)
         else:
             column = self.frame[rows, j]
             nulls = column.is_null().to_numpy()
@@ -228,12 +208,15 @@ class _Columns:
                 return nulls
             values = column.to_numpy()
         if values.dtype.kind == "f":
-            return nulls | np.isnan(values)
-        return nulls | _missing_objects(values.tolist()) if values.dtype.kind == "O" else nulls
+            nulls = nulls | np.isnan(values)
+        elif values.dtype.kind == "O":
+            nulls = nulls | _missing_objects(values.tolist())
+        return nulls
 
     def present(self, j: int) -> np.ndarray:
         """Return the values of column ``j`` that are not missing."""
-        return self.values(j)[~self.missing(j)]
+        present: np.ndarray = self.values(j)[~self.missing(j)]
+        return present
 
     def numbers(self, positions: Sequence[int]) -> Any:
         """Return the numeric columns as floats, without a copy if no column changes."""
@@ -242,7 +225,8 @@ class _Columns:
             return self.array.tocsr() if in_order else self.array.tocsr()[:, positions]
         if self.frame is None and self.array.dtype.kind == "f":
             return self.array if in_order else self.array[:, positions]
-        out = np.empty((self.n_rows, len(positions)), dtype=self._float_type(positions), order="F")
+        single = self.frame is not None and len(positions) and all(self._types[j] == nw.Float32 for j in positions)
+        out = np.empty((self.n_rows, len(positions)), dtype=np.float32 if single else np.float64, order="F")
         for column, j in zip(out.T, positions, strict=True):
             column[:] = self._number(j)
             if np.isinf(column).any():
@@ -263,11 +247,7 @@ class _Columns:
             out[~self.missing(j)] = [float(v) for v in self.present(j)]
             return out
         series = self.frame[:, j]
-        return series.cast(nw.Float64).to_numpy() if series.dtype != nw.Float32 else series.to_numpy()
-
-    def _float_type(self, positions: Sequence[int]) -> type:
-        single = self.frame is not None and all(self._types[j] == nw.Float32 for j in positions)
-        return np.float32 if single and positions else np.float64
+        return np.asarray((series if series.dtype == nw.Float32 else series.cast(nw.Float64)).to_numpy())
 
     def _has_category_type(self, j: int) -> bool:
         if self.sparse:
@@ -305,7 +285,7 @@ def check_table(X: Any) -> Any:
     return X
 
 
-def _check_unique_names(X: Any) -> nw.DataFrame:
+def _check_unique_names(X: Any) -> nw.DataFrame[Any]:
     try:
         return nw.from_native(X, eager_only=True)
     except nw.exceptions.DuplicateError as error:
@@ -369,10 +349,10 @@ def _encode(columns: _Columns, j: int, levels: dict[Any, int]) -> np.ndarray:
         values = columns.values(j).tolist()
         return np.fromiter(map(levels.get, values, repeat(0)), np.int32, len(values))
     codes = np.array([*(levels.get(category, 0) for category in known[1]), 0], dtype=np.int32)
-    return codes[known[0]]
+    return codes.take(known[0])
 
 
-def _missing_objects(values: list[Any]) -> np.ndarray:
+def _missing_objects(values: list[Any]) -> NDArray[np.bool_]:
     """Return the mask of None and NaN; comparing types first takes a tenth of the time if there are none."""
     kinds = set(map(type, values))
     if not any(kind is NoneType or (issubclass(kind, Number) and not issubclass(kind, int)) for kind in kinds):

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from .._utils.validation import layer_sizes, parameter_error, rate_per_layer
 from . import activations, embeddings, initializers
-from .initializers import Initializer
-from .layers import BatchNorm, LayerNorm
+from .layers import BatchNorm, Initializer, LayerNorm
 
 _DATA_DRIVEN = "data_driven"
 _AUTO: dict[str, tuple[Any, Any]] = {"numeric_embedding": ("piecewise_linear", None), "residual": (True, False)}
@@ -23,67 +22,33 @@ _FIRST_LAYER_BOUNDS = ("alpha", "feature_alpha", "max_norm")
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkConfig:
-    """Structure and initialization of a network.
-
-    Attributes
-    ----------
-    hidden_layer_sizes : tuple of int
-        Widths of the hidden layers.
-    activation : callable
-        Activation function of the hidden layers.
-    norm : type or None
-        ``BatchNorm`` or ``LayerNorm``, applied before each activation.
-    residual : bool
-        Whether the input of a hidden layer is added to its output if both have the same width.
-    dropout : tuple of float
-        Dropout rate of each hidden layer.
-    input_dropout : float
-        Dropout rate of the inputs.
-    numeric_embedding : callable or None
-        Function that creates the embedding of numeric columns, see ``skreg.embeddings``.
-    embedding_width : int
-        Length of the vectors of embedded categories.
-    scale_layer : bool
-        Whether each input of the first layer has a learned factor.
-    init, head_init : Initializer
-        Initializers of the hidden layers and of the output layer.
-    data_driven_init : bool
-        Whether the initial weights are fitted to the rows, see ``skreg.network.data_driven_init``.
-    """
+    """Structure and initialization of a network."""
 
     hidden_layer_sizes: tuple[int, ...]
     activation: Callable[[Tensor], Tensor] = activations.relu
-    norm: type[BatchNorm] | type[LayerNorm] | None = None
-    residual: bool = False
-    dropout: tuple[float, ...] = ()
+    norm: type[BatchNorm] | type[LayerNorm] | None = None  # applied before each activation
+    residual: bool = False  # whether a hidden layer's input is added to its output if both have the same width
+    dropout: tuple[float, ...] = ()  # rate of each hidden layer
     input_dropout: float = 0.0
-    numeric_embedding: Callable[..., embeddings.NumericEmbedding] | None = None
-    embedding_width: int = 8
-    scale_layer: bool = False
+    numeric_embedding: Callable[..., embeddings.NumericEmbedding] | None = None  # creates the module
+    embedding_width: int = 8  # length of the vectors of embedded categories
+    scale_layer: bool = False  # whether each input of the first layer has a learned factor
     init: Initializer = initializers.he_normal
     head_init: Initializer = initializers.he_normal
-    data_driven_init: bool = False
+    data_driven_init: bool = False  # whether the initial weights are fitted to the rows
 
     @classmethod
     def from_estimator(cls, estimator: Any, scale_invariant_solver: bool, continues: bool = False) -> Self:
         """Create the configuration from the parameters of an estimator.
 
-        Parameters
-        ----------
-        estimator : estimator
-            Estimator with validated parameters.
-        scale_invariant_solver : bool
-            Whether a constant factor on the loss does not change the steps of the estimator's solver.
-        continues : bool, default=False
-            Whether training continues the last fit, whose choices for "auto" are kept.
-
-        Raises
-        ------
-        ValueError
-            If parameters exclude each other.
+        Parameters that exclude each other raise an error. With a ``scale_invariant_solver``, a constant factor on the
+        loss does not change the steps. If training ``continues`` the last fit, its choices for "auto" are kept.
         """
         hidden = layer_sizes(estimator, estimator.hidden_layer_sizes)
-        activation, norm = _activation(estimator), _norm(estimator)
+        if estimator.batch_norm and estimator.layer_norm:
+            raise ValueError("batch_norm=True and layer_norm=True cannot be combined. Set one of them to False.")
+        norm = BatchNorm if estimator.batch_norm else LayerNorm if estimator.layer_norm else None
+        activation = _activation(estimator)
         init = head_init = estimator.init
         if init in ("auto", _DATA_DRIVEN):
             init = getattr(activation, "init", activations.DEFAULT_INIT)
@@ -91,7 +56,9 @@ class NetworkConfig:
         # a first layer that selects features must see all of each feature, and gradient descent may diverge
         plain = not hidden or bool(estimator.feature_alpha) or not scale_invariant_solver
         auto = {name: values[0 if is_regressor(estimator) and not plain else 1] for name, values in _AUTO.items()}
-        known = _known_config(estimator, continues)
+        # the network whose training continues, or the pretrained network, has decided
+        fitted = estimator if continues else getattr(estimator.pretrained, "estimator", None)
+        known = getattr(getattr(getattr(fitted, "net_", None), "module_", None), "config", None)
         if known is not None:
             auto = {"numeric_embedding": known.numeric_embedding, "residual": known.residual}
         residual, embedding = (
@@ -119,23 +86,11 @@ class NetworkConfig:
 
 
 def structure_decided_by_values(estimator: Any) -> tuple[bool, bool]:
-    """Return what hyperparameter values decide about an "auto" structure.
+    """Return the properties of hyperparameter values that decide about an "auto" structure.
 
-    These are whether the weights of the first layer are bounded, and whether features are selected.
+    They are whether the weights of the first layer are bounded, and whether features are selected.
     """
     return bool(_first_layer_bounds(estimator)), bool(estimator.feature_alpha)
-
-
-def _known_config(estimator: Any, continues: bool) -> NetworkConfig | None:
-    """Return the configuration of the network whose training continues, or of the pretrained network."""
-    fitted = estimator if continues else getattr(estimator.pretrained, "estimator", None)
-    return getattr(getattr(getattr(fitted, "net_", None), "module_", None), "config", None)
-
-
-def _norm(estimator: Any) -> type[BatchNorm] | type[LayerNorm] | None:
-    if estimator.batch_norm and estimator.layer_norm:
-        raise ValueError("batch_norm=True and layer_norm=True cannot be combined. Set one of them to False.")
-    return BatchNorm if estimator.batch_norm else LayerNorm if estimator.layer_norm else None
 
 
 def _scale_layer(estimator: Any, hidden: tuple[int, ...]) -> bool:
@@ -159,9 +114,8 @@ def _first_layer_bounds(estimator: Any) -> list[str]:
 
 
 def _activation(estimator: Any) -> Callable[[Tensor], Tensor]:
-    activation = estimator.activation
-    if isinstance(activation, str):
-        return getattr(activations, activation)
+    given = estimator.activation
+    activation: Callable[[Tensor], Tensor] = getattr(activations, given) if isinstance(given, str) else given
     probe = torch.linspace(-1, 1, 6).view(1, 2, 3)
     try:
         result = activation(probe)

@@ -20,12 +20,7 @@ _MIN_STD = 1e-6
 def data_driven_init(network: Network, rows: MemberRows) -> None:
     """Scale the weights and shift the biases of each unit by the statistics of its pre-activations.
 
-    Parameters
-    ----------
-    network : Network
-        Network with initial weights. Layers in its ``pretrained_names`` are not changed.
-    rows : MemberRows
-        Training rows of each member. Of more than 4,096 every second, third, ... row is used.
+    Layers in ``pretrained_names`` are not changed. Of more than 4,096 training rows every second, third, ... is used.
     """
     index, weight = rows.index_and_weight()
     step = -(-index.shape[1] // MAX_ROWS)

@@ -22,16 +22,8 @@ def _mask_pool(rate: float, scale: float, size: int, dtype: torch.dtype, device:
 class Dropout:
     """Dropout in training: each row drops units of its own.
 
-    Parameters
-    ----------
-    generators : MemberGenerators
-        Generators of the offsets.
-    needed : bool Tensor of shape (members, masks)
-        Which masks of a step a member uses. It draws no offsets for the others.
-    largest : int
-        Number of elements of the largest mask of a member, ``rows * width``.
-    dtype, device : torch.dtype, torch.device
-        Type and device of the masks.
+    ``needed`` ``(members, masks)`` marks the masks of a step that a member uses; it draws no offsets for the others.
+    ``largest`` is the number of elements of the largest mask of a member, ``rows * width``.
     """
 
     def __init__(
@@ -49,17 +41,9 @@ class Dropout:
     def drop(self, x: Tensor, rate: PerMemberFloat, negative_limit: float = 0.0, in_place: bool = False) -> Tensor:
         """Drop elements of ``x`` with probability ``rate`` and rescale the others [Srivastava et al. 2014].
 
-        Parameters
-        ----------
-        x : Tensor of shape (members, rows, width)
-            Activations.
-        rate : float or Tensor of shape (members,)
-            Probability.
-        negative_limit : float, default=0.0
-            Value of dropped elements. If it is not 0, ``x`` is shifted and scaled such that mean 0 and variance 1 are
-            preserved: alpha dropout [Klambauer et al. 2017, section 2].
-        in_place : bool, default=False
-            Whether ``x`` may be overwritten.
+        ``negative_limit`` is the value of dropped elements. If it is not 0, ``x`` is shifted and scaled such that mean
+        0 and variance 1 are preserved: alpha dropout [Klambauer et al. 2017, section 2]. With ``in_place``, ``x`` may
+        be overwritten.
         """
         rate = broadcast(rate, x)
         keep = 1 - rate
@@ -70,7 +54,7 @@ class Dropout:
         return (x - negative_limit) * self._mask(rate, scale, x) + scale * negative_limit * keep
 
     def _mask(self, rate: PerMemberFloat, scale: PerMemberFloat, x: Tensor) -> Tensor:
-        """Return the next mask, of the shape of ``x``."""
+        """Return the next mask, in the shape of ``x``."""
         return self._next_masks(rate, scale, x.shape[1] * x.shape[2]).view(x.shape)
 
     def _next_masks(self, rate: PerMemberFloat, scale: PerMemberFloat, size: int) -> Tensor:
@@ -89,7 +73,7 @@ class Dropout:
 class MonteCarloDropout(Dropout):
     """Dropout that drops the same units of a member for all rows, so that each prediction is a function of its row.
 
-    The parameters are those of ``Dropout``; ``largest`` is the width of the widest layer.
+    ``largest`` is the width of the widest layer.
     """
 
     def _mask(self, rate: PerMemberFloat, scale: PerMemberFloat, x: Tensor) -> Tensor:

@@ -4,8 +4,7 @@ Every name in ``__all__`` is a value of the parameter ``numeric_embedding``. It 
 for all members. Its attribute ``n_bins`` is the number of quantile bins of each column that it needs.
 
 A module maps ``(members, rows, inputs)`` to ``(members, rows, outputs)``. Inside it the rows are the last axis,
-``(members, columns, functions, rows)``: elementwise functions, which are most of
-the cost, are fastest along long axes.
+``(members, columns, functions, rows)``: elementwise functions, which are most of the cost, are fastest along long axes.
 """
 
 from abc import ABC, abstractmethod
@@ -27,28 +26,13 @@ _FREQUENCY_STD = 0.1
 class NumericEmbedding(nn.Module, ABC):
     """Basis functions of each column, combined linearly into several outputs.
 
-    Parameters
-    ----------
-    members, n_columns : int
-        Number of members and of numeric columns.
-    n_functions, n_outputs : int
-        Shape of ``weight``: ``(members, n_columns, n_outputs, n_functions)``. ``bias`` has the shape
-        ``(members, n_columns, n_outputs, 1)``.
-    dtype : torch.dtype
-        Type of the parameters.
-    train_bias : bool
-        Whether ``bias`` is trained. Before batch normalization its gradient would be rounding errors.
-
-    Attributes
-    ----------
-    name : str
-        Name in the registry.
-    width : int
-        Number of outputs of a column.
+    ``weight`` has the shape ``(members, n_columns, n_outputs, n_functions)``, ``bias`` ``(members, n_columns,
+    n_outputs, 1)``. The bias is not trained before batch normalization, where its gradient would be rounding errors.
     """
 
-    name: str
-    width: int
+    name: str  # name in the registry
+    width: int  # number of outputs of a column
+    appends_number = False  # whether the number itself is the last output
     bias: Tensor
 
     def __init__(
@@ -75,10 +59,6 @@ class NumericEmbedding(nn.Module, ABC):
     def basis(self, x: Tensor) -> Tensor:
         """Return the basis functions ``(members, columns, functions, rows)`` of ``(members, columns, 1, rows)``."""
 
-    def combine(self, x: Tensor, mixed: Tensor) -> Tensor:
-        """Return the outputs ``(members, columns, width, rows)`` for columns and linear combinations of their basis."""
-        return mixed
-
     def mixing_weight(self) -> Tensor:
         """Return the coefficients of the basis functions, ``(members, columns, outputs, functions)``."""
         return self.weight
@@ -91,7 +71,8 @@ class NumericEmbedding(nn.Module, ABC):
         """Embed such that the bits of a row do not depend on the other rows, in blocks that bound the memory."""
         row_size = self.bias.numel() * self.n_functions
         height = max(1, _BLOCK_ELEMENTS // (row_size * _ROW_MULTIPLE)) * _ROW_MULTIPLE
-        return torch.cat([self._embed(block, self._mix_batch_invariant) for block in x.split(height, dim=1)], dim=1)
+        blocks = torch.split(x, height, dim=1)
+        return torch.cat([self._embed(block, self._mix_batch_invariant) for block in blocks], dim=1)
 
     def _mix(self, functions: Tensor) -> Tensor:
         return torch.baddbmm(self.bias.flatten(0, 1), self.mixing_weight().flatten(0, 1), functions)
@@ -103,8 +84,9 @@ class NumericEmbedding(nn.Module, ABC):
 
     def _embed(self, x: Tensor, mix: Callable[[Tensor], Tensor]) -> Tensor:
         columns = x[..., : self.n_columns].transpose(1, 2).unsqueeze(2).contiguous()  # read once by each function
-        mixed = mix(self.basis(columns).flatten(0, 1)).unflatten(0, (len(x), -1))
-        embedded = self.combine(columns, mixed).flatten(1, 2).transpose(1, 2)
+        mixed = torch.unflatten(mix(self.basis(columns).flatten(0, 1)), 0, (len(x), -1))
+        outputs = torch.cat([mixed, columns], 2) if self.appends_number else mixed
+        embedded = outputs.flatten(1, 2).transpose(1, 2)
         return torch.cat([embedded, x[..., self.n_columns :]], -1) if x.shape[-1] > self.n_columns else embedded
 
 
@@ -112,6 +94,7 @@ class _Periodic(NumericEmbedding):
     """Cosines with learned frequencies and phases, and the number itself."""
 
     name, width, n_frequencies = "periodic", 4, 16
+    appends_number = True
 
     def __init__(self, members: int, n_columns: int, dtype: torch.dtype, train_bias: bool) -> None:
         super().__init__(members, n_columns, self.n_frequencies, self.width - 1, dtype, train_bias)
@@ -136,11 +119,7 @@ class _Periodic(NumericEmbedding):
         """Compute the cosines as shifted sines, whose gradient has no minus; one product gives all arguments."""
         with_one = torch.cat([x, torch.ones_like(x)], 2).flatten(0, 1)
         lines = torch.cat([2 * pi * self.frequency, self.phase + pi / 2], 3).flatten(0, 1)
-        return torch.bmm(lines, with_one).sin().unflatten(0, (len(x), -1))
-
-    def combine(self, x: Tensor, mixed: Tensor) -> Tensor:
-        """Append the number to the combined cosines."""
-        return torch.cat([mixed, x], 2)
+        return torch.unflatten(torch.bmm(lines, with_one).sin(), 0, (len(x), -1))
 
 
 class _PiecewiseLinear(NumericEmbedding):
@@ -153,9 +132,8 @@ class _PiecewiseLinear(NumericEmbedding):
     low: Tensor
     slope: Tensor
 
-    def __init__(self, edges: Tensor, dtype: torch.dtype, train_bias: bool) -> None:
-        members, n_columns, n_edges = edges.shape
-        super().__init__(members, n_columns, n_edges - 1, self.width, dtype, train_bias)
+    def __init__(self, members: int, n_columns: int, edges: Tensor, dtype: torch.dtype, train_bias: bool) -> None:
+        super().__init__(members, n_columns, edges.shape[2] - 1, self.width, dtype, train_bias)
         self.line = nn.Parameter(torch.zeros(members, n_columns, self.width, 1, dtype=dtype))
         edges = edges.to(dtype).unsqueeze(3)
         widths = edges.diff(dim=2)
@@ -210,6 +188,7 @@ def periodic(
     train_bias : bool, default=True
         Whether the bias is trained, which has no effect before batch normalization.
     """
+    del edges  # all embeddings have the same parameters, but this one has no bins
     return _Periodic(members, n_columns, dtype, train_bias)
 
 
@@ -222,14 +201,18 @@ def piecewise_linear(
 
     Parameters
     ----------
-    members, n_columns, dtype, train_bias
-        See ``periodic``.
+    members, n_columns : int
+        Number of members and of numeric columns.
     edges : Tensor of shape (members, n_columns, n_bins + 1)
         Ascending edges of the bins of the scaled columns: quantiles of the member's training rows.
+    dtype : torch.dtype
+        Type of the parameters.
+    train_bias : bool, default=True
+        Whether the bias is trained, which has no effect before batch normalization.
     """
     if edges is None:
         raise ValueError("piecewise_linear requires the edges of its bins. Got None.")
-    return _PiecewiseLinear(edges, dtype, train_bias)
+    return _PiecewiseLinear(members, n_columns, edges, dtype, train_bias)
 
 
 # functions have attributes, but their type does not

@@ -27,13 +27,7 @@ def member_seeds(seed: int, n_members: int, generation: int = 0) -> list[tuple[i
 
 
 class MemberGenerators:
-    """One generator per member, for permutations of rows, dropout and augmentation.
-
-    Parameters
-    ----------
-    seeds : sequence of int or Generator
-        Seed or generator of each member.
-    """
+    """One generator per member, for permutations of rows, dropout and augmentation."""
 
     def __init__(self, seeds: Sequence[int | Generator]) -> None:
         self.generators = [s if isinstance(s, Generator) else Generator().manual_seed(s) for s in seeds]
@@ -47,18 +41,9 @@ class MemberGenerators:
         return orders
 
     def integers(self, high: int, n_steps: int, needed: Tensor) -> Tensor:
-        """Draw integers below ``high`` for the steps of an epoch.
+        """Draw integers ``(n_steps, per_step, members)`` below ``high``.
 
-        Parameters
-        ----------
-        high, n_steps : int
-            Exclusive upper bound of the integers, and number of steps.
-        needed : bool Tensor of shape (members, per_step)
-            Which integers of a step a member draws; the others are 0.
-
-        Returns
-        -------
-        Tensor of shape (n_steps, per_step, members)
+        ``needed`` ``(members, per_step)`` marks the integers of a step that a member draws; the others are 0.
         """
         drawn = torch.zeros(n_steps, *needed.T.shape, dtype=torch.int64)
         for member, (columns, generator) in enumerate(zip(needed, self.generators, strict=True)):
@@ -87,7 +72,8 @@ def uniform_pool(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
 def _normal_pool(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return ``uniform_pool`` transformed to standard normal numbers."""
     epsilon = torch.finfo(torch.float32).eps
-    return torch.special.ndtri(uniform_pool(size, dtype, device).clamp(epsilon / 4, 1 - epsilon))
+    normal: Tensor = torch.special.ndtri(uniform_pool(size, dtype, device).clamp(epsilon / 4, 1 - epsilon))
+    return normal
 
 
 def pool_windows(pool: Tensor, length: int) -> Tensor:
@@ -98,16 +84,7 @@ def pool_windows(pool: Tensor, length: int) -> Tensor:
 class NoisePool:
     """Random numbers of training steps: windows of a fixed pool at offsets that the members draw.
 
-    Parameters
-    ----------
-    generators : MemberGenerators
-        Generators of the offsets.
-    per_step : int
-        Largest number of windows in a step.
-    largest : int
-        Length of the longest window of a member.
-    dtype, device : torch.dtype, torch.device
-        Type and device of the numbers.
+    ``per_step`` is the largest number of windows in a step, ``largest`` the length of a member's longest window.
     """
 
     def __init__(

@@ -41,20 +41,14 @@ def evaluate(network: Network, rows: MemberRows) -> tuple[Tensor, Tensor, Tensor
 @torch.no_grad()
 def predict_encoded(network: Network, inputs: Tensor, levels: Tensor | None) -> Tensor:
     """Return the raw output of encoded rows."""
-    return network(*_pad(inputs, levels))[:, : inputs.shape[1]]
+    raw: Tensor = network(*_pad(inputs, levels))
+    return raw[:, : inputs.shape[1]]
 
 
 def predict_raw(network: Network, numbers: Tensor, levels: Tensor | None) -> Tensor:
     """Return the raw output ``(members, rows, n_raw)`` of rows that are the same for all members.
 
-    Parameters
-    ----------
-    network : Network
-        The network.
-    numbers : Tensor of shape (rows, n_numbers)
-        Numeric columns.
-    levels : int Tensor of shape (rows, n_categories) or None
-        Category codes.
+    The rows consist of numbers ``(rows, n_numbers)`` and category codes ``(rows, n_categories)``.
     """
     return predict_encoded(network, *_encode(network, numbers, levels))
 
@@ -65,18 +59,8 @@ def sample_raw(
 ) -> Tensor:
     """Return the raw output ``(n_samples, rows, n_raw)`` of single members in turn.
 
-    Sample s belongs to member ``s % n_members``. It does not depend on the number of samples.
-
-    Parameters
-    ----------
-    network, numbers, levels
-        See ``predict_raw``.
-    n_samples : int
-        Number of samples.
-    dropout : bool
-        Whether each sample uses dropout, with the same units dropped for all rows.
-    seed : int
-        Seed of the dropout masks.
+    Sample s belongs to member ``s % n_members``. It does not depend on the number of samples. With ``dropout``, each
+    sample has its own masks, drawn from ``seed``, which are the same for all rows.
     """
     members, n_rows = network.n_members, len(numbers)
     inputs, codes = _pad(*_encode(network, numbers, levels))

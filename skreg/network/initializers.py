@@ -1,13 +1,10 @@
 """Initializers: functions that draw the weights of a layer.
 
-Every name in ``__all__`` is a value of the parameter ``init``. An initializer is a function of ``fan_in``, ``fan_out``
-and a generator. It returns the weights of one layer of one member, ``(fan_in, fan_out)``. They have mean 0 and are
-float64, so that they are the same in every precision.
+Every name in ``__all__`` is a value of the parameter ``init``. An initializer returns the weights of one layer of one
+member. They have mean 0 and are float64, so that they are the same in every precision.
 """
 
-from collections.abc import Callable
 from math import sqrt
-from typing import TypeAlias
 
 import torch
 from torch import Generator, Tensor
@@ -23,7 +20,20 @@ __all__ = [
     "xavier_uniform",
 ]
 
-Initializer: TypeAlias = Callable[[int, int, Generator], Tensor]
+_PARAMETERS = """
+
+Parameters
+----------
+fan_in, fan_out : int
+    Number of inputs and of outputs of the layer.
+generator : torch.Generator
+    Generator of the random numbers.
+
+Returns
+-------
+Tensor of shape (fan_in, fan_out)
+    The weights.
+"""
 
 
 def _normal(fan_in: int, fan_out: int, variance: float, generator: Generator) -> Tensor:
@@ -72,3 +82,7 @@ def orthogonal(fan_in: int, fan_out: int, generator: Generator) -> Tensor:
 def normal(fan_in: int, fan_out: int, generator: Generator) -> Tensor:
     """Draw normal weights with standard deviation 0.01, with which the activations of deep networks vanish."""
     return _normal(fan_in, fan_out, 0.01**2, generator)
+
+
+for _name in __all__:
+    globals()[_name].__doc__ = f"{globals()[_name].__doc__}{_PARAMETERS}"

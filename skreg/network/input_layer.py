@@ -16,32 +16,16 @@ from ..data.statistics import Statistics
 class InputLayer(nn.Module):
     """Encoding of a table for each member. Nothing in it is trained.
 
-    Parameters
-    ----------
-    statistics : Statistics
-        Statistics of the members' training rows.
-    one_hot, embedded : sequence of int
-        Positions of the categories that are one-hot encoded, and of those that are embedded.
-    clip : float
-        Bound of the smooth clipping of scaled numbers.
-    dtype : torch.dtype
-        Type of the inputs. The statistics are float64, so that centering keeps the differences of large numbers.
-
-    Attributes
-    ----------
-    fill, center, scale : Tensor of shape (members, 1, n_numbers)
-        Replacement of missing numbers, and scaling ``(x - center) * scale``.
-    knots : Tensor of shape (members, n_numbers, n_knots) or None
-        Quantiles, for ``numeric_scaling="quantile"``.
-    edges : Tensor of shape (members, n_numbers, n_bins + 1) or None
-        Edges of the bins of the scaled numbers.
+    ``one_hot`` and ``embedded`` contain the positions of the categories that are one-hot encoded, and of those that are
+    embedded. ``clip`` is the bound of the smooth clipping of scaled numbers. ``dtype`` is the type of the inputs. The
+    statistics are float64, so that centering keeps the differences of large numbers.
     """
 
-    fill: Tensor
-    center: Tensor
+    fill: Tensor  # replacement of missing numbers, (members, 1, n_numbers)
+    center: Tensor  # center and scale have the same shape as fill
     scale: Tensor
-    knots: Tensor | None
-    edges: Tensor | None
+    knots: Tensor | None  # quantiles (members, n_numbers, n_knots), for numeric_scaling="quantile"
+    edges: Tensor | None  # edges (members, n_numbers, n_bins + 1) of the bins of the scaled numbers
     indicators: Tensor
     one_hot: Tensor
     embedded: Tensor
@@ -50,12 +34,7 @@ class InputLayer(nn.Module):
     values: Tensor
 
     def __init__(
-        self,
-        statistics: Statistics,
-        one_hot: Sequence[int],
-        embedded: Sequence[int],
-        clip: float,
-        dtype: torch.dtype,
+        self, statistics: Statistics, one_hot: Sequence[int], embedded: Sequence[int], clip: float, dtype: torch.dtype
     ) -> None:
         super().__init__()
         self.dtype, self.clip = dtype, clip if statistics.clip else None
@@ -73,23 +52,16 @@ class InputLayer(nn.Module):
 
     def _register_one_hot_tables(self, known: list[np.ndarray]) -> None:
         """Register the column and the value of each level: 1, or -1 and 1 if there are two levels; 0 if unknown."""
-        positions: list[np.ndarray] = []
-        values: list[np.ndarray] = []
-        starts: list[int] = []
-        widths: list[int] = []
-        for levels in known:
-            width = sum(widths)
-            n = levels.shape[1] - 1
-            binary = n == 2
-            starts.append(sum(map(len, positions)))
-            positions.append(np.full(3, width) if binary else width + np.maximum(np.arange(n + 1) - 1, 0))
-            values.append(levels * (np.array([0, -1, 1]) if binary else 1))
-            widths.append(1 if binary else n)
-        self.one_hot_widths = widths
-        self.register_buffer("starts", torch.tensor(starts, dtype=torch.int64))
-        self.register_buffer("positions", torch.from_numpy(np.concatenate([np.zeros(0, np.int64), *positions])))
-        members = np.zeros((len(self.fill), 0))
-        self.register_buffer("values", torch.from_numpy(np.hstack([members, *values]).astype(np.float64)))
+        sizes = [levels.shape[1] for levels in known]  # with the unknown level, so that 3 means two levels
+        self.one_hot_widths = [1 if size == 3 else size - 1 for size in sizes]
+        starts, firsts = (np.cumsum([0, *lengths], dtype=np.int64)[:-1] for lengths in (sizes, self.one_hot_widths))
+        positions, values = [np.zeros(0, np.int64)], [np.zeros((len(self.fill), 0))]
+        for levels, size, first in zip(known, sizes, firsts, strict=True):
+            positions.append(np.full(3, first) if size == 3 else first + np.maximum(np.arange(size) - 1, 0))
+            values.append(levels * (np.array([0.0, -1.0, 1.0]) if size == 3 else 1.0))
+        self.register_buffer("starts", torch.from_numpy(starts))
+        self.register_buffer("positions", torch.from_numpy(np.concatenate(positions)))
+        self.register_buffer("values", torch.from_numpy(np.hstack(values)))
 
     @property
     def n_bins(self) -> int:
@@ -143,7 +115,7 @@ class InputLayer(nn.Module):
         categories = torch.cat([self.one_hot, self.embedded])
         n_levels = 1 + int(categories.max()) if len(categories) else 0
         numbers = torch.full_like(self.fill, torch.nan)
-        return self(numbers, self.one_hot.new_zeros(len(self.fill), 1, n_levels) if n_levels else None)
+        return self.forward(numbers, self.one_hot.new_zeros(len(self.fill), 1, n_levels) if n_levels else None)
 
     @torch.no_grad()
     def forward(self, numbers: Tensor, levels: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -188,4 +160,5 @@ def _normal_scores(x: Tensor, knots: Tensor) -> Tensor:
         fraction = ((columns - low) / (high - low).clamp(min=1e-300)).clamp(0, 1)
         ranks.append((above - 1 + torch.where(high > low, fraction, float(right))) / last)
     rank = (ranks[0] + ranks[1]) / 2
-    return torch.special.ndtri(rank.clamp(1e-4, 1 - 1e-4)).transpose(1, 2)
+    scores: Tensor = torch.special.ndtri(rank.clamp(1e-4, 1 - 1e-4))
+    return scores.transpose(1, 2)

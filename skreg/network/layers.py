@@ -4,44 +4,31 @@ Activations have the shape ``(members, rows, width)``, weights ``(members, fan_i
 belongs to the columns of an activation ``(members, 1, width)``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from .initializers import Initializer
-
+Initializer: TypeAlias = Callable[[int, int, Generator], Tensor]  # see skreg.network.initializers
 COLUMN_MULTIPLE = 16
 
 
 class Linear(nn.Module):
     """Affine map of each member.
 
-    Parameters
-    ----------
-    members, fan_in, fan_out : int
-        Shape of ``weight``: ``(members, fan_in, fan_out)``. ``bias`` has the shape ``(members, 1, fan_out)``.
-    dtype : torch.dtype
-        Type of the parameters.
-    has_bias : bool, default=True
-        Whether there is a bias. Before batch normalization it would have no effect, and rounding errors as gradient.
-
-    Attributes
-    ----------
-    matmul_dtype : torch.dtype or None
-        Type of the matrix product in training; None means that of the weights.
-    init_scale : Tensor of shape (members, 2, fan_out) or None
-        Factor on the initial weights and reduction of the initial biases, see ``skreg.network.data_driven_init``.
+    A layer before batch normalization has no bias: it would have no effect, and its gradient would be rounding errors.
     """
 
     init_scale: Tensor | None
+    """Factor on the initial weights and reduction of the initial biases ``(members, 2, fan_out)``, if data-driven."""
 
     def __init__(self, members: int, fan_in: int, fan_out: int, dtype: torch.dtype, has_bias: bool = True) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(members, fan_in, fan_out, dtype=dtype))
         self.bias = nn.Parameter(torch.zeros(members, 1, fan_out, dtype=dtype)) if has_bias else None
-        self.matmul_dtype: torch.dtype | None = None
+        self.matmul_dtype: torch.dtype | None = None  # type of the product in training; None is that of the weights
         self.register_buffer("init_scale", None, persistent=False)
 
     def init_weights(self, init: Initializer, generators: Sequence[Generator]) -> None:
@@ -109,21 +96,13 @@ class BatchNorm(nn.Module):
 
     The running statistics are unweighted means over the batches until there are ``1 / momentum`` of them. Otherwise the
     initial values would distort the predictions after a short training.
-
-    Attributes
-    ----------
-    frozen : bool
-        Whether the running statistics stay constant and also normalize training batches.
-    mean, variance : Tensor of shape (members, 1, width)
-        Running statistics.
-    pooled_weight : Tensor of shape (members, 1, 1) or None
-        Weight of the rows over which the statistics are pooled since it was set to 0. None updates running means.
     """
 
-    frozen = False
+    frozen = False  # whether the running statistics stay constant and also normalize training batches
     momentum, eps = 0.1, 1e-5
     pooled_weight: Tensor | None = None
-    mean: Tensor
+    """Weight ``(members, 1, 1)`` of the rows that were pooled since it was set to 0. None updates running means."""
+    mean: Tensor  # running statistics, (members, 1, width)
     variance: Tensor
     n_batches: Tensor
 
@@ -181,7 +160,7 @@ class LayerNorm(nn.Module):
         zeros = torch.zeros(members, 1, width, dtype=dtype)
         self.scale, self.shift = nn.Parameter(zeros + 1), nn.Parameter(zeros.clone())
 
-    def forward(self, x: Tensor, weight: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, weight: Tensor | None) -> Tensor:  # noqa: ARG002 - the signature of BatchNorm
         """Normalize the rows of ``x``; ``weight`` is ignored."""
         return torch.addcmul(self.shift, nn.functional.layer_norm(x, x.shape[-1:]), self.scale)
 
@@ -189,18 +168,7 @@ class LayerNorm(nn.Module):
 class CategoryEmbedding(nn.Module):
     """Learned vector for each level of each category with many levels.
 
-    Level 0 stands for unknown and missing levels; its vector is initially 0.
-
-    Parameters
-    ----------
-    members : int
-        Number of members.
-    sizes : list of int
-        Number of levels of each category, without the unknown level.
-    width : int
-        Length of the vectors.
-    dtype : torch.dtype
-        Type of the vectors.
+    Level 0 stands for unknown and missing levels; its vector is initially 0. ``sizes`` does not count it.
     """
 
     starts: Tensor

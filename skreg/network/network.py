@@ -30,38 +30,16 @@ It is that of the mean pre-activation, of variance 1, over five random rows with
 
 
 class Network(nn.Module):
-    """Network with initial weights.
+    """Network with initial weights, drawn from a seed for each member.
 
-    Parameters
-    ----------
-    config : NetworkConfig
-        Structure and initialization.
-    inputs : InputLayer
-        Encoding of the table for each member.
-    n_raw : int
-        Number of raw outputs.
-    seeds : sequence of int
-        Seed of the initial weights of each member.
-    embedding_sizes : sequence of int, default=()
-        Numbers of levels of the embedded categories.
-    target_statistics : pair of ndarray of shape (members, n_raw), default=None
-        Center and scale of a standardized target.
-
-    Attributes
-    ----------
-    dropout : tuple of float or Tensor of shape (members,)
-        Rate of each hidden layer.
-    input_dropout : float or Tensor of shape (members,)
-        Rate of the inputs.
-    has_skip : list of bool
-        Whether the input of each hidden layer is added to its output.
-    pretrained_names : frozenset of str
-        Parameters copied from another network, see ``skreg.network.pretrained``. Frozen ones require no gradient.
+    ``embedding_sizes`` contains the numbers of levels of the embedded categories. ``target_statistics`` are the center
+    and the scale ``(members, n_raw)`` of a standardized target.
     """
 
     target_center: Tensor | None
     target_scale: Tensor | None
     pretrained_names: frozenset[str] = frozenset()
+    """Parameters copied from another network, see ``skreg.network.pretrained``. Frozen ones require no gradient."""
 
     def __init__(
         self,
@@ -89,10 +67,10 @@ class Network(nn.Module):
         self.scale = Scale(members, width, dtype) if config.scale_layer else None
         self.hidden = nn.ModuleList(Linear(members, a, b, dtype, not batch_norm) for a, b in pairwise(widths))
         self.norms = nn.ModuleList(config.norm(members, b, dtype) for b in widths[1:] if config.norm is not None)
-        self.has_skip = [config.residual and a == b for a, b in pairwise(widths)]
+        self.has_skip = [config.residual and a == b for a, b in pairwise(widths)]  # of each hidden layer
         self.head = Linear(members, widths[-1], n_raw, dtype)
         self.activation = config.activation
-        self.dropout: tuple[PerMemberFloat, ...] = config.dropout
+        self.dropout: tuple[PerMemberFloat, ...] = config.dropout  # rate of each hidden layer
         self.input_dropout: PerMemberFloat = config.input_dropout
         for name, value in zip(("target_center", "target_scale"), target_statistics or (None, None), strict=True):
             self.register_buffer(name, None if value is None else torch.from_numpy(value).unsqueeze(1))
@@ -164,17 +142,15 @@ class Network(nn.Module):
         """Repeat values ``(..., inputs)`` of numeric columns for each output of their embedding."""
         if self.numeric is None:
             return columns
-        n_numbers = self.inputs.n_numbers
-        return torch.cat(
-            [columns[..., :n_numbers].repeat_interleave(self.numeric.width, -1), columns[..., n_numbers:]], -1
-        )
+        numbers, others = columns.tensor_split([self.inputs.n_numbers], -1)
+        return torch.cat([numbers.repeat_interleave(self.numeric.width, -1), others], -1)
 
     # members
 
     def select_members(self, index: Sequence[int]) -> Self:
         """Return a network with copies of some members, in the order of ``index``, which may contain repetitions."""
         chosen, network = torch.as_tensor(index), copy.deepcopy(self)
-        for tensor in network._member_tensors():
+        for tensor in _member_tensors(network):
             tensor.data = tensor.data[chosen.to(tensor.device)]
         return network
 
@@ -182,21 +158,16 @@ class Network(nn.Module):
     def concatenate(cls, networks: Sequence["Network"]) -> "Network":
         """Return a network with copies of the members of several networks of the same ``structure``."""
         network = copy.deepcopy(networks[0])
-        sources = zip(*(each._member_tensors() for each in networks), strict=True)
-        for tensor, tensors in zip(network._member_tensors(), sources, strict=True):
+        sources = zip(*map(_member_tensors, networks), strict=True)
+        for tensor, tensors in zip(_member_tensors(network), sources, strict=True):
             tensor.data = torch.cat([each.data for each in tensors])
         return network
 
     def structure(self) -> tuple[Any, ...]:
-        """Return what networks must have in common to be concatenated: names and shapes without members."""
+        """Return the properties that networks to concatenate must share: names, shapes of a member, and type."""
         tensors = [*self.named_parameters(), *self.named_buffers()]
         shapes = [(name, tuple(t.shape[1:]) if t.dim() > 1 else tuple(t.tolist())) for name, t in tensors]
         return (*shapes, self.inputs.dtype)
-
-    def _member_tensors(self) -> Iterator[Tensor]:
-        for tensor in (*self.parameters(), *self.buffers()):
-            if tensor.dim() > 1:
-                yield tensor
 
     def copy_statistics(self, dtype: torch.dtype) -> tuple[InputLayer, tuple[np.ndarray, np.ndarray] | None]:
         """Return a copy of the input layer for another network, and the statistics of the target."""
@@ -304,20 +275,11 @@ class Network(nn.Module):
         dropout: Dropout | None = None,
         blend: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
-        """Return the raw output ``(members, rows, n_raw)``.
+        """Return the raw output ``(members, rows, n_raw)`` of inputs and codes to embed.
 
-        Parameters
-        ----------
-        x : Tensor of shape (members, rows, inputs)
-            Encoded inputs.
-        levels : int Tensor of shape (members, rows, embedded categories), default=None
-            Codes to embed.
-        weight : Tensor of shape (members, rows), default=None
-            Row weights of a training batch, for batch normalization. None predicts each row independently.
-        dropout : Dropout, default=None
-            Dropout masks.
-        blend : callable, default=None
-            Function that mixes the rows of the embedded categories' vectors in the way in which ``x`` was mixed.
+        ``weight`` ``(members, rows)`` contains the row weights of a training batch, for batch normalization. None
+        predicts each row independently. ``blend`` mixes the rows of the embedded categories' vectors in the way in
+        which ``x`` was mixed.
         """
         training, scale, input_scale = weight is not None, self.scale, None
         if self.numeric is not None:
@@ -345,3 +307,7 @@ class Network(nn.Module):
             if has_skip:
                 x = (x + before).mul_(SQRT_HALF)
         return self.head(x) if training else self.head.predict(x)
+
+
+def _member_tensors(network: Network) -> Iterator[Tensor]:
+    return (tensor for tensor in (*network.parameters(), *network.buffers()) if tensor.dim() > 1)

@@ -31,32 +31,18 @@ class PretrainedSource:
 
     Layers are copied from the first one up to the first one whose width differs. The layers after a new layer get other
     inputs than those that they were trained with, so their weights would not be better than random ones.
-
-    Attributes
-    ----------
-    fitted : estimator
-        The fitted estimator, which is not modified.
-    n_layers : int
-        Number of hidden layers that are copied.
-    all_layers : bool
-        Whether these are all hidden layers of both networks.
-    n_frozen : int
-        Number of hidden layers that are not trained.
     """
 
-    fitted: Any
-    n_layers: int
-    all_layers: bool
-    n_frozen: int
+    fitted: Any  # the fitted estimator, which is not modified
+    n_layers: int  # number of hidden layers that are copied
+    all_layers: bool  # whether these are all hidden layers of both networks
+    n_frozen: int  # number of hidden layers that are not trained
 
     @classmethod
     def from_estimator(cls, estimator: Any, config: NetworkConfig) -> Self | None:
         """Return the source given by ``estimator.pretrained``, or None.
 
-        Raises
-        ------
-        ValueError
-            If the source is not a fitted estimator, or its layers do not fit ``config``.
+        A source that is not a fitted estimator, or whose layers do not fit ``config``, raises a ValueError.
         """
         frozen = estimator.freeze_layers
         if estimator.pretrained is None:
@@ -94,13 +80,13 @@ class PretrainedSource:
     def copies_head(self, target_encoder: Any) -> bool:
         """Return whether the output layer is copied, which requires the same task and the same hidden layers."""
         known = self.fitted.target_encoder_
-        return self.all_layers and type(known) is type(target_encoder) and known.task == target_encoder.task
+        return self.all_layers and type(known) is type(target_encoder) and bool(known.task == target_encoder.task)
 
     def table_encoder(self, estimator: Any) -> TableEncoder:
         """Return the table encoder of the source for an estimator, whose columns are matched by name if possible."""
         names, known = (getattr(each, "feature_names_in_", None) for each in (estimator, self.fitted))
         n, n_known = estimator.n_features_in_, self.fitted.n_features_in_
-        encoder = copy.deepcopy(self.fitted.encoder_)
+        encoder: TableEncoder = copy.deepcopy(self.fitted.encoder_)
         if names is None or known is None:
             if n != n_known:
                 raise ValueError(
@@ -138,7 +124,7 @@ class PretrainedSource:
 
     def _select_members(self, n_members: int) -> Network:
         """Return the network of the source with ``n_members`` members, repeated in order if there are fewer."""
-        network = self.fitted.net_.module_
+        network: Network = self.fitted.net_.module_
         return network.select_members([m % network.n_members for m in range(n_members)]).cpu()
 
 

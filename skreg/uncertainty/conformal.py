@@ -28,17 +28,10 @@ def conformal_quantile(scores: np.ndarray, weight: np.ndarray, coverage: float) 
 class Residuals:
     """Residuals of held-out rows.
 
-    Attributes
-    ----------
-    loss : RegressionLoss
-        Loss of the network.
-    scaled : ndarray of shape (rows, outputs, columns)
-        Residuals, divided by the standard deviation of the prediction in the distribution that the loss assumes, up to
-        a constant factor. A column belongs to a quantile; other losses have one column.
-    weight : ndarray of shape (rows,)
-        Weights of mean 1.
-    noise : ndarray of shape (outputs,)
-        Variance of the target without the part that the network is uncertain about, in the same unit squared.
+    ``scaled`` ``(rows, outputs, columns)`` contains the residuals, divided by the standard deviation of the prediction
+    in the distribution that the loss assumes, up to a constant factor. A column belongs to a quantile; other losses
+    have one column. ``weight`` ``(rows,)`` has mean 1. ``noise`` ``(outputs,)`` is the variance of the target without
+    the epistemic uncertainty, in the same unit squared.
     """
 
     loss: RegressionLoss
@@ -55,23 +48,11 @@ class Residuals:
         member: np.ndarray | None,
         weight: np.ndarray | None,
     ) -> Self:
-        """Compute the residuals of held-out rows.
+        """Compute the residuals of predictions ``(members, rows, ...)``.
 
-        The squared residuals of a member contain the noise and the variance between members. The latter is subtracted,
-        but at most half of the squared residuals.
-
-        Parameters
-        ----------
-        loss : RegressionLoss
-            Loss of the network.
-        y : ndarray of shape (rows,) or (rows, outputs)
-            Target.
-        predictions : ndarray of shape (members, rows, ...)
-            Predictions of all members.
-        member : int ndarray of shape (rows,) or None
-            Member that held out a row; None if all did, which predict by their mean.
-        weight : ndarray of shape (rows,) or None
-            Weights of the rows.
+        ``member`` ``(rows,)`` is the member that held out each row. If it is None, all members did, and predict by
+        their mean. The squared residuals of a member contain the noise and the variance between members. The latter is
+        subtracted, but at most half of the squared residuals.
         """
         n_members = len(predictions)
         each = predictions.reshape(*predictions.shape[:2], -1, loss.n_columns if loss.multi_quantile else 1)
@@ -88,7 +69,8 @@ class Residuals:
 
     def variance(self, prediction: np.ndarray) -> np.ndarray:
         """Return the variance ``(rows, outputs)`` of the target around predictions ``(rows, outputs, columns)``."""
-        return self.noise * _spread(self.loss, prediction) ** 2
+        variance: np.ndarray = self.noise * _spread(self.loss, prediction) ** 2
+        return variance
 
     def interval(self, prediction: np.ndarray, coverage: float) -> np.ndarray:
         """Return intervals ``(rows, outputs, 2)`` around predictions ``(rows, outputs, columns)``.
@@ -96,7 +78,7 @@ class Residuals:
         Intervals around a single number are symmetric. Those of several quantiles extend the two that are nearest to
         the ends by the same amount (Romano et al. 2019, "Conformalized quantile regression").
         """
-        low, high = _end_columns(self.loss, coverage)
+        low, high = (_nearest_column(self.loss, end) for end in ((1 - coverage) / 2, (1 + coverage) / 2))
         scores = np.maximum(-self.scaled[..., low], self.scaled[..., high])
         half_width = np.array([conformal_quantile(column, self.weight, coverage) for column in scores.T])
         if not np.isfinite(half_width).all():
@@ -114,7 +96,7 @@ class Residuals:
 
 def _median_column(loss: RegressionLoss, values: np.ndarray) -> np.ndarray:
     """Return the column of the quantile that is nearest to the median, or the only column."""
-    return values[..., np.argmin(np.abs(np.array(loss.quantiles) - 0.5)) if loss.multi_quantile else 0]
+    return values[..., _nearest_column(loss, 0.5)]
 
 
 def _spread(loss: RegressionLoss, prediction: np.ndarray) -> np.ndarray:
@@ -126,7 +108,8 @@ def _spread(loss: RegressionLoss, prediction: np.ndarray) -> np.ndarray:
     if loss.multi_quantile and len(set(quantiles)) > 1:
         low, high = np.argmin(quantiles), np.argmax(quantiles)
         normal = ndtri(quantiles)
-        return (prediction[..., high] - prediction[..., low]) / (normal[high] - normal[low])
+        spread: np.ndarray = (prediction[..., high] - prediction[..., low]) / (normal[high] - normal[low])
+        return spread
     return _median_column(loss, _unit(loss, prediction))
 
 
@@ -134,10 +117,6 @@ def _unit(loss: RegressionLoss, prediction: np.ndarray) -> np.ndarray:
     return prediction**loss.power if loss.power else np.ones_like(prediction)
 
 
-def _end_columns(loss: RegressionLoss, coverage: float) -> tuple[int, int]:
-    """Return the columns of the quantiles nearest to the ends of an interval; both are 0 for a single column."""
-    if not loss.multi_quantile:
-        return 0, 0
-    quantiles = np.array(loss.quantiles)
-    low, high = (int(np.argmin(np.abs(quantiles - end))) for end in ((1 - coverage) / 2, (1 + coverage) / 2))
-    return low, high
+def _nearest_column(loss: RegressionLoss, probability: float) -> int:
+    """Return the column of the quantile that is nearest to a probability, or 0 if there is one column."""
+    return int(np.argmin(np.abs(np.array(loss.quantiles) - probability))) if loss.multi_quantile else 0

@@ -9,7 +9,7 @@ learning").
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import xlogy
+from scipy.special import entr
 
 __all__ = ["Uncertainty", "of_numbers", "of_probabilities"]
 
@@ -25,9 +25,9 @@ class Uncertainty:
     total : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         Entropy of the mean probabilities in nats, separately for each label; or variance of the target.
     aleatoric : ndarray of the shape of ``total``
-        Part that is noise: mean entropy of the samples, or variance of the target around them.
+        Uncertainty that is noise: mean entropy of the samples, or variance of the target around them.
     epistemic : ndarray of the shape of ``total``
-        Part that is due to the network: mutual information of the samples, or their variance. Never negative.
+        Uncertainty of the network: mutual information of the samples, or their variance. Never negative.
     source : str
         Description of the samples.
 
@@ -70,7 +70,7 @@ def of_probabilities(samples: np.ndarray, source: str = "samples") -> Uncertaint
     """
     drawn = np.asarray(samples, dtype=np.float64)
     mean = drawn.mean(0)
-    total, aleatoric = _entropy(mean), np.mean([_entropy(sample) for sample in drawn], axis=0)
+    total, aleatoric = entr(mean).sum(-1), entr(drawn).sum(-1).mean(0)
     epistemic = np.maximum(total - aleatoric, 0) if (drawn != drawn[0]).any() else np.zeros_like(total)
     return Uncertainty(mean, total, total - epistemic, epistemic, source)
 
@@ -102,7 +102,3 @@ def of_numbers(samples: np.ndarray, noise: np.ndarray | float, source: str = "sa
     epistemic = (drawn - drawn[0]).var(0)  # exactly 0 if all samples are equal
     aleatoric = np.broadcast_to(noise, epistemic.shape).astype(np.float64)
     return Uncertainty(drawn.mean(0), aleatoric + epistemic, aleatoric, epistemic, source)
-
-
-def _entropy(probabilities: np.ndarray) -> np.ndarray:
-    return -xlogy(probabilities, probabilities).sum(-1)

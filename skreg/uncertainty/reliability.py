@@ -14,16 +14,9 @@ ENTROPY_BINS = 20
 def reliability(y_true: ArrayLike, y_prob: ArrayLike, classes: ArrayLike | None, n_bins: int) -> dict[str, Any]:
     """Compute a reliability curve, and histograms of the entropy of correct and wrong predictions.
 
-    Parameters
-    ----------
-    y_true : array-like of shape (rows,) or (rows, labels)
-        Classes, or a 0/1 matrix of several labels.
-    y_prob : array-like of shape (rows,), (rows, classes), (rows, labels), or with a leading axis of samples
-        Probabilities.
-    classes : array-like or None
-        Classes in the order of the probabilities; by default those in ``y_true``, sorted.
-    n_bins : int
-        Number of bins of equal width.
+    ``y_true`` contains classes ``(rows,)`` or a 0/1 matrix ``(rows, labels)``. ``y_prob`` has the shape ``(rows,)``,
+    ``(rows, classes)`` or ``(rows, labels)``, optionally with a leading axis of samples. Its columns belong to
+    ``classes``, by default the sorted classes in ``y_true``.
     """
     target, samples, binary = _check_probabilities(y_true, y_prob, classes)
     mean = samples.mean(0)
@@ -47,14 +40,8 @@ def reliability(y_true: ArrayLike, y_prob: ArrayLike, classes: ArrayLike | None,
 def interval_reliability(y_true: ArrayLike, lower: ArrayLike, upper: ArrayLike, coverage: ArrayLike) -> dict[str, Any]:
     """Compute the observed coverage and the mean width of intervals.
 
-    Parameters
-    ----------
-    y_true : array-like of shape (rows,)
-        Target.
-    lower, upper : array-like of shape (levels, rows), or (rows,) for a single level
-        Ends of the intervals.
-    coverage : array-like of shape (levels,), or float
-        Nominal coverage of each level.
+    The ends of the intervals have the shape ``(levels, rows)``, or ``(rows,)`` for a single level. ``coverage`` is the
+    nominal coverage of each level.
     """
     target, nominal = column_or_1d(y_true), np.atleast_1d(np.asarray(coverage, dtype=float))
     low, high = (np.atleast_2d(np.asarray(ends, dtype=float)) for ends in (lower, upper))

@@ -66,25 +66,13 @@ def fit_temperature(net: Any, split: MemberSplit) -> float:
 
 
 class HeldOutOutputs(NamedTuple):
-    """Held-out rows and the raw output of all members for them.
+    """Held-out rows and the raw output of all members for them."""
 
-    Attributes
-    ----------
-    rows : int ndarray of shape (rows,)
-        Positions in ``split.validation``.
-    raw : Tensor of shape (members, rows, outputs)
-        Raw output.
-    target, weight : Tensor of shape (rows, ...), Tensor of shape (rows,)
-        Target and weight in the loss.
-    member : int ndarray of shape (rows,) or None
-        Member that held out a row; None if all members did.
-    """
-
-    rows: np.ndarray
-    raw: Tensor
-    target: Tensor
-    weight: Tensor
-    member: np.ndarray | None
+    rows: np.ndarray  # positions (rows,) in split.validation
+    raw: Tensor  # (members, rows, outputs)
+    target: Tensor  # (rows, ...)
+    weight: Tensor  # weights in the loss, (rows,)
+    member: np.ndarray | None  # member that held out each row, (rows,); None if all members did
 
 
 def held_out_outputs(net: Any, split: MemberSplit) -> HeldOutOutputs:
@@ -104,12 +92,7 @@ def held_out_outputs(net: Any, split: MemberSplit) -> HeldOutOutputs:
 class HeldOutLoss:
     """Log loss on held-out rows as a function of the temperature.
 
-    Parameters
-    ----------
-    log_probability : callable Tensor -> Tensor
-        Maps raw output to log probabilities.
-    outputs : HeldOutOutputs
-        Raw output of all members, and the targets.
+    ``log_probability`` maps raw output to log probabilities.
     """
 
     def __init__(self, log_probability: Callable[[Tensor], Tensor], outputs: HeldOutOutputs) -> None:

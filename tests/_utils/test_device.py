@@ -44,7 +44,7 @@ def predictions(estimator):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("Estimator, y", BOTH)
+@pytest.mark.parametrize(("Estimator", "y"), BOTH)
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_fit_trains_on_the_given_device(device, Estimator, y, settings):
     fitted = Estimator(**SMALL, **settings, device=device, max_iter=25).fit(TABLE, y)
@@ -54,7 +54,7 @@ def test_fit_trains_on_the_given_device(device, Estimator, y, settings):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("Estimator, y", BOTH)
+@pytest.mark.parametrize(("Estimator", "y"), BOTH)
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_fit_supports_every_precision_on_every_device(device, Estimator, y, precision):
     estimator = Estimator(**SMALL, device=device, precision=precision, max_iter=25)
@@ -66,7 +66,7 @@ def test_fit_supports_every_precision_on_every_device(device, Estimator, y, prec
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("Estimator, y", BOTH)
+@pytest.mark.parametrize(("Estimator", "y"), BOTH)
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_partial_fit_continues_after_pickling(device, Estimator, y, settings):
     kept = Estimator(**SMALL, **settings, device=device)
@@ -81,7 +81,7 @@ def test_partial_fit_continues_after_pickling(device, Estimator, y, settings):
 
 
 @pytest.mark.parametrize("device", DEVICES[1:])
-@pytest.mark.parametrize("Estimator, y", BOTH)
+@pytest.mark.parametrize(("Estimator", "y"), BOTH)
 def test_devices_give_similar_predictions_after_few_epochs(device, Estimator, y):
     settings = {**SMALL, "max_iter": 3, "early_stopping": False, "learning_rate_init": 1e-3}
     there, here = (Estimator(**settings, device=name).fit(TABLE, y) for name in (device, "cpu"))
@@ -145,7 +145,7 @@ def types_in_use(net):
     return dtype, products
 
 
-@pytest.mark.parametrize("Estimator, y", NUMERIC)
+@pytest.mark.parametrize(("Estimator", "y"), NUMERIC)
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("batch_size", [64, N])
 def test_fit_uses_the_given_precision(Estimator, y, precision, batch_size):
@@ -199,7 +199,7 @@ def test_float64_on_mps_raises_an_error():
 
 
 @pytest.mark.parametrize("norm", [{}, {"batch_norm": True}, {"layer_norm": True, "residual": True}])
-@pytest.mark.parametrize("Estimator, y", NUMERIC)
+@pytest.mark.parametrize(("Estimator", "y"), NUMERIC)
 def test_bfloat16_and_float32_give_similar_predictions(Estimator, y, norm):
     settings = {**SHORT, **norm, "max_iter": 3, "batch_size": 64, "early_stopping": False}
     fitted = [Estimator(**settings, precision=name).fit(X, y) for name in ("bfloat16", "float32")]

@@ -87,6 +87,12 @@ def test_invalid_categorical_features_raise_an_error(features, message):
         encoded(pd.DataFrame(COLUMNS), features)
 
 
+@pytest.mark.parametrize("features", [[0], [True, False]])
+def test_categories_in_a_sparse_matrix_raise_an_error(features):
+    with pytest.raises(ValueError, match="cannot be used with a sparse X"):
+        encoded(sparse.csr_array(np.eye(2)), features)
+
+
 def test_a_float_array_is_not_copied():
     for dtype in (np.float32, np.float64):
         X = np.random.RandomState(0).randn(5, 3).astype(dtype)

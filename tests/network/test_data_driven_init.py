@@ -47,7 +47,7 @@ def test_preactivations_of_each_unit_have_variance_one(changes, embedding):
         np.testing.assert_allclose(before.std(-2, correction=0), 1, rtol=1e-3)
 
 
-def test_preactivations_of_most_units_have_both_signs():
+def test_preactivations_of_most_units_are_positive_for_some_rows_and_negative_for_others():
     settings = {**SETTINGS, "hidden_layer_sizes": (400,), "n_members": 1}
     before = preactivations(RegularizedMLPRegressor(**settings).fit(X, Y))[0][0]
     mean = before.mean(0)

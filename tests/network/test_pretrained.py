@@ -18,8 +18,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
 from skreg.network.pretrained import COLUMN_DEFAULTS, freeze
-from tests.helpers import make_mixed_table, plain_classifier, plain_regressor
-from tests.training.test_net import make_net, train
+from tests.helpers import make_mixed_table, make_net, plain_classifier, plain_regressor, train_net
 
 RNG = np.random.default_rng(0)
 SMALL = {"hidden_layer_sizes": (12, 8), "max_iter": 4, "n_members": 2, "random_state": 0}
@@ -98,7 +97,7 @@ def test_another_task_has_a_new_head_and_its_own_target_statistics():
 
 
 @pytest.mark.parametrize(
-    "first, then, copied",
+    ("first", "then", "copied"),
     [
         ((classifier, SOURCE.label), (classifier, TARGET.label), True),
         ((classifier, SOURCE.label), (classifier, TARGET.label.map({"no": "nein", "yes": "yes"})), False),
@@ -126,7 +125,7 @@ def test_another_loss_has_a_new_head_and_a_copied_head_keeps_the_target_statisti
 
 
 @pytest.mark.parametrize(
-    "hidden, copied",
+    ("hidden", "copied"),
     [((12, 8, 8), ("hidden.0", "hidden.1")), ((12,), ("hidden.0",)), ((12, 9), ("hidden.0",)), ((12, 8), None)],
 )
 def test_layers_are_copied_up_to_the_first_with_another_width(hidden, copied):
@@ -147,7 +146,7 @@ def test_layers_are_copied_up_to_the_first_with_another_width(hidden, copied):
         assert torch.equal(state(tuned)[name], state(pretrained)[name])
 
 
-@pytest.mark.parametrize("n_source, n_target", [(1, 3), (3, 2), (2, 5)])
+@pytest.mark.parametrize(("n_source", "n_target"), [(1, 3), (3, 2), (2, 5)])
 def test_members_of_the_source_are_repeated_in_order(n_source, n_target):
     pretrained = FrozenEstimator(classifier(n_members=n_source, **REGULARIZED).fit(X_SOURCE, SOURCE.label))
     tuned = regressor(n_members=n_target, pretrained=pretrained, **REGULARIZED, freeze_layers=2).fit(
@@ -187,10 +186,10 @@ def test_reordered_columns_are_reordered_in_arrays_and_sparse_matrices():
         with pytest.warns(UserWarning, match="valid feature names"):
             assert_allclose(tuned.predict(X), tuned.predict(reordered), rtol=1e-6)
     again = regressor(pretrained=FrozenEstimator(tuned)).fit(FEW, FEW[:, 0])
-    assert_array_equal(again.encoder_.transform(FEW).numbers, FEW[:, [3, 1, 2, 0]])
+    assert_array_equal(again.encoder_.transform(FEW)[0], FEW[:, [3, 1, 2, 0]])
 
 
-@pytest.mark.parametrize("n_source, n_target, dtypes", [(60, 200, (8, 4)), (200, 60, (4, 8))])
+@pytest.mark.parametrize(("n_source", "n_target", "dtypes"), [(60, 200, (8, 4)), (200, 60, (4, 8))])
 def test_source_with_another_precision_is_cast(n_source, n_target, dtypes):
     """A fit with all rows in one batch uses float64, others float32."""
     X = {60: FEW, 200: LARGE}
@@ -277,13 +276,14 @@ def test_training_with_frozen_layers_continues_exactly_from_its_state(settings):
         return net.initialize_optimizer(), *data
 
     whole, *data = frozen_net()
-    train(whole, *data)
+    train_net(whole, *data)
     half, *data = frozen_net()
-    train(half, *data, epochs=3)
+    train_net(half, *data, epochs=3)
     fresh, *data = frozen_net()
     fresh.load_state_dict(half.state_dict())
-    train(fresh, *data)
-    assert all(torch.equal(ours, theirs) for ours, theirs in zip(fresh.trained_tensors(), whole.trained_tensors(), strict=True))
+    train_net(fresh, *data)
+    for ours, theirs in zip(fresh.trained_tensors(), whole.trained_tensors(), strict=True):
+        assert torch.equal(ours, theirs)
 
 
 @pytest.mark.parametrize("settings", [{}, REGULARIZED])
@@ -405,12 +405,12 @@ def test_different_residual_connections_are_rejected():
 
 
 @pytest.mark.parametrize(
-    "X, sentence",
+    ("X", "sentence"),
     [
         (X_TARGET.drop(columns=["city", "member"]), "X has no column\\(s\\) 'city', 'member'"),
         (X_TARGET.assign(z=1.0), "X has the column\\(s\\) 'z', without which pretrained was fitted. Drop them"),
-        (X_TARGET.assign(city=1.0), "Column 'city' held text"),
-        (X_TARGET.assign(number="many"), "Column 'number' held numbers"),
+        (X_TARGET.assign(city=1.0), "Column 'city' contained text when the estimator was fitted"),
+        (X_TARGET.assign(number="many"), "Column 'number' contained numbers when the estimator was fitted"),
         (np.zeros((len(X_TARGET), 3)), "X has 3 features, but pretrained was fitted with 7"),
     ],
 )

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from skreg.training.losses.base import HalfGammaDeviance, HalfPoissonDeviance, HalfSquaredError, PinballLoss
+from skreg.training.losses import HalfGammaDeviance, HalfPoissonDeviance, HalfSquaredError, PinballLoss
 from skreg.uncertainty.conformal import Residuals, conformal_quantile
 
 
-@pytest.mark.parametrize("n, coverage", [(9, 0.9), (10, 0.9), (20, 0.5), (99, 0.95), (19, 0.95), (1, 0.5)])
+@pytest.mark.parametrize(("n", "coverage"), [(9, 0.9), (10, 0.9), (20, 0.5), (99, 0.95), (19, 0.95), (1, 0.5)])
 def test_conformal_quantile_has_the_rank_of_the_finite_sample_rule(n, coverage):
     scores = np.random.default_rng(0).permutation(np.arange(1.0, n + 1))
     rank = int(np.ceil(np.round(coverage * (n + 1), 9)))
