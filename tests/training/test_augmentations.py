@@ -37,18 +37,15 @@ def augmented(name, strength=0.5, seed=0, batch_size=50, epochs=1):
         learn_statistics(NUMBERS, LEVELS, [4, 2, 12], weights, "robust"), [0, 1], [2], 3.0, torch.float64
     )
     rows = MemberRows(NUMBERS, LEVELS, np.arange(N, dtype=float), INDEX, WEIGHT, torch.float64, torch.device("cpu"))
-    batches, generators = rows.in_batches(batch_size), MemberGenerators([seed + m for m in range(MEMBERS)])
+    rows = rows.prepared(lambda numbers, levels, target: (*inputs(numbers, levels), target), inputs.width)
+    generators, sizes = MemberGenerators([seed + m for m in range(MEMBERS)]), rows.batch_sizes(batch_size)
     augmentation = name if callable(name) else partial(getattr(augmentations, name), strength=strength)
-    augmenter = Augmenter(augmentation, batches, inputs, generators)
-
-    def prepare(numbers, levels, target):
-        return *inputs(numbers, levels), target
-
+    augmenter = Augmenter(augmentation, sizes, inputs, generators)
     seen = []
     for _ in range(epochs):
         orders = generators.permutations(rows.lengths)
-        augmenter.begin_epoch(batches.n_steps)
-        seen += [(batch, *augmenter(batch)) for batch in batches.epoch(orders, prepare, inputs.width)]
+        augmenter.begin_epoch(sizes.shape[1])
+        seen += [(batch, *augmenter(batch)) for batch in rows.training_batches(orders, batch_size)]
     return seen, inputs
 
 
@@ -59,7 +56,7 @@ def real(batch):
 
 def changed_features(before, after, inputs):
     """Return bool (members, rows, features): whether a column or code of the feature changed."""
-    columns, codes = inputs.features()
+    columns, codes = inputs.feature_index()
     moved = torch.cat([before.inputs != after.inputs, before.levels != after.levels], -1)
     feature_of = torch.cat([columns, codes])
     return torch.stack([moved[..., feature_of == f].any(-1) for f in range(inputs.n_features)], -1)
@@ -118,7 +115,7 @@ def test_a_batch_of_one_row_is_its_own_partner(name):
 @pytest.mark.parametrize("name", ["cutmix", "swap_noise"])
 def test_a_feature_is_replaced_as_a_whole_by_that_of_a_real_row(name):
     seen, inputs = augmented(name, 1.0)
-    feature_of = torch.cat(inputs.features())
+    feature_of = torch.cat(inputs.feature_index())
     for before, after, _ in seen:
         whole_before, whole_after = (torch.cat([b.inputs, b.levels], -1) for b in (before, after))
         for m, rows in enumerate(real(before)):
@@ -140,7 +137,7 @@ def test_cutmix_mixes_the_loss_by_the_replaced_share():
             replaced = moved[m][rows].any(0).sum().item()
             assert replaced == pytest.approx((1 - shares[-1]) * inputs.n_features)
             partner = (mix.partner[0][m][rows, None] == before.target[m][None]).double().argmax(1)
-            swapped = moved[m][rows].any(0)[inputs.features()[0]]
+            swapped = moved[m][rows].any(0)[inputs.feature_index()[0]]
             assert torch.equal(after.inputs[m][rows][:, swapped], before.inputs[m][partner][:, swapped])
     shares = np.array(shares)
     assert (shares == 1).mean() == pytest.approx(0.3, abs=0.08)
@@ -188,7 +185,7 @@ def test_the_strength_is_the_share_of_changed_cells(name):
 
 def test_cutout_inserts_missing_values():
     seen, inputs = augmented("cutout", 0.5)
-    columns, _ = inputs.features()
+    columns, _ = inputs.feature_index()
     row, _ = inputs.missing_row()
     for before, after, _ in seen:
         moved = changed_features(before, after, inputs)
