@@ -14,26 +14,20 @@ _TINY = 1e-30
 
 
 class Penalty(ABC):
-    """Base class of the penalties.
+    """Base class of the penalties: sums of a smooth and a nonsmooth part.
 
-    A penalty is the sum of a smooth part, which enters the gradient, and a nonsmooth part, which is applied as a
-    proximal step and therefore produces exact zeros.
-
-    Attributes
-    ----------
-    smooth, nonsmooth : bool
-        Whether the penalty has a part of this kind.
+    The smooth part enters the gradient. The nonsmooth part is applied as a proximal step, which produces exact zeros.
     """
 
-    smooth: bool
-    nonsmooth: bool
+    smooth: bool  # whether the penalty has a smooth part
+    nonsmooth: bool  # whether the penalty has a nonsmooth part
 
     @abstractmethod
     def value(self, weight: Tensor) -> Tensor:
         """Return the penalty of ``weight`` ``(members, fan_in, fan_out)`` for each member: ``(members,)``."""
 
     def add_gradient_(self, gradient: Tensor, weight: Tensor) -> None:
-        """Add the gradient of the smooth part to ``gradient``, in place. Required if there is one."""
+        """Add the gradient of the smooth part to ``gradient``, in place."""
         raise NotImplementedError
 
     @abstractmethod
@@ -75,10 +69,11 @@ class ElasticNet(Penalty):
 
     def add_gradient_(self, gradient: Tensor, weight: Tensor) -> None:
         """Add the gradient of the squared part, in place."""
-        if isinstance(self.l2, Tensor):
-            gradient.addcmul_(weight, self.l2.view(-1, *[1] * (weight.dim() - 1)))
+        l2 = broadcast(self.l2, weight)
+        if isinstance(l2, Tensor):
+            gradient.addcmul_(weight, l2)
         else:
-            gradient.add_(weight, alpha=self.l2)
+            gradient.add_(weight, alpha=l2)
 
     def proximal_(self, weight: Tensor, step: Tensor | float) -> None:
         """Apply soft thresholding, in place."""

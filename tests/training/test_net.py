@@ -31,7 +31,7 @@ DEEP = {
     "patience": None,
 }
 PLAIN = {"solver": "sgd", "norm": None, "dropout": (0.0, 0.0), "input_dropout": 0.0, "patience": None}
-AUGMENTATIONS = [partial(getattr(augmentations, name), strength=0.5) for name in augmentations.__all__]
+AUGMENTATIONS = [partial(getattr(augmentations, name), magnitude=0.5) for name in augmentations.__all__]
 
 
 def scale_and_shift(inputs, generator):

@@ -24,21 +24,12 @@ class RegressionLoss(Loss):
     Without a log link, the target is standardized with its mean and standard deviation or, if ``quantiles`` is set,
     with these quantiles and the interquartile range. With a log link it is divided by its mean. Its shape is
     ``(members, rows, outputs)``.
-
-    Attributes
-    ----------
-    quantiles : tuple of float or None
-        Quantiles of the target at which the raw outputs of one target start. None means one raw output, which starts
-        at the mean.
-    multi_quantile : bool
-        Whether predictions have an additional axis for quantiles.
-    power : float
-        Exponent p for which the spread of the target is proportional to ``prediction ** p``.
     """
 
     quantiles: tuple[float, ...] | None = None
-    multi_quantile: bool = False
-    power: ClassVar[float] = 0.0
+    """Quantiles at which the raw outputs of a target start. None means one raw output, which starts at the mean."""
+    multi_quantile: bool = False  # whether predictions have an additional axis for quantiles
+    power: ClassVar[float] = 0.0  # the spread of the target is proportional to ``prediction ** power``
 
     @property
     def n_columns(self) -> int:
@@ -55,7 +46,7 @@ class RegressionLoss(Loss):
 
     def inverse_link(self, raw: Tensor) -> Tensor:
         """Return the prediction in units of the standardized target."""
-        return raw
+        return exponential(raw) if self.log_link else raw
 
     def sort_quantiles(self, prediction: Tensor) -> Tensor:
         """Sort the predictions ``(..., outputs)`` of several quantiles; return other predictions unchanged."""
@@ -134,25 +125,15 @@ class PinballLoss(RegressionLoss):
 
     def sort_quantiles(self, prediction: Tensor) -> Tensor:
         """Sort the predictions of each target in the order of the quantiles."""
-        by_target = prediction.unflatten(-1, (-1, self.n_columns))
+        by_target = prediction.reshape(*prediction.shape[:-1], -1, self.n_columns)
         ranks = torch.tensor(np.argsort(np.argsort(self.quantiles, kind="stable")), device=prediction.device)
         return by_target.sort(-1).values[..., ranks].flatten(-2)
 
 
-class _LogLinkLoss(RegressionLoss):
-    """A loss whose raw output is the logarithm of the prediction in units of the target's mean."""
-
-    log_link = True
-
-    def inverse_link(self, raw: Tensor) -> Tensor:
-        """Return the exponential, which grows linearly for raw outputs above 30 and therefore stays finite."""
-        return exponential(raw)
-
-
-class HalfPoissonDeviance(_LogLinkLoss):
+class HalfPoissonDeviance(RegressionLoss):
     """Half the Poisson deviance with a log link, for counts and rates of at least 0. Estimates the mean."""
 
-    name, power = "poisson", 0.5
+    name, log_link, power = "poisson", True, 0.5
 
     def elementwise(self, raw: Tensor, target: Tensor) -> Tensor:
         """Return ``exp(raw) - target * raw`` plus the constant that makes it 0 at the target."""
@@ -170,10 +151,10 @@ class HalfPoissonDeviance(_LogLinkLoss):
             raise ValueError("The loss 'poisson' requires a y whose sum is positive. Every value of y is 0.")
 
 
-class HalfGammaDeviance(_LogLinkLoss):
+class HalfGammaDeviance(RegressionLoss):
     """Half the gamma deviance with a log link, for positive amounts. Estimates the mean."""
 
-    name, power = "gamma", 1.0
+    name, log_link, power = "gamma", True, 1.0
 
     def elementwise(self, raw: Tensor, target: Tensor) -> Tensor:
         """Return ``exp(log(target) - raw) + raw`` plus the constant that makes it 0 at the target."""
