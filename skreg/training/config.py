@@ -32,11 +32,10 @@ Schedule: TypeAlias = Callable[[float], float]
 class TrainingConfig:
     """Hyperparameters of the training, with the names of the estimators' parameters.
 
-    Hyperparameters of type ``Strength`` can be tensors of shape ``(members,)``. ``penalty`` and ``constraint`` are a
-    sequence if they differ between layers: the hidden layers, then the head. ``schedule`` maps a progress in [0, 1] to
-    a factor on the learning rate. ``plateau_patience`` is the number of epochs without improvement after which the
-    learning rate of a member is reduced, None if it is not. ``cycle_ends`` are the progress at which early stopping may
-    end the training, empty if it may end after every epoch.
+    ``penalty`` and ``constraint`` are a sequence if they differ between layers: the hidden layers, then the head.
+    ``schedule`` maps a progress in [0, 1] to a factor on the learning rate. ``plateau_patience`` is the number of
+    epochs without improvement after which the learning rate of a member is reduced, None if it is not. ``cycle_ends``
+    are the progress at which early stopping may end the training, empty if it may end after every epoch.
     """
 
     solver: str
@@ -240,16 +239,16 @@ def _joined(items: Iterable[str]) -> str:
 
 
 def _augmentation(estimator: Any) -> Augmentation | None:
-    chosen, strength = estimator.augmentation, estimator.augmentation_strength
-    if chosen is None or not strength:
+    chosen, magnitude = estimator.augmentation, estimator.augmentation_strength
+    if chosen is None or not magnitude:
         return None
     if not isinstance(chosen, str):
         return CallableAugmentation(chosen)
     augmentation = getattr(augmentations, chosen)
-    if strength > augmentation.max_strength:
-        must = f"a float in the range [0.0, {augmentation.max_strength}] with augmentation={chosen!r}"
-        raise parameter_error(estimator, "augmentation_strength", must, strength)
-    return partial(augmentation, strength=float(strength))
+    if magnitude > augmentation.max_magnitude:
+        must = f"a float in the range [0.0, {augmentation.max_magnitude}] with augmentation={chosen!r}"
+        raise parameter_error(estimator, "augmentation_strength", must, magnitude)
+    return partial(augmentation, magnitude=float(magnitude))
 
 
 def _cycle_ends(estimator: Any) -> tuple[float, ...]:

@@ -53,6 +53,7 @@ class Net(NeuralNet):
     residuals: Any = None
     callbacks: list[Any]
     callbacks_: list[tuple[str, Callback]]
+    lr: Rate
     optimizer_: Any  # a SolverOptimizer, None after the training
 
     def __init__(
@@ -238,7 +239,8 @@ class Net(NeuralNet):
 
     def _mean_loss(self, raw: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         """Return the mean loss of each member, ``(members,)`` on the CPU."""
-        return self.criterion_(raw, target, weight / weight.sum(1, keepdim=True)).cpu().double()
+        loss: Tensor = self.criterion_(raw, target, weight / weight.sum(1, keepdim=True))
+        return loss.cpu().double()
 
     def trained_tensors(self) -> list[Tensor]:
         """Return the tensors that training changes: parameters, and running statistics of batch norm."""

@@ -108,7 +108,7 @@ class Trainer:
         self._update.zero_grad()
         raw = module(batch.inputs, batch.levels, batch.weight, self._dropout, mixed and mixed.blend)
         loss = criterion(raw, batch.target, batch.weight) if mixed is None else mixed.loss(criterion, raw)
-        loss.sum().backward()  # a backward pass with a gradient per member would import torch's compiler
+        torch.autograd.backward(loss.sum())  # with a gradient per member it would import torch's compiler
         if notify is not None:
             notify("on_grad_computed", named_parameters=list(module.named_parameters()), batch=batch)
         outputs.append(raw)

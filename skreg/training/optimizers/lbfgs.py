@@ -7,11 +7,9 @@ from torch import Tensor
 
 from .base import Optimizer, ParameterGroup
 
-SETTINGS: dict[str, Any] = {
-    **{"max_iter": 1, "max_eval": 25, "history_size": 10, "line_search_fn": "strong_wolfe"},
-    # torch's default tolerances suit float32, and stop with errors of 1e-4 in the coefficients of a linear model
-    **{"tolerance_grad": 1e-9, "tolerance_change": 1e-14},
-}
+SETTINGS: dict[str, Any] = {"max_iter": 1, "max_eval": 25, "history_size": 10, "line_search_fn": "strong_wolfe"}
+# torch's default tolerances suit float32, and stop with errors of 1e-4 in the coefficients of a linear model
+SETTINGS |= {"tolerance_grad": 1e-9, "tolerance_change": 1e-14}
 
 
 class Lbfgs(Optimizer):
