@@ -65,10 +65,10 @@ class ReduceOnPlateau:
 
     def rate(self, lr: Rate, active: Tensor, like: Tensor) -> Rate:
         """Return the learning rates, a number if all active members share it, else ``(members,)`` as ``like``."""
-        factors = set(self.factors[active].tolist())
+        factors: set[float] = set(self.factors[active].tolist())
         if len(factors) == 1:
             return lr * factors.pop()
-        return ((lr.cpu() if isinstance(lr, Tensor) else lr) * self.factors).to(like)
+        return (self.factors * (lr.cpu() if isinstance(lr, Tensor) else lr)).to(like)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return best scores, epochs waited and factors."""
