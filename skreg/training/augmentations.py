@@ -31,6 +31,8 @@ def _with_max_magnitude(max_magnitude: float) -> Callable[[_Augmentation], _Augm
 def mixup(batch: AugmentedBatch, magnitude: float) -> None:
     """Mix each row and its loss with another row, in shares drawn for each batch and member.
 
+    [Zhang et al. 2018, "mixup: beyond empirical risk minimization"]
+
     Parameters
     ----------
     batch : AugmentedBatch
@@ -38,10 +40,6 @@ def mixup(batch: AugmentedBatch, magnitude: float) -> None:
     magnitude : float
         The share is drawn from Beta(magnitude, magnitude), which is concentrated near 0 and 1 for values below 1 and
         near 1/2 for values above 1.
-
-    References
-    ----------
-    Zhang et al. 2018, "mixup: beyond empirical risk minimization".
     """
     share = _symmetric_beta(batch.uniform(2), magnitude)
     batch.mix(share)
@@ -53,7 +51,8 @@ def cutmix(batch: AugmentedBatch, magnitude: float) -> None:
     """Replace a random share of the features by those of another row, and mix the loss by the same share.
 
     The features are drawn for each batch and member, and are the same for all rows of the batch. At least one feature
-    is replaced.
+    is replaced. [Yun et al. 2019, "CutMix: regularization strategy to train strong classifiers with localizable
+    features"; for tables Kadra et al. 2021, "Well-tuned simple nets excel on tabular datasets"]
 
     Parameters
     ----------
@@ -61,11 +60,6 @@ def cutmix(batch: AugmentedBatch, magnitude: float) -> None:
         The batch to change.
     magnitude : float
         Probability that a batch is changed.
-
-    References
-    ----------
-    Yun et al. 2019, "CutMix: regularization strategy to train strong classifiers with localizable features"; for tables
-    Kadra et al. 2021, "Well-tuned simple nets excel on tabular datasets".
     """
     is_changed, share = batch.uniform(2).chunk(2, dim=-1)
     count = (share * batch.n_features).floor().clamp(min=1) * (is_changed < magnitude)
@@ -78,17 +72,15 @@ def cutmix(batch: AugmentedBatch, magnitude: float) -> None:
 def cutout(batch: AugmentedBatch, magnitude: float) -> None:
     """Replace features by missing values, drawn for each row.
 
+    [DeVries & Taylor 2017, "Improved regularization of convolutional neural networks with cutout"; for tables Kadra et
+    al. 2021, "Well-tuned simple nets excel on tabular datasets"]
+
     Parameters
     ----------
     batch : AugmentedBatch
         The batch to change.
     magnitude : float
         Probability of each feature of each row.
-
-    References
-    ----------
-    DeVries & Taylor 2017, "Improved regularization of convolutional neural networks with cutout"; for tables Kadra et
-    al. 2021, "Well-tuned simple nets excel on tabular datasets".
     """
     batch.replace_by_missing(batch.uniform_cells() < magnitude)
 
@@ -97,17 +89,15 @@ def cutout(batch: AugmentedBatch, magnitude: float) -> None:
 def swap_noise(batch: AugmentedBatch, magnitude: float) -> None:
     """Replace features by those of random rows, drawn for each row; the target is kept.
 
+    Jahrer used it in 2017 in the solution that won the Porto Seguro competition. The corruption is that of Yoon et al.
+    2020, "VIME: extending the success of self- and semi-supervised learning to tabular domain".
+
     Parameters
     ----------
     batch : AugmentedBatch
         The batch to change.
     magnitude : float
         Probability of each feature of each row.
-
-    References
-    ----------
-    Jahrer 2017, first place in the Porto Seguro competition. The corruption is that of Yoon et al. 2020, "VIME:
-    extending the success of self- and semi-supervised learning to tabular domain".
     """
     batch.replace_by_random_rows(batch.uniform_cells() < magnitude)
 
@@ -116,16 +106,14 @@ def swap_noise(batch: AugmentedBatch, magnitude: float) -> None:
 def gaussian_noise(batch: AugmentedBatch, magnitude: float) -> None:
     """Add normal noise to the numbers; categories and missing values are kept.
 
+    [Bishop 1995, "Training with noise is equivalent to Tikhonov regularization"]
+
     Parameters
     ----------
     batch : AugmentedBatch
         The batch to change.
     magnitude : float
         Standard deviation of the noise in units of the scaled numbers.
-
-    References
-    ----------
-    Bishop 1995, "Training with noise is equivalent to Tikhonov regularization".
     """
     batch.add_noise(magnitude)
 

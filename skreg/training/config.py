@@ -61,23 +61,16 @@ class TrainingConfig:
     def of(cls, estimator: Any) -> Self:
         """Return the configuration of an estimator; raise a ``ValueError`` if parameters exclude each other."""
         _check_combinations(estimator)
+        same_names = ("solver", "weight_decay", "momentum", "feature_alpha", "clip_norm", "ema_decay", "swa_start")
         return cls(
-            solver=estimator.solver,
+            **{name: getattr(estimator, name) for name in (*same_names, "pretrained_lr_factor", "parametrization")},
             learning_rate=estimator.learning_rate_init,
             schedule=_schedule(estimator),
-            weight_decay=estimator.weight_decay,
-            momentum=estimator.momentum,
             nesterov=estimator.nesterovs_momentum,
             plateau_patience=max(1, estimator.patience // 4) if estimator.learning_rate == ADAPTIVE else None,
             penalty=_map(lambda alpha: ElasticNet(alpha, estimator.l1_ratio) if alpha else None, _alpha(estimator)),
-            feature_alpha=estimator.feature_alpha,
             constraint=_map(lambda limit: None if limit is None else MaxNorm(limit), _max_norm(estimator)),
-            clip_norm=estimator.clip_norm,
-            ema_decay=estimator.ema_decay,
-            swa_start=estimator.swa_start,
             augmentation=_augmentation(estimator),
-            pretrained_lr_factor=estimator.pretrained_lr_factor,
-            parametrization=estimator.parametrization,
             cycle_ends=_cycle_ends(estimator),
         )
 

@@ -150,10 +150,9 @@ class LossMonitor:
 
 
 class ScorerMonitor:
-    """Score members by a scikit-learn scorer on the validation rows that the user passed.
+    """Score members by a scikit-learn scorer on their validation sets: X, y and sample weights of each member.
 
-    ``make_estimator(member, raw, X)`` returns an estimator that predicts ``X`` from the raw output of a member, and
-    ``validation_sets`` contains X, y and sample weights of each member.
+    ``make_estimator(member, raw, X)`` returns an estimator that predicts ``X`` from the raw output of a member.
     """
 
     name, greater_is_better = "valid_score", True
@@ -170,9 +169,10 @@ class ScorerMonitor:
 
     def __call__(self, raw: Tensor, loss: Tensor, active: Tensor) -> Tensor:  # noqa: ARG002 - as other monitors
         """Return the scores of the active members whose output is finite, and NaN for the others."""
-        scored = active & torch.isfinite(raw).flatten(1).all(1).cpu()
-        scores = [self._score(member, raw) if is_scored else np.nan for member, is_scored in enumerate(scored.tolist())]
-        return torch.tensor(scores, dtype=torch.float64)
+        scores = torch.full((len(active),), torch.nan, dtype=torch.float64)
+        for member in (active & torch.isfinite(raw).flatten(1).all(1).cpu()).nonzero()[:, 0].tolist():
+            scores[member] = self._score(member, raw)
+        return scores
 
     def _score(self, member: int, raw: Tensor) -> float:
         X, y, weight = self._validation_sets[member]

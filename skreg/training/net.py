@@ -6,7 +6,7 @@ implements them.
 """
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -20,13 +20,13 @@ from ..data.batches import Batch, MemberRows
 from ..network.generators import MemberGenerators
 from ..network.inference import PREDICT_ROWS, evaluate, predict_encoded, prepare_rows
 from ..network.network import Network
+from .averaging import WeightAverage
 from .config import TrainingConfig
 from .early_stopping import EarlyStopping, Monitor
 from .history import EpochRecord, write_epoch
 from .learning_rates import ReduceOnPlateau
 from .losses.base import Loss
 from .optimizers.base import FirstOrderOptimizer, Rate
-from .state import TrainingState
 from .time_limit import TimeBudget
 from .trainer import Trainer
 
@@ -38,6 +38,42 @@ _BATCH_EVENTS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 def _is_finite(loss: Tensor) -> Tensor:
     """Return whether losses are finite in float32, in which they are not necessarily computed."""
     return torch.isfinite(loss.float())
+
+
+def _copy_to_cpu(tensors: Iterable[Tensor]) -> list[Tensor]:
+    return [tensor.detach().to("cpu", copy=True) for tensor in tensors]
+
+
+class TrainingState:
+    """Copy on the CPU of every tensor that a step changes, from which the next ``partial_fit`` continues.
+
+    These are the weights, the running statistics, the moments and the averages.
+    """
+
+    def __init__(self, trained: list[Tensor], optimizer: FirstOrderOptimizer, average: WeightAverage | None) -> None:
+        self.trained = _copy_to_cpu(trained)
+        self.moments = {name: _copy_to_cpu(tensors) for name, tensors in optimizer.state_dict().items()}
+        state = {} if average is None else average.state_dict()
+        self.averages, self.count = _copy_to_cpu(state.get("averages", [])), state.get("count", 0)
+
+    def member_tensors(self) -> list[Tensor]:
+        """Return the tensors that have the members on axis 0."""
+        moments = [tensor for tensors in self.moments.values() for tensor in tensors]
+        return [tensor for tensor in (*self.trained, *self.averages, *moments) if tensor.dim() > 1]
+
+    def reset_members(self, members: Tensor, earlier: "TrainingState") -> None:
+        """Replace the values of ``members`` by those of an ``earlier`` state."""
+        for now, then in zip(self.member_tensors(), earlier.member_tensors(), strict=True):
+            now[members] = then[members]
+
+    @torch.no_grad()
+    def load(self, trained: list[Tensor], optimizer: FirstOrderOptimizer | None, average: WeightAverage | None) -> None:
+        """Copy the state into weights, optimizer and average; without an optimizer its moments start anew."""
+        torch._foreach_copy_(trained, self.trained)
+        if optimizer is not None:
+            optimizer.load_state_dict(self.moments)
+        if average is not None and self.averages:
+            average.load_state_dict({"averages": self.averages, "count": self.count})
 
 
 class Net(NeuralNet):

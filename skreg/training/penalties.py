@@ -42,7 +42,8 @@ class Penalty(ABC):
 class ElasticNet(Penalty):
     """Elastic net, ``alpha * (l1_ratio * |w| + (1 - l1_ratio) / 2 * w**2)`` summed over the weights of a member.
 
-    In scikit-learn's ``ElasticNet`` the same formula is added to half the mean squared error.
+    In scikit-learn's ``ElasticNet`` the same formula is added to half the mean squared error. [Zou & Hastie 2005,
+    "Regularization and variable selection via the elastic net"]
 
     Parameters
     ----------
@@ -50,10 +51,6 @@ class ElasticNet(Penalty):
         Factor on the penalty, at least 0.
     l1_ratio : float or Tensor of shape (members,)
         Share of the absolute value, in [0, 1].
-
-    References
-    ----------
-    Zou & Hastie 2005, "Regularization and variable selection via the elastic net".
     """
 
     def __init__(self, alpha: PerMemberFloat, l1_ratio: PerMemberFloat) -> None:
@@ -86,6 +83,8 @@ class GroupLasso(Penalty):
 
     The rows of a group are zero together or not at all. The factor counts rows instead of weights, so that ``alpha``
     has the same meaning for every layer width. With one row per group it is the penalty of ``MultiTaskLasso``.
+    [Yuan & Lin 2006, "Model selection and estimation in regression with grouped variables"; Feng & Simon 2017,
+    "Sparse-input neural networks for high-dimensional nonparametric regression and classification"]
 
     Parameters
     ----------
@@ -93,11 +92,6 @@ class GroupLasso(Penalty):
         Factor on the penalty, at least 0.
     groups : int Tensor of shape (fan_in,)
         Group of each row, from 0.
-
-    References
-    ----------
-    Yuan & Lin 2006, "Model selection and estimation in regression with grouped variables"; Feng & Simon 2017,
-    "Sparse-input neural networks for high-dimensional nonparametric regression and classification".
     """
 
     smooth, nonsmooth = False, True

@@ -15,8 +15,6 @@ from .link import exponential
 
 __all__ = ["AbsoluteError", "HalfGammaDeviance", "HalfPoissonDeviance", "HalfSquaredError", "HuberLoss", "PinballLoss"]
 
-_OUT_OF_RANGE = "Some value(s) of y are out of the valid range of the loss '{}', y {} 0. The smallest is {:.6g}."
-
 
 class RegressionLoss(Loss):
     """Base class of the regression losses.
@@ -30,6 +28,7 @@ class RegressionLoss(Loss):
     """Quantiles at which the raw outputs of a target start. None means one raw output, which starts at the mean."""
     multi_quantile: bool = False  # whether predictions have an additional axis for quantiles
     power: ClassVar[float] = 0.0  # the spread of the target is proportional to ``prediction ** power``
+    bound: ClassVar[str | None] = None  # ">=" or ">" if the target must be at least 0 or greater
 
     @property
     def n_columns(self) -> int:
@@ -54,6 +53,11 @@ class RegressionLoss(Loss):
 
     def check(self, y: np.ndarray) -> None:
         """Raise a ``ValueError`` if values are outside the range of the loss."""
+        if (self.bound and (y < 0).any()) or (self.bound == ">" and (y == 0).any()):
+            raise ValueError(
+                f"Some value(s) of y are out of the valid range of the loss {self.name!r}, y {self.bound} 0. The "
+                f"smallest is {y.min():.6g}."
+            )
 
     def check_training(self, y: np.ndarray) -> None:
         """Raise a ``ValueError`` if the loss cannot be trained on the values."""
@@ -133,16 +137,11 @@ class PinballLoss(RegressionLoss):
 class HalfPoissonDeviance(RegressionLoss):
     """Half the Poisson deviance with a log link, for counts and rates of at least 0. Estimates the mean."""
 
-    name, log_link, power = "poisson", True, 0.5
+    name, log_link, power, bound = "poisson", True, 0.5, ">="
 
     def elementwise(self, raw: Tensor, target: Tensor) -> Tensor:
         """Return ``exp(raw) - target * raw`` plus the constant that makes it 0 at the target."""
         return exponential(raw) - target * raw + (torch.xlogy(target, target) - target)
-
-    def check(self, y: np.ndarray) -> None:
-        """Raise a ``ValueError`` for negative values."""
-        if (y < 0).any():
-            raise ValueError(_OUT_OF_RANGE.format("poisson", ">=", y.min()))
 
     def check_training(self, y: np.ndarray) -> None:
         """Raise a ``ValueError`` for negative values, and if all values are 0."""
@@ -154,14 +153,9 @@ class HalfPoissonDeviance(RegressionLoss):
 class HalfGammaDeviance(RegressionLoss):
     """Half the gamma deviance with a log link, for positive amounts. Estimates the mean."""
 
-    name, log_link, power = "gamma", True, 1.0
+    name, log_link, power, bound = "gamma", True, 1.0, ">"
 
     def elementwise(self, raw: Tensor, target: Tensor) -> Tensor:
         """Return ``exp(log(target) - raw) + raw`` plus the constant that makes it 0 at the target."""
         difference = target.clamp(min=torch.finfo(target.dtype).tiny).log() - raw
         return exponential(difference) - difference - 1
-
-    def check(self, y: np.ndarray) -> None:
-        """Raise a ``ValueError`` for values that are not positive."""
-        if (y <= 0).any():
-            raise ValueError(_OUT_OF_RANGE.format("gamma", ">", y.min()))

@@ -48,7 +48,7 @@ class ParameterGroup:
         torch._foreach_add_(self.parameters, directions, alpha=-rate)
 
 
-class Optimizer(ABC):
+class Optimizer:
     """Base class of the optimizers.
 
     The class attributes state the capabilities of an optimizer. All other code reads them instead of solver names.
@@ -67,16 +67,8 @@ class Optimizer(ABC):
         # callbacks expect torch's interface
         self.param_groups: list[dict[str, Any]] = [{"params": self.parameters, "lr": 0.0}]
 
-    @abstractmethod
-    def state_dict(self) -> dict[str, Any]:
-        """Return moments and counts."""
 
-    @abstractmethod
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the result of ``state_dict``."""
-
-
-class FirstOrderOptimizer(Optimizer):
+class FirstOrderOptimizer(Optimizer, ABC):
     """Base class of the optimizers that compute a step from one gradient."""
 
     moments: ClassVar[tuple[str, ...]]  # names of the attributes that contain moments and counts, lists of tensors
