@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor, activations, initializers, schedules
+from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor, activations, schedules
 from skreg.data.batches import MemberRows
 from skreg.data.statistics import learn_statistics, target_statistics
+from skreg.network.config import NetworkConfig
 from skreg.network.generators import member_seeds
 from skreg.network.input_layer import InputLayer
 from skreg.network.layers import BatchNorm
@@ -139,23 +140,25 @@ def make_net(
     """Return a net with some of the members, its training rows and its validation rows."""
     params = {**NET_PARAMS, **changes}
     criterion = params.pop("criterion", HalfSquaredError)
-    structure = [params.pop(name) for name in ("norm", "residual", "dropout", "input_dropout")]
+    structure = {name: params.pop(name) for name in ("norm", "residual", "dropout", "input_dropout")}
     weight = np.zeros((len(members), NET_ROWS))
     for row, m in zip(weight, members, strict=True):
         row[TRAIN_INDEX[m]] = NET_WEIGHT[TRAIN_INDEX[m]]
     statistics = learn_statistics(NET_NUMBERS, NET_LEVELS, [3, 12], weight, "robust")
-    network = Network(
-        InputLayer(statistics, [0], [1], 3.0, dtype),
-        [12],
-        8,
-        params.pop("hidden", (16, 8)),
-        1,
-        params.pop("activation", activations.silu),
-        *structure,
-        *target_statistics(NET_TARGET, weight),
+    network_config = NetworkConfig(
+        hidden_layer_sizes=params.pop("hidden", (16, 8)),
+        activation=params.pop("activation", activations.silu),
+        **structure,
     )
     seeds = [member_seeds(seed, NET_MEMBERS)[m] for m in members]
-    network.draw(initializers.he_normal, initializers.he_normal, [of_weights for of_weights, _ in seeds])
+    network = Network(
+        network_config,
+        InputLayer(statistics, [0], [1], 3.0, dtype),
+        1,
+        [of_weights for of_weights, _ in seeds],
+        [12],
+        target_statistics(NET_TARGET, weight),
+    )
     known = {field.name for field in fields(TrainingConfig)}
     config = {name: params.pop(name) for name in list(params) if name in known}
     net = Net(

@@ -32,35 +32,20 @@ class MixedTargets(NamedTuple):
 
 
 class AugmentedBatch:
-    """A training batch while it is augmented, with random numbers from each member's generator.
+    """A training batch while it is augmented: ``inputs`` and category ``codes``.
 
     The partner of a row is another real row of the same batch and member. In a batch of one row, it is the row itself.
-    The original batch is not modified.
-
-    Attributes
-    ----------
-    inputs, codes : Tensor
-        The current inputs and category codes.
-    n_features : int
-        Number of columns of the user's table.
-    generators : list of torch.Generator
-        Generator of each member.
+    The original batch is not modified. Random numbers come from each member's generator.
     """
 
     def __init__(self, augmenter: "Augmenter", batch: Batch) -> None:
         self._augmenter, self._batch = augmenter, batch
         self.inputs, self.codes = batch.inputs, batch.levels
-        self.n_features, self.generators = augmenter.n_features, augmenter.generators
-        self._sizes = augmenter.sizes[augmenter.step]
+        self.n_features = augmenter.n_features
         self._partner: Tensor | None = None
         self._mixed: MixedTargets | None = None
         self._weight = batch.weight
         self._blend: Callable[[Tensor], Tensor] | None = None
-
-    def real_rows(self, x: Tensor) -> list[Tensor]:
-        """Return views of the rows of ``x`` ``(members, rows, ...)`` of each member, without padding."""
-        sizes = self._augmenter.sizes_on_cpu[self._augmenter.step]
-        return [rows[:size] for rows, size in zip(x, sizes, strict=True)]
 
     def uniform(self, count: int) -> Tensor:
         """Draw numbers in [0, 1) for each member: ``(members, 1, count)``."""
@@ -76,7 +61,7 @@ class AugmentedBatch:
 
     def _draw_rows(self, count: int) -> Tensor:
         """Draw ``count`` rotations of the rows: positions ``(members, rows, count)``, where padding keeps its own."""
-        size, position = self._sizes, self._augmenter.position
+        size, position = self._augmenter.sizes[self._augmenter.step], self._augmenter.position
         shift = 1 + (self.uniform(count) * (size - 1)).long().clamp(max=size - 2).clamp(min=0)
         shifted = position + shift
         return torch.where(position < size, torch.where(shifted < size, shifted, shifted - size), position)
@@ -108,19 +93,20 @@ class AugmentedBatch:
 
     def add_noise(self, std: float) -> None:
         """Add normal noise of standard deviation ``std`` to the scaled numbers that are not missing."""
-        augmenter = self._augmenter
-        noise = std * self._cells(augmenter.noise.normal, augmenter.n_numbers)
-        n_others = self.inputs.shape[2] - augmenter.n_numbers - augmenter.n_indicators
-        numbers, indicators, others = self.inputs.split([augmenter.n_numbers, augmenter.n_indicators, n_others], dim=-1)
-        if augmenter.n_indicators:
-            noise[..., augmenter.indicators] *= 1 - indicators
-        self.inputs = torch.cat([numbers + noise, indicators, others], dim=-1)
+        indicators, n_numbers = self._augmenter.indicators, self._augmenter.n_numbers
+        noise = std * self._cells(self._augmenter.noise.normal, n_numbers)
+        if len(indicators):
+            noise[..., indicators] *= 1 - self.inputs[..., n_numbers : n_numbers + len(indicators)]
+        self.inputs = torch.cat([self.inputs[..., :n_numbers] + noise, self.inputs[..., n_numbers:]], dim=-1)
 
     def mix(self, share: Tensor) -> None:
-        """Replace each row by ``share``, ``(members, 1, 1)``, of itself plus the rest of its partner."""
+        """Replace each row by ``share``, ``(members, 1, 1)``, of itself plus the rest of its partner.
+
+        The targets are mixed afterwards.
+        """
         share = share.to(self.inputs.dtype)
-        self.inputs = torch.lerp(self._partners_of(self.inputs), self.inputs, share)
         self._blend = lambda vectors: torch.lerp(self._partners_of(vectors), vectors, share)
+        self.inputs = self._blend(self.inputs)
 
     def mix_targets(self, share: Tensor) -> None:
         """Weight the loss of each row's target by ``share``, ``(members, 1, 1)``, and its partner's by the rest."""
@@ -128,12 +114,26 @@ class AugmentedBatch:
         target, weight = self._batch.target, self._batch.weight
         own, partner = share * weight, (1 - share) * self._partners_of(weight)
         self._weight = own + partner
-        self._mixed = MixedTargets((target, own), (self._partners_of(target), partner), None)
+        self._mixed = MixedTargets((target, own), (self._partners_of(target), partner), self._blend)
+
+    def apply(self, function: Callable[[Tensor, Generator], Tensor]) -> None:
+        """Replace the inputs of each member by the result of ``function`` for its rows, without padding."""
+        inputs, sizes = self.inputs.clone(), self._augmenter.sizes_on_cpu[self._augmenter.step]
+        for padded, size, generator in zip(inputs, sizes, self._augmenter.generators, strict=True):
+            rows = padded[:size]
+            changed = function(rows.clone(), generator)
+            if not isinstance(changed, Tensor) or changed.shape != rows.shape:
+                got = tuple(changed.shape) if isinstance(changed, Tensor) else type(changed).__name__
+                raise ValueError(
+                    "The callable given as 'augmentation' must return a tensor of the same shape as its input, "
+                    f"{tuple(rows.shape)}. Got {got} instead."
+                )
+            rows.copy_(changed)
+        self.inputs = inputs
 
     def result(self) -> tuple[Batch, MixedTargets | None]:
         """Return the augmented batch, and its targets if they were mixed."""
-        mixed = None if self._mixed is None else self._mixed._replace(blend=self._blend)
-        return Batch(self.inputs, self.codes, self._batch.target, self._weight), mixed
+        return Batch(self.inputs, self.codes, self._batch.target, self._weight), self._mixed
 
 
 Augmentation = Callable[[AugmentedBatch], None]
@@ -143,21 +143,11 @@ class CallableAugmentation:
     """A user-defined function of the inputs ``(rows, columns)`` and the generator, called for each member."""
 
     def __init__(self, function: Callable[[Tensor, Generator], Tensor]) -> None:
-        self.function = function
+        self._function = function
 
     def __call__(self, batch: AugmentedBatch) -> None:
         """Replace the inputs of ``batch``."""
-        inputs = batch.inputs.clone()
-        for rows, generator in zip(batch.real_rows(inputs), batch.generators, strict=True):
-            changed = self.function(rows.clone(), generator)
-            if not isinstance(changed, Tensor) or changed.shape != rows.shape:
-                got = tuple(changed.shape) if isinstance(changed, Tensor) else type(changed).__name__
-                raise ValueError(
-                    "The callable given as 'augmentation' must return a tensor of the same shape as its input, "
-                    f"{tuple(rows.shape)}. Got {got} instead."
-                )
-            rows.copy_(changed)
-        batch.inputs = inputs
+        batch.apply(self._function)
 
 
 class Augmenter:
@@ -169,9 +159,8 @@ class Augmenter:
         device, height, sizes = inputs.fill.device, int(sizes.max()), sizes.clamp(min=1)
         self.augmentation, self.generators = augmentation, generators.generators
         self.columns, self.code_columns = (features.to(device) for features in inputs.feature_index())
-        self.n_numbers, self.n_indicators = inputs.n_numbers, len(inputs.indicators)
+        self.n_numbers, self.n_features = inputs.n_numbers, inputs.n_features
         self.indicators, self.missing = inputs.indicators, inputs.missing_row()
-        self.n_features = inputs.n_features
         self.position = torch.arange(height, device=device).view(1, -1, 1)
         self.members = torch.arange(len(sizes), device=device).unsqueeze(1)
         self.sizes_on_cpu = sizes.T.tolist()

@@ -1,6 +1,5 @@
 """Averages of the weights over the training, which replace the weights in validation and prediction."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,7 +10,7 @@ from torch import Tensor
 from .._utils.per_member import PerMemberFloat, broadcast
 
 
-class WeightAverage(ABC):
+class WeightAverage:
     """Base class of the averages of weights, which have members on axis 0."""
 
     recomputes_statistics: bool
@@ -23,20 +22,18 @@ class WeightAverage(ABC):
         self._count = 0
 
     @property
-    @abstractmethod
     def has_started(self) -> bool:
-        """Whether there is an average that can replace the weights."""
+        """Whether anything has been averaged, so that the average can replace the weights."""
+        return self._count > 0
 
     def start(self) -> None:
         """Initialize the average with the current weights if nothing has been averaged yet."""
-        if not self._count:
+        if not self.has_started:
             torch._foreach_copy_(self._averages, self._tensors)
 
-    @abstractmethod
     def after_step(self) -> None:
         """Update the average after a training step."""
 
-    @abstractmethod
     def after_epoch(self, progress: float) -> None:
         """Update the average after an epoch that ends at ``progress`` in [0, 1]."""
 
@@ -67,7 +64,7 @@ class ExponentialMovingAverage(WeightAverage):
     initial weights are soon forgotten.
     """
 
-    recomputes_statistics, has_started = False, True
+    recomputes_statistics = False
 
     def __init__(self, tensors: list[Tensor], decay: PerMemberFloat) -> None:
         super().__init__(tensors)
@@ -84,9 +81,6 @@ class ExponentialMovingAverage(WeightAverage):
         for average, tensor in zip(self._averages, self._tensors, strict=True):
             average.lerp_(tensor, broadcast(share, average))
 
-    def after_epoch(self, progress: float) -> None:
-        """Do nothing."""
-
 
 class StochasticWeightAverage(WeightAverage):
     """Mean of the weights at the ends of the epochs after the progress ``start`` [Izmailov et al. 2018].
@@ -100,14 +94,6 @@ class StochasticWeightAverage(WeightAverage):
     def __init__(self, tensors: list[Tensor], start: float) -> None:
         super().__init__(tensors)
         self._start = start
-
-    @property
-    def has_started(self) -> bool:
-        """Whether at least one epoch has been averaged."""
-        return self._count > 0
-
-    def after_step(self) -> None:
-        """Do nothing."""
 
     def after_epoch(self, progress: float) -> None:
         """Add the weights to the mean."""

@@ -1,5 +1,6 @@
 """The training configuration: how a network is trained, from the validated parameters of an estimator."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -32,11 +33,10 @@ Schedule: TypeAlias = Callable[[float], float]
 class TrainingConfig:
     """Hyperparameters of the training, with the names of the estimators' parameters.
 
-    Hyperparameters of type ``Strength`` can be tensors of shape ``(members,)``. ``penalty`` and ``constraint`` are a
-    sequence if they differ between layers: the hidden layers, then the head. ``schedule`` maps a progress in [0, 1] to
-    a factor on the learning rate. ``plateau_patience`` is the number of epochs without improvement after which the
-    learning rate of a member is reduced, None if it is not. ``cycle_ends`` are the progress at which early stopping may
-    end the training, empty if it may end after every epoch.
+    ``penalty`` and ``constraint`` are a sequence if they differ between layers: the hidden layers, then the head.
+    ``schedule`` maps a progress in [0, 1] to a factor on the learning rate. ``plateau_patience`` is the number of
+    epochs without improvement after which the learning rate of a member is reduced, None if it is not. ``cycle_ends``
+    are the progress at which early stopping may end the training, empty if it may end after every epoch.
     """
 
     solver: str
@@ -61,23 +61,16 @@ class TrainingConfig:
     def of(cls, estimator: Any) -> Self:
         """Return the configuration of an estimator; raise a ``ValueError`` if parameters exclude each other."""
         _check_combinations(estimator)
+        same_names = ("solver", "weight_decay", "momentum", "feature_alpha", "clip_norm", "ema_decay", "swa_start")
         return cls(
-            solver=estimator.solver,
+            **{name: getattr(estimator, name) for name in (*same_names, "pretrained_lr_factor", "parametrization")},
             learning_rate=estimator.learning_rate_init,
             schedule=_schedule(estimator),
-            weight_decay=estimator.weight_decay,
-            momentum=estimator.momentum,
             nesterov=estimator.nesterovs_momentum,
             plateau_patience=max(1, estimator.patience // 4) if estimator.learning_rate == ADAPTIVE else None,
             penalty=_map(lambda alpha: ElasticNet(alpha, estimator.l1_ratio) if alpha else None, _alpha(estimator)),
-            feature_alpha=estimator.feature_alpha,
             constraint=_map(lambda limit: None if limit is None else MaxNorm(limit), _max_norm(estimator)),
-            clip_norm=estimator.clip_norm,
-            ema_decay=estimator.ema_decay,
-            swa_start=estimator.swa_start,
             augmentation=_augmentation(estimator),
-            pretrained_lr_factor=estimator.pretrained_lr_factor,
-            parametrization=estimator.parametrization,
             cycle_ends=_cycle_ends(estimator),
         )
 
@@ -98,27 +91,26 @@ class TrainingConfig:
     def optimizer(self, module: Network) -> SolverOptimizer:
         """Return the optimizer of a network."""
         kind = SOLVERS[self.solver]
-        settings: dict[str, Any] = {name: getattr(self, name) for name in kind.settings}
-        return kind(self.groups(module), **settings)
+        return kind(self.groups(module), **{name: getattr(self, name) for name in kind.settings})
 
     def groups(self, module: Network) -> list[ParameterGroup]:
-        """Return the parameter groups of a network.
-
-        Weights decay, biases and norms do not. Frozen parameters are left out.
-        """
-        pretrained = {id(parameter) for name, parameter in module.named_parameters() if name in module.pretrained_names}
+        """Return the parameter groups of a network. Weights decay, biases and norms do not."""
         factors = rate_factors(module, self.parametrization, SOLVERS[self.solver])
         weights = {id(weight) for weight in module.weights()}
-        others = [parameter for parameter in module.parameters() if id(parameter) not in weights]
-        groups = []
-        for parameters, decay in ((module.weights(), self.weight_decay), (others, 0.0)):
-            for is_pretrained, lr_factor in ((True, self.pretrained_lr_factor), (False, 1.0)):
-                chosen = [p for p in _trainable(parameters) if (id(p) in pretrained) == is_pretrained]
-                for factor in dict.fromkeys(factors.get(id(p), 1.0) for p in chosen):
-                    same_factor = [p for p in chosen if factors.get(id(p), 1.0) == factor]
-                    # the weight decay does not scale with the factor of the parametrization
-                    groups.append(ParameterGroup(same_factor, decay / factor, lr_factor * factor))
-        return groups
+        groups: dict[tuple[bool, bool, float], list[Tensor]] = defaultdict(list)
+        for name, parameter in module.named_parameters():
+            if parameter.requires_grad:
+                key = id(parameter) in weights, name in module.pretrained_names, factors.get(id(parameter), 1.0)
+                groups[key].append(parameter)
+        return [
+            ParameterGroup(
+                parameters,
+                # the weight decay does not scale with the factor of the parametrization
+                self.weight_decay / factor if decays else 0.0,
+                self.pretrained_lr_factor * factor if is_pretrained else factor,
+            )
+            for (decays, is_pretrained, factor), parameters in groups.items()
+        ]
 
     def average(self, tensors: list[Tensor]) -> WeightAverage | None:
         """Return the average of the trained tensors."""
@@ -128,26 +120,15 @@ class TrainingConfig:
 
     def penalties(self, module: Network) -> list[tuple[Tensor, Penalty]]:
         """Return the penalized weights and their penalties; the group lasso follows the penalties of single weights."""
-        layers = module.weights_by_layer()
-        by_layer = zip(layers, _by_layer(self.penalty, len(layers)), strict=True)
-        penalties: list[tuple[Tensor, Penalty]] = [
-            (weight, penalty) for layer, penalty in by_layer if penalty is not None for weight in _trainable(layer)
-        ]
+        penalties: list[tuple[Tensor, Penalty]] = [*_pair(module.weights_by_layer(), self.penalty)]
         if is_nonzero(self.feature_alpha):
             first = module.linears[0].weight
-            lasso = GroupLasso(self.feature_alpha, module.feature_index().to(first.device))
-            penalties += [(weight, lasso) for weight in _trainable([first])]
+            penalties += _pair([[first]], GroupLasso(self.feature_alpha, module.feature_index().to(first.device)))
         return penalties
 
     def constraints(self, module: Network) -> list[tuple[Tensor, MaxNorm]]:
         """Return the constrained weights and their constraints."""
-        by_layer = zip(module.linears, _by_layer(self.constraint, len(module.linears)), strict=True)
-        return [
-            (weight, constraint)
-            for linear, constraint in by_layer
-            if constraint is not None
-            for weight in _trainable([linear.weight])
-        ]
+        return _pair([[linear.weight] for linear in module.linears], self.constraint)
 
 
 def _map(make: Callable[[Any], T | None], values: Any) -> PerLayer[T]:
@@ -155,12 +136,11 @@ def _map(make: Callable[[Any], T | None], values: Any) -> PerLayer[T]:
     return tuple(map(make, values)) if isinstance(values, tuple) else make(values)
 
 
-def _by_layer(given: PerLayer[T], n_layers: int) -> Sequence[T | None]:
-    return given if isinstance(given, Sequence) else [given] * n_layers
-
-
-def _trainable(parameters: Sequence[Tensor]) -> list[Tensor]:
-    return [parameter for parameter in parameters if parameter.requires_grad]
+def _pair(layers: Sequence[Sequence[Tensor]], given: PerLayer[T]) -> list[tuple[Tensor, T]]:
+    """Return the trainable weights of each layer, with what is given for the layer or for all layers."""
+    by_layer = given if isinstance(given, Sequence) else [given] * len(layers)
+    pairs = [(weight, one) for layer, one in zip(layers, by_layer, strict=True) for weight in layer]
+    return [(weight, one) for weight, one in pairs if one is not None and weight.requires_grad]
 
 
 def _n_hidden(estimator: Any) -> int:
@@ -240,23 +220,22 @@ def _joined(items: Iterable[str]) -> str:
 
 
 def _augmentation(estimator: Any) -> Augmentation | None:
-    chosen, strength = estimator.augmentation, estimator.augmentation_strength
-    if chosen is None or not strength:
+    chosen, magnitude = estimator.augmentation, estimator.augmentation_strength
+    if chosen is None or not magnitude:
         return None
     if not isinstance(chosen, str):
         return CallableAugmentation(chosen)
     augmentation = getattr(augmentations, chosen)
-    if strength > augmentation.max_strength:
-        must = f"a float in the range [0.0, {augmentation.max_strength}] with augmentation={chosen!r}"
-        raise parameter_error(estimator, "augmentation_strength", must, strength)
-    return partial(augmentation, strength=float(strength))
+    if magnitude > augmentation.max_magnitude:
+        must = f"a float in the range [0.0, {augmentation.max_magnitude}] with augmentation={chosen!r}"
+        raise parameter_error(estimator, "augmentation_strength", must, magnitude)
+    return partial(augmentation, magnitude=float(magnitude))
 
 
 def _cycle_ends(estimator: Any) -> tuple[float, ...]:
     """Return the progress at which cycles of the learning rate end, empty without cycles."""
-    schedule = estimator.learning_rate
-    schedule = getattr(schedules, schedule, None) if isinstance(schedule, str) else schedule
-    given = getattr(schedule, "cycle_ends", None)
+    name = estimator.learning_rate
+    given = getattr(getattr(schedules, name, None) if isinstance(name, str) else name, "cycle_ends", None)
     if given is None:
         return ()
     ends = tuple(given) if isinstance(given, Iterable) else ()

@@ -11,14 +11,12 @@ __all__ = ["MaxNorm"]
 class MaxNorm:
     """Limit the Euclidean norm of the incoming weights of each unit.
 
+    [Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from overfitting", section 5.1]
+
     Parameters
     ----------
     limit : float or Tensor of shape (members,)
         Largest norm, greater than 0. Infinity means no limit.
-
-    References
-    ----------
-    Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from overfitting", section 5.1.
     """
 
     def __init__(self, limit: PerMemberFloat) -> None:

@@ -25,32 +25,19 @@ class EarlyStopping:
     With ``patience``, a member keeps the weights of its best epoch, and stops after ``patience`` epochs without an
     improvement of more than ``min_delta``. Without, it keeps its last weights with a finite loss: the weights of an
     epoch are pending until the next epoch has started from them. A member with nonfinite values stops immediately.
-
-    Attributes
-    ----------
-    best, best_epoch : Tensor of shape (members,)
-        Best score of each member and its epoch, from 1. The epoch is 0 before the first one.
-    waited : int Tensor of shape (members,)
-        Epochs since the last improvement.
-    active, diverged : bool Tensor of shape (members,)
-        Which members still train, and which stopped because of nonfinite values.
-    kept : list of Tensor or None
-        The weights to keep, members on axis 0.
-    scores : list of Tensor of shape (members,)
-        Validation scores of each epoch, NaN for members that had stopped.
     """
 
     def __init__(self, n_members: int, patience: int | None, min_delta: float) -> None:
         self.patience, self.min_delta = patience, min_delta
         self.best = torch.full((n_members,), -torch.inf, dtype=torch.float64)
-        self.best_epoch = torch.zeros(n_members, dtype=torch.int64)
-        self.waited = torch.zeros(n_members, dtype=torch.int64)
+        self.best_epoch = torch.zeros(n_members, dtype=torch.int64)  # from 1; 0 before the first epoch
+        self.waited = torch.zeros(n_members, dtype=torch.int64)  # epochs since the last improvement
         self.active = torch.ones(n_members, dtype=torch.bool)
-        self.diverged = torch.zeros(n_members, dtype=torch.bool)
+        self.diverged = torch.zeros(n_members, dtype=torch.bool)  # members that stopped because of nonfinite values
         self.kept: Tensors | None = None
         self.pending: Tensors | None = None
         self.pending_epoch = 0
-        self.scores: list[Tensor] = []
+        self.scores: list[Tensor] = []  # validation scores of each epoch, NaN for members that had stopped
 
     def update(
         self,
@@ -123,13 +110,7 @@ class EarlyStopping:
 
 
 def check_divergence(stopping: EarlyStopping, advice: str) -> None:
-    """Warn if the training of a member diverged.
-
-    Raises
-    ------
-    ValueError
-        If a member diverged in its first epoch, so that it has no earlier weights.
-    """
+    """Warn if a member diverged; raise a ``ValueError`` if it did in its first epoch, and has no earlier weights."""
     reason = "the loss or the weights are not finite"
     if bool((stopping.best_epoch == 0).any()):
         raise ValueError(f"The training diverged in its first epoch: {reason}. {advice}")
@@ -143,37 +124,38 @@ def check_divergence(stopping: EarlyStopping, advice: str) -> None:
 
 
 class Monitor(Protocol):
-    """Validation score of each member; the history contains ``sign`` times the score in the column ``name``."""
+    """Validation score of each member; greater is better.
+
+    The history contains it in the column ``name``, or the negative score if ``greater_is_better`` is False.
+    """
 
     name: str
-    sign: int
+    greater_is_better: bool
 
     def __call__(self, raw: Tensor, loss: Tensor, active: Tensor) -> Tensor:
         """Return the scores ``(members,)`` from raw output ``(members, rows, outputs)`` and mean loss ``(members,)``.
 
-        Greater is better. Only the scores of ``active`` members are used.
+        Only the scores of ``active`` members are used.
         """
-        ...
 
 
 class LossMonitor:
     """Score members by the negative validation loss."""
 
-    name, sign = "valid_loss", -1
+    name, greater_is_better = "valid_loss", False
 
-    def __call__(self, raw: Tensor, loss: Tensor, active: Tensor) -> Tensor:
+    def __call__(self, raw: Tensor, loss: Tensor, active: Tensor) -> Tensor:  # noqa: ARG002 - as other monitors
         """Return the negative loss."""
         return -loss
 
 
 class ScorerMonitor:
-    """Score members by a scikit-learn scorer on the validation rows that the user passed.
+    """Score members by a scikit-learn scorer on their validation sets: X, y and sample weights of each member.
 
-    ``make_estimator(member, raw, X)`` returns an estimator that predicts ``X`` from the raw output of a member, and
-    ``validation_sets`` contains X, y and sample weights of each member.
+    ``make_estimator(member, raw, X)`` returns an estimator that predicts ``X`` from the raw output of a member.
     """
 
-    name, sign = "valid_score", 1
+    name, greater_is_better = "valid_score", True
 
     def __init__(
         self,
@@ -185,11 +167,12 @@ class ScorerMonitor:
         metric = getattr(scorer, "_score_func", None)
         self._accepts_weight = metric is not None and "sample_weight" in signature(metric).parameters
 
-    def __call__(self, raw: Tensor, loss: Tensor, active: Tensor) -> Tensor:
+    def __call__(self, raw: Tensor, loss: Tensor, active: Tensor) -> Tensor:  # noqa: ARG002 - as other monitors
         """Return the scores of the active members whose output is finite, and NaN for the others."""
-        scored = active & torch.isfinite(raw).flatten(1).all(1).cpu()
-        scores = [self._score(member, raw) if is_scored else np.nan for member, is_scored in enumerate(scored.tolist())]
-        return torch.tensor(scores, dtype=torch.float64)
+        scores = torch.full((len(active),), torch.nan, dtype=torch.float64)
+        for member in (active & torch.isfinite(raw).flatten(1).all(1).cpu()).nonzero()[:, 0].tolist():
+            scores[member] = self._score(member, raw)
+        return scores
 
     def _score(self, member: int, raw: Tensor) -> float:
         X, y, weight = self._validation_sets[member]

@@ -17,17 +17,17 @@ class EpochRecord(NamedTuple):
 
 
 def write_epoch(history: History, epoch: EpochRecord, monitor: Monitor | None) -> None:
-    """Write an epoch into the last row of the history."""
-    _write(history, "train_loss", epoch.loss.mean().item(), greater_is_better=False)
+    """Write an epoch into the last row of the history; scores that are negative losses are written as losses."""
+    columns = [("train_loss", epoch.loss, False)]
     if epoch.score is not None and monitor is not None:
-        _write(history, monitor.name, (monitor.sign * epoch.score).mean().item(), monitor.sign > 0)
+        values = epoch.score if monitor.greater_is_better else -epoch.score
+        columns.append((monitor.name, values, monitor.greater_is_better))
+    for name, values, greater_is_better in columns:
+        value = values.mean().item()
+        history.record(name, value)
+        best = max if greater_is_better else min
+        history.record(f"{name}_best", value == best(row[name] for row in history))
     history.record("lr", epoch.rate.mean().item())
-
-
-def _write(history: History, column: str, value: float, greater_is_better: bool) -> None:
-    history.record(column, value)
-    values = [row[column] for row in history]
-    history.record(f"{column}_best", value == (max(values) if greater_is_better else min(values)))
 
 
 def history_of(epochs: list[EpochRecord], monitor: Monitor | None) -> History:

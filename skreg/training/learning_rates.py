@@ -7,8 +7,6 @@ and the attributes of the estimator always refer to effective weights. The facto
 inputs, which has factor 1.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -21,17 +19,14 @@ REDUCTION = 0.2
 
 BASE_WIDTH = 32
 _ROOT = BASE_WIDTH**0.5
-BIAS_FACTOR = 0.1 * _ROOT
-NUMERIC_FACTOR = 0.1 * _ROOT
-EMBEDDING_FACTOR = _ROOT
-SCALE_FACTOR = 6.0 * _ROOT
+BIAS_FACTOR, NUMERIC_FACTOR, EMBEDDING_FACTOR, SCALE_FACTOR = 0.1 * _ROOT, 0.1 * _ROOT, _ROOT, 6.0 * _ROOT
 """Factors of parameters without a fan-in, from RealMLP [Holzmueller et al. 2024, table A.1]."""
 
 
 def rate_factors(module: Network, name: str, optimizer: type[Optimizer]) -> dict[int, float]:
-    """Return the factor on the learning rate of each parameter by ``id``; other parameters have factor 1.
+    """Return the factor on the learning rate of each parameter by ``id``; parameters that are not listed have factor 1.
 
-    All factors are 1 for linear models, and for optimizers without a learning rate or whose steps scale with the loss.
+    None is listed for linear models, and for optimizers without a learning rate or whose steps scale with the loss.
     """
     scaled = optimizer.takes_learning_rate and optimizer.scale_invariant
     if name == "standard" or not module.hidden or not scaled:
@@ -51,10 +46,7 @@ def rate_factors(module: Network, name: str, optimizer: type[Optimizer]) -> dict
 
 
 class ReduceOnPlateau:
-    """Divide the learning rate of a member by 5 after ``patience`` epochs without improvement.
-
-    This is scikit-learn's learning rate "adaptive".
-    """
+    """Divide the learning rate of a member by 5 after ``patience`` epochs without improvement, as in scikit-learn."""
 
     def __init__(self, n_members: int, patience: int, min_delta: float) -> None:
         self._patience, self._min_delta = patience, min_delta
@@ -71,15 +63,17 @@ class ReduceOnPlateau:
         self.factors[reduced] *= REDUCTION
         self.waited[reduced] = 0
 
-    def rate(self, lr: float, active: Tensor, like: Tensor) -> Rate:
+    def rate(self, lr: Rate, active: Tensor, like: Tensor) -> Rate:
         """Return the learning rates, a number if all active members share it, else ``(members,)`` as ``like``."""
-        factors = self.factors[active].unique()
-        return lr * factors.item() if len(factors) == 1 else (lr * self.factors).to(like)
+        factors: set[float] = set(self.factors[active].tolist())
+        if len(factors) == 1:
+            return lr * factors.pop()
+        return (self.factors * (lr.cpu() if isinstance(lr, Tensor) else lr)).to(like)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Tensor]:
         """Return best scores, epochs waited and factors."""
         return {"best": self.best, "waited": self.waited, "factors": self.factors}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restore the result of ``state_dict``."""
         vars(self).update(state)

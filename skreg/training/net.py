@@ -1,14 +1,14 @@
-"""The net trains all members: construction, callbacks and devices come from skorch, the training loop is ours.
+"""The net, which trains all members. Construction, callbacks and devices come from skorch.
 
-The rows of a table fit in memory. So there is no DataLoader (batches are slices of permuted tensors), the losses of
-batches are not copied to the CPU and not written into the history, and batch events are sent only if a callback
+The epoch loop does not use skorch's, because the rows of a table fit in memory. Batches are slices of permuted tensors
+instead of a DataLoader. The losses of batches stay on the device, and batch events are sent only if a callback
 implements them.
 """
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 import torch
 from skorch import NeuralNet
@@ -20,13 +20,13 @@ from ..data.batches import Batch, MemberRows
 from ..network.generators import MemberGenerators
 from ..network.inference import PREDICT_ROWS, evaluate, predict_encoded, prepare_rows
 from ..network.network import Network
+from .averaging import WeightAverage
 from .config import TrainingConfig
 from .early_stopping import EarlyStopping, Monitor
 from .history import EpochRecord, write_epoch
 from .learning_rates import ReduceOnPlateau
 from .losses.base import Loss
 from .optimizers.base import FirstOrderOptimizer, Rate
-from .state import TrainingState
 from .time_limit import TimeBudget
 from .trainer import Trainer
 
@@ -38,6 +38,42 @@ _BATCH_EVENTS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 def _is_finite(loss: Tensor) -> Tensor:
     """Return whether losses are finite in float32, in which they are not necessarily computed."""
     return torch.isfinite(loss.float())
+
+
+def _copy_to_cpu(tensors: Iterable[Tensor]) -> list[Tensor]:
+    return [tensor.detach().to("cpu", copy=True) for tensor in tensors]
+
+
+class TrainingState:
+    """Copy on the CPU of every tensor that a step changes, from which the next ``partial_fit`` continues.
+
+    These are the weights, the running statistics, the moments and the averages.
+    """
+
+    def __init__(self, trained: list[Tensor], optimizer: FirstOrderOptimizer, average: WeightAverage | None) -> None:
+        self.trained = _copy_to_cpu(trained)
+        self.moments = {name: _copy_to_cpu(tensors) for name, tensors in optimizer.state_dict().items()}
+        state = {} if average is None else average.state_dict()
+        self.averages, self.count = _copy_to_cpu(state.get("averages", [])), state.get("count", 0)
+
+    def member_tensors(self) -> list[Tensor]:
+        """Return the tensors that have the members on axis 0."""
+        moments = [tensor for tensors in self.moments.values() for tensor in tensors]
+        return [tensor for tensor in (*self.trained, *self.averages, *moments) if tensor.dim() > 1]
+
+    def reset_members(self, members: Tensor, earlier: "TrainingState") -> None:
+        """Replace the values of ``members`` by those of an ``earlier`` state."""
+        for now, then in zip(self.member_tensors(), earlier.member_tensors(), strict=True):
+            now[members] = then[members]
+
+    @torch.no_grad()
+    def load(self, trained: list[Tensor], optimizer: FirstOrderOptimizer | None, average: WeightAverage | None) -> None:
+        """Copy the state into weights, optimizer and average; without an optimizer its moments start anew."""
+        torch._foreach_copy_(trained, self.trained)
+        if optimizer is not None:
+            optimizer.load_state_dict(self.moments)
+        if average is not None and self.averages:
+            average.load_state_dict({"averages": self.averages, "count": self.count})
 
 
 class Net(NeuralNet):
@@ -53,6 +89,7 @@ class Net(NeuralNet):
     residuals: Any = None
     callbacks: list[Any]
     callbacks_: list[tuple[str, Callback]]
+    lr: Rate
     optimizer_: Any  # a SolverOptimizer, None after the training
 
     def __init__(
@@ -79,7 +116,7 @@ class Net(NeuralNet):
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
         return [("epoch_timer", EpochTimer()), ("print_log", PrintLog())] if self.verbose else []
 
-    def initialize_optimizer(self, triggered_directly: bool | None = None) -> "Net":
+    def initialize_optimizer(self, *_: Any) -> Self:
         """Make the optimizer, and everything else that changes during the training."""
         members, config = self.module_.n_members, self.training_config
         self.optimizer_ = config.optimizer(self.module_)
@@ -126,45 +163,22 @@ class Net(NeuralNet):
         With a weight average, the stored weights are not the ones that predict. The state of a member that diverges is
         reset.
         """
-        before = self._state()
+        before = TrainingState(self.trained_tensors(), self.optimizer_, self.average_)
         self.notify("on_train_begin", X=X, y=y)
         for _ in self.epochs(self.epoch_ + 1, rows, None, None):
             pass
-        after = self._state()
+        after = TrainingState(self.trained_tensors(), self.optimizer_, self.average_)
         self._restore_best(rows)
         after.reset_members(self.stopping_.diverged, before)
         self.training_state_ = after
         self.notify("on_train_end", X=X, y=y)
-
-    def _state(self) -> TrainingState:
-        return TrainingState(self.trained_tensors(), self.optimizer_, self.average_)
 
     def epochs(
         self, last: int, train_rows: MemberRows, validation_rows: MemberRows | None, monitor: Monitor | None
     ) -> Iterator[int]:
         """Train up to epoch ``last``, and yield the number of each epoch after it."""
         self.validation_name_ = None if monitor is None else monitor.name
-        trainer = self.make_trainer(train_rows)
-        notify = self._notify_batch if self._has_batch_callbacks else None
-        validation = None if validation_rows is None else prepare_rows(self.module_, validation_rows, reused=True)
-        while self.epoch_ < last and bool(self.stopping_.active.any()) and not self.stop_training_:
-            span = self.time_budget_.next_span(self.epoch_)
-            if span is None:
-                break
-            self.notify("on_epoch_begin", dataset_train=train_rows, dataset_valid=validation_rows)
-            loss = trainer.train_epoch(self.member_lr(), *span, notify, self.time_budget_)
-            finite = _is_finite(loss) & self._has_finite_weights()
-            self.epoch_ += 1
-            if self.average_ is not None:
-                self.average_.after_epoch(span[1])
-            with self._averaged(train_rows), self.time_budget_.validation():
-                self._evaluate_epoch(loss, finite, validation, monitor)
-            self.notify("on_epoch_end", dataset_train=train_rows, dataset_valid=validation_rows)
-            yield self.epoch_
-
-    def make_trainer(self, train_rows: MemberRows) -> Trainer:
-        """Return the trainer of the net for its training rows."""
-        return Trainer(
+        trainer = Trainer(
             self.module_,
             self.training_config,
             self.criterion_.in_training,
@@ -174,8 +188,24 @@ class Net(NeuralNet):
             self.batch_size,
             self.generators_,
         )
+        notify = self._notify_batch if self._has_batch_callbacks else None
+        validation = None if validation_rows is None else prepare_rows(self.module_, validation_rows, reused=True)
+        while self.epoch_ < last and bool(self.stopping_.active.any()) and not self.stop_training_:
+            span = self.time_budget_.next_span(self.epoch_)
+            if span is None:
+                break
+            self.notify("on_epoch_begin", dataset_train=train_rows, dataset_valid=validation_rows)
+            loss = trainer.train_epoch(self._member_lr(), *span, notify, self.time_budget_)
+            finite = _is_finite(loss) & self._has_finite_weights()
+            self.epoch_ += 1
+            if self.average_ is not None:
+                self.average_.after_epoch(span[1])
+            with self._averaged(train_rows), self.time_budget_.validation():
+                self._evaluate_epoch(loss, finite, validation, monitor)
+            self.notify("on_epoch_end", dataset_train=train_rows, dataset_valid=validation_rows)
+            yield self.epoch_
 
-    def member_lr(self) -> Rate:
+    def _member_lr(self) -> Rate:
         """Return the learning rate before the schedule's factor, of all members or of each."""
         if self.reduce_on_plateau_ is None:
             return self.lr
@@ -210,8 +240,10 @@ class Net(NeuralNet):
 
     def _last_lr(self) -> Tensor:
         """Return the learning rate of each member in the last step."""
-        lr, members = self.optimizer_.param_groups[0]["lr"], self.module_.n_members
-        return lr.double().cpu() if isinstance(lr, Tensor) else torch.full((members,), lr, dtype=torch.float64)
+        lr: Rate = self.optimizer_.param_groups[0]["lr"]
+        if isinstance(lr, Tensor):
+            return lr.double().cpu()
+        return torch.full((self.module_.n_members,), lr, dtype=torch.float64)
 
     @contextmanager
     def _averaged(self, train_rows: MemberRows) -> Iterator[None]:
@@ -238,7 +270,8 @@ class Net(NeuralNet):
 
     def _mean_loss(self, raw: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         """Return the mean loss of each member, ``(members,)`` on the CPU."""
-        return self.criterion_(raw, target, weight / weight.sum(1, keepdim=True)).cpu().double()
+        loss: Tensor = self.criterion_(raw, target, weight / weight.sum(1, keepdim=True))
+        return loss.cpu().double()
 
     def trained_tensors(self) -> list[Tensor]:
         """Return the tensors that training changes: parameters, and running statistics of batch norm."""
@@ -303,31 +336,21 @@ class Net(NeuralNet):
         A net with the same parameters that loads the state continues the training exactly. The row order of each epoch
         is drawn from ``generators``, which are part of the state.
         """
-        state = {
-            "epoch": self.epoch_,
-            "module": self.module_.state_dict(),
-            "optimizer": self.optimizer_.state_dict(),
-            "stopping": self.stopping_.state_dict(),
-            "generators": self.generators_.state_dict(),
-            "plateau": None if self.reduce_on_plateau_ is None else self.reduce_on_plateau_.state_dict(),
-            "average": None if self.average_ is None else self.average_.state_dict(),
-            "history": self.history.to_list(),
-        }
-        return copy.deepcopy(state)
+        state = {name: component.state_dict() for name, component in self._components().items()}
+        return copy.deepcopy({"epoch": self.epoch_, "history": self.history.to_list(), **state})
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the result of ``state_dict`` in an initialized net with the same parameters."""
         state = copy.deepcopy(state)
-        self.epoch_ = state["epoch"]
-        self.module_.load_state_dict(state["module"])
-        self.optimizer_.load_state_dict(state["optimizer"])
-        self.stopping_.load_state_dict(state["stopping"])
-        self.generators_.load_state_dict(state["generators"])
-        if self.reduce_on_plateau_ is not None:
-            self.reduce_on_plateau_.load_state_dict(state["plateau"])
-        if self.average_ is not None:
-            self.average_.load_state_dict(state["average"])
-        self.history = History(state["history"])
+        self.epoch_, self.history = state["epoch"], History(state["history"])
+        for name, component in self._components().items():
+            component.load_state_dict(state[name])
+
+    def _components(self) -> dict[str, Any]:
+        """Return the objects whose state changes during the training."""
+        names = ("module", "optimizer", "stopping", "generators", "reduce_on_plateau", "average")
+        components = {name: getattr(self, f"{name}_") for name in names}
+        return {name: component for name, component in components.items() if component is not None}
 
     def load_earlier_weights(self, earlier: "Net") -> None:
         """Load weights and generators of an earlier net, and the state of its optimizer if it fits.

@@ -14,26 +14,20 @@ _TINY = 1e-30
 
 
 class Penalty(ABC):
-    """Base class of the penalties.
+    """Base class of the penalties: sums of a smooth and a nonsmooth part.
 
-    A penalty is the sum of a smooth part, which enters the gradient, and a nonsmooth part, which is applied as a
-    proximal step and therefore produces exact zeros.
-
-    Attributes
-    ----------
-    smooth, nonsmooth : bool
-        Whether the penalty has a part of this kind.
+    The smooth part enters the gradient. The nonsmooth part is applied as a proximal step, which produces exact zeros.
     """
 
-    smooth: bool
-    nonsmooth: bool
+    smooth: bool  # whether the penalty has a smooth part
+    nonsmooth: bool  # whether the penalty has a nonsmooth part
 
     @abstractmethod
     def value(self, weight: Tensor) -> Tensor:
         """Return the penalty of ``weight`` ``(members, fan_in, fan_out)`` for each member: ``(members,)``."""
 
     def add_gradient_(self, gradient: Tensor, weight: Tensor) -> None:
-        """Add the gradient of the smooth part to ``gradient``, in place. Required if there is one."""
+        """Add the gradient of the smooth part to ``gradient``, in place."""
         raise NotImplementedError
 
     @abstractmethod
@@ -48,7 +42,8 @@ class Penalty(ABC):
 class ElasticNet(Penalty):
     """Elastic net, ``alpha * (l1_ratio * |w| + (1 - l1_ratio) / 2 * w**2)`` summed over the weights of a member.
 
-    In scikit-learn's ``ElasticNet`` the same formula is added to half the mean squared error.
+    In scikit-learn's ``ElasticNet`` the same formula is added to half the mean squared error. [Zou & Hastie 2005,
+    "Regularization and variable selection via the elastic net"]
 
     Parameters
     ----------
@@ -56,10 +51,6 @@ class ElasticNet(Penalty):
         Factor on the penalty, at least 0.
     l1_ratio : float or Tensor of shape (members,)
         Share of the absolute value, in [0, 1].
-
-    References
-    ----------
-    Zou & Hastie 2005, "Regularization and variable selection via the elastic net".
     """
 
     def __init__(self, alpha: PerMemberFloat, l1_ratio: PerMemberFloat) -> None:
@@ -75,10 +66,11 @@ class ElasticNet(Penalty):
 
     def add_gradient_(self, gradient: Tensor, weight: Tensor) -> None:
         """Add the gradient of the squared part, in place."""
-        if isinstance(self.l2, Tensor):
-            gradient.addcmul_(weight, self.l2.view(-1, *[1] * (weight.dim() - 1)))
+        l2 = broadcast(self.l2, weight)
+        if isinstance(l2, Tensor):
+            gradient.addcmul_(weight, l2)
         else:
-            gradient.add_(weight, alpha=self.l2)
+            gradient.add_(weight, alpha=l2)
 
     def proximal_(self, weight: Tensor, step: Tensor | float) -> None:
         """Apply soft thresholding, in place."""
@@ -91,6 +83,8 @@ class GroupLasso(Penalty):
 
     The rows of a group are zero together or not at all. The factor counts rows instead of weights, so that ``alpha``
     has the same meaning for every layer width. With one row per group it is the penalty of ``MultiTaskLasso``.
+    [Yuan & Lin 2006, "Model selection and estimation in regression with grouped variables"; Feng & Simon 2017,
+    "Sparse-input neural networks for high-dimensional nonparametric regression and classification"]
 
     Parameters
     ----------
@@ -98,11 +92,6 @@ class GroupLasso(Penalty):
         Factor on the penalty, at least 0.
     groups : int Tensor of shape (fan_in,)
         Group of each row, from 0.
-
-    References
-    ----------
-    Yuan & Lin 2006, "Model selection and estimation in regression with grouped variables"; Feng & Simon 2017,
-    "Sparse-input neural networks for high-dimensional nonparametric regression and classification".
     """
 
     smooth, nonsmooth = False, True

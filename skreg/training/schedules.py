@@ -6,7 +6,7 @@ stopping ends the training at one of them.
 """
 
 from collections.abc import Callable
-from math import cos, log2, pi
+from math import cos, log2, pi, sqrt
 
 __all__ = [
     "constant",
@@ -20,7 +20,6 @@ __all__ = [
     "warmup",
 ]
 
-_N_RESTART_CYCLES = 3
 _WARMUP_SHARE = 0.1
 _RISE_SHARE = 0.3
 
@@ -33,7 +32,7 @@ def _with_cycle_ends(*cycle_ends: float) -> Callable[[Callable[[float], float]],
     return decorate
 
 
-def constant(progress: float) -> float:
+def constant(progress: float) -> float:  # noqa: ARG001 - schedules are called with the progress
     """Keep the factor at 1."""
     return 1.0
 
@@ -51,9 +50,9 @@ def flat_cosine(progress: float) -> float:
 @_with_cycle_ends(1 / 7, 3 / 7, 1)
 def cosine_restarts(progress: float) -> float:
     """Decay from 1 to 0 three times, each time twice as long as before [Loshchilov & Hutter 2017]."""
-    cycles = 1 + progress * (2**_N_RESTART_CYCLES - 1)
-    cycle = min(int(log2(cycles)), _N_RESTART_CYCLES - 1)
-    return cosine((cycles - 2**cycle) / 2**cycle)
+    position = 1 + 7 * progress  # from 1 to 2, 2 to 4 and 4 to 8
+    start = 2.0 ** min(int(log2(position)), 2)
+    return cosine(position / start - 1)
 
 
 @_with_cycle_ends(1 / 15, 3 / 15, 7 / 15, 1)
@@ -88,4 +87,4 @@ def warmup(progress: float) -> float:
 
 def inverse_scaling(progress: float) -> float:
     """Decay from 1 to 1/10 as ``(1 + 99 * progress) ** -0.5``, similar to scikit-learn's "invscaling"."""
-    return (1.0 + 99.0 * progress) ** -0.5
+    return 1.0 / sqrt(1.0 + 99.0 * progress)

@@ -1,12 +1,13 @@
-"""Time limit of a training: which part of the learning rate schedule each epoch covers.
+"""Time limit of a training: which interval of the learning rate schedule each epoch covers.
 
-Without a limit every epoch covers an equal part. With a limit the duration of the epochs is measured. The training goes
-to the last end of a learning rate cycle that it can reach in time. If the schedule has no cycles, or no end can be
-reached, each epoch covers a larger part of the schedule, so that the learning rate still decays as intended.
+Without a limit all intervals are equal. With a limit the duration of the epochs is measured, and the training ends with
+the last cycle of the learning rate that it can complete in time. If the schedule has no cycles, or none can be
+completed, the intervals become larger, so that the learning rate still decays as intended.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from math import inf
 from time import perf_counter as clock
 from typing import Any
 
@@ -26,8 +27,7 @@ class TimeBudget:
     of the cycles without a time limit. Both are empty without cycles.
     """
 
-    deadline: float | None = None
-    """Time by ``clock`` at which the training has to be finished. None means no limit."""
+    deadline: float | None = None  # time by ``clock`` at which the training has to be finished
 
     def __init__(self, max_epochs: int, cycle_ends: Sequence[float]) -> None:
         self._max_epochs = max_epochs
@@ -49,9 +49,7 @@ class TimeBudget:
         if target is None:
             return None
         self._accelerated |= (target - start) * self._max_epochs > epochs_left + _TOLERANCE
-        stop = natural[1]
-        if self._accelerated:
-            stop = min(start + (target - start) / max(1, int(epochs_left)), target)
+        stop = natural[1] if not self._accelerated else min(start + (target - start) / max(1, int(epochs_left)), target)
         self._stop, self._share = stop, 0.0
         self._epoch_start, self._epoch_time = clock(), self._time_left()
         return start, stop
@@ -66,9 +64,7 @@ class TimeBudget:
         return ahead[0] if ahead and not at_end and (epochs_left > 0 or start == 0) else None
 
     def _epochs_left(self) -> float:
-        if not self._durations:
-            return float("inf")
-        return self._time_left() / (sum(self._durations) / len(self._durations))
+        return self._time_left() * len(self._durations) / sum(self._durations) if self._durations else inf
 
     def _time_left(self) -> float:
         """Return the seconds left for training, without the time for what follows it."""
@@ -77,10 +73,7 @@ class TimeBudget:
         return left - _VALIDATIONS_AFTERWARDS * self._validation_time if self._durations else _FIRST_EPOCH_SHARE * left
 
     def epoch_share(self, step: int, n_steps: int) -> float | None:
-        """Return the share of the epoch that counts as done after ``step`` steps, 1 to end the epoch here.
-
-        None means that time is sufficient, and that the share is ``step / n_steps``.
-        """
+        """Return the share of the epoch that is done after ``step`` steps. 1 ends it, None means ``step / n_steps``."""
         if self.deadline is None or step == 0:
             return None
         elapsed = clock() - self._epoch_start
@@ -101,11 +94,9 @@ class TimeBudget:
 
     def may_stop(self, epoch: int) -> bool:
         """Return whether members may stop after ``epoch``: if there are cycles, only at the end of one."""
-        if not self.cycle_end_epochs:
-            return True
-        if not self._accelerated:
-            return epoch in self.cycle_end_epochs
-        return any(abs(end - self._stop) < _TOLERANCE for end in self._ends)
+        if self.cycle_end_epochs and self._accelerated:
+            return any(abs(end - self._stop) < _TOLERANCE for end in self._ends)
+        return not self.cycle_end_epochs or epoch in self.cycle_end_epochs
 
 
 def last_epochs_of_cycles(cycle_ends: Sequence[float], max_epochs: int) -> list[int]:

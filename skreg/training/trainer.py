@@ -1,7 +1,6 @@
 """The training steps of one epoch, for all members."""
 
 from collections.abc import Callable
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -47,19 +46,14 @@ class Trainer:
         )
         if average is not None:
             average.start()  # the weights may have been initialized from data, or loaded, after the average was made
-        self._dropout = self._make_dropout()
+        masks, self._dropout = module.dropout_masks(), None
+        if masks.shape[1]:
+            largest = int(self._sizes.max()) * max(linear.weight.shape[1] for linear in module.linears)
+            self._dropout = Dropout(generators, masks, largest, module.inputs.dtype, module.head.weight.device)
         augmentation, inputs = training_config.augmentation, module.inputs
         self._augmenter = None
         if augmentation is not None and inputs.n_features:
             self._augmenter = Augmenter(augmentation, self._sizes, inputs, generators)
-
-    def _make_dropout(self) -> Dropout | None:
-        module = self._module
-        masks = module.dropout_masks()
-        if not masks.shape[1]:
-            return None
-        largest = int(self._sizes.max()) * max(linear.weight.shape[1] for linear in module.linears)
-        return Dropout(self._generators, masks, largest, module.inputs.dtype, module.head.weight.device)
 
     def train_epoch(
         self, lr: Rate, start: float, stop: float, notify: Notify | None, time_budget: TimeBudget | None = None
@@ -96,20 +90,18 @@ class Trainer:
 
     def _step(self, lr: Rate, batch: Batch, mixed: MixedTargets | None, notify: Notify | None) -> tuple[Tensor, Tensor]:
         """Train on a batch; return the raw output and the losses before the update."""
-        outputs: list[Tensor] = []
-        loss = self._update.step(lr, partial(self._evaluate, batch, mixed, notify, outputs))
-        return outputs[0], loss
-
-    def _evaluate(
-        self, batch: Batch, mixed: MixedTargets | None, notify: Notify | None, outputs: list[Tensor]
-    ) -> Tensor:
-        """Compute the losses and their gradients, and append the raw output to ``outputs``."""
         module, criterion = self._module, self._criterion
-        self._update.zero_grad()
-        raw = module(batch.inputs, batch.levels, batch.weight, self._dropout, mixed and mixed.blend)
-        loss = criterion(raw, batch.target, batch.weight) if mixed is None else mixed.loss(criterion, raw)
-        loss.sum().backward()  # a backward pass with a gradient per member would import torch's compiler
-        if notify is not None:
-            notify("on_grad_computed", named_parameters=list(module.named_parameters()), batch=batch)
-        outputs.append(raw)
-        return loss
+        outputs: list[Tensor] = []
+
+        def evaluate() -> Tensor:
+            self._update.zero_grad()
+            raw: Tensor = module(batch.inputs, batch.levels, batch.weight, self._dropout, mixed and mixed.blend)
+            loss = criterion(raw, batch.target, batch.weight) if mixed is None else mixed.loss(criterion, raw)
+            torch.autograd.backward(loss.sum())  # with a gradient per member it would import torch's compiler
+            if notify is not None:
+                notify("on_grad_computed", named_parameters=list(module.named_parameters()), batch=batch)
+            outputs.append(raw)
+            return loss
+
+        loss = self._update.step(lr, evaluate)
+        return outputs[0], loss

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from .._utils.per_member import broadcast
 from .constraints import MaxNorm
 from .optimizers.base import FirstOrderOptimizer, Rate, gradients_of
 from .optimizers.lbfgs import Lbfgs
@@ -52,8 +53,15 @@ class UpdateStep:
         losses: list[Tensor] = []
 
         def objective() -> Tensor:
-            losses.append(evaluate().detach())
-            return self._add_penalties(losses[-1])
+            """Return the penalized loss, and add the gradients of the penalties."""
+            loss = evaluate().detach()
+            losses.append(loss)
+            for parameter in optimizer.parameters:
+                parameter.grad = None if parameter.grad is None else parameter.grad.contiguous()
+            for weight, penalty in self._smooth:
+                penalty.add_gradient_(gradients_of([weight])[0], weight.detach())
+                loss = loss + penalty.value(weight.detach())
+            return loss
 
         optimizer.search(objective)
         return losses[0]
@@ -71,20 +79,10 @@ class UpdateStep:
         for weight, constraint in self._constraints:
             constraint.project_(weight)
 
-    @torch.no_grad()
-    def _add_penalties(self, loss: Tensor) -> Tensor:
-        """Return the penalized loss, and add the penalties to the gradients."""
-        for parameter in self.optimizer.parameters:
-            parameter.grad = None if parameter.grad is None else parameter.grad.contiguous()
-        for weight, penalty in self._smooth:
-            penalty.add_gradient_(gradients_of([weight])[0], weight)
-            loss = loss + penalty.value(weight)
-        return loss
-
 
 def _clip(gradients: list[Tensor], limit: Rate) -> None:
     """Scale down the gradient of each member whose norm exceeds ``limit``."""
     squares = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0)
     factor = (limit / squares.sqrt().clamp(min=1e-30)).clamp(max=1)
     for gradient in gradients:
-        gradient.mul_(factor.view(-1, *[1] * (gradient.dim() - 1)))
+        gradient.mul_(broadcast(factor, gradient))

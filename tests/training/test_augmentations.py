@@ -30,25 +30,22 @@ WEIGHT = RNG.rand(N) + 0.2
 SMALL = {"hidden_layer_sizes": (12,), "max_iter": 4, "random_state": 0}
 
 
-def augmented(name, strength=0.5, seed=0, batch_size=50, epochs=1):
+def augmented(name, magnitude=0.5, seed=0, batch_size=50, epochs=1):
     """Return (original batch, augmented batch, mixed targets) of each step of some epochs, and the input layer."""
     weights = np.stack([np.isin(np.arange(N), rows).astype(float) for rows in INDEX])
     inputs = InputLayer(
         learn_statistics(NUMBERS, LEVELS, [4, 2, 12], weights, "robust"), [0, 1], [2], 3.0, torch.float64
     )
     rows = MemberRows(NUMBERS, LEVELS, np.arange(N, dtype=float), INDEX, WEIGHT, torch.float64, torch.device("cpu"))
-    batches, generators = rows.in_batches(batch_size), MemberGenerators([seed + m for m in range(MEMBERS)])
-    augmentation = name if callable(name) else partial(getattr(augmentations, name), strength=strength)
-    augmenter = Augmenter(augmentation, batches, inputs, generators)
-
-    def prepare(numbers, levels, target):
-        return *inputs(numbers, levels), target
-
+    rows = rows.prepared(lambda numbers, levels, target: (*inputs(numbers, levels), target), inputs.width)
+    generators, sizes = MemberGenerators([seed + m for m in range(MEMBERS)]), rows.batch_sizes(batch_size)
+    augmentation = name if callable(name) else partial(getattr(augmentations, name), magnitude=magnitude)
+    augmenter = Augmenter(augmentation, sizes, inputs, generators)
     seen = []
     for _ in range(epochs):
         orders = generators.permutations(rows.lengths)
-        augmenter.begin_epoch(batches.n_steps)
-        seen += [(batch, *augmenter(batch)) for batch in batches.epoch(orders, prepare, inputs.width)]
+        augmenter.begin_epoch(sizes.shape[1])
+        seen += [(batch, *augmenter(batch)) for batch in rows.training_batches(orders, batch_size)]
     return seen, inputs
 
 
@@ -59,7 +56,7 @@ def real(batch):
 
 def changed_features(before, after, inputs):
     """Return bool (members, rows, features): whether a column or code of the feature changed."""
-    columns, codes = inputs.features()
+    columns, codes = inputs.feature_index()
     moved = torch.cat([before.inputs != after.inputs, before.levels != after.levels], -1)
     feature_of = torch.cat([columns, codes])
     return torch.stack([moved[..., feature_of == f].any(-1) for f in range(inputs.n_features)], -1)
@@ -118,7 +115,7 @@ def test_a_batch_of_one_row_is_its_own_partner(name):
 @pytest.mark.parametrize("name", ["cutmix", "swap_noise"])
 def test_a_feature_is_replaced_as_a_whole_by_that_of_a_real_row(name):
     seen, inputs = augmented(name, 1.0)
-    feature_of = torch.cat(inputs.features())
+    feature_of = torch.cat(inputs.feature_index())
     for before, after, _ in seen:
         whole_before, whole_after = (torch.cat([b.inputs, b.levels], -1) for b in (before, after))
         for m, rows in enumerate(real(before)):
@@ -140,7 +137,7 @@ def test_cutmix_mixes_the_loss_by_the_replaced_share():
             replaced = moved[m][rows].any(0).sum().item()
             assert replaced == pytest.approx((1 - shares[-1]) * inputs.n_features)
             partner = (mix.partner[0][m][rows, None] == before.target[m][None]).double().argmax(1)
-            swapped = moved[m][rows].any(0)[inputs.features()[0]]
+            swapped = moved[m][rows].any(0)[inputs.feature_index()[0]]
             assert torch.equal(after.inputs[m][rows][:, swapped], before.inputs[m][partner][:, swapped])
     shares = np.array(shares)
     assert (shares == 1).mean() == pytest.approx(0.3, abs=0.08)
@@ -180,7 +177,7 @@ def test_the_share_of_mixup_has_a_beta_distribution(a, dtype):
 
 
 @pytest.mark.parametrize("name", ["cutout", "swap_noise"])
-def test_the_strength_is_the_share_of_changed_cells(name):
+def test_the_magnitude_is_the_share_of_changed_cells(name):
     seen, inputs = augmented(name, 0.3, epochs=10)
     numbers = torch.cat([changed_features(before, after, inputs)[0, real(before)[0], 0] for before, after, _ in seen])
     assert numbers.double().mean().item() == pytest.approx(0.3, abs=0.03)
@@ -188,7 +185,7 @@ def test_the_strength_is_the_share_of_changed_cells(name):
 
 def test_cutout_inserts_missing_values():
     seen, inputs = augmented("cutout", 0.5)
-    columns, _ = inputs.features()
+    columns, _ = inputs.feature_index()
     row, _ = inputs.missing_row()
     for before, after, _ in seen:
         moved = changed_features(before, after, inputs)
@@ -259,7 +256,7 @@ def prediction_bytes(estimator, X):
 
 @pytest.mark.parametrize("Estimator", BOTH)
 @pytest.mark.parametrize("name", [*NAMES, lambda inputs, generator: -inputs])
-def test_strength_zero_changes_nothing(Estimator, name, mixed_table):
+def test_a_magnitude_of_zero_changes_nothing(Estimator, name, mixed_table):
     X, y = mixed_table.X, mixed_table.label if Estimator is RegularizedMLPClassifier else mixed_table.number
     none = Estimator(**SMALL, augmentation_strength=7.0).fit(X, y)
     off = Estimator(**SMALL, augmentation=name, augmentation_strength=0).fit(X, y)
@@ -267,10 +264,10 @@ def test_strength_zero_changes_nothing(Estimator, name, mixed_table):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_strength_above_the_largest_is_refused(name):
+def test_a_magnitude_above_the_largest_is_refused(name):
     X, y = RNG.randn(40, 3), np.arange(40) % 2
     estimator = RegularizedMLPClassifier(**SMALL, augmentation=name, augmentation_strength=1.5)
-    if getattr(augmentations, name).max_strength == 1:
+    if getattr(augmentations, name).max_magnitude == 1:
         with pytest.raises(ValueError, match=r"'augmentation_strength' .* in the range \[0.0, 1.0\] with .*Got 1.5"):
             estimator.fit(X, y)
     else:
@@ -360,8 +357,8 @@ def test_callbacks_receive_the_augmented_batch():
     assert all((inputs == 0).all() for inputs in recorder.batches)
 
 
-@pytest.mark.parametrize(("name", "strength"), [("mixup", 1.0), ("cutmix", 0.7)])
-def test_mixing_reduces_overfitting(name, strength):
+@pytest.mark.parametrize(("name", "magnitude"), [("mixup", 1.0), ("cutmix", 0.7)])
+def test_mixing_reduces_overfitting(name, magnitude):
     """The network is far too large for 150 noisy rows, and has no other regularization."""
     bare = {"dropout": 0.0, "weight_decay": 0.0, "alpha": 0.0, "early_stopping": False, "n_members": 1, "max_iter": 60}
     gaps, losses = [], []
@@ -371,7 +368,7 @@ def test_mixing_reduces_overfitting(name, strength):
         y = (X[:, 0] + X[:, 1] * X[:, 2] + rng.randn(1150) > 0).astype(int)
         for chosen in (None, name):
             net = RegularizedMLPClassifier(
-                (64, 64), augmentation=chosen, augmentation_strength=strength, random_state=seed, **bare
+                (64, 64), augmentation=chosen, augmentation_strength=magnitude, random_state=seed, **bare
             ).fit(X[:150], y[:150])
             true = net.predict_log_proba(X)[np.arange(1150), y]
             gaps.append(true[:150].mean() - true[150:].mean())

@@ -86,6 +86,6 @@ def test_errors_of_a_schedule_are_reported():
         plain_regressor(learning_rate=lambda: 1.0).fit([[0.0], [1.0]], [0.0, 1.0])
 
 
-def test_a_weight_decay_that_changes_signs_is_refused():
+def test_a_weight_decay_above_one_per_step_is_refused():
     with pytest.raises(ValueError, match=r"weight_decay=150 times learning_rate_init=0.01 is above 1"):
         plain_regressor(weight_decay=150).fit([[0.0], [1.0]], [0.0, 1.0])

@@ -168,7 +168,7 @@ class RawRegressor(RegressorMixin, BaseEstimator):
 def test_loss_monitor_returns_the_negative_loss():
     monitor = LossMonitor()
     assert monitor(RAW, torch.tensor([1.0, 2.0]), BOTH_ACTIVE).tolist() == [-1, -2]
-    assert monitor.sign == -1
+    assert not monitor.greater_is_better
 
 
 def test_a_scorer_receives_the_rows_and_weights_of_each_member():

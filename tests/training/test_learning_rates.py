@@ -128,7 +128,7 @@ def test_a_linear_model_has_no_scale_layer():
 def test_auto_scale_layer_requires_an_unpenalized_first_layer(bound):
     assert fitted(scale_layer="auto", max_iter=1).net_.module_.scale is not None
     assert fitted(scale_layer="auto", max_iter=1, **bound).net_.module_.scale is None
-    with pytest.raises(ValueError, match="scale_layer=True gives the inputs factors that"):
+    with pytest.raises(ValueError, match="scale_layer=True cannot be combined with"):
         fitted(scale_layer=True, **bound)
 
 

@@ -11,6 +11,7 @@ from skorch.callbacks import Callback
 
 from skreg import activations, augmentations, schedules
 from skreg._utils.threads import torch_threads
+from skreg.network.inference import predict_raw, prepare_rows
 from skreg.network.layers import BatchNorm, LayerNorm
 from skreg.training.augmented_batch import CallableAugmentation
 from skreg.training.constraints import MaxNorm
@@ -30,7 +31,7 @@ DEEP = {
     "patience": None,
 }
 PLAIN = {"solver": "sgd", "norm": None, "dropout": (0.0, 0.0), "input_dropout": 0.0, "patience": None}
-AUGMENTATIONS = [partial(getattr(augmentations, name), strength=0.5) for name in augmentations.__all__]
+AUGMENTATIONS = [partial(getattr(augmentations, name), magnitude=0.5) for name in augmentations.__all__]
 
 
 def scale_and_shift(inputs, generator):
@@ -47,7 +48,7 @@ AUGMENTED = [
 
 
 def predictions(net):
-    return net.predict_raw(torch.from_numpy(NET_NUMBERS), torch.from_numpy(NET_LEVELS))
+    return predict_raw(net.module_, torch.from_numpy(NET_NUMBERS), torch.from_numpy(NET_LEVELS))
 
 
 def assert_member_is(net, i, alone, tolerance=1e-5):
@@ -191,7 +192,7 @@ def test_a_state_does_not_change_with_later_epochs():
 def test_the_best_weights_are_restored_at_the_end():
     net, train_rows, valid_rows = make_net(range(NET_MEMBERS), lr=0.3, epochs=12)
     net.train(None, None, train_rows, valid_rows, LossMonitor())
-    score, _ = net._validate(net._prepared(valid_rows), LossMonitor())
+    score, _ = net._validate(prepare_rows(net.module_, valid_rows), LossMonitor())
     torch.testing.assert_close(score, net.stopping_.best, rtol=1e-6, atol=1e-6)
     assert (net.stopping_.best_epoch < net.epoch_).any()
 
@@ -212,7 +213,7 @@ def test_an_interrupt_is_raised_after_the_best_weights_are_restored():
     with pytest.raises(KeyboardInterrupt):
         net.train(None, None, train_rows, valid_rows, LossMonitor())
     assert net.epoch_ == 4
-    score, _ = net._validate(net._prepared(valid_rows), LossMonitor())
+    score, _ = net._validate(prepare_rows(net.module_, valid_rows), LossMonitor())
     torch.testing.assert_close(score, net.stopping_.best, rtol=1e-6, atol=1e-6)
 
 
@@ -248,8 +249,8 @@ def test_the_prediction_of_a_row_does_not_depend_on_other_rows(dtype):
     net, *_ = make_net(range(NET_MEMBERS), dtype)
     together = predictions(net)
     numbers, levels = torch.from_numpy(NET_NUMBERS), torch.from_numpy(NET_LEVELS)
-    for part in (slice(0, 1), slice(7, 8), slice(3, 60), slice(100, 120)):
-        assert torch.equal(net.predict_raw(numbers[part], levels[part]), together[:, part])
+    for rows in (slice(0, 1), slice(7, 8), slice(3, 60), slice(100, 120)):
+        assert torch.equal(predict_raw(net.module_, numbers[rows], levels[rows]), together[:, rows])
 
 
 def test_a_snapshot_does_not_change_with_later_epochs():

@@ -15,45 +15,45 @@ PENALTIES = {
     "ElasticNet": [(penalties.ElasticNet, ratio) for ratio in (0.0, 0.3, 1.0)],
     "GroupLasso": [(penalties.GroupLasso, torch.tensor(groups)) for groups in GROUPS],
 }
-CASES = [case for name in penalties.__all__ for case in PENALTIES[name]]
+EXAMPLES = [example for name in penalties.__all__ for example in PENALTIES[name]]
 F64 = torch.float64
 WEIGHT = torch.randn(3, 7, 4, dtype=F64, generator=torch.Generator().manual_seed(0))
 
 few = settings(derandomize=True, max_examples=60, deadline=None)
 
 
-@pytest.mark.parametrize(("penalty", "ratio"), CASES)
+@pytest.mark.parametrize(("penalty", "ratio"), EXAMPLES)
 def test_value_is_zero_at_zero_and_positive_elsewhere(penalty, ratio):
     assert torch.equal(penalty(0.7, ratio).value(torch.zeros(3, 7, 4)), torch.zeros(3))
     assert (penalty(0.7, ratio).value(WEIGHT) > 0).all()
     assert torch.equal(penalty(0.0, ratio).value(WEIGHT), torch.zeros(3, dtype=torch.float64))
 
 
-@pytest.mark.parametrize(("penalty", "ratio"), CASES)
+@pytest.mark.parametrize(("penalty", "ratio"), EXAMPLES)
 def test_value_is_linear_in_alpha(penalty, ratio):
     torch.testing.assert_close(penalty(0.6, ratio).value(WEIGHT), 3 * penalty(0.2, ratio).value(WEIGHT))
 
 
-@pytest.mark.parametrize(("penalty", "ratio"), CASES)
+@pytest.mark.parametrize(("penalty", "ratio"), EXAMPLES)
 def test_the_value_of_a_member_does_not_depend_on_other_members(penalty, ratio):
     alone = torch.cat([penalty(0.5, ratio).value(WEIGHT[m : m + 1]) for m in range(3)])
     torch.testing.assert_close(penalty(0.5, ratio).value(WEIGHT), alone)
 
 
-@pytest.mark.parametrize(("penalty", "ratio"), CASES)
+@pytest.mark.parametrize(("penalty", "ratio"), EXAMPLES)
 def test_gradients_are_finite_at_zero(penalty, ratio):
     weight = torch.zeros(2, 7, 4, requires_grad=True)
     penalty(0.5, ratio).value(weight).sum().backward()
     assert torch.isfinite(weight.grad).all()
 
 
-def test_the_smooth_part_has_no_gradient_at_zero():
+def test_the_smooth_term_has_no_gradient_at_zero():
     smooth = torch.zeros(2, 3, 4)
     penalties.ElasticNet(0.5, 0.3).add_gradient_(smooth, torch.zeros(2, 3, 4))
     assert torch.equal(smooth, torch.zeros(2, 3, 4))
 
 
-@pytest.mark.parametrize(("penalty", "ratio"), CASES)
+@pytest.mark.parametrize(("penalty", "ratio"), EXAMPLES)
 @pytest.mark.parametrize("spread", [None, 1, 6])
 def test_the_proximal_step_minimizes_the_proximal_objective(penalty, ratio, spread):
     """With one step size or one per weight, compared with points nearby and on the line to the weight."""

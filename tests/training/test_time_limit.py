@@ -217,7 +217,7 @@ def test_all_members_are_trained_under_the_shortest_limit(Estimator):
     assert np.isfinite(net.predict_uncertainty(X).epistemic).all()
 
 
-def test_calibration_takes_place_under_the_shortest_limit():
+def test_calibration_is_done_under_the_shortest_limit():
     settings = {**SMALL, "n_members": 8, "validation_fraction": 0.125, "early_stopping": "auto"}
     net = RegularizedMLPClassifier(**settings, calibrate="temperature", time_limit=1e-9).fit(X[:128], Y[:128] > 0)
     assert net.chosen_["early_stopping"]

@@ -110,10 +110,10 @@ TORCH_OPTIMIZERS = {
 }
 
 
-@pytest.mark.parametrize("case", TORCH_OPTIMIZERS)
-def test_optimizers_equal_those_of_torch(case):
-    settings, reference = TORCH_OPTIMIZERS[case]
-    problem = Problem(case.split()[0], **{"decay": 0.1, **settings})
+@pytest.mark.parametrize("name", TORCH_OPTIMIZERS)
+def test_optimizers_equal_those_of_torch(name):
+    settings, reference = TORCH_OPTIMIZERS[name]
+    problem = Problem(name.split()[0], **{"decay": 0.1, **settings})
     weight, bias = (nn.Parameter(p.detach().clone()) for p in (problem.weight, problem.bias))
     optimizers = [reference([weight]), reference([bias])]
     optimizers[1].param_groups[0]["weight_decay"] = 0.0
@@ -145,9 +145,9 @@ def test_a_member_with_its_own_rate_equals_a_net_with_that_rate(name):
             alone[m].step(*own, rates[m].item() / (step + 1))
             usual[m].step(*own, 0.1)
     for both, singles in ((together, alone), (constant, usual)):
-        for part in ("weight", "bias"):
-            expected = torch.cat([getattr(single, part).detach() for single in singles])
-            torch.testing.assert_close(getattr(both, part).detach(), expected, rtol=1e-6, atol=1e-7)
+        for parameter in ("weight", "bias"):
+            expected = torch.cat([getattr(single, parameter).detach() for single in singles])
+            torch.testing.assert_close(getattr(both, parameter).detach(), expected, rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", FIRST_ORDER)

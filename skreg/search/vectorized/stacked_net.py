@@ -232,7 +232,8 @@ class StackedMonitor:
         self._net_index, self._member_index, self._fits = net_index, member_index, fits
         first = fits[int(net_index[0])].prepared.monitor
         assert first is not None
-        self.name, self.sign, self._by_loss = first.name, first.sign, isinstance(first, LossMonitor)
+        self.name, self.greater_is_better = first.name, first.greater_is_better
+        self._by_loss = isinstance(first, LossMonitor)
 
     def __call__(self, raw: Tensor, loss: Tensor, active: Tensor) -> Tensor:
         """Return the scores of the members, see ``Monitor``."""
@@ -302,8 +303,8 @@ def _stack_by_layer(given: Sequence[Any], neutral: Any, stack: Callable[[list[An
 
 
 def _stack_augmentations(given: Sequence[Any], stack: Callable[[list[Any]], PerMemberFloat]) -> Any:
-    """Stack the strengths of an augmentation; a callable of the user, or None, is the same for all members."""
+    """Stack the magnitudes of an augmentation; a callable of the user, or None, is the same for all members."""
     if not isinstance(given[0], partial):
         return given[0]
-    strength = stack([one.keywords["strength"] for one in given])
-    return partial(given[0].func, strength=strength.view(-1, 1, 1) if isinstance(strength, Tensor) else strength)
+    magnitude = stack([one.keywords["magnitude"] for one in given])
+    return partial(given[0].func, magnitude=magnitude.view(-1, 1, 1) if isinstance(magnitude, Tensor) else magnitude)

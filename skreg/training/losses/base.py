@@ -8,18 +8,10 @@ from torch import Tensor
 
 
 class Loss(ABC):
-    """Weighted sum of row losses. The losses of several outputs are added, so that each trains independently.
+    """Weighted sum of row losses. The losses of several outputs are added, so that each trains independently."""
 
-    Attributes
-    ----------
-    name : str
-        Value of the estimator's ``loss`` parameter.
-    log_link : bool
-        Whether the raw output is the logarithm of the prediction.
-    """
-
-    name: ClassVar[str]
-    log_link: ClassVar[bool] = False
+    name: ClassVar[str]  # value of the ``loss`` parameter
+    log_link: ClassVar[bool] = False  # whether the raw output is the logarithm of the prediction
 
     @classmethod
     def registered(cls) -> "dict[str, type[Self]]":
@@ -30,20 +22,10 @@ class Loss(ABC):
 
     @abstractmethod
     def __call__(self, raw: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-        """Return the loss of each member.
+        """Return the loss of each member ``(members,)``; with weights that sum to 1 it is the mean loss.
 
-        Parameters
-        ----------
-        raw : Tensor of shape (members, rows, outputs)
-            Raw output.
-        target : Tensor of shape (members, rows, ...)
-            Encoded target.
-        weight : Tensor of shape (members, rows)
-            Weight of each row. With weights that sum to 1 the result is the mean loss.
-
-        Returns
-        -------
-        Tensor of shape (members,)
+        The raw output has the shape ``(members, rows, outputs)``, the encoded target ``(members, rows, ...)`` and the
+        weight of the rows ``(members, rows)``.
         """
 
     def in_training(self, raw: Tensor, target: Tensor, weight: Tensor) -> Tensor:

@@ -15,10 +15,7 @@ __all__ = ["BinaryFocalLoss", "BinaryLogLoss", "MulticlassFocalLoss", "Multiclas
 class ClassificationLoss(Loss):
     """Base class of the losses whose link function returns probabilities.
 
-    Parameters
-    ----------
-    label_smoothing : float or Tensor of shape (members,)
-        Share of each row's target that training distributes evenly over the classes, in [0, 1).
+    ``label_smoothing`` is the share of each row's target that training distributes evenly over the classes, in [0, 1).
     """
 
     def __init__(self, label_smoothing: PerMemberFloat = 0.0) -> None:
@@ -29,20 +26,18 @@ class ClassificationLoss(Loss):
         """Return the log probabilities of the classes from ``raw`` (..., outputs)."""
 
     @abstractmethod
-    def smooth(self, target: Tensor, n_raw: int, dtype: torch.dtype) -> Tensor:
-        """Return the target as class probabilities with label smoothing."""
+    def smooth(self, target: Tensor, raw: Tensor) -> Tensor:
+        """Return the target as class probabilities with label smoothing, in the type of ``raw``."""
 
     def in_training(self, raw: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         """Return the loss of the smoothed target [Szegedy et al. 2016, section 7]."""
-        if not is_nonzero(self.label_smoothing):
-            return self(raw, target, weight)
-        return self(raw, self.smooth(target, raw.shape[-1], raw.dtype), weight)
+        return self(raw, self.smooth(target, raw) if is_nonzero(self.label_smoothing) else target, weight)
 
 
 class BinaryLoss(ClassificationLoss):
     """Base class for independent binary outputs with one logit each: two classes, or several labels."""
 
-    def smooth(self, target: Tensor, n_raw: int, dtype: torch.dtype) -> Tensor:
+    def smooth(self, target: Tensor, raw: Tensor) -> Tensor:  # noqa: ARG002 - the target has the shape of raw
         """Move the probabilities of the positive class towards 1/2."""
         share = broadcast(self.label_smoothing, target)
         return target * (1 - share) + share / 2
@@ -55,11 +50,11 @@ class BinaryLoss(ClassificationLoss):
 class MulticlassLoss(ClassificationLoss):
     """Base class for mutually exclusive classes with one logit each."""
 
-    def smooth(self, target: Tensor, n_raw: int, dtype: torch.dtype) -> Tensor:
+    def smooth(self, target: Tensor, raw: Tensor) -> Tensor:
         """Move the class probabilities towards equal ones."""
-        probability = _class_probability(target, n_raw, dtype)
+        probability = _class_probability(target, raw)
         share = broadcast(self.label_smoothing, probability)
-        return probability * (1 - share) + share / n_raw
+        return probability * (1 - share) + share / raw.shape[-1]
 
     def log_probability(self, raw: Tensor) -> Tensor:
         """Return ``(..., outputs)``, the log probability of each class."""
@@ -119,9 +114,9 @@ class MulticlassFocalLoss(MulticlassLoss):
         """Return the focal loss of a softmax over the outputs."""
         log_probability = F.log_softmax(raw, dim=-1)
         classes = torch.expm1(log_probability).square() * log_probability
-        return -((_class_probability(target, raw.shape[-1], raw.dtype) * classes).sum(2) * weight).sum(1)
+        return -((_class_probability(target, raw) * classes).sum(2) * weight).sum(1)
 
 
-def _class_probability(target: Tensor, n_classes: int, dtype: torch.dtype) -> Tensor:
-    """Convert class indices to probabilities; return probabilities unchanged."""
-    return target if target.is_floating_point() else F.one_hot(target, n_classes).to(dtype)
+def _class_probability(target: Tensor, raw: Tensor) -> Tensor:
+    """Convert class indices to probabilities in the shape and type of ``raw``; return probabilities unchanged."""
+    return target if target.is_floating_point() else F.one_hot(target, raw.shape[-1]).to(raw.dtype)

@@ -15,8 +15,6 @@ from .link import exponential
 
 __all__ = ["AbsoluteError", "HalfGammaDeviance", "HalfPoissonDeviance", "HalfSquaredError", "HuberLoss", "PinballLoss"]
 
-_OUT_OF_RANGE = "Some value(s) of y are out of the valid range of the loss '{}', y {} 0. The smallest is {:.6g}."
-
 
 class RegressionLoss(Loss):
     """Base class of the regression losses.
@@ -24,21 +22,13 @@ class RegressionLoss(Loss):
     Without a log link, the target is standardized with its mean and standard deviation or, if ``quantiles`` is set,
     with these quantiles and the interquartile range. With a log link it is divided by its mean. Its shape is
     ``(members, rows, outputs)``.
-
-    Attributes
-    ----------
-    quantiles : tuple of float or None
-        Quantiles of the target at which the raw outputs of one target start. None means one raw output, which starts
-        at the mean.
-    multi_quantile : bool
-        Whether predictions have an additional axis for quantiles.
-    power : float
-        Exponent p for which the spread of the target is proportional to ``prediction ** p``.
     """
 
     quantiles: tuple[float, ...] | None = None
-    multi_quantile: bool = False
-    power: ClassVar[float] = 0.0
+    """Quantiles at which the raw outputs of a target start. None means one raw output, which starts at the mean."""
+    multi_quantile: bool = False  # whether predictions have an additional axis for quantiles
+    power: ClassVar[float] = 0.0  # the spread of the target is proportional to ``prediction ** power``
+    bound: ClassVar[str | None] = None  # ">=" or ">" if the target must be at least 0 or greater
 
     @property
     def n_columns(self) -> int:
@@ -55,7 +45,7 @@ class RegressionLoss(Loss):
 
     def inverse_link(self, raw: Tensor) -> Tensor:
         """Return the prediction in units of the standardized target."""
-        return raw
+        return exponential(raw) if self.log_link else raw
 
     def sort_quantiles(self, prediction: Tensor) -> Tensor:
         """Sort the predictions ``(..., outputs)`` of several quantiles; return other predictions unchanged."""
@@ -63,6 +53,11 @@ class RegressionLoss(Loss):
 
     def check(self, y: np.ndarray) -> None:
         """Raise a ``ValueError`` if values are outside the range of the loss."""
+        if (self.bound and (y < 0).any()) or (self.bound == ">" and (y == 0).any()):
+            raise ValueError(
+                f"Some value(s) of y are out of the valid range of the loss {self.name!r}, y {self.bound} 0. The "
+                f"smallest is {y.min():.6g}."
+            )
 
     def check_training(self, y: np.ndarray) -> None:
         """Raise a ``ValueError`` if the loss cannot be trained on the values."""
@@ -134,34 +129,19 @@ class PinballLoss(RegressionLoss):
 
     def sort_quantiles(self, prediction: Tensor) -> Tensor:
         """Sort the predictions of each target in the order of the quantiles."""
-        by_target = prediction.unflatten(-1, (-1, self.n_columns))
+        by_target = prediction.reshape(*prediction.shape[:-1], -1, self.n_columns)
         ranks = torch.tensor(np.argsort(np.argsort(self.quantiles, kind="stable")), device=prediction.device)
         return by_target.sort(-1).values[..., ranks].flatten(-2)
 
 
-class _LogLinkLoss(RegressionLoss):
-    """A loss whose raw output is the logarithm of the prediction in units of the target's mean."""
-
-    log_link = True
-
-    def inverse_link(self, raw: Tensor) -> Tensor:
-        """Return the exponential, which grows linearly for raw outputs above 30 and therefore stays finite."""
-        return exponential(raw)
-
-
-class HalfPoissonDeviance(_LogLinkLoss):
+class HalfPoissonDeviance(RegressionLoss):
     """Half the Poisson deviance with a log link, for counts and rates of at least 0. Estimates the mean."""
 
-    name, power = "poisson", 0.5
+    name, log_link, power, bound = "poisson", True, 0.5, ">="
 
     def elementwise(self, raw: Tensor, target: Tensor) -> Tensor:
         """Return ``exp(raw) - target * raw`` plus the constant that makes it 0 at the target."""
         return exponential(raw) - target * raw + (torch.xlogy(target, target) - target)
-
-    def check(self, y: np.ndarray) -> None:
-        """Raise a ``ValueError`` for negative values."""
-        if (y < 0).any():
-            raise ValueError(_OUT_OF_RANGE.format("poisson", ">=", y.min()))
 
     def check_training(self, y: np.ndarray) -> None:
         """Raise a ``ValueError`` for negative values, and if all values are 0."""
@@ -170,17 +150,12 @@ class HalfPoissonDeviance(_LogLinkLoss):
             raise ValueError("The loss 'poisson' requires a y whose sum is positive. Every value of y is 0.")
 
 
-class HalfGammaDeviance(_LogLinkLoss):
+class HalfGammaDeviance(RegressionLoss):
     """Half the gamma deviance with a log link, for positive amounts. Estimates the mean."""
 
-    name, power = "gamma", 1.0
+    name, log_link, power, bound = "gamma", True, 1.0, ">"
 
     def elementwise(self, raw: Tensor, target: Tensor) -> Tensor:
         """Return ``exp(log(target) - raw) + raw`` plus the constant that makes it 0 at the target."""
         difference = target.clamp(min=torch.finfo(target.dtype).tiny).log() - raw
         return exponential(difference) - difference - 1
-
-    def check(self, y: np.ndarray) -> None:
-        """Raise a ``ValueError`` for values that are not positive."""
-        if (y <= 0).any():
-            raise ValueError(_OUT_OF_RANGE.format("gamma", ">", y.min()))

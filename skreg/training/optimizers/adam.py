@@ -1,6 +1,7 @@
 """Adam and AdamW."""
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import groupby
 from typing import Any, ClassVar
 
@@ -16,6 +17,8 @@ smaller than this, so that they hardly move the weights. With 1e-8 they moved th
 _MIN_FUSED_WEIGHTS = 1 << 14
 """Weights per run of members with equal rates from which separate calls of the fused kernel are faster (measured)."""
 
+_adamw = partial(torch._fused_adamw_, eps=EPS, amsgrad=False, maximize=False)
+
 _Run = tuple[slice, float, float]
 """Consecutive members that share learning rate and weight decay."""
 _Tensors = tuple[list[Tensor], list[Tensor], list[Tensor]]
@@ -26,6 +29,7 @@ class Adam(FirstOrderOptimizer):
     """Adam [Kingma & Ba 2015] with decoupled weight decay and the betas of scikit-learn's "adam"."""
 
     betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
+    moments = ("means", "squares", "count")
 
     def __init__(self, groups: list[ParameterGroup]) -> None:
         super().__init__(groups)
@@ -63,22 +67,9 @@ class Adam(FirstOrderOptimizer):
         return self._views[its.start][1]
 
     def _update_fused(self, gradients: list[Tensor], tensors: _Tensors, lr: float, decay: float) -> None:
-        parameters, means, squares = tensors
-        torch._fused_adamw_(
-            parameters,
-            gradients,
-            means,
-            squares,
-            [],
-            self.count * len(parameters),
-            lr=lr,
-            beta1=self.betas[0],
-            beta2=self.betas[1],
-            weight_decay=decay,
-            eps=EPS,
-            amsgrad=False,
-            maximize=False,
-        )
+        (parameters, means, squares), (beta1, beta2) = tensors, self.betas
+        counts = self.count * len(parameters)
+        _adamw(parameters, gradients, means, squares, [], counts, lr=lr, beta1=beta1, beta2=beta2, weight_decay=decay)
 
     def _update_by_member(self, group: ParameterGroup, its: slice, gradients: list[Tensor], lr: Rate) -> None:
         """Make the same step with separate operations on all members."""
@@ -87,20 +78,16 @@ class Adam(FirstOrderOptimizer):
         torch._foreach_lerp_(means, gradients, 1 - beta1)
         torch._foreach_mul_(squares, beta2)
         torch._foreach_addcmul_(squares, gradients, gradients, 1 - beta2)
-        roots = torch._foreach_div(squares, 1 - beta2**count)
+        roots = torch._foreach_div(squares, 1 - beta2**count)  # noqa: SLF001 - the optimizers of torch use it, too
         torch._foreach_sqrt_(roots)
         torch._foreach_add_(roots, EPS)
-        directions = torch._foreach_div(means, 1 - beta1**count)
+        directions = torch._foreach_div(means, 1 - beta1**count)  # noqa: SLF001 - see above
         torch._foreach_div_(directions, roots)
         group.step_(list(directions), lr)
 
     def step_size(self, i: int, lr: Rate) -> Tensor:
         """Return the learning rate over the root of the corrected second moment."""
         return self._rate(i, lr) / ((self.squares[i] / (1 - self.betas[1] ** self.count[0])).sqrt_() + EPS)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the moments and the number of steps."""
-        return {"means": self.means, "squares": self.squares, "count": self.count}
 
 
 class AdamW(Adam):

@@ -48,56 +48,30 @@ class ParameterGroup:
         torch._foreach_add_(self.parameters, directions, alpha=-rate)
 
 
-class Optimizer(ABC):
+class Optimizer:
     """Base class of the optimizers.
 
     The class attributes state the capabilities of an optimizer. All other code reads them instead of solver names.
-
-    Attributes
-    ----------
-    takes_learning_rate : bool
-        Whether the learning rate determines the length of a step.
-    supports_l1 : bool
-        Whether proximal steps for nonsmooth penalties can follow a step.
-    supports_members : bool
-        Whether several members can be trained side by side.
-    full_batch : bool
-        Whether each step needs the loss of all rows, and the same loss for the same weights.
-    scale_invariant : bool
-        Whether a constant factor on the loss does not change the steps.
-    settings : tuple of str
-        Hyperparameters of the constructor in addition to ``groups``.
-    parameters : list of Tensor
-        The parameters of all groups.
-    param_groups : list of dict
-        ``params`` and ``lr``, for callbacks that expect torch's interface.
     """
 
-    takes_learning_rate: ClassVar[bool] = True
-    supports_l1: ClassVar[bool] = True
-    supports_members: ClassVar[bool] = True
-    full_batch: ClassVar[bool] = False
-    scale_invariant: ClassVar[bool] = True
-    settings: ClassVar[tuple[str, ...]] = ()
+    takes_learning_rate: ClassVar[bool] = True  # whether the learning rate determines the length of a step
+    supports_l1: ClassVar[bool] = True  # whether proximal steps for nonsmooth penalties can follow a step
+    supports_members: ClassVar[bool] = True  # whether several members can be trained side by side
+    full_batch: ClassVar[bool] = False  # whether each step needs all rows, and the same loss for the same weights
+    scale_invariant: ClassVar[bool] = True  # whether a constant factor on the loss does not change the steps
+    settings: ClassVar[tuple[str, ...]] = ()  # hyperparameters of the constructor in addition to ``groups``
 
     def __init__(self, groups: list[ParameterGroup]) -> None:
         self.groups = groups
         self.parameters = [parameter for group in groups for parameter in group.parameters]
+        # callbacks expect torch's interface
         self.param_groups: list[dict[str, Any]] = [{"params": self.parameters, "lr": 0.0}]
 
-    @abstractmethod
-    def state_dict(self) -> dict[str, Any]:
-        """Return moments and counts."""
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the result of ``state_dict``."""
-        for name, values in state.items():
-            for tensor, saved in zip(getattr(self, name), values, strict=True):
-                tensor.copy_(saved)
-
-
-class FirstOrderOptimizer(Optimizer):
+class FirstOrderOptimizer(Optimizer, ABC):
     """Base class of the optimizers that compute a step from one gradient."""
+
+    moments: ClassVar[tuple[str, ...]]  # names of the attributes that contain moments and counts, lists of tensors
 
     def __init__(self, groups: list[ParameterGroup]) -> None:
         super().__init__(groups)
@@ -112,6 +86,15 @@ class FirstOrderOptimizer(Optimizer):
     @abstractmethod
     def step_size(self, i: int, lr: Rate) -> Rate:
         """Return the step size of parameter ``i`` in the optimizer's metric: its step per unit of constant gradient."""
+
+    def state_dict(self) -> dict[str, list[Tensor]]:
+        """Return moments and counts."""
+        return {name: getattr(self, name) for name in self.moments}
+
+    def load_state_dict(self, state: dict[str, list[Tensor]]) -> None:
+        """Restore the result of ``state_dict``."""
+        for name, values in state.items():
+            torch._foreach_copy_(getattr(self, name), values)
 
     def _rate(self, i: int, lr: Rate) -> Rate:
         """Return the learning rate of parameter ``i``, shaped to multiply it."""

@@ -7,15 +7,9 @@ from torch import Tensor
 
 from .base import Optimizer, ParameterGroup
 
-SETTINGS: dict[str, Any] = {
-    "max_iter": 1,
-    "max_eval": 25,
-    "history_size": 10,
-    "line_search_fn": "strong_wolfe",
-    # torch's default tolerances suit float32, and stop with errors of 1e-4 in the coefficients of a linear model
-    "tolerance_grad": 1e-9,
-    "tolerance_change": 1e-14,
-}
+SETTINGS: dict[str, Any] = {"max_iter": 1, "max_eval": 25, "history_size": 10, "line_search_fn": "strong_wolfe"}
+# torch's default tolerances suit float32, and stop with errors of 1e-4 in the coefficients of a linear model
+SETTINGS |= {"tolerance_grad": 1e-9, "tolerance_change": 1e-14}
 
 
 class Lbfgs(Optimizer):
@@ -37,7 +31,7 @@ class Lbfgs(Optimizer):
 
     def search(self, objective: Callable[[], Tensor]) -> None:
         """Make one iteration; ``objective`` returns the value at the parameters and computes the gradients."""
-        self._torch.step(lambda: objective().sum().item())
+        self._torch.step(lambda: objective().sum().item())  # type: ignore[no-untyped-call]  # torch has no types here
         step = self._torch.state[self.parameters[0]].get("t")
         if step is not None:
             self.param_groups[0]["lr"] = float(step)

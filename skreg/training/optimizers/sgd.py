@@ -1,7 +1,5 @@
 """Stochastic gradient descent with momentum."""
 
-from typing import Any
-
 import torch
 
 from .base import FirstOrderOptimizer, ParameterGroup, Rate, gradients_of
@@ -11,7 +9,7 @@ class Sgd(FirstOrderOptimizer):
     """Gradient descent with momentum [Polyak 1964], by default Nesterov's [Sutskever et al. 2013]."""
 
     scale_invariant = False
-    settings = ("momentum", "nesterov")
+    settings, moments = ("momentum", "nesterov"), ("velocities",)
 
     def __init__(self, groups: list[ParameterGroup], momentum: float = 0.9, nesterov: bool = True) -> None:
         super().__init__(groups)
@@ -32,7 +30,3 @@ class Sgd(FirstOrderOptimizer):
     def step_size(self, i: int, lr: Rate) -> Rate:
         """Return the learning rate over ``1 - momentum``, for both kinds of momentum."""
         return self._rate(i, lr) / (1 - self.momentum)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the velocities."""
-        return {"velocities": self.velocities}

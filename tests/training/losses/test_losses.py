@@ -205,13 +205,13 @@ def test_a_weight_of_two_equals_a_repeated_row(name):
 
 def test_regression_losses_equal_the_metrics_of_scikit_learn():
     raw, of = RAW[0, :, :1], {name: TARGETS[name][0, :, :1] for name in REGRESSION}
-    cases = [
+    metrics = [
         ("AbsoluteError", mean_absolute_error(of["AbsoluteError"], raw)),
         ("HalfPoissonDeviance", mean_poisson_deviance(of["HalfPoissonDeviance"], raw.exp()) / 2),
         ("HalfGammaDeviance", mean_gamma_deviance(of["HalfGammaDeviance"], raw.exp()) / 2),
         ("PinballLoss", mean_pinball_loss(of["PinballLoss"], raw, alpha=0.5)),
     ]
-    for name, metric in cases:
+    for name, metric in metrics:
         assert make(name)(raw[None], of[name][None], EQUAL_WEIGHT[:1]).item() == pytest.approx(metric)
 
 
@@ -228,9 +228,9 @@ def test_predicted_quantiles_are_sorted():
 
 @pytest.mark.parametrize("name", CLASSIFICATION)
 def test_the_loss_of_a_confident_correct_prediction_is_zero(name):
-    sign = torch.nn.functional.one_hot(CLASSES, OUTPUTS) if name in MULTICLASS else BINARY
-    sign = 2 * sign.double() - 1
-    values = [make(name)(scale * sign, TARGETS[name], EQUAL_WEIGHT) for scale in (-5.0, 0.0, 5.0, 50.0)]
+    label = torch.nn.functional.one_hot(CLASSES, OUTPUTS) if name in MULTICLASS else BINARY
+    label = 2 * label.double() - 1
+    values = [make(name)(scale * label, TARGETS[name], EQUAL_WEIGHT) for scale in (-5.0, 0.0, 5.0, 50.0)]
     assert (values[3] < 1e-12).all()
     assert all((wrong > right).all() for wrong, right in pairwise(values))
 
