@@ -22,8 +22,7 @@ from ..training.net import Net
 from ..uncertainty.decomposition import Uncertainty, of_probabilities
 from ..uncertainty.temperature import check_held_out_rows, check_partial_fit, fit_temperature
 from .base import RegularizedMLP
-from .parameter_docs import add_shared_docs
-from .parameters import Names
+from .parameters import CONSTRAINTS, Names, add_shared_docs
 from .streaming import check_classes, partial_fit_method
 from .targets import ClassTargetEncoder
 
@@ -65,6 +64,7 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
     oof_score_ : float
         Accuracy of the out-of-fold predictions. It is slightly optimistic, because the same rows determine the best
         epochs.
+    {attributes}
 
     See Also
     --------
@@ -73,6 +73,7 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
 
     References
     ----------
+    {references}
     .. [17] Lin et al. 2017, "Focal loss for dense object detection".
     .. [18] Szegedy et al. 2016, "Rethinking the inception architecture for computer vision", section 7.
     .. [19] Guo et al. 2017, "On calibration of modern neural networks".
@@ -90,12 +91,14 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
     """
 
     _parameter_constraints = {
-        **RegularizedMLP._parameter_constraints,
+        **CONSTRAINTS,
         "loss": [Names(set(ClassificationLoss.registered()))],
         "label_smoothing": [Interval(Real, 0, 1, closed="left"), Names({"auto"})],
         "calibrate": [Names({"auto", "temperature"}), None],
         "class_weight": [Names({"balanced"}), dict, None],
     }
+
+    target_encoder_: ClassTargetEncoder
 
     def __init__(
         self,
@@ -207,12 +210,14 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
     @property
     def classes_(self) -> np.ndarray:
         """The sorted classes; the column indices of several labels."""
-        return self._fitted_target_encoder("classes_").classes_
+        self._fitted_net("classes_")
+        return self.target_encoder_.classes_
 
     @property
     def class_weight_(self) -> np.ndarray | None:
         """Weight of each class in the loss; None without class weights."""
-        return self._fitted_target_encoder("class_weight_").class_weight_
+        self._fitted_net("class_weight_")
+        return self.target_encoder_.class_weight_
 
     @property
     def temperature_(self) -> float:
@@ -241,9 +246,9 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         self : estimator
             The fitted estimator.
         """
-        check_partial_fit(self, self._continues and self.temperature_ != 1.0)
-        known = check_classes(self.class_weight, classes, self.classes_ if self._continues else None)
-        return self._partial_fit(X, y, sample_weight, known)
+        check_partial_fit(self, hasattr(self, "net_") and self.temperature_ != 1.0)
+        all_classes = check_classes(self.class_weight, classes, getattr(self, "classes_", None))
+        return self._partial_fit(X, y, sample_weight, all_classes)
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict the most probable class of each row.
@@ -310,23 +315,15 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
             return decoded
         return _log_odds(np.exp(decoded[..., 1]))
 
-    def _fitted_target_encoder(self, name: str) -> ClassTargetEncoder:
-        if not hasattr(self, "target_encoder_"):
-            raise AttributeError(f"{name} is only available after fit.")
-        return self.target_encoder_
-
     def _make_loss(self, split: MemberSplit) -> Callable[[], ClassificationLoss]:
         kind = MulticlassLoss if self.target_encoder_.kind_ == "multiclass" else BinaryLoss
-        return partial(kind.registered()[self.loss], self._label_smoothing(split.validation is not None))
-
-    def _label_smoothing(self, has_validation: bool) -> float:
-        """Resolve ``label_smoothing="auto"``."""
-        if not isinstance(self.label_smoothing, str):
-            return self.label_smoothing
-        if has_validation and self.calibrate is not None:
-            return _AUTO_SMOOTHING
-        scorer = None if self.monitor == "loss" else get_scorer(self.monitor)
-        return _AUTO_SMOOTHING if getattr(scorer, "_response_method", None) == "predict" else 0.0
+        smoothing = self.label_smoothing
+        if isinstance(smoothing, str):  # "auto"
+            calibrates = split.validation is not None and self.calibrate is not None
+            scorer = None if self.monitor == "loss" else get_scorer(self.monitor)
+            scores_labels = getattr(scorer, "_response_method", None) == "predict"
+            smoothing = _AUTO_SMOOTHING if calibrates or scores_labels else 0.0
+        return partial(kind.registered()[self.loss], smoothing)
 
     def _check_split(self, split: MemberSplit) -> None:
         check_held_out_rows(self, split)
@@ -336,7 +333,7 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
             self.net_.temperature = fit_temperature(self.net_, split)
 
     def _set_fitted(self, net: Net, callbacks: list[Callback]) -> None:
-        if self.calibrate is not None and self._continues:
+        if self.calibrate is not None and hasattr(self, "net_"):  # until the new net is calibrated
             net.temperature = self.temperature_
         super()._set_fitted(net, callbacks)
 
@@ -364,4 +361,5 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
 def _log_odds(proba: np.ndarray) -> np.ndarray:
     """Log-odds, where a probability that was rounded to 1 counts as the middle between 1 and the number below."""
     below = 1 - np.finfo(np.float64).epsneg
-    return logit(proba.clip(max=below)) + np.where(proba > below, np.log(2), 0.0)
+    log_odds: np.ndarray = logit(proba.clip(max=below))
+    return log_odds + np.where(proba > below, np.log(2), 0.0)

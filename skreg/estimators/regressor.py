@@ -20,10 +20,9 @@ from ..uncertainty.conformal import Residuals
 from ..uncertainty.decomposition import Uncertainty, of_numbers
 from ..uncertainty.temperature import held_out_outputs
 from .base import RegularizedMLP
-from .parameter_docs import add_shared_docs
-from .parameters import Names
+from .parameters import CONSTRAINTS, Names, add_shared_docs
 from .streaming import partial_fit_method
-from .targets import regression_loss
+from .targets import NumberTargetEncoder, regression_loss
 
 __all__ = ["RegularizedMLPRegressor"]
 
@@ -49,6 +48,7 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
     ----------
     oof_score_ : float
         R2 of the out-of-fold predictions. It is slightly optimistic, because the same rows determine the best epochs.
+    {attributes}
 
     See Also
     --------
@@ -57,6 +57,7 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
 
     References
     ----------
+    {references}
     .. [17] Huber 1964, "Robust estimation of a location parameter".
     .. [18] Koenker & Bassett 1978, "Regression quantiles".
     .. [19] McCullagh & Nelder 1989, "Generalized linear models", chapters 6 and 8.
@@ -75,10 +76,12 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
     """
 
     _parameter_constraints = {
-        **RegularizedMLP._parameter_constraints,
+        **CONSTRAINTS,
         "loss": [Names(set(RegressionLoss.registered()))],
         "quantile": [Interval(Real, 0, 1, closed="neither"), "array-like"],
     }
+
+    target_encoder_: NumberTargetEncoder
 
     def __init__(
         self,
@@ -299,8 +302,8 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         score : float
             1 for perfect predictions, and 0 for predictions that are as good as the mean.
         """
-        prediction = self.predict(X)
-        return r2_score(y, self.target_encoder_.select_median(prediction), sample_weight=sample_weight)
+        prediction = self.target_encoder_.select_median(self.predict(X))
+        return float(r2_score(y, prediction, sample_weight=sample_weight))
 
     def _validate_params(self) -> None:
         super()._validate_params()
@@ -315,7 +318,7 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
                 "results in several. Set monitor='loss'."
             )
 
-    def _make_loss(self, split: MemberSplit) -> Callable[[], Loss]:
+    def _make_loss(self, split: MemberSplit) -> Callable[[], Loss]:  # noqa: ARG002  # the classifier uses split
         factory, fitted = regression_loss(self), self.target_encoder_.loss
         loss = factory()
         if (loss.name, loss.multi_quantile, loss.n_columns) != (fitted.name, fitted.multi_quantile, fitted.n_columns):
@@ -337,15 +340,13 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         self.net_.residuals = Residuals.of(encoder.loss, y, predictions, held_out.member, weight)
 
     def _residuals(self, caller: str) -> Residuals:
-        if self.net_.residuals is None:
+        residuals: Residuals | None = self.net_.residuals
+        if residuals is None:
             raise ValueError(
                 f"{caller} requires validation rows, but the last fit had none. Fit with early_stopping=True, or pass "
                 "X_val and y_val; partial_fit trains on all rows."
             )
-        return self.net_.residuals
-
-    def _format_prediction(self, decoded: np.ndarray) -> np.ndarray:
-        return decoded
+        return residuals
 
     def _decompose(self, samples: np.ndarray) -> Uncertainty:
         residuals, encoder = self._residuals("predict_uncertainty"), self.target_encoder_
