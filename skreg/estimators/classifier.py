@@ -279,7 +279,7 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
             Logarithm of the result of ``predict_proba``.
         """
         decoded = self._predict_decoded(X)
-        return decoded[:, :, 1] if decoded.ndim == 3 else decoded
+        return decoded[..., 1] if decoded.ndim == 3 else decoded
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Predict the probability of each class, averaged over the members.
@@ -294,7 +294,7 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         proba : ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
             Probabilities of the classes in the order of ``classes_``, or the probability that each label is 1.
         """
-        return np.exp(self.predict_log_proba(X))
+        return self._format_prediction(self._predict_decoded(X))
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Compute the log-odds of two classes or of labels, or the log probabilities of several classes.
@@ -333,12 +333,13 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
             self.net_.temperature = fit_temperature(self.net_, split)
 
     def _set_fitted(self, net: Net, callbacks: list[Callback]) -> None:
-        if self.calibrate is not None and hasattr(self, "net_"):  # until the new net is calibrated
+        if self.calibrate is not None and hasattr(self, "net_"):  # that of the earlier fit
             net.temperature = self.temperature_
         super()._set_fitted(net, callbacks)
 
     def _format_prediction(self, decoded: np.ndarray) -> np.ndarray:
-        return np.exp(decoded[:, :, 1] if decoded.ndim == 3 else decoded)
+        proba: np.ndarray = np.exp(decoded[..., 1] if decoded.ndim == 3 else decoded)
+        return proba
 
     def _decompose(self, samples: np.ndarray) -> Uncertainty:
         if self.target_encoder_.kind_ != "multilabel":
@@ -346,8 +347,8 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         return replace(of_probabilities(np.stack([1 - samples, samples], -1)), mean=samples.mean(0))
 
     def _labels(self, decoded: np.ndarray) -> np.ndarray:
-        best = decoded.argmax(-1)
-        return best if decoded.ndim == 3 else self.classes_[best]
+        labels: np.ndarray = decoded.argmax(-1)
+        return labels if decoded.ndim == 3 else self.classes_.take(labels)
 
     def _out_of_fold(self, decoded: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, float]:
         return self._format_prediction(decoded), accuracy_score(y, self._labels(decoded), sample_weight=weight)

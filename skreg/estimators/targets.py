@@ -186,9 +186,9 @@ class NumberTargetEncoder(TargetEncoder):
         if getattr(y, "dtype", None) == object:
             y = np.asarray(y, dtype=np.float64)
         y = _check_y(y, multi_output=True, y_numeric=True)
-        y = (y.toarray() if sparse.issparse(y) else y).astype(np.float64)
-        check_magnitude(y, "y")
-        return y
+        numbers: np.ndarray = (y.toarray() if sparse.issparse(y) else y).astype(np.float64)
+        check_magnitude(numbers, "y")
+        return numbers
 
     def transform(self, y: np.ndarray) -> np.ndarray:
         """Return ``(rows, n_raw_)``, with each number repeated for each of its raw outputs."""
