@@ -48,7 +48,7 @@ from ..training.net import Net
 from ..training.time_limit import deadline_of
 from .fitting import encode_training_rows, encode_validation_rows, make_net, network_config_of, split_rows
 from .inspection import InspectionMixin, fitted_attributes
-from .parameters import CONSTRAINTS
+from .parameters import CONSTRAINTS, SharedParameters
 from .prediction import PredictionMixin, with_known_output
 from .sklearn_callbacks import CallbackEvents, CallbackSupportMixin, fit_method
 from .streaming import stream_device_config
@@ -57,11 +57,10 @@ LEARNED = ("encoder_", "feature_names_in_", "n_features_in_", "seed_", "target_e
 """Fitted attributes that a fit sets before its training."""
 
 
-class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, BaseEstimator, ABC):
-    """Base class of the classifier and the regressor, which define the constructors."""
+class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, SharedParameters, BaseEstimator, ABC):
+    """Base class of the classifier and the regressor."""
 
     _parameter_constraints = CONSTRAINTS
-    solver: str
 
     @fit_method
     def fit(

@@ -7,11 +7,16 @@ regressor. Defaults are taken from the signature, ``{choices}`` from the constra
 import inspect
 import json
 import re
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
+import numpy as np
+from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import get_scorer_names
 from sklearn.utils._param_validation import Interval, StrOptions
+from torch import Generator, Tensor
 
 from .._utils.device import PRECISIONS
 from ..network import activations, embeddings, initializers
@@ -20,6 +25,60 @@ from ..training.learning_rates import ADAPTIVE
 from ..training.optimizers.registry import SOLVERS
 
 T = TypeVar("T", bound=type)
+
+
+@dataclass(eq=False, repr=False)
+class SharedParameters:
+    """Parameters of the constructor, with the defaults of the classifier; the regressor overrides some of them."""
+
+    hidden_layer_sizes: int | Sequence[int] = (128, 128, 128)
+    _: KW_ONLY
+    activation: str | Callable[[Tensor], Tensor] = "silu"
+    batch_norm: bool = False
+    layer_norm: bool = False
+    residual: bool | str = "auto"
+    init: str = "data_driven"
+    parametrization: str = "ntk"
+    scale_layer: bool | str = "auto"
+    dropout: float | Sequence[float] = 0.1
+    input_dropout: float = 0.0
+    augmentation: str | Callable[[Tensor, Generator], Tensor] | None = None
+    augmentation_strength: float = 0.2
+    alpha: float | Sequence[float] = 0.0
+    l1_ratio: float = 0.0
+    feature_alpha: float = 0.0
+    weight_decay: float = 0.1
+    max_norm: float | Sequence[float | None] | None = None
+    early_stopping: bool | str = "auto"
+    validation_fraction: float = 0.25
+    monitor: str | Callable[[Any, Any, Any], float] = "loss"
+    patience: int = 16
+    min_delta: float = 0.0
+    solver: str = "adamw"
+    learning_rate: str | Callable[[float], float] = "growing_cycles"
+    learning_rate_init: float = 0.012
+    momentum: float = 0.9
+    nesterovs_momentum: bool = True
+    batch_size: int | str = "auto"
+    max_iter: int = 127
+    time_limit: float | None = None
+    clip_norm: float | None = None
+    ema_decay: float = 0.0
+    swa_start: float | None = None
+    n_members: int = 4
+    categorical_features: Any = "from_dtype"
+    numeric_scaling: str | None = "robust"
+    numeric_embedding: str | None = "auto"
+    warm_start: bool = False
+    pretrained: FrozenEstimator | None = None
+    freeze_layers: int = 0
+    pretrained_lr_factor: float = 0.1
+    random_state: int | np.random.RandomState | None = None
+    verbose: int = 0
+    callbacks: Sequence[Any] | None = None
+    device: str = "auto"
+    precision: str = "auto"
+    n_threads: int | None = 1
 
 
 class Names(StrOptions):

@@ -1,17 +1,16 @@
 """The regressor: its parameters, and its predictions of numbers and intervals."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from numbers import Real
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin
-from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import r2_score
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
-from torch import Generator, Tensor
 
 from .._utils.validation import parameter_error, quantile_list
 from ..data.split import MemberSplit
@@ -28,6 +27,7 @@ __all__ = ["RegularizedMLPRegressor"]
 
 
 @add_shared_docs
+@dataclass(eq=False, repr=False)
 class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
     """Regularized neural network for regression on tabular data.
 
@@ -81,110 +81,14 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         "quantile": [Interval(Real, 0, 1, closed="neither"), "array-like"],
     }
 
-    target_encoder_: NumberTargetEncoder
-
-    def __init__(
-        self,
-        hidden_layer_sizes: int | Sequence[int] = (64, 64),
-        *,
-        activation: str | Callable[[Tensor], Tensor] = "silu",
-        batch_norm: bool = False,
-        layer_norm: bool = False,
-        residual: bool | str = "auto",
-        loss: str = "squared_error",
-        quantile: float | Sequence[float] = 0.5,
-        init: str = "data_driven",
-        parametrization: str = "ntk",
-        scale_layer: bool | str = "auto",
-        dropout: float | Sequence[float] = 0.1,
-        input_dropout: float = 0.0,
-        augmentation: str | Callable[[Tensor, Generator], Tensor] | None = None,
-        augmentation_strength: float = 0.2,
-        alpha: float | Sequence[float] = 0.0,
-        l1_ratio: float = 0.0,
-        feature_alpha: float = 0.0,
-        weight_decay: float = 0.1,
-        max_norm: float | Sequence[float | None] | None = None,
-        early_stopping: bool | str = "auto",
-        validation_fraction: float = 0.25,
-        monitor: str | Callable[[Any, Any, Any], float] = "loss",
-        patience: int = 16,
-        min_delta: float = 0.0,
-        solver: str = "adamw",
-        learning_rate: str | Callable[[float], float] = "growing_cycles",
-        learning_rate_init: float = 0.02,
-        momentum: float = 0.9,
-        nesterovs_momentum: bool = True,
-        batch_size: int | str = "auto",
-        max_iter: int = 63,
-        time_limit: float | None = None,
-        clip_norm: float | None = None,
-        ema_decay: float = 0.0,
-        swa_start: float | None = None,
-        n_members: int = 8,
-        categorical_features: Any = "from_dtype",
-        numeric_scaling: str | None = "robust",
-        numeric_embedding: str | None = "auto",
-        warm_start: bool = False,
-        pretrained: FrozenEstimator | None = None,
-        freeze_layers: int = 0,
-        pretrained_lr_factor: float = 0.1,
-        random_state: int | np.random.RandomState | None = None,
-        verbose: int = 0,
-        callbacks: Sequence[Any] | None = None,
-        device: str = "auto",
-        precision: str = "auto",
-        n_threads: int | None = 1,
-    ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.batch_norm = batch_norm
-        self.layer_norm = layer_norm
-        self.residual = residual
-        self.loss = loss
-        self.quantile = quantile
-        self.init = init
-        self.parametrization = parametrization
-        self.scale_layer = scale_layer
-        self.dropout = dropout
-        self.input_dropout = input_dropout
-        self.augmentation = augmentation
-        self.augmentation_strength = augmentation_strength
-        self.alpha = alpha
-        self.l1_ratio = l1_ratio
-        self.feature_alpha = feature_alpha
-        self.weight_decay = weight_decay
-        self.max_norm = max_norm
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.monitor = monitor
-        self.patience = patience
-        self.min_delta = min_delta
-        self.solver = solver
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.batch_size = batch_size
-        self.max_iter = max_iter
-        self.time_limit = time_limit
-        self.clip_norm = clip_norm
-        self.ema_decay = ema_decay
-        self.swa_start = swa_start
-        self.n_members = n_members
-        self.categorical_features = categorical_features
-        self.numeric_scaling = numeric_scaling
-        self.numeric_embedding = numeric_embedding
-        self.warm_start = warm_start
-        self.pretrained = pretrained
-        self.freeze_layers = freeze_layers
-        self.pretrained_lr_factor = pretrained_lr_factor
-        self.random_state = random_state
-        self.verbose = verbose
-        self.callbacks = callbacks
-        self.device = device
-        self.precision = precision
-        self.n_threads = n_threads
+    hidden_layer_sizes: int | Sequence[int] = (64, 64)
+    _: KW_ONLY
+    learning_rate_init: float = 0.02
+    max_iter: int = 63
+    n_members: int = 8
+    loss: str = "squared_error"
+    quantile: float | Sequence[float] = 0.5
+    target_encoder_: NumberTargetEncoder = field(init=False)
 
     @partial_fit_method
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
