@@ -74,10 +74,10 @@ def make_mixed_table(n_rows: int = 240, seed: int = 0) -> MixedTable:
     rng = np.random.default_rng(seed)
     number, other = rng.normal(size=(2, n_rows))
     count = rng.integers(0, 10, n_rows)
-    colour = rng.choice(["blue", "green", "red"], n_rows)
+    color = rng.choice(["blue", "green", "red"], n_rows)
     city = rng.choice(["Bern", "Oslo", "Rome", "Wien"], n_rows).astype(object)
     member = rng.random(n_rows) < 0.4
-    target = number - 0.2 * count + 1.5 * (colour == "red") + member + 0.5 * (city == "Oslo")
+    target = number - 0.2 * count + 1.5 * (color == "red") + member + 0.5 * (city == "Oslo")
     target = target + 0.2 * rng.normal(size=n_rows)
     other[rng.random(n_rows) < 0.1] = np.nan
     city[rng.random(n_rows) < 0.1] = None
@@ -86,7 +86,7 @@ def make_mixed_table(n_rows: int = 240, seed: int = 0) -> MixedTable:
             "number": number,
             "other": other,
             "count": count,
-            "colour": pd.Categorical(colour),
+            "color": pd.Categorical(color),
             "city": pd.Series(city, dtype=object),
             "member": member,
         }

@@ -10,7 +10,8 @@ from ..training.net import Net
 from .inspection import fitted_attributes
 
 try:
-    from sklearn.callback import CallbackSupportMixin, with_callbacks
+    from sklearn.callback import CallbackSupportMixin as CallbackSupportMixin
+    from sklearn.callback import with_callbacks
 except ImportError:
 
     class CallbackSupportMixin:  # type: ignore[no-redef]  # replaces scikit-learn's
@@ -20,8 +21,6 @@ except ImportError:
         """Return ``method`` unchanged."""
         return method
 
-
-__all__ = ["CallbackEvents", "CallbackSupportMixin", "Method", "fit_method"]
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
