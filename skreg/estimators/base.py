@@ -153,7 +153,7 @@ class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, Sha
         else:
             self.__dict__.update({name: value for name, value in vars(template.estimator).items() if name in LEARNED})
             split, train, validation, known = template.split, template.train, template.validation, template.net.module_
-            if known.inputs.n_bins != network_config.n_bins:  # other values of the members, another "auto" embedding
+            if known.inputs.n_bins != network_config.n_bins:  # numeric_embedding="auto" has another value
                 known = None
         loss = self._make_loss(split)
         net = make_net(self, split, network_config, training_config, loss, source, callbacks, known)

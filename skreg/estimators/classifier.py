@@ -102,7 +102,7 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
     label_smoothing: float | str = "auto"
     calibrate: str | None = "auto"
     class_weight: str | dict[Any, float] | None = None
-    target_encoder_: ClassTargetEncoder = field(init=False)
+    target_encoder_: ClassTargetEncoder = field(init=False)  # set by fit
 
     @property
     def classes_(self) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Constraints and documentation of the parameters that both estimators share.
+"""Parameters that both estimators share: their defaults, constraints and documentation.
 
 The class decorator ``add_shared_docs`` inserts the documentation into the docstrings of the classifier and the
 regressor. Defaults are taken from the signature, ``{choices}`` from the constraints, and those from the registries.
@@ -29,7 +29,10 @@ T = TypeVar("T", bound=type)
 
 @dataclass(eq=False, repr=False)
 class SharedParameters:
-    """Parameters of the constructor, with the defaults of the classifier; the regressor overrides some of them."""
+    """Shared parameters, with the defaults of the classifier; the regressor overrides some of them.
+
+    The estimators are dataclasses: their constructors have these parameters and their own ones, and only store them.
+    """
 
     hidden_layer_sizes: int | Sequence[int] = (128, 128, 128)
     _: KW_ONLY
@@ -127,7 +130,7 @@ CONSTRAINTS: dict[str, list[Any] | str] = {
     "numeric_scaling": [Names({"robust", "standard", "quantile"}), None],
     "numeric_embedding": [Names({"auto", *embeddings.__all__}), None],
     "warm_start": ["boolean"],
-    "pretrained": "no_validation",  # PretrainedSource.of validates it
+    "pretrained": "no_validation",  # PretrainedSource.from_estimator validates it
     "freeze_layers": [Interval(Integral, 0, None, closed="left")],
     "pretrained_lr_factor": [Interval(Real, 0, None, closed="neither")],
     "random_state": ["random_state"],

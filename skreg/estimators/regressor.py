@@ -88,7 +88,7 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
     n_members: int = 8
     loss: str = "squared_error"
     quantile: float | Sequence[float] = 0.5
-    target_encoder_: NumberTargetEncoder = field(init=False)
+    target_encoder_: NumberTargetEncoder = field(init=False)  # set by fit
 
     @partial_fit_method
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
