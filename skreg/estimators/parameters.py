@@ -341,9 +341,7 @@ REFERENCES = """
 
 def add_shared_docs(cls: T) -> T:
     """Insert the shared parameters, attributes and references into the docstring of an estimator."""
-    if cls.__doc__ is None:  # with python -OO
-        return cls
-    doc = inspect.cleandoc(cls.__doc__)
+    doc = inspect.cleandoc(cls.__doc__ or "")
     doc = doc.replace("{attributes}", ATTRIBUTES.strip()).replace("{references}", REFERENCES.strip())
     before, heading, after = doc.partition("Parameters\n----------\n")
     own_parameters, _, after = after.partition("\n\n")

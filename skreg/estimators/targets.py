@@ -1,7 +1,7 @@
 """Target encoders: from y to the target of the loss, and from the raw output to predictions.
 
-A target encoder knows the type of the target: its classes or its number of outputs, the class weights, the statistics
-that standardize it, and how raw outputs ``(members, rows, n_raw_)`` are decoded.
+A target encoder stores the classes or the number of outputs of the target and the class weights. It computes the
+statistics that standardize the target, and decodes raw outputs ``(members, rows, n_raw_)``.
 """
 
 from collections.abc import Callable
