@@ -3,9 +3,8 @@
 import pandas as pd
 import pytest
 
-from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
 from skreg._utils.threads import torch_threads
-from tests.helpers import PLAIN, SHARED_DATA, make_mixed_table
+from tests.helpers import SHARED_DATA, make_mixed_table
 
 
 def pytest_addoption(parser):
@@ -26,16 +25,6 @@ def one_thread():
     """For nets that are trained without an estimator: on a machine of few cores threads wait for one another."""
     with torch_threads(1):
         yield
-
-
-@pytest.fixture
-def plain_training(monkeypatch):
-    """In tests of one mechanism the defaults are those of a plain network: little else happens in its few epochs."""
-    for Estimator in (RegularizedMLPClassifier, RegularizedMLPRegressor):
-        defaults = Estimator.__init__.__kwdefaults__
-        known = {**PLAIN, "calibrate": None, "label_smoothing": 0.0}
-        plain = {name: value for name, value in known.items() if name in defaults}
-        monkeypatch.setattr(Estimator.__init__, "__kwdefaults__", {**defaults, **plain})
 
 
 @pytest.fixture

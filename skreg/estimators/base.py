@@ -21,9 +21,8 @@ The search takes the same steps through ``prepare_fit``, and the diagnostics use
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -36,14 +35,11 @@ from skorch.callbacks import Callback
 from torch import Tensor
 
 from .._utils.threads import torch_threads
-from .._utils.validation import SHAPE_MISMATCH
 from ..data.batches import MemberRows
 from ..data.split import MemberSplit
-from ..network.config import NetworkConfig
-from ..network.data_driven_init import data_driven_init
 from ..network.inference import evaluate, prepare_rows
-from ..network.network import Network
 from ..network.pretrained import PretrainedSource
+from ..training import schedules
 from ..training.callbacks import check_callbacks
 from ..training.config import TrainingConfig
 from ..training.early_stopping import LossMonitor, Monitor, ScorerMonitor, check_divergence
@@ -51,21 +47,20 @@ from ..training.losses import Loss
 from ..training.net import Net
 from ..training.time_limit import deadline_of
 from .fitting import encode_training_rows, encode_validation_rows, make_net, network_config_of, split_rows
-from .inspection import InspectionMixin
-from .parameters import CONSTRAINTS
+from .inspection import InspectionMixin, fitted_attributes
+from .parameters import CONSTRAINTS, SharedParameters
 from .prediction import PredictionMixin, with_known_output
 from .sklearn_callbacks import CallbackEvents, CallbackSupportMixin, fit_method
-from .streaming import constant_learning_rate, stream_device_config
+from .streaming import stream_device_config
 
 LEARNED = ("encoder_", "feature_names_in_", "n_features_in_", "seed_", "target_encoder_")
 """Fitted attributes that a fit sets before its training."""
 
 
-class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, BaseEstimator, ABC):
-    """Base class of the classifier and the regressor, which define the constructors."""
+class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, SharedParameters, BaseEstimator, ABC):
+    """Base class of the classifier and the regressor."""
 
     _parameter_constraints = CONSTRAINTS
-    solver: str
 
     @fit_method
     def fit(
@@ -108,14 +103,14 @@ class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, Bas
             If parameters or data are invalid, or if the loss is not finite from the first epoch on.
         """
         deadline = deadline_of(self)
-        events = CallbackEvents(self, X, y, sample_weight, self.max_iter, self._fitted_attributes)
-        with _training_context(self.n_threads):
-            validation_set = X_val, y_val, sample_weight_val
+        events = CallbackEvents(self, X, y, sample_weight, self.max_iter)
+        validation_set = X_val, y_val, sample_weight_val
+        with torch_threads(self.n_threads), torch.inference_mode(False), torch.enable_grad():
             fit = self._prepare_fit(X, y, sample_weight, validation_set, events.epoch_callbacks)
             fit.net.time_budget_.deadline = deadline
             try:
                 fit.train_net()
-            finally:  # an interrupt keeps the epochs before it
+            finally:  # keep the epochs before an interrupt
                 self._set_fitted(fit.net, events.epoch_callbacks)
             self._complete_fit(fit)
         events.close(self.net_)
@@ -135,11 +130,6 @@ class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, Bas
     def _calibrate(self, split: MemberSplit) -> None:
         """Calibrate the fitted estimator on its validation rows."""
 
-    @property
-    def _continues(self) -> bool:
-        """Whether an earlier fit exists; a fit without ``warm_start`` deletes it before creating the net."""
-        return hasattr(self, "net_")
-
     def _prepare_fit(
         self,
         X: Any,
@@ -151,63 +141,46 @@ class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, Bas
     ) -> "PreparedFit":
         """Do everything before the training; see ``prepare_fit``."""
         check_callbacks(self.callbacks)
-        network_config = network_config_of(self, self.warm_start and self._continues)
+        continues = self.warm_start and hasattr(self, "net_")
+        network_config = network_config_of(self, continues)
         training_config = TrainingConfig.of(self)
         source = PretrainedSource.from_estimator(self, network_config)
         if template is None:
-            encoded = encode_training_rows(self, X, y, sample_weight, source, self.warm_start and self._continues)
+            encoded = encode_training_rows(self, X, y, sample_weight, source, continues)
             split = split_rows(self, encoded, encode_validation_rows(self, *validation_set))
             self._check_split(split)
             train, validation, known = split.train_rows(), split.validation_rows(), None
         else:
             self.__dict__.update({name: value for name, value in vars(template.estimator).items() if name in LEARNED})
             split, train, validation, known = template.split, template.train, template.validation, template.net.module_
-            if known.inputs.n_bins != network_config.n_bins:  # other values of the members, another "auto" embedding
+            if known.inputs.n_bins != network_config.n_bins:  # numeric_embedding="auto" has another value
                 known = None
-        net = self._initialize_net(split, network_config, training_config, source, callbacks, known)
+        loss = self._make_loss(split)
+        net = make_net(self, split, network_config, training_config, loss, source, callbacks, known)
         return PreparedFit(self, split, net, train, validation, self._make_monitor(net, split))
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, *classes: Any) -> Self:
         """Train for one pass over the rows; see ``partial_fit``."""
         check_callbacks(self.callbacks)
-        network_config = network_config_of(self, self._continues)
-        training_config = constant_learning_rate(TrainingConfig.of(self))
+        continues = hasattr(self, "net_")
+        network_config = network_config_of(self, continues)
+        # The number of calls is unknown, so the learning rate is constant.
+        training_config = replace(TrainingConfig.of(self), schedule=schedules.constant, plateau_patience=None)
         source = PretrainedSource.from_estimator(self, network_config)
-        events = CallbackEvents(self, X, y, sample_weight, 1, self._fitted_attributes)
-        with _training_context(self.n_threads):
-            encoded = encode_training_rows(self, X, y, sample_weight, source, self._continues, *classes)
+        events = CallbackEvents(self, X, y, sample_weight, 1)
+        with torch_threads(self.n_threads), torch.inference_mode(False), torch.enable_grad():
+            encoded = encode_training_rows(self, X, y, sample_weight, source, continues, *classes)
             device_config, index = stream_device_config(self, len(encoded)), [np.arange(len(encoded))] * self.n_members
             split = MemberSplit(encoded, index, None, [], device_config)
-            net = self._initialize_net(split, network_config, training_config, source, events.epoch_callbacks)
-            if self._continues:
+            loss = self._make_loss(split)
+            net = make_net(self, split, network_config, training_config, loss, source, events.epoch_callbacks)
+            if continues:
                 net.resume(self.net_)
             net.train_one_pass(X, y, encoded.rows(index, device_config, self.target_encoder_.mean_loss_weight_))
             self._set_fitted(net, events.epoch_callbacks)
             self._warn_training(net)
         events.close(self.net_)
         return self
-
-    def _initialize_net(
-        self,
-        split: MemberSplit,
-        network_config: NetworkConfig,
-        training_config: TrainingConfig,
-        source: PretrainedSource | None,
-        callbacks: Sequence[Callback],
-        known: Network | None = None,
-    ) -> Net:
-        """Create the net, with initial weights or those of the fit that it continues."""
-        known = self.net_.module_ if self._continues else known
-        loss = self._make_loss(split)
-        net = make_net(self, split, network_config, training_config, loss, source, callbacks, known)
-        if self._continues:
-            try:
-                net.load_earlier_weights(self.net_)
-            except RuntimeError as error:
-                raise ValueError(SHAPE_MISMATCH) from error
-        elif network_config.data_driven_init:
-            data_driven_init(net.module_, split.train_rows())
-        return net
 
     def _make_monitor(self, net: Net, split: MemberSplit) -> Monitor | None:
         """Return the monitor of the validation rows; a scorer receives the estimator as if it had a single member."""
@@ -223,25 +196,12 @@ class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, Bas
         return ScorerMonitor(check_scoring(self, self.monitor), view, validation_sets)
 
     def _set_fitted(self, net: Net, callbacks: list[Callback]) -> None:
-        """Set the fitted attributes, if every member has an epoch with finite weights.
-
-        ``callbacks`` are removed from the net; the user's own remain.
-        """
+        """Remove ``callbacks`` from the net, and set the fitted attributes if all members have finite weights."""
         for name in ("oof_prediction_", "oof_score_"):
             self.__dict__.pop(name, None)
         net.finish(callbacks, self.warm_start)
         if bool(net.stopping_.best_epoch.all()):
-            self.__dict__.update(self._fitted_attributes(net))
-
-    def _fitted_attributes(self, net: Net) -> dict[str, Any]:
-        validation = net.history[:, net.validation_name_] if net.validation_name_ else None
-        return {
-            "net_": net,
-            "n_iter_": net.epoch_,
-            "best_iter_": round(net.stopping_.best_epoch.double().mean().item()),
-            "loss_curve_": np.array(net.history[:, "train_loss"]),
-            "validation_curve_": None if validation is None else np.array(validation),
-        }
+            self.__dict__.update(fitted_attributes(net))
 
     def _complete_fit(self, fit: "PreparedFit") -> None:
         """Warn about problems of the training, calibrate, and score the out-of-fold predictions."""
@@ -308,8 +268,8 @@ class PreparedFit:
     def finish(self) -> None:
         """Complete the estimator after the net has been trained."""
         with torch_threads(self.estimator.n_threads):
-            self.estimator._set_fitted(self.net, [])
-            self.estimator._complete_fit(self)
+            self.estimator._set_fitted(self.net, [])  # noqa: SLF001  # the classes of this file share private methods
+            self.estimator._complete_fit(self)  # noqa: SLF001
 
 
 def prepare_fit(
@@ -321,18 +281,11 @@ def prepare_fit(
     differs only in the hyperparameter values of the members.
     """
     with torch_threads(estimator.n_threads):
-        return estimator._prepare_fit(X, y, sample_weight, template=template)
+        return estimator._prepare_fit(X, y, sample_weight, template=template)  # noqa: SLF001  # of this file
 
 
 def check_parameters(estimator: RegularizedMLP) -> None:
     """Raise an error if parameters are invalid or contradict each other."""
-    estimator._validate_params()
+    estimator._validate_params()  # noqa: SLF001  # scikit-learn's interface
     network_config_of(estimator)
     TrainingConfig.of(estimator)
-
-
-@contextmanager
-def _training_context(n_threads: int | None) -> Iterator[None]:
-    """Limit torch's threads, and enable gradients."""
-    with torch_threads(n_threads), torch.inference_mode(False), torch.enable_grad():
-        yield

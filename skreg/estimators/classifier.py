@@ -1,7 +1,7 @@
 """The classifier: its parameters, and its predictions of classes and probabilities."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import partial
 from numbers import Real
 from typing import Any, Self
@@ -9,12 +9,10 @@ from typing import Any, Self
 import numpy as np
 from scipy.special import logit
 from sklearn.base import ClassifierMixin
-from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import accuracy_score, get_scorer
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval
 from skorch.callbacks import Callback
-from torch import Generator, Tensor
 
 from ..data.split import MemberSplit
 from ..training.losses import BinaryLoss, ClassificationLoss, MulticlassLoss
@@ -22,8 +20,7 @@ from ..training.net import Net
 from ..uncertainty.decomposition import Uncertainty, of_probabilities
 from ..uncertainty.temperature import check_held_out_rows, check_partial_fit, fit_temperature
 from .base import RegularizedMLP
-from .parameter_docs import add_shared_docs
-from .parameters import Names
+from .parameters import CONSTRAINTS, Names, add_shared_docs
 from .streaming import check_classes, partial_fit_method
 from .targets import ClassTargetEncoder
 
@@ -33,6 +30,7 @@ _AUTO_SMOOTHING = 0.1
 
 
 @add_shared_docs
+@dataclass(eq=False, repr=False)
 class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
     """Regularized neural network for classification of tabular data.
 
@@ -65,6 +63,7 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
     oof_score_ : float
         Accuracy of the out-of-fold predictions. It is slightly optimistic, because the same rows determine the best
         epochs.
+    {attributes}
 
     See Also
     --------
@@ -73,6 +72,7 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
 
     References
     ----------
+    {references}
     .. [17] Lin et al. 2017, "Focal loss for dense object detection".
     .. [18] Szegedy et al. 2016, "Rethinking the inception architecture for computer vision", section 7.
     .. [19] Guo et al. 2017, "On calibration of modern neural networks".
@@ -90,129 +90,31 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
     """
 
     _parameter_constraints = {
-        **RegularizedMLP._parameter_constraints,
+        **CONSTRAINTS,
         "loss": [Names(set(ClassificationLoss.registered()))],
         "label_smoothing": [Interval(Real, 0, 1, closed="left"), Names({"auto"})],
         "calibrate": [Names({"auto", "temperature"}), None],
         "class_weight": [Names({"balanced"}), dict, None],
     }
 
-    def __init__(
-        self,
-        hidden_layer_sizes: int | Sequence[int] = (128, 128, 128),
-        *,
-        activation: str | Callable[[Tensor], Tensor] = "silu",
-        batch_norm: bool = False,
-        layer_norm: bool = False,
-        residual: bool | str = "auto",
-        loss: str = "log_loss",
-        label_smoothing: float | str = "auto",
-        calibrate: str | None = "auto",
-        init: str = "data_driven",
-        parametrization: str = "ntk",
-        scale_layer: bool | str = "auto",
-        dropout: float | Sequence[float] = 0.1,
-        input_dropout: float = 0.0,
-        augmentation: str | Callable[[Tensor, Generator], Tensor] | None = None,
-        augmentation_strength: float = 0.2,
-        alpha: float | Sequence[float] = 0.0,
-        l1_ratio: float = 0.0,
-        feature_alpha: float = 0.0,
-        weight_decay: float = 0.1,
-        max_norm: float | Sequence[float | None] | None = None,
-        early_stopping: bool | str = "auto",
-        validation_fraction: float = 0.25,
-        monitor: str | Callable[[Any, Any, Any], float] = "loss",
-        patience: int = 16,
-        min_delta: float = 0.0,
-        solver: str = "adamw",
-        learning_rate: str | Callable[[float], float] = "growing_cycles",
-        learning_rate_init: float = 0.012,
-        momentum: float = 0.9,
-        nesterovs_momentum: bool = True,
-        batch_size: int | str = "auto",
-        max_iter: int = 127,
-        time_limit: float | None = None,
-        clip_norm: float | None = None,
-        ema_decay: float = 0.0,
-        swa_start: float | None = None,
-        n_members: int = 4,
-        categorical_features: Any = "from_dtype",
-        numeric_scaling: str | None = "robust",
-        numeric_embedding: str | None = "auto",
-        class_weight: str | dict[Any, float] | None = None,
-        warm_start: bool = False,
-        pretrained: FrozenEstimator | None = None,
-        freeze_layers: int = 0,
-        pretrained_lr_factor: float = 0.1,
-        random_state: int | np.random.RandomState | None = None,
-        verbose: int = 0,
-        callbacks: Sequence[Any] | None = None,
-        device: str = "auto",
-        precision: str = "auto",
-        n_threads: int | None = 1,
-    ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.batch_norm = batch_norm
-        self.layer_norm = layer_norm
-        self.residual = residual
-        self.loss = loss
-        self.label_smoothing = label_smoothing
-        self.calibrate = calibrate
-        self.init = init
-        self.parametrization = parametrization
-        self.scale_layer = scale_layer
-        self.dropout = dropout
-        self.input_dropout = input_dropout
-        self.augmentation = augmentation
-        self.augmentation_strength = augmentation_strength
-        self.alpha = alpha
-        self.l1_ratio = l1_ratio
-        self.feature_alpha = feature_alpha
-        self.weight_decay = weight_decay
-        self.max_norm = max_norm
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.monitor = monitor
-        self.patience = patience
-        self.min_delta = min_delta
-        self.solver = solver
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.batch_size = batch_size
-        self.max_iter = max_iter
-        self.time_limit = time_limit
-        self.clip_norm = clip_norm
-        self.ema_decay = ema_decay
-        self.swa_start = swa_start
-        self.n_members = n_members
-        self.categorical_features = categorical_features
-        self.numeric_scaling = numeric_scaling
-        self.numeric_embedding = numeric_embedding
-        self.class_weight = class_weight
-        self.warm_start = warm_start
-        self.pretrained = pretrained
-        self.freeze_layers = freeze_layers
-        self.pretrained_lr_factor = pretrained_lr_factor
-        self.random_state = random_state
-        self.verbose = verbose
-        self.callbacks = callbacks
-        self.device = device
-        self.precision = precision
-        self.n_threads = n_threads
+    _: KW_ONLY
+    loss: str = "log_loss"
+    label_smoothing: float | str = "auto"
+    calibrate: str | None = "auto"
+    class_weight: str | dict[Any, float] | None = None
+    target_encoder_: ClassTargetEncoder = field(init=False)  # set by fit
 
     @property
     def classes_(self) -> np.ndarray:
         """The sorted classes; the column indices of several labels."""
-        return self._fitted_target_encoder("classes_").classes_
+        self._fitted_net("classes_")
+        return self.target_encoder_.classes_
 
     @property
     def class_weight_(self) -> np.ndarray | None:
         """Weight of each class in the loss; None without class weights."""
-        return self._fitted_target_encoder("class_weight_").class_weight_
+        self._fitted_net("class_weight_")
+        return self.target_encoder_.class_weight_
 
     @property
     def temperature_(self) -> float:
@@ -241,9 +143,9 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         self : estimator
             The fitted estimator.
         """
-        check_partial_fit(self, self._continues and self.temperature_ != 1.0)
-        known = check_classes(self.class_weight, classes, self.classes_ if self._continues else None)
-        return self._partial_fit(X, y, sample_weight, known)
+        check_partial_fit(self, hasattr(self, "net_") and self.temperature_ != 1.0)
+        all_classes = check_classes(self.class_weight, classes, getattr(self, "classes_", None))
+        return self._partial_fit(X, y, sample_weight, all_classes)
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict the most probable class of each row.
@@ -274,7 +176,7 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
             Logarithm of the result of ``predict_proba``.
         """
         decoded = self._predict_decoded(X)
-        return decoded[:, :, 1] if decoded.ndim == 3 else decoded
+        return decoded[..., 1] if decoded.ndim == 3 else decoded
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Predict the probability of each class, averaged over the members.
@@ -289,7 +191,7 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         proba : ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
             Probabilities of the classes in the order of ``classes_``, or the probability that each label is 1.
         """
-        return np.exp(self.predict_log_proba(X))
+        return self._format_prediction(self._predict_decoded(X))
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Compute the log-odds of two classes or of labels, or the log probabilities of several classes.
@@ -310,23 +212,15 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
             return decoded
         return _log_odds(np.exp(decoded[..., 1]))
 
-    def _fitted_target_encoder(self, name: str) -> ClassTargetEncoder:
-        if not hasattr(self, "target_encoder_"):
-            raise AttributeError(f"{name} is only available after fit.")
-        return self.target_encoder_
-
     def _make_loss(self, split: MemberSplit) -> Callable[[], ClassificationLoss]:
         kind = MulticlassLoss if self.target_encoder_.kind_ == "multiclass" else BinaryLoss
-        return partial(kind.registered()[self.loss], self._label_smoothing(split.validation is not None))
-
-    def _label_smoothing(self, has_validation: bool) -> float:
-        """Resolve ``label_smoothing="auto"``."""
-        if not isinstance(self.label_smoothing, str):
-            return self.label_smoothing
-        if has_validation and self.calibrate is not None:
-            return _AUTO_SMOOTHING
-        scorer = None if self.monitor == "loss" else get_scorer(self.monitor)
-        return _AUTO_SMOOTHING if getattr(scorer, "_response_method", None) == "predict" else 0.0
+        smoothing = self.label_smoothing
+        if isinstance(smoothing, str):  # "auto"
+            calibrates = split.validation is not None and self.calibrate is not None
+            scorer = None if self.monitor == "loss" else get_scorer(self.monitor)
+            scores_labels = getattr(scorer, "_response_method", None) == "predict"
+            smoothing = _AUTO_SMOOTHING if calibrates or scores_labels else 0.0
+        return partial(kind.registered()[self.loss], smoothing)
 
     def _check_split(self, split: MemberSplit) -> None:
         check_held_out_rows(self, split)
@@ -336,12 +230,13 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
             self.net_.temperature = fit_temperature(self.net_, split)
 
     def _set_fitted(self, net: Net, callbacks: list[Callback]) -> None:
-        if self.calibrate is not None and self._continues:
+        if self.calibrate is not None and hasattr(self, "net_"):  # that of the earlier fit
             net.temperature = self.temperature_
         super()._set_fitted(net, callbacks)
 
     def _format_prediction(self, decoded: np.ndarray) -> np.ndarray:
-        return np.exp(decoded[:, :, 1] if decoded.ndim == 3 else decoded)
+        proba: np.ndarray = np.exp(decoded[..., 1] if decoded.ndim == 3 else decoded)
+        return proba
 
     def _decompose(self, samples: np.ndarray) -> Uncertainty:
         if self.target_encoder_.kind_ != "multilabel":
@@ -349,8 +244,8 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         return replace(of_probabilities(np.stack([1 - samples, samples], -1)), mean=samples.mean(0))
 
     def _labels(self, decoded: np.ndarray) -> np.ndarray:
-        best = decoded.argmax(-1)
-        return best if decoded.ndim == 3 else self.classes_[best]
+        labels: np.ndarray = decoded.argmax(-1)
+        return labels if decoded.ndim == 3 else self.classes_.take(labels)
 
     def _out_of_fold(self, decoded: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, float]:
         return self._format_prediction(decoded), accuracy_score(y, self._labels(decoded), sample_weight=weight)
@@ -364,4 +259,5 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
 def _log_odds(proba: np.ndarray) -> np.ndarray:
     """Log-odds, where a probability that was rounded to 1 counts as the middle between 1 and the number below."""
     below = 1 - np.finfo(np.float64).epsneg
-    return logit(proba.clip(max=below)) + np.where(proba > below, np.log(2), 0.0)
+    log_odds: np.ndarray = logit(proba.clip(max=below))
+    return log_odds + np.where(proba > below, np.log(2), 0.0)

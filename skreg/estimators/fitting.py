@@ -17,6 +17,7 @@ from ..data.split import MemberSplit, assign_folds, has_enough_validation_rows, 
 from ..data.statistics import CLIP, ONE_HOT_MAX, learn_statistics
 from ..data.table import EncodedTable, TableEncoder, check_table
 from ..network.config import NetworkConfig
+from ..network.data_driven_init import data_driven_init
 from ..network.generators import member_seeds
 from ..network.input_layer import InputLayer
 from ..network.network import Network
@@ -45,8 +46,9 @@ def encode_training_rows(
     X, y = check_table(X), target_encoder.check(y)
     check_consistent_length(X, y)
     weight = check_weights(sample_weight, X)
-    if not continues:
-        reset(estimator)
+    if not continues:  # a fit that fails must not leave a mixture of two fits
+        for name in [name for name in vars(estimator) if name.endswith("_") and not name.startswith("_")]:
+            delattr(estimator, name)
     X = validate_data(estimator, X, reset=not continues, skip_check_array=True)
     n_given = len(y)
     kept: Any = slice(None)
@@ -103,12 +105,6 @@ def network_config_of(estimator: Any, continues: bool = False) -> NetworkConfig:
     return NetworkConfig.from_estimator(estimator, SOLVERS[estimator.solver].scale_invariant, continues)
 
 
-def reset(estimator: Any) -> None:
-    """Delete the fitted attributes, so that a fit that fails does not leave a mixture of two fits."""
-    for name in [name for name in vars(estimator) if name.endswith("_") and not name.startswith("_")]:
-        delattr(estimator, name)
-
-
 def split_rows(estimator: Any, train: EncodedTable, validation: EncodedTable | None = None) -> MemberSplit:
     """Assign training and validation rows to each member.
 
@@ -150,21 +146,22 @@ def make_net(
     network_config: NetworkConfig,
     training_config: TrainingConfig,
     loss: Callable[[], Loss],
-    source: PretrainedSource | None = None,
-    callbacks: Sequence[Callback] = (),
+    source: PretrainedSource | None,
+    callbacks: Sequence[Callback],
     known: Network | None = None,
 ) -> Net:
-    """Create an initialized net, with random weights or those of the ``pretrained`` source.
+    """Create the net, with the weights of an earlier fit that it continues, or else with initial weights.
 
-    The statistics of columns and target are those of the network ``known``, or else of the source, or else learned from
-    the training rows.
+    The statistics of columns and target are those of the earlier fit, or else of the network ``known``, or else of the
+    ``pretrained`` source, or else learned from the training rows.
     """
+    earlier: Net | None = getattr(estimator, "net_", None)
+    if earlier is not None:
+        known = earlier.module_
     seeds = member_seeds(estimator.seed_, split.n_members, 0 if source is None else source.generation)
-    sizes = [len(levels) for levels in estimator.encoder_.levels_]
-    embedded = [j for j, size in enumerate(sizes) if size > ONE_HOT_MAX]
-    inputs, target_statistics = _statistics(estimator, split, sizes, embedded, network_config.n_bins, source, known)
-    n_raw, embedding_sizes = estimator.target_encoder_.n_raw_, [sizes[j] for j in embedded]
-    weight_seeds = [weight_seed for weight_seed, _ in seeds]
+    inputs, target_statistics = _statistics(estimator, split, network_config.n_bins, source, known)
+    embedding_sizes = [len(levels) for levels in estimator.encoder_.levels_ if len(levels) > ONE_HOT_MAX]
+    n_raw, weight_seeds = estimator.target_encoder_.n_raw_, [weight_seed for weight_seed, _ in seeds]
     network = Network(network_config, inputs, n_raw, weight_seeds, embedding_sizes, target_statistics)
     training_config.check(network)
     if source is not None:
@@ -175,25 +172,27 @@ def make_net(
         training_config,
         max_epochs=estimator.max_iter,
         batch_size=split.device_config.batch_size,
-        seeds=[stream for _, stream in seeds],
+        seeds=[training_seed for _, training_seed in seeds],
         patience=None if split.validation is None else estimator.patience,
         min_delta=estimator.min_delta,
         callbacks=[*check_callbacks(estimator.callbacks), *callbacks],
         verbose=int(estimator.verbose),
         device=str(split.device_config.device),
-    ).initialize()
+    )
+    net.initialize()
     net.module_.set_matmul_dtype(split.device_config.matmul_dtype)
+    if earlier is not None:
+        try:
+            net.load_earlier_weights(earlier)
+        except RuntimeError as error:
+            raise ValueError(SHAPE_MISMATCH) from error
+    elif network_config.data_driven_init:
+        data_driven_init(net.module_, split.train_rows())
     return net
 
 
 def _statistics(
-    estimator: Any,
-    split: MemberSplit,
-    sizes: list[int],
-    embedded: list[int],
-    n_bins: int,
-    source: PretrainedSource | None,
-    known: Network | None,
+    estimator: Any, split: MemberSplit, n_bins: int, source: PretrainedSource | None, known: Network | None
 ) -> tuple[InputLayer, Statistics | None]:
     """Return the input layer, with each member's column statistics, and the statistics of the target."""
     dtype, target_encoder = split.device_config.dtype, estimator.target_encoder_
@@ -207,7 +206,9 @@ def _statistics(
         if source.copies_head(target_encoder):
             return inputs, target_statistics
     else:
+        sizes = [len(levels) for levels in estimator.encoder_.levels_]
         one_hot = [j for j, size in enumerate(sizes) if 0 < size <= ONE_HOT_MAX]
+        embedded = [j for j, size in enumerate(sizes) if size > ONE_HOT_MAX]
         learned = learn_statistics(table.numbers, table.levels, sizes, weights, estimator.numeric_scaling, n_bins)
         inputs = InputLayer(learned, one_hot, embedded, CLIP, dtype)
-    return inputs, target_encoder.statistics(split.train.target, weights)
+    return inputs, target_encoder.statistics(table.target, weights)

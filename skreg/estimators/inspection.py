@@ -75,3 +75,15 @@ def feature_norms(estimator: InspectionMixin) -> np.ndarray:
     norms = np.zeros(estimator.n_features_in_)
     norms[np.concatenate([np.array(encoder.numeric_, dtype=int), *encoded])] = module.feature_norms().mean(0)
     return norms
+
+
+def fitted_attributes(net: Net) -> dict[str, Any]:
+    """Return the fitted attributes that describe a training."""
+    validation = net.history[:, net.validation_name_] if net.validation_name_ else None
+    return {
+        "net_": net,
+        "n_iter_": net.epoch_,
+        "best_iter_": round(net.stopping_.best_epoch.double().mean().item()),
+        "loss_curve_": np.array(net.history[:, "train_loss"]),
+        "validation_curve_": None if validation is None else np.array(validation),
+    }

@@ -24,6 +24,7 @@ from ..data.table import TableEncoder, check_table
 from ..network.inference import PREDICT_ROWS, predict_raw, sample_raw
 from ..training.net import Net
 from ..uncertainty.decomposition import Uncertainty
+from .targets import ClassTargetEncoder, NumberTargetEncoder
 
 Estimator = TypeVar("Estimator")
 
@@ -43,7 +44,7 @@ class PredictionMixin:
 
     net_: Net
     encoder_: TableEncoder
-    target_encoder_: Any
+    target_encoder_: ClassTargetEncoder | NumberTargetEncoder
     seed_: int
     n_threads: int | None
     _known_output: tuple[Any, Tensor, slice] | None = None  # X, raw output and members, see with_known_output
@@ -52,9 +53,9 @@ class PredictionMixin:
     def _decompose(self, samples: np.ndarray) -> Uncertainty:
         """Decompose the uncertainty of formatted predictions ``(n_samples, rows, ...)``."""
 
-    @abstractmethod
     def _format_prediction(self, decoded: np.ndarray) -> np.ndarray:
-        """Convert decoded predictions to probabilities or to numbers."""
+        """Convert decoded predictions to the result of ``predict_proba`` or of the regressor's ``predict``."""
+        return decoded
 
     def sample_predictions(
         self, X: Any, n_samples: int = 100, random_state: Any = None, *, dropout: bool = True

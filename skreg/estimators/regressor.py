@@ -1,17 +1,16 @@
 """The regressor: its parameters, and its predictions of numbers and intervals."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from numbers import Real
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin
-from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import r2_score
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
-from torch import Generator, Tensor
 
 from .._utils.validation import parameter_error, quantile_list
 from ..data.split import MemberSplit
@@ -20,15 +19,15 @@ from ..uncertainty.conformal import Residuals
 from ..uncertainty.decomposition import Uncertainty, of_numbers
 from ..uncertainty.temperature import held_out_outputs
 from .base import RegularizedMLP
-from .parameter_docs import add_shared_docs
-from .parameters import Names
+from .parameters import CONSTRAINTS, Names, add_shared_docs
 from .streaming import partial_fit_method
-from .targets import regression_loss
+from .targets import NumberTargetEncoder, regression_loss
 
 __all__ = ["RegularizedMLPRegressor"]
 
 
 @add_shared_docs
+@dataclass(eq=False, repr=False)
 class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
     """Regularized neural network for regression on tabular data.
 
@@ -49,6 +48,7 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
     ----------
     oof_score_ : float
         R2 of the out-of-fold predictions. It is slightly optimistic, because the same rows determine the best epochs.
+    {attributes}
 
     See Also
     --------
@@ -57,6 +57,7 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
 
     References
     ----------
+    {references}
     .. [17] Huber 1964, "Robust estimation of a location parameter".
     .. [18] Koenker & Bassett 1978, "Regression quantiles".
     .. [19] McCullagh & Nelder 1989, "Generalized linear models", chapters 6 and 8.
@@ -75,113 +76,19 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
     """
 
     _parameter_constraints = {
-        **RegularizedMLP._parameter_constraints,
+        **CONSTRAINTS,
         "loss": [Names(set(RegressionLoss.registered()))],
         "quantile": [Interval(Real, 0, 1, closed="neither"), "array-like"],
     }
 
-    def __init__(
-        self,
-        hidden_layer_sizes: int | Sequence[int] = (64, 64),
-        *,
-        activation: str | Callable[[Tensor], Tensor] = "silu",
-        batch_norm: bool = False,
-        layer_norm: bool = False,
-        residual: bool | str = "auto",
-        loss: str = "squared_error",
-        quantile: float | Sequence[float] = 0.5,
-        init: str = "data_driven",
-        parametrization: str = "ntk",
-        scale_layer: bool | str = "auto",
-        dropout: float | Sequence[float] = 0.1,
-        input_dropout: float = 0.0,
-        augmentation: str | Callable[[Tensor, Generator], Tensor] | None = None,
-        augmentation_strength: float = 0.2,
-        alpha: float | Sequence[float] = 0.0,
-        l1_ratio: float = 0.0,
-        feature_alpha: float = 0.0,
-        weight_decay: float = 0.1,
-        max_norm: float | Sequence[float | None] | None = None,
-        early_stopping: bool | str = "auto",
-        validation_fraction: float = 0.25,
-        monitor: str | Callable[[Any, Any, Any], float] = "loss",
-        patience: int = 16,
-        min_delta: float = 0.0,
-        solver: str = "adamw",
-        learning_rate: str | Callable[[float], float] = "growing_cycles",
-        learning_rate_init: float = 0.02,
-        momentum: float = 0.9,
-        nesterovs_momentum: bool = True,
-        batch_size: int | str = "auto",
-        max_iter: int = 63,
-        time_limit: float | None = None,
-        clip_norm: float | None = None,
-        ema_decay: float = 0.0,
-        swa_start: float | None = None,
-        n_members: int = 8,
-        categorical_features: Any = "from_dtype",
-        numeric_scaling: str | None = "robust",
-        numeric_embedding: str | None = "auto",
-        warm_start: bool = False,
-        pretrained: FrozenEstimator | None = None,
-        freeze_layers: int = 0,
-        pretrained_lr_factor: float = 0.1,
-        random_state: int | np.random.RandomState | None = None,
-        verbose: int = 0,
-        callbacks: Sequence[Any] | None = None,
-        device: str = "auto",
-        precision: str = "auto",
-        n_threads: int | None = 1,
-    ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.batch_norm = batch_norm
-        self.layer_norm = layer_norm
-        self.residual = residual
-        self.loss = loss
-        self.quantile = quantile
-        self.init = init
-        self.parametrization = parametrization
-        self.scale_layer = scale_layer
-        self.dropout = dropout
-        self.input_dropout = input_dropout
-        self.augmentation = augmentation
-        self.augmentation_strength = augmentation_strength
-        self.alpha = alpha
-        self.l1_ratio = l1_ratio
-        self.feature_alpha = feature_alpha
-        self.weight_decay = weight_decay
-        self.max_norm = max_norm
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.monitor = monitor
-        self.patience = patience
-        self.min_delta = min_delta
-        self.solver = solver
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.batch_size = batch_size
-        self.max_iter = max_iter
-        self.time_limit = time_limit
-        self.clip_norm = clip_norm
-        self.ema_decay = ema_decay
-        self.swa_start = swa_start
-        self.n_members = n_members
-        self.categorical_features = categorical_features
-        self.numeric_scaling = numeric_scaling
-        self.numeric_embedding = numeric_embedding
-        self.warm_start = warm_start
-        self.pretrained = pretrained
-        self.freeze_layers = freeze_layers
-        self.pretrained_lr_factor = pretrained_lr_factor
-        self.random_state = random_state
-        self.verbose = verbose
-        self.callbacks = callbacks
-        self.device = device
-        self.precision = precision
-        self.n_threads = n_threads
+    hidden_layer_sizes: int | Sequence[int] = (64, 64)
+    _: KW_ONLY
+    learning_rate_init: float = 0.02
+    max_iter: int = 63
+    n_members: int = 8
+    loss: str = "squared_error"
+    quantile: float | Sequence[float] = 0.5
+    target_encoder_: NumberTargetEncoder = field(init=False)  # set by fit
 
     @partial_fit_method
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -299,8 +206,8 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         score : float
             1 for perfect predictions, and 0 for predictions that are as good as the mean.
         """
-        prediction = self.predict(X)
-        return r2_score(y, self.target_encoder_.select_median(prediction), sample_weight=sample_weight)
+        prediction = self.target_encoder_.select_median(self.predict(X))
+        return float(r2_score(y, prediction, sample_weight=sample_weight))
 
     def _validate_params(self) -> None:
         super()._validate_params()
@@ -315,7 +222,7 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
                 "results in several. Set monitor='loss'."
             )
 
-    def _make_loss(self, split: MemberSplit) -> Callable[[], Loss]:
+    def _make_loss(self, split: MemberSplit) -> Callable[[], Loss]:  # noqa: ARG002  # the classifier uses split
         factory, fitted = regression_loss(self), self.target_encoder_.loss
         loss = factory()
         if (loss.name, loss.multi_quantile, loss.n_columns) != (fitted.name, fitted.multi_quantile, fitted.n_columns):
@@ -337,15 +244,13 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         self.net_.residuals = Residuals.of(encoder.loss, y, predictions, held_out.member, weight)
 
     def _residuals(self, caller: str) -> Residuals:
-        if self.net_.residuals is None:
+        residuals: Residuals | None = self.net_.residuals
+        if residuals is None:
             raise ValueError(
                 f"{caller} requires validation rows, but the last fit had none. Fit with early_stopping=True, or pass "
                 "X_val and y_val; partial_fit trains on all rows."
             )
-        return self.net_.residuals
-
-    def _format_prediction(self, decoded: np.ndarray) -> np.ndarray:
-        return decoded
+        return residuals
 
     def _decompose(self, samples: np.ndarray) -> Uncertainty:
         residuals, encoder = self._residuals("predict_uncertainty"), self.target_encoder_

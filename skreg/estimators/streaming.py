@@ -1,9 +1,7 @@
-"""Helpers of ``partial_fit``: when it is available, its classes, and its training and device configuration."""
+"""Helpers of ``partial_fit``: when it is available, its classes, and its device configuration."""
 
-from collections.abc import Callable
-from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,18 +9,13 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call
 
 from .._utils.device import DeviceConfig
-from ..training import schedules
-from ..training.config import TrainingConfig
 from ..training.optimizers.registry import solvers_with
-from .sklearn_callbacks import fit_method
-
-P = ParamSpec("P")
-R = TypeVar("R")
+from .sklearn_callbacks import Method, fit_method
 
 
-def partial_fit_method(method: Callable[P, R]) -> Callable[P, R]:
+def partial_fit_method(method: Method) -> Method:
     """Decorate ``partial_fit``, which only exists if the parameters support it, like ``fit``; keep its type."""
-    available: Callable[P, R] = available_if(supports_partial_fit)(fit_method(method))
+    available: Method = available_if(supports_partial_fit)(fit_method(method))
     return available
 
 
@@ -33,11 +26,6 @@ def supports_partial_fit(estimator: Any) -> bool:
     if estimator.swa_start is not None:
         raise AttributeError("swa_start requires a known number of epochs. Set swa_start=None.")
     return True
-
-
-def constant_learning_rate(training_config: TrainingConfig) -> TrainingConfig:
-    """Return the configuration without a schedule, because the number of calls is unknown."""
-    return replace(training_config, schedule=schedules.constant, plateau_patience=None)
 
 
 def stream_device_config(estimator: Any, n_rows: int) -> DeviceConfig:
@@ -57,6 +45,7 @@ def check_classes(class_weight: Any, classes: Any, known: np.ndarray | None) -> 
             "stream are unknown. Use compute_class_weight('balanced', classes=classes, y=y) on a large enough sample, "
             "and pass the weights as a dict."
         )
-    stand_in = SimpleNamespace(classes_=known)
-    _check_partial_fit_first_call(stand_in, classes)
-    return stand_in.classes_
+    stream = SimpleNamespace(classes_=known)
+    _check_partial_fit_first_call(stream, classes)
+    found: np.ndarray = stream.classes_
+    return found

@@ -1,7 +1,7 @@
 """Target encoders: from y to the target of the loss, and from the raw output to predictions.
 
-A target encoder knows the type of the target: its classes or its number of outputs, the class weights, the statistics
-that standardize it, and how raw outputs ``(members, rows, n_raw_)`` are decoded.
+A target encoder stores the classes or the number of outputs of the target and the class weights. It computes the
+statistics that standardize the target, and decodes raw outputs ``(members, rows, n_raw_)``.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from .._utils.validation import check_magnitude, listed, parameter_error
 from ..data.statistics import mean_statistics, quantile_statistics, target_statistics
-from ..training.losses import HalfSquaredError, PinballLoss, RegressionLoss
+from ..training.losses import PinballLoss, RegressionLoss
 from ..training.losses.link import log_mean_of_members, mean_of_members
 from ..training.net import Net
 
@@ -27,18 +27,11 @@ Statistics = tuple[np.ndarray, np.ndarray]
 
 
 class TargetEncoder:
-    """Base class of the target encoders.
+    """Base class of the target encoders."""
 
-    Attributes
-    ----------
-    n_raw_ : int
-        Number of raw outputs of the network.
-    mean_loss_weight_ : float
-        Mean weight in the loss of the rows that the encoder was fitted on.
-    """
-
-    n_raw_: int
-    mean_loss_weight_: float
+    n_raw_: int  # number of raw outputs of the network
+    mean_loss_weight_: float  # mean weight in the loss of the rows that the encoder was fitted on
+    class_weight_: np.ndarray | None = None  # weight of each class in the loss
 
     def strata(self, y: np.ndarray) -> np.ndarray:
         """Return the stratum ``(rows,)`` of each row for stratified folds."""
@@ -46,34 +39,27 @@ class TargetEncoder:
 
     def statistics(self, target: np.ndarray, weights: np.ndarray) -> Statistics | None:
         """Return center and scale ``(members, n_raw_)`` of the target, given the weights ``(members, rows)``."""
-        return None
 
     def fit_class_weight(self, estimator: Any, y: np.ndarray, weight: np.ndarray | None) -> None:
         """Compute the class weights from the training rows, if there are classes."""
 
     def loss_weight(self, y: np.ndarray, weight: np.ndarray | None) -> np.ndarray | None:
-        """Return the weight ``(rows,)`` of each row in the loss, which includes its class weight."""
-        return weight
+        """Return the product of class weight and row weight of each row; None without weights."""
+        if self.class_weight_ is None:
+            return weight
+        class_weight: np.ndarray = self.class_weight_[self.strata(y)]
+        return class_weight if weight is None else class_weight * weight
 
 
 class ClassTargetEncoder(TargetEncoder):
-    """Encoder of two classes, of several classes, or of several binary labels.
+    """Encoder of two classes, of several classes, or of several binary labels."""
 
-    Attributes
-    ----------
-    classes_ : ndarray of shape (n_classes,)
-        The sorted classes; the column indices of several labels.
-    kind_ : {"binary", "multiclass", "multilabel"}
-        Type of the target. A binary target has one raw output.
-    class_weight_ : ndarray of shape (n_classes,) or None
-        Weight of each class in the loss.
-    """
-
-    class_weight_: np.ndarray | None = None
+    classes_: np.ndarray  # sorted; the column indices of several labels
+    kind_: str  # "binary", with a single raw output, "multiclass" or "multilabel"
 
     @property
     def task(self) -> tuple[Any, ...]:
-        """Meaning of the raw outputs; an output layer can be copied between networks with the same task."""
+        """Meaning of the raw outputs; output layers can be copied between networks with the same task."""
         return (self.kind_, self.classes_.tolist())
 
     def fit(self, y: np.ndarray, classes: np.ndarray | None = None) -> Self:
@@ -107,9 +93,12 @@ class ClassTargetEncoder(TargetEncoder):
             y = np.asarray(y)
         _check_no_missing_labels(y)
         check_classification_targets(y)
+        checked: np.ndarray
         if type_of_target(y, input_name="y") == "multilabel-indicator":
-            return check_array(y.toarray() if sparse.issparse(y) else y, dtype=np.float64, input_name="y")
-        return column_or_1d(y, warn=True)
+            checked = check_array(y.toarray() if sparse.issparse(y) else y, dtype=np.float64, input_name="y")
+        else:
+            checked = column_or_1d(y, warn=True)
+        return checked
 
     def transform(self, y: np.ndarray) -> np.ndarray:
         """Return class indices ``(rows,)`` for several classes, and otherwise 0.0 and 1.0 of shape ``(rows, n_raw_)``.
@@ -126,9 +115,8 @@ class ClassTargetEncoder(TargetEncoder):
             codes = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
         except TypeError as error:  # numbers and strings cannot be compared
             known = listed(self.classes_.tolist())
-            raise ValueError(
-                f"y contains {y.tolist()[0]!r}, which has another type than the classes {known}."
-            ) from error
+            message = f"y contains {y.tolist()[0]!r}, which has another type than the classes {known}."
+            raise ValueError(message) from error
         if (unknown := np.unique(y[self.classes_[codes] != y])).size:
             raise ValueError(
                 f"y contains classes that are not in the training rows: {listed(unknown.tolist())}. Remove these rows, "
@@ -136,15 +124,15 @@ class ClassTargetEncoder(TargetEncoder):
             )
         return codes if self.kind_ == "multiclass" else codes[:, None].astype(np.float64)
 
-    def decode(self, net: Net, raw: Tensor, members: slice = slice(None)) -> np.ndarray:
+    def decode(self, net: Net, raw: Tensor, members: slice = slice(None)) -> np.ndarray:  # noqa: ARG002  # as for numbers
         """Return the logarithm of the mean probabilities, ``(rows, classes)`` or ``(rows, labels, 2)``."""
         log_probability = net.criterion_.log_probability(raw.double() / net.temperature)
-        mean = log_mean_of_members(log_probability).cpu().numpy()
+        mean: np.ndarray = log_mean_of_members(log_probability).cpu().numpy()
         return mean[:, 0] if self.kind_ == "binary" else mean
 
     def strata(self, y: np.ndarray) -> np.ndarray:
         """Return the class index of each row; several labels are not stratified."""
-        return super().strata(y) if y.ndim > 1 else np.unique(y, return_inverse=True)[1]
+        return super().strata(y) if y.ndim > 1 else np.searchsorted(self.classes_, y)
 
     def fit_class_weight(self, estimator: Any, y: np.ndarray, weight: np.ndarray | None) -> None:
         """Compute the class weights from the training rows."""
@@ -160,13 +148,6 @@ class ClassTargetEncoder(TargetEncoder):
             raise parameter_error(estimator, "class_weight", must_be, estimator.class_weight)
         self.class_weight_ = weights
 
-    def loss_weight(self, y: np.ndarray, weight: np.ndarray | None) -> np.ndarray | None:
-        """Return the product of class weight and row weight; None without weights."""
-        if self.class_weight_ is None:
-            return weight
-        class_weight = self.class_weight_[np.searchsorted(self.classes_, y)]
-        return class_weight if weight is None else class_weight * weight
-
 
 def _check_no_missing_labels(y: Any) -> None:
     """Raise an error for None, NaN and pandas' NA, which could not be sorted."""
@@ -178,24 +159,13 @@ def _check_no_missing_labels(y: Any) -> None:
 
 
 class NumberTargetEncoder(TargetEncoder):
-    """Encoder of one or several numbers per row.
+    """Encoder of one or several numbers per row; the loss determines the number of raw outputs for each."""
 
-    Parameters
-    ----------
-    loss : RegressionLoss or None
-        Loss function, which determines the range of the target and the raw outputs for each number. None is half the
-        squared error.
+    flat_: bool  # whether y, and therefore predictions, have one dimension
+    shape_: tuple[int, ...]  # shape of the prediction for one row
 
-    Attributes
-    ----------
-    flat_ : bool
-        Whether y, and therefore predictions, have one dimension.
-    shape_ : tuple of int
-        Shape of the prediction for one row.
-    """
-
-    def __init__(self, loss: RegressionLoss | None = None) -> None:
-        self.loss = HalfSquaredError() if loss is None else loss
+    def __init__(self, loss: RegressionLoss) -> None:
+        self.loss = loss
 
     @property
     def task(self) -> tuple[Any, ...]:
@@ -216,9 +186,9 @@ class NumberTargetEncoder(TargetEncoder):
         if getattr(y, "dtype", None) == object:
             y = np.asarray(y, dtype=np.float64)
         y = _check_y(y, multi_output=True, y_numeric=True)
-        y = (y.toarray() if sparse.issparse(y) else y).astype(np.float64)
-        check_magnitude(y, "y")
-        return y
+        numbers: np.ndarray = (y.toarray() if sparse.issparse(y) else y).astype(np.float64)
+        check_magnitude(numbers, "y")
+        return numbers
 
     def transform(self, y: np.ndarray) -> np.ndarray:
         """Return ``(rows, n_raw_)``, with each number repeated for each of its raw outputs."""
@@ -231,9 +201,10 @@ class NumberTargetEncoder(TargetEncoder):
     def decode(self, net: Net, raw: Tensor, members: slice = slice(None)) -> np.ndarray:
         """Return the mean prediction ``(rows, *shape_)`` in units of the target."""
         center, scale = net.module_.target_center, net.module_.target_scale
-        assert center is not None and scale is not None  # as the encoder has statistics
+        assert center is not None  # because the encoder has statistics
+        assert scale is not None
         predictions = self.loss.inverse_link(raw.double()) * scale[members] + center[members]
-        mean = mean_of_members(self.loss.sort_quantiles(predictions)).cpu().numpy()
+        mean: np.ndarray = mean_of_members(self.loss.sort_quantiles(predictions)).cpu().numpy()
         return mean.reshape(len(mean), *self.shape_)
 
     def statistics(self, target: np.ndarray, weights: np.ndarray) -> Statistics:

@@ -129,11 +129,11 @@ def test_loss_curve_contains_the_mean_loss_of_each_epoch():
 
 
 @pytest.mark.parametrize(
-    ("monitor", "sign"), [("loss", 1), ("neg_mean_squared_error", -1), ("r2", None), (lambda e, X, y: -3.5, -1)]
+    ("monitor", "direction"), [("loss", 1), ("neg_mean_squared_error", -1), ("r2", None), (lambda e, X, y: -3.5, -1)]
 )
-def test_validation_curve_has_the_sign_of_the_scorer(monitor, sign):
+def test_validation_curve_is_negative_for_a_negated_scorer(monitor, direction):
     net = RegularizedMLPRegressor(**SMALL, monitor=monitor).fit(X, Y, X_val=X[:40], y_val=Y[:40])
-    assert sign is None or (np.sign(net.validation_curve_) == sign).all()
+    assert direction is None or (np.sign(net.validation_curve_) == direction).all()
 
 
 # warm starts

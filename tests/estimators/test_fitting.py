@@ -10,6 +10,7 @@ from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
 from skreg.estimators.base import check_parameters, prepare_fit
 from skreg.estimators.fitting import encode, split_rows
 from skreg.estimators.prediction import with_known_output
+from skreg.network.inference import evaluate, prepare_rows
 from tests.helpers import make_mixed_table
 
 TABLE = make_mixed_table()
@@ -62,7 +63,7 @@ def test_view_predicts_from_the_known_output(Estimator, y):
     rows = encode(fitted, TABLE.X).rows(
         [np.arange(len(y))] * 4, prepare_fit(clone(fitted), TABLE.X, y).split.device_config
     )
-    raw, _, _ = fitted.net_.raw_of(rows)
+    raw, _, _ = evaluate(fitted.net_.module_, prepare_rows(fitted.net_.module_, rows))
     view = with_known_output(fitted, fitted.net_, TABLE.X, raw)
     assert_allclose(predictions_of(view), predictions_of(fitted), atol=1e-6)
     single = with_known_output(fitted, fitted.net_, TABLE.X, raw[1:2], slice(1, 2))

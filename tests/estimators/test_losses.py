@@ -46,8 +46,7 @@ CLASSIFICATION = [
     for smoothing in (0.0, 0.2)
     for y in (THREE, THREE > 0, LABELS)
 ]
-CASES = [(plain_regressor, *case) for case in REGRESSION]
-CASES += [(plain_classifier, *case) for case in CLASSIFICATION]
+ALL_LOSSES = [(plain_regressor, *each) for each in REGRESSION] + [(plain_classifier, *each) for each in CLASSIFICATION]
 
 
 def predicted(estimator, X):
@@ -96,7 +95,7 @@ def test_linear_model_equals_the_generalized_linear_model(loss, y, Reference, al
 # every loss with other options
 
 
-@pytest.mark.parametrize(("make_estimator", "settings", "y"), CASES)
+@pytest.mark.parametrize(("make_estimator", "settings", "y"), ALL_LOSSES)
 def test_losses_work_with_members_weights_categories_and_early_stopping(make_estimator, settings, y, mixed_table):
     table = mixed_table.X[:N].assign(city=[f"c{i % 11}" for i in range(N)])
     weight = np.random.RandomState(1).rand(N) * (np.arange(N) % 9 > 0)
@@ -113,7 +112,7 @@ def test_losses_work_with_members_weights_categories_and_early_stopping(make_est
     np.testing.assert_array_equal(predicted(again, table), prediction)
 
 
-@pytest.mark.parametrize(("make_estimator", "settings", "y"), CASES)
+@pytest.mark.parametrize(("make_estimator", "settings", "y"), ALL_LOSSES)
 def test_losses_work_with_sparse_input_and_warm_start(make_estimator, settings, y):
     settings = {**SMALL, **settings, "early_stopping": False, "batch_size": 40}
     dense = make_estimator(**settings, numeric_scaling="standard").fit(X, y)
@@ -127,7 +126,7 @@ def test_losses_work_with_sparse_input_and_warm_start(make_estimator, settings, 
     assert resumed.loss_curve_[-1] < resumed.loss_curve_[0] * 1.05
 
 
-@pytest.mark.parametrize(("make_estimator", "settings", "y"), CASES)
+@pytest.mark.parametrize(("make_estimator", "settings", "y"), ALL_LOSSES)
 def test_a_weight_of_two_equals_a_repeated_row(make_estimator, settings, y):
     """Statistics such as quantiles and means agree up to rounding."""
     settings = {**SMALL, **settings, "dropout": 0.0, "early_stopping": False, "batch_size": 2 * N, "n_members": 1}

@@ -65,7 +65,7 @@ def assert_same_bits(one, other, rows=X):
     np.testing.assert_array_equal(one.loss_curve_, other.loss_curve_)
 
 
-@pytest.mark.parametrize("make, y", BOTH)
+@pytest.mark.parametrize(("make", "y"), BOTH)
 @pytest.mark.parametrize("settings", SETTINGS)
 @pytest.mark.parametrize("weight", [(), (WEIGHT,)], ids=["plain", "weighted"])
 def test_repeated_calls_equal_a_fit_with_constant_learning_rate(make, y, settings, weight):
@@ -77,7 +77,7 @@ def test_repeated_calls_equal_a_fit_with_constant_learning_rate(make, y, setting
     assert (stream.n_iter_, stream.best_iter_, stream.validation_curve_) == (4, 4, None)
 
 
-@pytest.mark.parametrize("make, y", BOTH)
+@pytest.mark.parametrize(("make", "y"), BOTH)
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_pickling_between_calls_does_not_change_results(make, y, settings):
     batches = batches_of(X, y, WEIGHT, size=30)
@@ -113,7 +113,7 @@ def test_partial_fit_of_a_linear_model_is_gradient_descent():
         np.testing.assert_allclose(standardized_weights(), weights, atol=1e-9)
 
 
-@pytest.mark.parametrize("make, y", BOTH)
+@pytest.mark.parametrize(("make", "y"), BOTH)
 def test_member_does_not_depend_on_the_other_members(make, y):
     four = streamed(make(**{**SMALL, "n_members": 4}), batches_of(X, y))
     two = streamed(make(**SMALL), batches_of(X, y))
@@ -155,7 +155,7 @@ def test_weights_are_relative_to_the_mean_weight_of_the_first_call():
     assert_same_bits(estimator, half)
 
 
-@pytest.mark.parametrize("make, y", BOTH)
+@pytest.mark.parametrize(("make", "y"), BOTH)
 def test_rows_of_weight_0_are_ignored(make, y):
     weight = np.where(np.arange(N) % 3, 1.0, 0.0)
     kept = weight > 0
@@ -163,7 +163,7 @@ def test_rows_of_weight_0_are_ignored(make, y):
     assert_same_bits(with_zeros, streamed(make(**SMALL), [(X[kept], y[kept], weight[kept])] * 2))
 
 
-@pytest.mark.parametrize("make, y", BOTH)
+@pytest.mark.parametrize(("make", "y"), BOTH)
 def test_sparse_rows_equal_dense_rows(make, y):
     table = np.where(np.abs(X) < 0.5, 0, X)
     dense = streamed(make(**SMALL), batches_of(table, y))
@@ -199,7 +199,7 @@ def test_memory_does_not_grow_with_the_number_of_calls(monkeypatch):
 # combination with fit
 
 
-@pytest.mark.parametrize("make, y", BOTH)
+@pytest.mark.parametrize(("make", "y"), BOTH)
 def test_partial_fit_continues_a_fit(make, y):
     fitted = make(**SMALL, max_iter=20, early_stopping=True, learning_rate_init=1e-7).fit(X, y)
     before, curve = predictions_of(fitted), fitted.loss_curve_
@@ -210,7 +210,7 @@ def test_partial_fit_continues_a_fit(make, y):
     assert not hasattr(fitted, "oof_prediction_")
 
 
-@pytest.mark.parametrize("make, y", BOTH)
+@pytest.mark.parametrize(("make", "y"), BOTH)
 def test_fit_discards_the_stream_without_warm_start(make, y):
     fresh = make(**SMALL, max_iter=3).fit(X, y)
     stream = streamed(make(**SMALL, max_iter=3), batches_of(10 * X, y))

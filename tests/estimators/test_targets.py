@@ -7,10 +7,11 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from skreg import RegularizedMLPClassifier
 from skreg.estimators.targets import ClassTargetEncoder, NumberTargetEncoder
+from skreg.training.losses import HalfSquaredError
 
 
 def encode(kind, y):
-    target = kind()
+    target = kind(HalfSquaredError()) if kind is NumberTargetEncoder else kind()
     checked = target.check(y)
     return target.fit(checked), target.transform(checked)
 

@@ -149,13 +149,14 @@ def test_uncertainty_supports_sparse_tables_several_labels_and_several_outputs()
 
 @in_both
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_aleatoric_and_epistemic_parts_add_up_to_the_total(Estimator, options):
+def test_aleatoric_and_epistemic_uncertainty_add_up_to_the_total(Estimator, options):
     net = fitted(Estimator, **options)
     samples, uncertainty = net.sample_predictions(TABLE.X, 12), net.predict_uncertainty(TABLE.X, 12)
     assert isinstance(uncertainty, Uncertainty)
     assert_allclose(uncertainty.mean, samples.mean(0))
     assert_allclose(uncertainty.aleatoric + uncertainty.epistemic, uncertainty.total, rtol=1e-12)
-    assert (uncertainty.epistemic >= 0).all() and (uncertainty.epistemic > 0).any()
+    assert (uncertainty.epistemic >= 0).all()
+    assert (uncertainty.epistemic > 0).any()
     assert (uncertainty.aleatoric > 0).all()
     assert "with dropout" in uncertainty.source
     if Estimator is RegularizedMLPRegressor:
@@ -239,7 +240,8 @@ def test_intervals_of_quantiles_are_wider_where_the_target_varies_more():
     width = interval[:, 1] - interval[:, 0]
     assert width[X[:, 1] > 1].mean() > 1.5 * width[X[:, 1] < -1].mean()
     assert std[X[:, 1] > 1].mean() > 1.5 * std[X[:, 1] < -1].mean()
-    assert prediction.shape == (1000, 3) and std.shape == (1000,)
+    assert prediction.shape == (1000, 3)
+    assert std.shape == (1000,)
 
 
 def test_standard_deviations_match_the_errors():
@@ -306,7 +308,8 @@ def test_fine_tuning_and_warm_starts_learn_new_residuals(Estimator):
         assert not np.array_equal(known[0], known[1])
         assert not np.array_equal(known[0], known[2])
         narrow, wide = (source.predict_interval(TABLE.X, coverage) for coverage in (0.5, 0.9))
-        assert (wide[:, 0] < narrow[:, 0]).all() and (narrow[:, 1] < wide[:, 1]).all()
+        assert (wide[:, 0] < narrow[:, 0]).all()
+        assert (narrow[:, 1] < wide[:, 1]).all()
 
 
 def test_intervals_support_polars_frames_and_row_weights():
