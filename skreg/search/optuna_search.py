@@ -1,5 +1,7 @@
 """Hyperparameter search with Optuna as a scikit-learn estimator."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -14,20 +16,21 @@ from sklearn.utils import check_random_state, indexable
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_method_params, check_is_fitted
 
-from .default_space import make_space
-from .distributions import Space
+from .._utils.optional import import_optional
 from .progress import SearchProgress
 from .results import SearchResults
 from .score_cache import ScoreCache
 from .scoring import RECORD, Candidate, FoldEvaluator, SharedInputs
-from .study import PRUNING_UNIT, StudyRun, fingerprint
 from .vectorized.evaluator import BatchEvaluator
 from .vectorized.fold_fit import network_of
 from .vectorized.worker import Pruning
 
 if TYPE_CHECKING:
-    import optuna
     import pandas  # type: ignore[import-untyped]  # pandas has no type annotations
+    from optuna.trial import FrozenTrial
+
+    from .distributions import Space
+    from .study import StudyRun
 
 __all__ = ["OptunaSearchCV"]
 
@@ -41,6 +44,7 @@ Measured on recorded curves (8 searches of 40 candidates, in 20 orders): 2.2 tim
 found in 91 %. With a tenth and 3: 4.0 times and 29 %; a fifth and 3: 2.5 and 74 %; a tenth and 2: 3.5 and 60 %.
 """
 POLL_SECONDS = 1.0
+INHERITED_CONSTRAINTS = BaseSearchCV._parameter_constraints  # noqa: SLF001 - scikit-learn has no public name for them
 
 
 class OptunaSearchCV(BaseSearchCV):
@@ -175,19 +179,16 @@ class OptunaSearchCV(BaseSearchCV):
     """
 
     _parameter_constraints = {
-        "estimator": [HasMethods(["fit"])],
+        **{name: rules for name, rules in INHERITED_CONSTRAINTS.items() if name != "pre_dispatch"},
         "param_distributions": [dict, Mapping, list, tuple, callable, None],
         "n_trials": [Interval(Integral, 1, None, closed="left")],
         "timeout": [Interval(Real, 0, None, closed="left"), None],
-        **{name: BaseSearchCV._parameter_constraints[name] for name in ("scoring", "cv", "refit", "n_jobs", "verbose")},
         "sampler": [HasMethods(["sample_relative", "sample_independent"]), None],
         "pruner": [HasMethods(["prune"]), None],
         "storage": "no_validation",  # validated by StudyRun.open
         "study_name": [str, None],
         "vectorize": ["boolean", StrOptions({"auto"})],
         "random_state": ["random_state"],
-        "error_score": BaseSearchCV._parameter_constraints["error_score"],
-        "return_train_score": ["boolean"],
     }
 
     def __init__(
@@ -232,7 +233,8 @@ class OptunaSearchCV(BaseSearchCV):
         self.error_score = error_score
         self.return_train_score = return_train_score
 
-    @_fit_context(prefer_skip_nested_validation=False)  # the estimator validates its own parameters
+    # The estimator validates its own parameters. scikit-learn has no type information.
+    @_fit_context(prefer_skip_nested_validation=False)  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any = None, **params: Any) -> Self:
         """Run the search, and fit the best candidate on all rows.
 
@@ -258,7 +260,9 @@ class OptunaSearchCV(BaseSearchCV):
         ValueError, TypeError
             If a parameter is invalid, or if all fits failed.
         """
-        _check_optuna()
+        import_optional("optuna", extra="search", purpose="OptunaSearchCV")
+        from .default_space import make_space
+
         self._reset()
         scorers, _ = self._get_scorers()
         X, y = indexable(X, y)
@@ -284,7 +288,7 @@ class OptunaSearchCV(BaseSearchCV):
         progress.close()
         return self
 
-    def trials_dataframe(self) -> "pandas.DataFrame":
+    def trials_dataframe(self) -> pandas.DataFrame:
         """Return Optuna's table of all trials.
 
         Returns
@@ -332,6 +336,8 @@ class OptunaSearchCV(BaseSearchCV):
 
     def _open_study(self, inputs: SharedInputs, space: Space) -> StudyRun:
         """Create the study, or join an existing one."""
+        from .study import PRUNING_UNIT, StudyRun, fingerprint
+
         identity: dict[str, str] = {}
         if self.storage is not None:
             identity = {
@@ -379,21 +385,19 @@ class OptunaSearchCV(BaseSearchCV):
         """Epoch after which candidates are first compared."""
         network = network_of(self.estimator)[1]
         assert network is not None
-        rung: int = round(network.max_iter * FIRST_RUNG)
-        return max(1, rung)
+        return max(1, round(float(network.max_iter) * FIRST_RUNG))
 
     def _search(self, run: StudyRun, space: Space, inputs: SharedInputs, progress: SearchProgress) -> None:
         """Evaluate candidates until the study has ``n_trials``; an interrupt keeps the finished ones."""
-        params_of: dict[int, dict[str, Any]] = {}
         if self.verbose > 0:
             print(f"Fitting {self.n_splits_} folds for each of {self.n_trials} candidates")
         try:
-            self._evaluate_batches(run, space, inputs, progress, params_of)
+            self._evaluate_batches(run, space, inputs, progress)
         except KeyboardInterrupt:
             if _recorded(run):
-                self._set_results(run, space, params_of)
+                self._set_results(run, space)
             raise
-        self._set_results(run, space, params_of).warn_about_failures()
+        self._set_results(run, space).warn_about_failures(self.error_score)
 
     def _evaluator(
         self, run: StudyRun, inputs: SharedInputs, progress: SearchProgress, deadline: float
@@ -406,28 +410,20 @@ class OptunaSearchCV(BaseSearchCV):
         pruning = None
         if prunes:
             scorer = inputs.settings["scorer"]
-            scorer = scorer._scorers[self.refit] if hasattr(scorer, "_scorers") else scorer
+            scorer = getattr(scorer, "_scorers", {self.refit: scorer})[self.refit]
             pruning = Pruning(scorer, self.refit, self._first_rung() if self.pruner is None else None)
         return BatchEvaluator(fold_evaluator, pruning).evaluate, CANDIDATES_PER_BATCH
 
-    def _evaluate_batches(
-        self,
-        run: StudyRun,
-        space: Space,
-        inputs: SharedInputs,
-        progress: SearchProgress,
-        params_of: dict[int, dict[str, Any]],
-    ) -> None:
-        """Choose and evaluate batches of candidates; ``params_of`` collects their parameters by number."""
+    def _evaluate_batches(self, run: StudyRun, space: Space, inputs: SharedInputs, progress: SearchProgress) -> None:
+        """Choose and evaluate batches of candidates."""
         deadline = np.inf if self.timeout is None else time.time() + self.timeout
         evaluate, size = self._evaluator(run, inputs, progress, deadline)
-        cache = ScoreCache(run, inputs.estimator, lambda trial: params_of.get(trial.number) or space.params(trial))
+        cache = ScoreCache(run, inputs.estimator, space)
         while True:
             batch: list[Candidate] = []
             size_of_batch = run.share(size, self.n_trials)
-            while len(batch) < size_of_batch and (trials := run.ask(1, self.n_trials)):
-                batch += [Candidate(trial, space.params(trial)) for trial in trials]
-                params_of[batch[-1].trial.number] = batch[-1].params
+            while len(batch) < size_of_batch and (trial := run.ask(self.n_trials)) is not None:
+                batch.append(Candidate(trial, space.params(trial)))
             if batch:
                 cache.evaluate(batch, evaluate, deadline)
             elif run.wait(self.n_trials, timeout=max(0.0, min(POLL_SECONDS, deadline - time.time()))):
@@ -435,15 +431,14 @@ class OptunaSearchCV(BaseSearchCV):
             if time.time() >= deadline:
                 return
 
-    def _set_results(self, run: StudyRun, space: Space, params_of: dict[int, dict[str, Any]]) -> SearchResults:
+    def _set_results(self, run: StudyRun, space: Space) -> SearchResults:
         """Set ``cv_results_`` and the ``best_`` attributes."""
         trials = _recorded(run)
         if not trials:
             raise ValueError("No trial of the study is finished. Raise n_trials or timeout.")
-        params = [params_of.get(trial.number) or space.params(trial) for trial in trials]
-        results = SearchResults(trials, params, self.n_splits_, self.error_score)
+        results = SearchResults(trials, self.n_splits_)
         self.multimetric_ = results.multimetric
-        self.cv_results_ = results.to_dict(self._format_results)
+        self.cv_results_ = results.to_dict(self._format_results, [space.params(trial) for trial in trials])
         metric = self.refit if self.multimetric_ else "score"
         self.best_index_ = self._select_best_index(self.refit, metric, self.cv_results_)
         if not callable(self.refit):
@@ -472,7 +467,7 @@ class OptunaSearchCV(BaseSearchCV):
         return hasattr(self, "best_estimator_" if self.refit else "cv_results_")
 
 
-def _recorded(run: StudyRun) -> list["optuna.trial.FrozenTrial"]:
+def _recorded(run: StudyRun) -> list[FrozenTrial]:
     """Return the finished trials that a search has scored."""
     return [trial for trial in run.finished() if RECORD in trial.user_attrs]
 
@@ -481,10 +476,3 @@ def _prunes(pruner: Any) -> bool:
     from optuna.pruners import NopPruner
 
     return pruner is not None and not isinstance(pruner, NopPruner)
-
-
-def _check_optuna() -> None:
-    try:
-        import optuna  # noqa: F401
-    except ImportError as error:
-        raise ImportError("OptunaSearchCV needs Optuna. Install it with: pip install 'skreg[search]'.") from error

@@ -12,6 +12,7 @@ from .scoring import RECORD, Candidate, params_key
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
+    from .distributions import Space
     from .study import StudyRun
 
 
@@ -20,31 +21,21 @@ class ScoreCache:
 
     The same parameters give the same scores on the same folds if every ``random_state`` is an integer; other candidates
     are always fitted.
-
-    Parameters
-    ----------
-    run : StudyRun
-        The study.
-    estimator : estimator
-        The estimator whose parameters are searched.
-    params_of : callable (trial) -> dict
-        Returns the parameters of a finished trial.
     """
 
-    def __init__(self, run: StudyRun, estimator: Any, params_of: Callable[[FrozenTrial], dict[str, Any]]) -> None:
-        self._run, self._estimator, self._params_of = run, estimator, params_of
+    def __init__(self, run: StudyRun, estimator: Any, space: Space) -> None:
+        self._run, self._estimator, self._space = run, estimator, space
         self._seen: set[int] = set()
-        # The parameters are stored with the trial: a key contains ids of objects, which must stay alive.
-        self._known: dict[tuple[Any, ...], tuple[dict[str, Any], FrozenTrial]] = {}
+        self._known: dict[tuple[Any, ...], FrozenTrial] = {}
 
     def evaluate(self, batch: list[Candidate], evaluate: Callable[[list[Candidate]], None], deadline: float) -> None:
         """Evaluate a batch, but candidates with equal parameters only once."""
         first: dict[Any, Candidate] = {}
         remaining = self._tell_known(batch)
         for candidate in remaining:
-            first.setdefault(params_key(candidate.params) if self._is_seeded(candidate) else id(candidate), candidate)
+            first.setdefault(params_key(candidate.params) if self._is_seeded(candidate) else candidate, candidate)
         unique = list(first.values())
-        repeated = [candidate for candidate in remaining if not any(candidate is one for one in unique)]
+        repeated = [candidate for candidate in remaining if candidate not in unique]
         try:
             if unique:
                 evaluate(unique)
@@ -57,7 +48,14 @@ class ScoreCache:
     def _tell_known(self, candidates: list[Candidate]) -> list[Candidate]:
         """Report the candidates whose scores are known, and return the others."""
         self._update()
-        return [one for one in candidates if not (self._is_seeded(one) and self._tell_if_known(one))]
+        unknown = []
+        for candidate in candidates:
+            earlier = self._known.get(params_key(candidate.params)) if self._is_seeded(candidate) else None
+            if earlier is None:
+                unknown.append(candidate)
+            else:
+                self._run.tell(candidate.trial, earlier.value, attrs={RECORD: earlier.user_attrs[RECORD]})
+        return unknown
 
     def _update(self) -> None:
         """Add the trials that have finished since the last call; a trial with a failed fit is not reused."""
@@ -67,16 +65,8 @@ class ScoreCache:
             self._seen.add(trial.number)
             record = trial.user_attrs.get(RECORD)
             if trial.state.name == "COMPLETE" and record is not None and not any(record["fit_error"]):
-                params = self._params_of(trial)
-                self._known.setdefault(params_key(params), (params, trial))
-
-    def _tell_if_known(self, candidate: Candidate) -> bool:
-        known = self._known.get(params_key(candidate.params))
-        if known is None:
-            return False
-        _, earlier = known
-        self._run.tell(candidate.trial, earlier.value, attrs={RECORD: earlier.user_attrs[RECORD]})
-        return True
+                # A key contains ids of objects; the space keeps the parameters, and thereby these objects, alive.
+                self._known.setdefault(params_key(self._space.params(trial)), trial)
 
     def _is_seeded(self, candidate: Candidate) -> bool:
         return _is_seeded({**self._estimator.get_params(), **candidate.params})

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from math import isfinite, isnan
+from math import isfinite
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from joblib import effective_n_jobs  # type: ignore[import-untyped]  # joblib has no type annotations
+from joblib import effective_n_jobs
 from sklearn.base import clone
 from sklearn.model_selection._validation import _fit_and_score
 from sklearn.utils.parallel import Parallel, delayed
@@ -25,7 +25,7 @@ RECORD = "folds"
 PRE_DISPATCH = "2*n_jobs"
 
 
-@dataclass
+@dataclass(eq=False)
 class Candidate:
     """A trial that is being evaluated."""
 
@@ -78,20 +78,8 @@ class SharedInputs:
 class FoldEvaluator:
     """Evaluates candidates fold by fold.
 
-    Parameters
-    ----------
-    inputs : SharedInputs
-        Inputs of all fits.
-    run : StudyRun
-        The study, which receives the scores.
-    objective : callable (scores) -> float
-        Value that is maximized, given the scores of one fold.
-    n_jobs : int or None
-        Number of jobs of joblib.
-    progress : SearchProgress
-        Notifies scikit-learn's callbacks.
-    deadline : float
-        Time, as of ``time.time``, after which no further candidate is evaluated.
+    ``objective`` returns the value that is maximized, given the scores of one fold. No candidate is evaluated after the
+    ``deadline``, as of ``time.time``.
     """
 
     def __init__(
@@ -126,21 +114,21 @@ class FoldEvaluator:
 
     def _evaluate_with_pruner(self, candidates: list[Candidate], parallel: Parallel) -> list[Candidate]:
         """Fit fold by fold and return the candidates that the pruner kept; failed candidates are not reported to it."""
-        compares_folds = _compares_folds(self.run.study.pruner)
+        from optuna.pruners import WilcoxonPruner
+
+        compares_folds = isinstance(self.run.study.pruner, WilcoxonPruner)  # other pruners compare means over folds
         for fold in range(len(self.inputs.splits)):
             fit_folds(self.inputs, candidates, [fold], parallel, self.progress)
             if fold + 1 == len(self.inputs.splits) or not candidates:
                 break
-            values = {id(candidate): self._values(candidate) for candidate in candidates}
-            scored = [candidate for candidate in candidates if all(map(isfinite, values[id(candidate)]))]
+            scored = [candidate for candidate in candidates if all(map(isfinite, self._values(candidate)))]
             for candidate in scored:
-                own = values[id(candidate)]
-                self.run.report(candidate.trial, fold, own[-1] if compares_folds else fmean(own))
-            pruned = {id(candidate) for candidate in scored if self.run.should_prune(candidate.trial)}
-            for candidate in candidates:
-                if id(candidate) in pruned:
-                    self.run.tell(candidate.trial, state="pruned", attrs={RECORD: candidate.record()})
-            candidates = [candidate for candidate in candidates if id(candidate) not in pruned]
+                values = self._values(candidate)
+                self.run.report(candidate.trial, fold, values[-1] if compares_folds else fmean(values))
+            pruned = [candidate for candidate in scored if candidate.trial.should_prune()]
+            for candidate in pruned:
+                self.run.tell(candidate.trial, state="pruned", attrs={RECORD: candidate.record()})
+            candidates = [candidate for candidate in candidates if candidate not in pruned]
         return candidates
 
     def _values(self, candidate: Candidate) -> list[float]:
@@ -148,11 +136,7 @@ class FoldEvaluator:
 
     def tell(self, candidate: Candidate) -> None:
         """Report a candidate that is evaluated on all folds; a candidate without a score has failed."""
-        value, attrs = fmean(self._values(candidate)), {RECORD: candidate.record()}
-        if isnan(value):
-            self.run.tell(candidate.trial, state="failed", attrs=attrs)
-        else:
-            self.run.tell(candidate.trial, value, attrs=attrs)
+        self.run.tell(candidate.trial, fmean(self._values(candidate)), attrs={RECORD: candidate.record()})
 
 
 def fit_folds(
@@ -168,13 +152,6 @@ def fit_folds(
     )
     for (candidate, _), result in zip(jobs, results, strict=True):
         candidate.folds.append(result)
-
-
-def _compares_folds(pruner: Any) -> bool:
-    """Whether the pruner compares the scores of single folds; the others compare means over the folds so far."""
-    from optuna.pruners import WilcoxonPruner
-
-    return isinstance(pruner, WilcoxonPruner)
 
 
 def params_key(params: dict[str, Any]) -> tuple[Any, ...]:

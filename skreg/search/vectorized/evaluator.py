@@ -107,7 +107,7 @@ class BatchEvaluator:
         for epoch, score in result.curve.items():
             self._run.report(candidate.trial, epoch, score)
             if epoch in result.decisions:
-                self._run.should_prune(candidate.trial)
+                candidate.trial.should_prune()
         candidate.folds = result.folds
         if result.status == "pruned":
             self._run.tell(candidate.trial, state="pruned", attrs={RECORD: candidate.record()})
