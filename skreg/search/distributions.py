@@ -2,7 +2,6 @@
 
 import ast
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -128,13 +127,12 @@ def _from_scipy(name: str, frozen: Any) -> Param:
     # A shifted log-uniform distribution is not uniform in the logarithm.
     if kind in ("loguniform", "reciprocal") and np.isclose(frozen.ppf(0.5), np.sqrt(least * most), rtol=1e-9):
         return Param(FloatDistribution(least, most, log=True))
-    discrete = not hasattr(frozen.dist, "pdf")
-    return Param(FloatDistribution(QUANTILE_MARGIN, 1 - QUANTILE_MARGIN), partial(_quantile, frozen, discrete))
 
+    def quantile(probability: float) -> int | float:
+        value = float(frozen.ppf(probability))
+        return value if hasattr(frozen.dist, "pdf") else int(value)
 
-def _quantile(frozen: Any, discrete: bool, probability: float) -> int | float:
-    value = float(frozen.ppf(probability))
-    return int(value) if discrete else value
+    return Param(FloatDistribution(QUANTILE_MARGIN, 1 - QUANTILE_MARGIN), quantile)
 
 
 def labels_of(options: Sequence[Any]) -> list[Any]:

@@ -19,8 +19,7 @@ from sklearn.utils.validation import _check_method_params, check_is_fitted
 from .._utils.optional import import_optional
 from .progress import SearchProgress
 from .results import SearchResults
-from .score_cache import ScoreCache
-from .scoring import RECORD, Candidate, FoldEvaluator, SharedInputs
+from .scoring import RECORD, Candidate, FoldEvaluator, ScoreCache, SharedInputs
 from .vectorized.evaluator import BatchEvaluator
 from .vectorized.fold_fit import network_of
 from .vectorized.worker import Pruning
@@ -185,7 +184,7 @@ class OptunaSearchCV(BaseSearchCV):
         "timeout": [Interval(Real, 0, None, closed="left"), None],
         "sampler": [HasMethods(["sample_relative", "sample_independent"]), None],
         "pruner": [HasMethods(["prune"]), None],
-        "storage": "no_validation",  # validated by StudyRun.open
+        "storage": "no_validation",  # validated by open_storage
         "study_name": [str, None],
         "vectorize": ["boolean", StrOptions({"auto"})],
         "random_state": ["random_state"],
@@ -307,15 +306,10 @@ class OptunaSearchCV(BaseSearchCV):
 
     def _list_splits(self, X: Any, y: Any, split_params: dict[str, Any]) -> list[tuple[Any, Any]]:
         splitter = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
-        self.n_splits_ = splitter.get_n_splits(X, y, **split_params)
         splits = list(splitter.split(X, y, **split_params))
-        if len(splits) != self.n_splits_:
-            raise ValueError(
-                "cv.split and cv.get_n_splits return inconsistent results. "
-                f"Expected {self.n_splits_} splits, got {len(splits)}"
-            )
         if not splits:
             raise ValueError("No fits were performed. Was the CV iterator empty? Were there no candidates?")
+        self.n_splits_ = len(splits)
         return splits
 
     def _check_refit_for_multimetric(self, scores: Iterable[str]) -> None:
@@ -350,7 +344,7 @@ class OptunaSearchCV(BaseSearchCV):
         pruner = self._make_pruner()
         if identity and _prunes(pruner):
             identity[PRUNING_UNIT] = "epochs" if self._is_vectorized() else "folds"
-        run = StudyRun.open(
+        run = StudyRun(
             self.storage,
             self.study_name,
             direction="maximize",
@@ -457,11 +451,6 @@ class OptunaSearchCV(BaseSearchCV):
         self.best_estimator_ = best
         if hasattr(best, "feature_names_in_"):
             self.feature_names_in_ = best.feature_names_in_
-
-    @property
-    def n_features_in_(self) -> int:
-        """Number of features."""
-        return int(super().n_features_in_)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "best_estimator_" if self.refit else "cv_results_")

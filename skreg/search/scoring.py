@@ -1,12 +1,13 @@
-"""Cross-validation of candidates, fold by fold."""
+"""Cross-validation of candidates, fold by fold, and a cache of their scores."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from math import isfinite
+from numbers import Integral
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,9 @@ from sklearn.model_selection._validation import _fit_and_score
 from sklearn.utils.parallel import Parallel, delayed
 
 if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+    from .distributions import Space
     from .progress import SearchProgress
     from .study import StudyRun
 
@@ -75,24 +79,16 @@ class SharedInputs:
         return result
 
 
+@dataclass
 class FoldEvaluator:
-    """Evaluates candidates fold by fold.
+    """Evaluates candidates fold by fold."""
 
-    ``objective`` returns the value that is maximized, given the scores of one fold. No candidate is evaluated after the
-    ``deadline``, as of ``time.time``.
-    """
-
-    def __init__(
-        self,
-        inputs: SharedInputs,
-        run: StudyRun,
-        objective: Callable[[Any], float],
-        n_jobs: int | None,
-        progress: SearchProgress,
-        deadline: float,
-    ) -> None:
-        self.inputs, self.run, self.n_jobs, self.progress, self.deadline = inputs, run, n_jobs, progress, deadline
-        self._objective = objective
+    inputs: SharedInputs
+    run: StudyRun
+    objective: Callable[[Any], float]  # value that is maximized, given the scores of one fold
+    n_jobs: int | None
+    progress: SearchProgress
+    deadline: float  # time, as of ``time.time``, after which no further candidate is evaluated
 
     def evaluate(self, batch: list[Candidate], prunes: bool = False) -> None:
         """Evaluate candidates and report them to the study in order.
@@ -132,7 +128,7 @@ class FoldEvaluator:
         return candidates
 
     def _values(self, candidate: Candidate) -> list[float]:
-        return [self._objective(fold["test_scores"]) for fold in candidate.folds]
+        return [self.objective(fold["test_scores"]) for fold in candidate.folds]
 
     def tell(self, candidate: Candidate) -> None:
         """Report a candidate that is evaluated on all folds; a candidate without a score has failed."""
@@ -164,3 +160,69 @@ def _value_key(value: Any) -> str:
         return f"{type(value).__name__}({','.join(map(_value_key, value))})"
     simple = value is None or isinstance(value, bool | int | float | str | np.generic)
     return f"{type(value).__name__} {value!r}" if simple else f"object {id(value)}"
+
+
+class ScoreCache:
+    """Reuses the scores of earlier trials of a study.
+
+    The same parameters give the same scores on the same folds if every ``random_state`` is an integer; other candidates
+    are always fitted.
+    """
+
+    def __init__(self, run: StudyRun, estimator: Any, space: Space) -> None:
+        self._run, self._estimator, self._space = run, estimator, space
+        self._seen: set[int] = set()
+        self._known: dict[tuple[Any, ...], FrozenTrial] = {}
+
+    def evaluate(self, batch: list[Candidate], evaluate: Callable[[list[Candidate]], None], deadline: float) -> None:
+        """Evaluate a batch, but candidates with equal parameters only once."""
+        first: dict[Any, Candidate] = {}
+        remaining = self._tell_known(batch)
+        for candidate in remaining:
+            first.setdefault(params_key(candidate.params) if self._is_seeded(candidate) else candidate, candidate)
+        unique = list(first.values())
+        repeated = [candidate for candidate in remaining if candidate not in unique]
+        try:
+            if unique:
+                evaluate(unique)
+        except KeyboardInterrupt:
+            self._tell_known(repeated)
+            raise
+        if repeated and time.time() < deadline and (again := self._tell_known(repeated)):
+            evaluate(again)
+
+    def _tell_known(self, candidates: list[Candidate]) -> list[Candidate]:
+        """Report the candidates whose scores are known, and return the others."""
+        self._update()
+        unknown = []
+        for candidate in candidates:
+            earlier = self._known.get(params_key(candidate.params)) if self._is_seeded(candidate) else None
+            if earlier is None:
+                unknown.append(candidate)
+            else:
+                self._run.tell(candidate.trial, earlier.value, attrs={RECORD: earlier.user_attrs[RECORD]})
+        return unknown
+
+    def _update(self) -> None:
+        """Add the trials that have finished since the last call; a trial with a failed fit is not reused."""
+        for trial in self._run.finished():
+            if trial.number in self._seen:
+                continue
+            self._seen.add(trial.number)
+            record = trial.user_attrs.get(RECORD)
+            if trial.state.name == "COMPLETE" and record is not None and not any(record["fit_error"]):
+                # A key contains ids of objects; the space keeps the parameters, and thereby these objects, alive.
+                self._known.setdefault(params_key(self._space.params(trial)), trial)
+
+    def _is_seeded(self, candidate: Candidate) -> bool:
+        return _is_seeded({**self._estimator.get_params(), **candidate.params})
+
+
+def _is_seeded(params: Mapping[str, Any]) -> bool:
+    """Whether every ``random_state``, also of nested estimators, is an integer."""
+    for name, value in params.items():
+        if name.rpartition("__")[2] == "random_state" and not isinstance(value, Integral):
+            return False
+        if hasattr(value, "get_params") and not isinstance(value, type) and not _is_seeded(value.get_params()):
+            return False
+    return True

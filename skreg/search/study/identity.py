@@ -13,7 +13,6 @@ from typing import Any, Literal
 import narwhals as nw
 import numpy as np
 import optuna
-from numpy.typing import NDArray
 from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.storages import BaseStorage
@@ -129,7 +128,9 @@ def _describe(obj: Any) -> str:
     if obj is None or isinstance(obj, bool | int | float | complex | str | bytes):
         return repr(obj)
     if isinstance(obj, np.ndarray | np.generic):
-        return _describe_array(np.asarray(obj))
+        array = np.asarray(obj)
+        values = array.ravel().tolist() if array.dtype.hasobject else hashlib.sha256(array.tobytes()).hexdigest()
+        return f"{array.dtype.str}{array.shape}{_describe(values)}"
     if sparse.issparse(obj):
         rows = obj.tocsr()
         return f"sparse{rows.shape}{_describe([rows.data, rows.indices, rows.indptr])}"
@@ -140,21 +141,11 @@ def _describe(obj: Any) -> str:
     if isinstance(obj, Sequence):
         return f"[{','.join(map(_describe, obj))}]"
     frame = nw.from_native(obj, eager_only=True, allow_series=True, pass_through=True)
-    if isinstance(frame, nw.Series):
-        return _describe_series(frame)
-    if isinstance(frame, nw.DataFrame):
-        return f"[{','.join(map(_describe_series, frame.iter_columns()))}]"
+    if isinstance(frame, nw.Series | nw.DataFrame):
+        columns = [frame] if isinstance(frame, nw.Series) else frame.iter_columns()
+        described = [[column.name, str(column.dtype), column.to_numpy()] for column in columns]
+        return type(frame).__name__ + _describe(described)
     return _describe_object(obj)
-
-
-def _describe_array(array: NDArray[Any]) -> str:
-    if array.dtype.hasobject:
-        return f"{array.shape}{_describe(array.ravel().tolist())}"
-    return f"{array.dtype.str}{array.shape}{hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()}"
-
-
-def _describe_series(series: nw.Series[Any]) -> str:
-    return f"{series.name}:{series.dtype}:{_describe(series.to_numpy())}"
 
 
 def _describe_object(obj: Any) -> str:

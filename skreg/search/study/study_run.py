@@ -33,15 +33,30 @@ STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed"
 
 
 class StudyRun:
-    """Participation of this process in a study.
+    """Participation of this process in a study, which is created or, with the same fingerprint, joined.
 
-    With a ``seed``, each trial has a default sampler of its own; None uses the sampler of the study.
+    The fingerprint covers everything that the trials depend on. Without a name, the name is derived from it. By
+    default, each trial has a TPE sampler of its own, seeded by ``seed`` and its number, and none is pruned.
     """
 
-    def __init__(self, study: optuna.Study, storage: BaseStorage, seed: int | None) -> None:
-        self.study = study
-        self._storage, self._study_id = storage, storage.get_study_id_from_name(study.study_name)
-        self._seed, self._run_id, self._pid = seed, uuid.uuid4().hex, os.getpid()
+    def __init__(
+        self,
+        storage: str | os.PathLike[str] | BaseStorage | None,
+        study_name: str | None,
+        *,
+        direction: Literal["minimize", "maximize"] = "maximize",
+        sampler: BaseSampler | None = None,
+        pruner: BasePruner | None = None,
+        seed: int,
+        fingerprint: Mapping[str, str],
+    ) -> None:
+        self._storage = storage = open_storage(storage)
+        self._seed = None if sampler else seed
+        self.study = study = join_study(
+            storage, study_name, direction, sampler or default_sampler(seed, 0), pruner, fingerprint
+        )
+        self._study_id = storage.get_study_id_from_name(study.study_name)
+        self._run_id, self._pid = uuid.uuid4().hex, os.getpid()
         self._lock = threading.RLock()
         self._queue: dict[str, dict[str, Any]] = {}
         self._claimed: dict[int, int] = {}  # IDs of trials by their numbers
@@ -53,27 +68,6 @@ class StudyRun:
         if self._is_shared:
             self._thread.start()
         weakref.finalize(self, _end_run, self._pid, self._run_id, self._thread)
-
-    @classmethod
-    def open(
-        cls,
-        storage: str | os.PathLike[str] | BaseStorage | None,
-        study_name: str | None,
-        *,
-        direction: Literal["minimize", "maximize"] = "maximize",
-        sampler: BaseSampler | None = None,
-        pruner: BasePruner | None = None,
-        seed: int,
-        fingerprint: Mapping[str, str],
-    ) -> Self:
-        """Create a study, or join an existing one of the same fingerprint.
-
-        The fingerprint covers everything that the trials depend on. Without a name, the name is derived from it. The
-        default sampler is TPE, seeded by ``seed`` and the number of the trial. The default is not to prune.
-        """
-        opened = open_storage(storage)
-        study = join_study(opened, study_name, direction, sampler or default_sampler(seed, 0), pruner, fingerprint)
-        return cls(study, opened, None if sampler else seed)
 
     def enqueue(self, params: dict[str, Any]) -> None:
         """Use parameters for the first trial, unless the study has other trials already."""

@@ -34,7 +34,7 @@ FIRST = {"x": 0.25}
 
 
 def open_run(storage, seed=0):
-    return StudyRun.open(storage, NAME, direction="minimize", seed=seed, fingerprint={"data": "the same"})
+    return StudyRun(storage, NAME, direction="minimize", seed=seed, fingerprint={"data": "the same"})
 
 
 def work(storage, total, seconds, at_once=1):

@@ -142,7 +142,7 @@ def test_suggestions_depend_only_on_the_seed_and_the_number_of_the_trial(tmp_pat
 
 def test_a_sampler_of_the_user_is_used_unchanged():
     sampler = optuna.samplers.GridSampler({"x": [0.0, 0.5, 1.0]}, seed=0)
-    run = StudyRun.open(None, None, sampler=sampler, seed=0, fingerprint={})
+    run = StudyRun(None, None, sampler=sampler, seed=0, fingerprint={})
     while not run.wait(10):
         for trial in ask(run, 1, 10, {"x": FloatDistribution(0, 1)}):
             assert trial.study.sampler is sampler
@@ -278,7 +278,7 @@ def test_wait_ends_when_other_runs_have_reported():
 
 def test_a_study_of_another_search_is_refused_with_the_differences(storage):
     def opened(direction="maximize", **fingerprint):
-        return StudyRun.open(storage, NAME, direction=direction, seed=0, fingerprint=fingerprint)
+        return StudyRun(storage, NAME, direction=direction, seed=0, fingerprint=fingerprint)
 
     opened(data="a", space="b").close()
     opened(data="a", space="b").close()
@@ -296,13 +296,13 @@ def test_a_study_with_trials_that_no_search_created_is_refused(tmp_path, monkeyp
     other = optuna.create_study(storage=url, study_name="other")
     other.optimize(lambda trial: 0.0, 1)
     with pytest.raises(ValueError, match=r"'other' has trials that were not created by .* Pass another 'study_name'"):
-        StudyRun.open(url, "other", direction="minimize", seed=0, fingerprint={})
+        StudyRun(url, "other", direction="minimize", seed=0, fingerprint={})
     assert study.trials == []
 
 
 def test_without_a_name_the_same_search_finds_its_study(tmp_path):
     def name(data):
-        with StudyRun.open(tmp_path / "study.db", None, seed=0, fingerprint={"data": data}) as run:
+        with StudyRun(tmp_path / "study.db", None, seed=0, fingerprint={"data": data}) as run:
             return run.study.study_name
 
     assert name("a") == name("a") != name("b")
