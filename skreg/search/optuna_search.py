@@ -268,7 +268,10 @@ class OptunaSearchCV(BaseSearchCV):
         params = _check_method_params(X, params=params)
         routed = self._get_routed_params_for_fit(params)
         space = make_space(self.param_distributions, self.estimator)
-        splits = self._list_splits(X, y, routed.splitter.split)
+        splits = list(check_cv(self.cv, y, classifier=is_classifier(self)).split(X, y, **routed.splitter.split))
+        if not splits:
+            raise ValueError("No fits were performed. Was the CV iterator empty? Were there no candidates?")
+        self.n_splits_ = len(splits)
         progress = SearchProgress(self, X, y, params.get("sample_weight"), self.n_trials * len(splits))
         settings = {
             "scorer": scorers,
@@ -303,14 +306,6 @@ class OptunaSearchCV(BaseSearchCV):
         """Delete the attributes of an earlier fit, so that a fit that fails leaves none of them."""
         for name in [name for name in self.__dict__ if name.endswith("_") and not name.startswith("_")]:
             del self.__dict__[name]
-
-    def _list_splits(self, X: Any, y: Any, split_params: dict[str, Any]) -> list[tuple[Any, Any]]:
-        splitter = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
-        splits = list(splitter.split(X, y, **split_params))
-        if not splits:
-            raise ValueError("No fits were performed. Was the CV iterator empty? Were there no candidates?")
-        self.n_splits_ = len(splits)
-        return splits
 
     def _check_refit_for_multimetric(self, scores: Iterable[str]) -> None:
         """Check that ``refit`` names the metric that is maximized."""

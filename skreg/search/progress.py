@@ -1,14 +1,11 @@
 """Notification of scikit-learn's callbacks about a search."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from .scoring import Candidate
+from .scoring import Candidate
 
 
 class SearchProgress:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 RECORD = "folds"
 """User attribute of a trial with the scores and times of its folds."""
-PRE_DISPATCH = "2*n_jobs"
 
 
 @dataclass(eq=False)
@@ -97,7 +96,7 @@ class FoldEvaluator:
         that the pruner makes the same decisions.
         """
         one_by_one = not prunes and effective_n_jobs(self.n_jobs) == 1
-        with Parallel(n_jobs=self.n_jobs, pre_dispatch=PRE_DISPATCH) as parallel:
+        with Parallel(n_jobs=self.n_jobs) as parallel:
             for candidates in [[candidate] for candidate in batch] if one_by_one else [batch]:
                 if prunes:
                     candidates = self._evaluate_with_pruner(candidates, parallel)
@@ -123,16 +122,17 @@ class FoldEvaluator:
                 self.run.report(candidate.trial, fold, values[-1] if compares_folds else fmean(values))
             pruned = [candidate for candidate in scored if candidate.trial.should_prune()]
             for candidate in pruned:
-                self.run.tell(candidate.trial, state="pruned", attrs={RECORD: candidate.record()})
+                self.tell(candidate, pruned=True)
             candidates = [candidate for candidate in candidates if candidate not in pruned]
         return candidates
 
     def _values(self, candidate: Candidate) -> list[float]:
         return [self.objective(fold["test_scores"]) for fold in candidate.folds]
 
-    def tell(self, candidate: Candidate) -> None:
-        """Report a candidate that is evaluated on all folds; a candidate without a score has failed."""
-        self.run.tell(candidate.trial, fmean(self._values(candidate)), attrs={RECORD: candidate.record()})
+    def tell(self, candidate: Candidate, pruned: bool = False) -> None:
+        """Report a candidate that is pruned or evaluated on all folds; a candidate without a score has failed."""
+        value, attrs = fmean(self._values(candidate)), {RECORD: candidate.record()}
+        self.run.tell(candidate.trial, value, pruned=pruned, attrs=attrs)
 
 
 def fit_folds(

@@ -26,13 +26,8 @@ COUNTER = "skreg:heartbeat"
 open_runs: set[str] = set()
 
 
-def _reset_after_fork() -> None:
-    open_runs.clear()
-    _process_table.cache_clear()
-
-
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_reset_after_fork)
+    os.register_at_fork(after_in_child=open_runs.clear)
 
 
 @lru_cache(maxsize=1)

@@ -125,6 +125,7 @@ def fingerprint(obj: object) -> str:
 
 
 def _describe(obj: Any) -> str:
+    """Describe an estimator by its class and parameters, a function by its name, unknown objects by their pickle."""
     if obj is None or isinstance(obj, bool | int | float | complex | str | bytes):
         return repr(obj)
     if isinstance(obj, np.ndarray | np.generic):
@@ -145,11 +146,6 @@ def _describe(obj: Any) -> str:
         columns = [frame] if isinstance(frame, nw.Series) else frame.iter_columns()
         described = [[column.name, str(column.dtype), column.to_numpy()] for column in columns]
         return type(frame).__name__ + _describe(described)
-    return _describe_object(obj)
-
-
-def _describe_object(obj: Any) -> str:
-    """Describe an estimator by its class and parameters, a function by its name, other objects by their pickle."""
     if isinstance(obj, partial):
         return f"partial{_describe([obj.func, obj.args, obj.keywords])}"
     if hasattr(obj, "__qualname__"):

@@ -5,7 +5,6 @@ count, `heartbeat` detects dead processes, and `storage` opens the storage.
 """
 
 import copy
-import hashlib
 import json
 import math
 import os
@@ -28,8 +27,6 @@ from .heartbeat import HeartbeatThread, LivenessMonitor, describe_process, open_
 from .identity import default_sampler, join_study
 from .storage import open_storage
 from .trial_slots import COUNTED, ENQUEUED, PROCESS, RETRY_OF, WITHDRAWN, TrialSlots
-
-STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 
 
 class StudyRun:
@@ -72,9 +69,8 @@ class StudyRun:
     def enqueue(self, params: dict[str, Any]) -> None:
         """Use parameters for the first trial, unless the study has other trials already."""
         self._check_process()
-        if all(ENQUEUED in t.system_attrs or RETRY_OF in t.system_attrs for t in self._trials()):
-            key = hashlib.sha256(json.dumps(params, sort_keys=True, default=repr).encode()).hexdigest()[:16]
-            self._queue[key] = params
+        if all(ENQUEUED in t.system_attrs or RETRY_OF in t.system_attrs for t in self.study.get_trials(deepcopy=False)):
+            self._queue[json.dumps(params, sort_keys=True, default=repr)] = params
 
     def ask(self, total: int) -> optuna.Trial | None:
         """Claim a trial: the retry of one whose process died, or else a new one.
@@ -115,48 +111,38 @@ class StudyRun:
             trial.report(value, step)
 
     def tell(
-        self,
-        trial: optuna.Trial,
-        value: float | None = None,
-        *,
-        state: Literal["complete", "pruned", "failed"] = "complete",
-        attrs: Mapping[str, Any] | None = None,
+        self, trial: optuna.Trial, value: float | None, *, pruned: bool = False, attrs: Mapping[str, Any] | None = None
     ) -> bool:
         """Report the result of a trial, and return whether it was stored.
 
-        It is not stored if another process has taken over the trial. A complete trial needs a value; it is stored as
-        failed if the value is nan. Failed trials count too, because a search whose trials all fail would never end
-        otherwise. ``attrs`` are user attributes, which JSON can represent.
+        It is not stored if another process has taken over the trial. A trial has failed if its value is None or nan and
+        it is not pruned. Failed trials count too, because a search whose trials all fail would never end otherwise.
+        ``attrs`` are user attributes, which JSON can represent.
         """
         self._check_process()
-        if state == "complete" and (value is None or np.isnan(value)):
-            state = "failed"
+        failed = not pruned and (value is None or np.isnan(value))
+        state = TrialState.PRUNED if pruned else TrialState.FAIL if failed else TrialState.COMPLETE
         stored = False
         with self._unless_finished(trial.number):
-            for name, attr in {**(attrs or {}), **({COUNTED: True} if state == "failed" else {})}.items():
+            for name, attr in {**(attrs or {}), **({COUNTED: True} if failed else {})}.items():
                 trial.set_user_attr(name, attr)
-            stored = self._finish(trial, value if state == "complete" else None, STATES[state])
+            try:
+                self.study.tell(trial, None if pruned or failed else value, state=state)
+                stored = True
+            except ValueError:  # Optuna's error for a trial that is finished already
+                if not self._is_finished(trial.number):
+                    raise
+            except RuntimeError as error:  # a sampler without further suggestions calls Study.stop after storing it
+                if "Study.stop" not in str(error):
+                    raise
+                stored = self._is_exhausted = True
         with self._lock:
             self._claimed.pop(trial.number, None)
         return stored
 
-    def _finish(self, trial: optuna.Trial, value: float | None, state: TrialState) -> bool:
-        try:
-            self.study.tell(trial, value, state=state)
-        except ValueError:  # Optuna's error for a trial that is finished already
-            if not self._is_finished(trial.number):
-                raise
-            return False
-        except RuntimeError as error:  # a sampler without further suggestions calls Study.stop after storing the result
-            if "Study.stop" not in str(error):
-                raise
-            self._is_exhausted = True
-        return True
-
     def finished(self) -> list[FrozenTrial]:
         """Return the trials that count, sorted by number: complete, pruned, or failed in their evaluation."""
-        trials = self._trials()
-        return TrialSlots(trials).counted(len(trials))
+        return self._slots().counted()
 
     def wait(self, total: int, timeout: float | None = None) -> bool:
         """Wait for trials of other processes, and return whether the study has all its trials.
@@ -196,11 +182,8 @@ class StudyRun:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _trials(self) -> list[FrozenTrial]:
-        return self.study.get_trials(deepcopy=False)
-
     def _slots(self) -> TrialSlots:
-        return TrialSlots(self._trials())
+        return TrialSlots(self.study.get_trials(deepcopy=False))
 
     def _is_lost(self, trial: FrozenTrial) -> bool:
         """Return whether no live process runs an unfinished trial."""

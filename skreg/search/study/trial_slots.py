@@ -68,8 +68,8 @@ class TrialSlots:
         """Return whether a retry of a trial exists."""
         return trial.number in self._retries
 
-    def counted(self, total: int) -> list[FrozenTrial]:
-        """Return the trials that hold a slot and are finished, sorted by number."""
+    def counted(self, total: int | None = None) -> list[FrozenTrial]:
+        """Return the trials that hold one of the first ``total`` slots and are finished, sorted by number."""
         return sorted(filter(is_counted, self.holders[:total]), key=lambda trial: trial.number)
 
     def unfinished(self, total: int) -> list[FrozenTrial]:

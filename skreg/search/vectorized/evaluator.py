@@ -20,7 +20,7 @@ from ...estimators.base import RegularizedMLP, check_parameters
 from ...network.config import structure_decided_by_values
 from ...training.optimizers.registry import solvers_with
 from ..progress import SearchProgress
-from ..scoring import RECORD, Candidate, FoldEvaluator, SharedInputs, fit_folds, params_key
+from ..scoring import Candidate, FoldEvaluator, SharedInputs, fit_folds, params_key
 from .fold_fit import network_of
 from .worker import CandidateResult, CandidateState, GroupTrainer, Pruning
 
@@ -81,15 +81,12 @@ class BatchEvaluator:
         finished = {trial.number: trial for trial in self._run.finished()}
         n_trials = max([*finished, *(candidate.trial.number for candidate in batch)]) + 1
         unfinished = optuna.trial.create_trial(state=optuna.trial.TrialState.FAIL)
+        direction, name, sampler = study.direction, study.study_name, optuna.samplers.RandomSampler()
         for group in groups:
             own = {batch[state.number].trial.number: state for state in group}
             with quiet():
-                copied = optuna.create_study(
-                    direction=study.direction,
-                    study_name=study.study_name,
-                    sampler=optuna.samplers.RandomSampler(),
-                    pruner=copy.deepcopy(study.pruner),
-                )
+                pruner = copy.deepcopy(study.pruner)
+                copied = optuna.create_study(direction=direction, study_name=name, sampler=sampler, pruner=pruner)
             for number in range(n_trials):
                 if number in own:
                     own[number].trial = copied.ask()
@@ -107,10 +104,7 @@ class BatchEvaluator:
             if epoch in result.decisions:
                 candidate.trial.should_prune()
         candidate.folds = result.folds
-        if result.status == "pruned":
-            self._run.tell(candidate.trial, state="pruned", attrs={RECORD: candidate.record()})
-        else:
-            self._fold_evaluator.tell(candidate)
+        self._fold_evaluator.tell(candidate, pruned=result.status == "pruned")
 
 
 def cross_validate(

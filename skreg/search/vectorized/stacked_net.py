@@ -92,14 +92,12 @@ class StackedNet(Net):
         starts[self._present] = n_members.cumsum(0) - n_members
         members = starts[self.net_index] + self.member_index  # positions among all members of the nets
         self._train = MemberRows.joined([fit.prepared.train for fit in present]).of_members(members)
-        self._valid, self._test = (
+        validation, self._test = (
             None if rows[0] is None else MemberRows.joined(rows).of_members(members)
             for rows in ([fit.prepared.validation for fit in present], [fit.test for fit in present])
         )
-        self._monitor = None
-        if present[0].prepared.monitor is not None:
-            self._monitor = StackedMonitor(self.net_index, self.member_index, self.fits)
-        self._epochs: Iterator[int] = self.epochs(self.max_epochs, self._train, self._valid, self._monitor)
+        monitor = StackedMonitor(self.net_index, self.member_index, self.fits) if present[0].prepared.monitor else None
+        self._epochs: Iterator[int] = self.epochs(self.max_epochs, self._train, validation, monitor)
 
     @property
     def ended(self) -> bool:
@@ -108,9 +106,12 @@ class StackedNet(Net):
 
     def train_epoch(self) -> None:
         """Train the remaining members for one epoch; a net whose members have all stopped has ended."""
-        self._drop_ended()
+        active = self.stopping_.active
+        active &= ~torch.tensor([fit.ended for fit in self.fits])[self.net_index]
         if self.ended:
             return
+        if bool(active.any()) and active.double().mean() < MIN_ACTIVE_SHARE:
+            self._keep_members(active.nonzero()[:, 0])
         start = time.perf_counter()
         n_training = torch.bincount(self.net_index[self.stopping_.active], minlength=len(self.fits))
         is_last = next(self._epochs, None) is None or self.epoch_ == self.max_epochs
@@ -123,17 +124,11 @@ class StackedNet(Net):
 
     def stop(self) -> None:
         """End the training of all nets after the epochs that they have had."""
+        if self.ended:
+            return
         self._restore_best(self._train)
         self.stopping_.active[:] = False
         self._unstack(~self.stopping_.active)
-
-    def _drop_ended(self) -> None:
-        """Remove the members of ended nets from the tensors when they are many."""
-        ended = torch.tensor([fit.ended for fit in self.fits])
-        active = self.stopping_.active
-        active &= ~ended[self.net_index]
-        if bool(active.any()) and active.double().mean() < MIN_ACTIVE_SHARE:
-            self._keep_members(active.nonzero()[:, 0])
 
     def _record(self, loss: Tensor, score: Tensor | None, monitor: Monitor | None) -> None:  # noqa: ARG002 - of the net
         active, rates = self.stopping_.active, self._last_lr()

@@ -165,8 +165,7 @@ class GroupTrainer:
             statuses = self._evaluate_epoch(states, epoch, failed_fits)
             if time.time() >= self._deadline:
                 for net in nets:
-                    if not net.ended:
-                        net.stop()
+                    net.stop()
                 statuses = {state.number: statuses.get(state.number, "stopped") for state in states}
             for state in states:
                 if state.number in statuses:
@@ -177,8 +176,6 @@ class GroupTrainer:
         """Train all nets for an epoch, and return the fits of those that failed."""
         failed: set[FoldFit] = set()
         for net in nets:
-            if net.ended:
-                continue
             try:
                 with _training_mode(), torch_threads(net.fits[0].prepared.estimator.n_threads):
                     net.train_epoch()

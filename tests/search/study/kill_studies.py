@@ -60,8 +60,8 @@ def evaluate(run, trial, seconds):
     for step in range(2):
         time.sleep(seconds / 2)
         run.report(trial, step, trial.params["x"])
-    state = {0: "pruned", 1: "failed"}.get(int(10 * trial.params["y"]), "complete")
-    run.tell(trial, trial.params["x"], state=state, attrs={"by": os.getpid()})
+    tenth = int(10 * trial.params["y"])  # a tenth of the trials is pruned, and another one fails
+    run.tell(trial, None if tenth == 1 else trial.params["x"], pruned=tenth == 0, attrs={"by": os.getpid()})
 
 
 class Slow(LogisticRegression):

@@ -155,8 +155,8 @@ def test_trials_end_complete_pruned_or_failed():
     trials = ask(run, 4, 4)
     run.report(trials[0], 0, 0.5)
     assert not trials[0].should_prune()
-    assert run.tell(trials[0], state="pruned")
-    assert run.tell(trials[1], state="failed", attrs={"why": "it diverged"})
+    assert run.tell(trials[0], None, pruned=True)
+    assert run.tell(trials[1], None, attrs={"why": "it diverged"})
     assert run.tell(trials[2], float("nan"))
     assert run.tell(trials[3], 1.0)
     assert [trial.state.name for trial in run.finished()] == ["PRUNED", "FAIL", "FAIL", "COMPLETE"]
