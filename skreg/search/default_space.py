@@ -5,59 +5,40 @@ by default", and Gorishniy et al. 2025, "TabM", adapted to the parametrization o
 default.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 from inspect import signature
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
+from optuna import Trial
+from optuna.distributions import FloatDistribution as Range
+from optuna.trial import FrozenTrial
 from sklearn.pipeline import Pipeline
 
 from ..estimators.base import RegularizedMLP
 from ..network import embeddings
 from ..training import augmentations
-from .distributions import CallableSpace, DictSpace, ListSpace, Space, labels_of
-
-if TYPE_CHECKING:
-    from optuna import Trial
-    from optuna.trial import FrozenTrial
+from .distributions import Space, dict_space, labels_of, list_space, make_param
 
 
-@dataclass(frozen=True)
-class Range:
-    """Numbers from ``low`` to ``high``, uniform or uniform in the logarithm."""
-
-    low: float
-    high: float
-    log: bool = False
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One of several values."""
-
-    options: tuple[Any, ...]
-
-
-@dataclass(frozen=True)
-class Switch:
+class Switch(NamedTuple):
     """The value ``off``, or a number from the range ``on``."""
 
     off: float | str | None
     on: Range
 
 
-ParamSpace = Range | Choice | Switch
+ParamSpace = list[Any] | Range | Switch
 
 DEFAULT_SPACE: dict[str, ParamSpace] = {
-    "hidden_layer_sizes": Choice(((64, 64), (128, 128), (128, 128, 128), (256, 256), (256, 256, 256))),
-    "activation": Choice(("mish", "relu", "silu")),
-    "numeric_embedding": Choice(("auto", None, *embeddings.__all__)),
-    "batch_norm": Choice((False, True)),
-    "residual": Choice(("auto", False, True)),
+    "hidden_layer_sizes": [(64, 64), (128, 128), (128, 128, 128), (256, 256), (256, 256, 256)],
+    "activation": ["mish", "relu", "silu"],
+    "numeric_embedding": ["auto", None, *embeddings.__all__],
+    "batch_norm": [False, True],
+    "residual": ["auto", False, True],
     "dropout": Switch(0.0, Range(0.05, 0.5)),
     "input_dropout": Switch(0.0, Range(0.02, 0.3)),
-    "augmentation": Choice((None, *augmentations.__all__)),
+    "augmentation": [None, *augmentations.__all__],
     "augmentation_strength": Range(0.05, 0.8),
     "alpha": Switch(0.0, Range(1e-6, 1e-2, log=True)),
     "l1_ratio": Switch(0.0, Range(0.05, 1.0)),
@@ -68,31 +49,16 @@ DEFAULT_SPACE: dict[str, ParamSpace] = {
     "learning_rate_init": Range(2e-3, 1e-1, log=True),
 }
 
-EXCLUSIONS: tuple[tuple[Callable[[dict[str, Any]], bool], tuple[str, ...]], ...] = (
-    (lambda params: params["layer_norm"], ("batch_norm",)),
-    (lambda params: params["swa_start"] is not None, ("ema_decay",)),
-    (
-        lambda params: params["pretrained"] is not None,
-        ("hidden_layer_sizes", "activation", "numeric_embedding", "batch_norm", "residual"),
-    ),
-)
-"""Conditions on the parameters of the estimator, and the parameters that are not searched if they hold."""
-
 
 def free_params(params: dict[str, Any], defaults: dict[str, Any]) -> dict[str, ParamSpace]:
-    """Return the part of the default space whose parameters have their default values in the estimator.
-
-    Parameters
-    ----------
-    params, defaults : dict
-        Parameters of the estimator, and their defaults.
-
-    Returns
-    -------
-    dict
-        The space of each parameter that is searched.
-    """
-    excluded = {name for applies, names in EXCLUSIONS if applies(params) for name in names}
+    """Return the default space without the parameters that are set in ``params``, or that would have no effect."""
+    excluded: set[str] = set()
+    if params["layer_norm"]:
+        excluded |= {"batch_norm"}
+    if params["swa_start"] is not None:
+        excluded |= {"ema_decay"}
+    if params["pretrained"] is not None:
+        excluded |= {"hidden_layer_sizes", "activation", "numeric_embedding", "batch_norm", "residual"}
     free = {name for name, default in defaults.items() if _is_default(params[name], default)}
     return {name: space for name, space in DEFAULT_SPACE.items() if name in free - excluded}
 
@@ -107,8 +73,10 @@ def make_space(param_distributions: Any, estimator: Any) -> Space:
     if param_distributions is None:
         return default_space(estimator)
     if isinstance(param_distributions, Sequence):
-        return ListSpace(param_distributions)
-    return CallableSpace(param_distributions) if callable(param_distributions) else DictSpace(param_distributions)
+        return list_space(param_distributions)
+    if callable(param_distributions):
+        return Space(param_distributions, param_distributions)
+    return dict_space(param_distributions)
 
 
 def default_space(estimator: Any) -> Space:
@@ -131,27 +99,23 @@ def default_space(estimator: Any) -> Space:
             "of the default space differs from its default. Give a dict or a callable."
         )
     first = {prefix + name: value for name, value in _first_trial(space, params).items()}
-    return CallableSpace(partial(_suggest_params, prefix, space, params["augmentation"]), first, [prefix, space])
+    return Space(partial(_suggest_params, prefix, space, params["augmentation"]), [prefix, space], first)
 
 
 def _suggest_params(
-    prefix: str, space: dict[str, ParamSpace], augmentation: Any, trial: "Trial | FrozenTrial"
+    prefix: str, space: dict[str, ParamSpace], augmentation: Any, trial: Trial | FrozenTrial
 ) -> dict[str, Any]:
     """Suggest each parameter; of a switch first whether it is on, and then its value."""
     params: dict[str, Any] = {}
     for name, values in space.items():
+        full = prefix + name
         # The strength has an effect only on augmentations of this package.
         if name == "augmentation_strength" and not isinstance(params.get(f"{prefix}augmentation", augmentation), str):
             continue
-        full = prefix + name
-        if isinstance(values, Choice):
-            labels = labels_of(values.options)
-            params[full] = values.options[labels.index(trial.suggest_categorical(full, labels))]
-        elif isinstance(values, Switch) and not trial.suggest_categorical(f"{prefix}use_{name}", (False, True)):
+        if isinstance(values, Switch) and not trial.suggest_categorical(f"{prefix}use_{name}", (False, True)):
             params[full] = values.off
         else:
-            numbers = values.on if isinstance(values, Switch) else values
-            params[full] = trial.suggest_float(full, numbers.low, numbers.high, log=numbers.log)
+            params[full] = make_param(full, values.on if isinstance(values, Switch) else values).suggest(trial, full)
     return params
 
 
@@ -160,11 +124,10 @@ def _first_trial(space: dict[str, ParamSpace], params: dict[str, Any]) -> dict[s
     first: dict[str, Any] = {}
     for name, values in space.items():
         value = params[name]
-        if isinstance(values, Choice):
-            first[name] = labels_of(values.options)[values.options.index(value)]
-            continue
         if isinstance(values, Switch):
             first[f"use_{name}"] = value != values.off
-        if not isinstance(values, Switch) or value != values.off:
+        if isinstance(values, list):
+            first[name] = labels_of(values)[values.index(value)]
+        elif not isinstance(values, Switch) or value != values.off:
             first[name] = value
     return first

@@ -1,5 +1,7 @@
 """Hyperparameter search with Optuna as a scikit-learn estimator."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -14,20 +16,20 @@ from sklearn.utils import check_random_state, indexable
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_method_params, check_is_fitted
 
-from .default_space import make_space
-from .distributions import Space
+from .._utils.optional import import_optional
 from .progress import SearchProgress
 from .results import SearchResults
-from .score_cache import ScoreCache
-from .scoring import RECORD, Candidate, FoldEvaluator, SharedInputs
-from .study import PRUNING_UNIT, StudyRun, fingerprint
+from .scoring import RECORD, Candidate, FoldEvaluator, ScoreCache, SharedInputs
 from .vectorized.evaluator import BatchEvaluator
 from .vectorized.fold_fit import network_of
 from .vectorized.worker import Pruning
 
 if TYPE_CHECKING:
-    import optuna
     import pandas  # type: ignore[import-untyped]  # pandas has no type annotations
+    from optuna.trial import FrozenTrial
+
+    from .distributions import Space
+    from .study import StudyRun
 
 __all__ = ["OptunaSearchCV"]
 
@@ -41,6 +43,7 @@ Measured on recorded curves (8 searches of 40 candidates, in 20 orders): 2.2 tim
 found in 91 %. With a tenth and 3: 4.0 times and 29 %; a fifth and 3: 2.5 and 74 %; a tenth and 2: 3.5 and 60 %.
 """
 POLL_SECONDS = 1.0
+INHERITED_CONSTRAINTS = BaseSearchCV._parameter_constraints  # noqa: SLF001 - scikit-learn has no public name for them
 
 
 class OptunaSearchCV(BaseSearchCV):
@@ -175,19 +178,16 @@ class OptunaSearchCV(BaseSearchCV):
     """
 
     _parameter_constraints = {
-        "estimator": [HasMethods(["fit"])],
+        **{name: rules for name, rules in INHERITED_CONSTRAINTS.items() if name != "pre_dispatch"},
         "param_distributions": [dict, Mapping, list, tuple, callable, None],
         "n_trials": [Interval(Integral, 1, None, closed="left")],
         "timeout": [Interval(Real, 0, None, closed="left"), None],
-        **{name: BaseSearchCV._parameter_constraints[name] for name in ("scoring", "cv", "refit", "n_jobs", "verbose")},
         "sampler": [HasMethods(["sample_relative", "sample_independent"]), None],
         "pruner": [HasMethods(["prune"]), None],
-        "storage": "no_validation",  # validated by StudyRun.open
+        "storage": "no_validation",  # validated by open_storage
         "study_name": [str, None],
         "vectorize": ["boolean", StrOptions({"auto"})],
         "random_state": ["random_state"],
-        "error_score": BaseSearchCV._parameter_constraints["error_score"],
-        "return_train_score": ["boolean"],
     }
 
     def __init__(
@@ -232,7 +232,8 @@ class OptunaSearchCV(BaseSearchCV):
         self.error_score = error_score
         self.return_train_score = return_train_score
 
-    @_fit_context(prefer_skip_nested_validation=False)  # the estimator validates its own parameters
+    # The estimator validates its own parameters. scikit-learn has no type information.
+    @_fit_context(prefer_skip_nested_validation=False)  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any = None, **params: Any) -> Self:
         """Run the search, and fit the best candidate on all rows.
 
@@ -258,14 +259,19 @@ class OptunaSearchCV(BaseSearchCV):
         ValueError, TypeError
             If a parameter is invalid, or if all fits failed.
         """
-        _check_optuna()
+        import_optional("optuna", extra="search", purpose="OptunaSearchCV")
+        from .default_space import make_space
+
         self._reset()
         scorers, _ = self._get_scorers()
         X, y = indexable(X, y)
         params = _check_method_params(X, params=params)
         routed = self._get_routed_params_for_fit(params)
         space = make_space(self.param_distributions, self.estimator)
-        splits = self._list_splits(X, y, routed.splitter.split)
+        splits = list(check_cv(self.cv, y, classifier=is_classifier(self)).split(X, y, **routed.splitter.split))
+        if not splits:
+            raise ValueError("No fits were performed. Was the CV iterator empty? Were there no candidates?")
+        self.n_splits_ = len(splits)
         progress = SearchProgress(self, X, y, params.get("sample_weight"), self.n_trials * len(splits))
         settings = {
             "scorer": scorers,
@@ -284,7 +290,7 @@ class OptunaSearchCV(BaseSearchCV):
         progress.close()
         return self
 
-    def trials_dataframe(self) -> "pandas.DataFrame":
+    def trials_dataframe(self) -> pandas.DataFrame:
         """Return Optuna's table of all trials.
 
         Returns
@@ -300,19 +306,6 @@ class OptunaSearchCV(BaseSearchCV):
         """Delete the attributes of an earlier fit, so that a fit that fails leaves none of them."""
         for name in [name for name in self.__dict__ if name.endswith("_") and not name.startswith("_")]:
             del self.__dict__[name]
-
-    def _list_splits(self, X: Any, y: Any, split_params: dict[str, Any]) -> list[tuple[Any, Any]]:
-        splitter = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
-        self.n_splits_ = splitter.get_n_splits(X, y, **split_params)
-        splits = list(splitter.split(X, y, **split_params))
-        if len(splits) != self.n_splits_:
-            raise ValueError(
-                "cv.split and cv.get_n_splits return inconsistent results. "
-                f"Expected {self.n_splits_} splits, got {len(splits)}"
-            )
-        if not splits:
-            raise ValueError("No fits were performed. Was the CV iterator empty? Were there no candidates?")
-        return splits
 
     def _check_refit_for_multimetric(self, scores: Iterable[str]) -> None:
         """Check that ``refit`` names the metric that is maximized."""
@@ -332,6 +325,8 @@ class OptunaSearchCV(BaseSearchCV):
 
     def _open_study(self, inputs: SharedInputs, space: Space) -> StudyRun:
         """Create the study, or join an existing one."""
+        from .study import PRUNING_UNIT, StudyRun, fingerprint
+
         identity: dict[str, str] = {}
         if self.storage is not None:
             identity = {
@@ -344,7 +339,7 @@ class OptunaSearchCV(BaseSearchCV):
         pruner = self._make_pruner()
         if identity and _prunes(pruner):
             identity[PRUNING_UNIT] = "epochs" if self._is_vectorized() else "folds"
-        run = StudyRun.open(
+        run = StudyRun(
             self.storage,
             self.study_name,
             direction="maximize",
@@ -379,21 +374,19 @@ class OptunaSearchCV(BaseSearchCV):
         """Epoch after which candidates are first compared."""
         network = network_of(self.estimator)[1]
         assert network is not None
-        rung: int = round(network.max_iter * FIRST_RUNG)
-        return max(1, rung)
+        return max(1, round(float(network.max_iter) * FIRST_RUNG))
 
     def _search(self, run: StudyRun, space: Space, inputs: SharedInputs, progress: SearchProgress) -> None:
         """Evaluate candidates until the study has ``n_trials``; an interrupt keeps the finished ones."""
-        params_of: dict[int, dict[str, Any]] = {}
         if self.verbose > 0:
             print(f"Fitting {self.n_splits_} folds for each of {self.n_trials} candidates")
         try:
-            self._evaluate_batches(run, space, inputs, progress, params_of)
+            self._evaluate_batches(run, space, inputs, progress)
         except KeyboardInterrupt:
             if _recorded(run):
-                self._set_results(run, space, params_of)
+                self._set_results(run, space)
             raise
-        self._set_results(run, space, params_of).warn_about_failures()
+        self._set_results(run, space).warn_about_failures(self.error_score)
 
     def _evaluator(
         self, run: StudyRun, inputs: SharedInputs, progress: SearchProgress, deadline: float
@@ -406,28 +399,20 @@ class OptunaSearchCV(BaseSearchCV):
         pruning = None
         if prunes:
             scorer = inputs.settings["scorer"]
-            scorer = scorer._scorers[self.refit] if hasattr(scorer, "_scorers") else scorer
+            scorer = getattr(scorer, "_scorers", {self.refit: scorer})[self.refit]
             pruning = Pruning(scorer, self.refit, self._first_rung() if self.pruner is None else None)
         return BatchEvaluator(fold_evaluator, pruning).evaluate, CANDIDATES_PER_BATCH
 
-    def _evaluate_batches(
-        self,
-        run: StudyRun,
-        space: Space,
-        inputs: SharedInputs,
-        progress: SearchProgress,
-        params_of: dict[int, dict[str, Any]],
-    ) -> None:
-        """Choose and evaluate batches of candidates; ``params_of`` collects their parameters by number."""
+    def _evaluate_batches(self, run: StudyRun, space: Space, inputs: SharedInputs, progress: SearchProgress) -> None:
+        """Choose and evaluate batches of candidates."""
         deadline = np.inf if self.timeout is None else time.time() + self.timeout
         evaluate, size = self._evaluator(run, inputs, progress, deadline)
-        cache = ScoreCache(run, inputs.estimator, lambda trial: params_of.get(trial.number) or space.params(trial))
+        cache = ScoreCache(run, inputs.estimator, space)
         while True:
             batch: list[Candidate] = []
             size_of_batch = run.share(size, self.n_trials)
-            while len(batch) < size_of_batch and (trials := run.ask(1, self.n_trials)):
-                batch += [Candidate(trial, space.params(trial)) for trial in trials]
-                params_of[batch[-1].trial.number] = batch[-1].params
+            while len(batch) < size_of_batch and (trial := run.ask(self.n_trials)) is not None:
+                batch.append(Candidate(trial, space.params(trial)))
             if batch:
                 cache.evaluate(batch, evaluate, deadline)
             elif run.wait(self.n_trials, timeout=max(0.0, min(POLL_SECONDS, deadline - time.time()))):
@@ -435,15 +420,14 @@ class OptunaSearchCV(BaseSearchCV):
             if time.time() >= deadline:
                 return
 
-    def _set_results(self, run: StudyRun, space: Space, params_of: dict[int, dict[str, Any]]) -> SearchResults:
+    def _set_results(self, run: StudyRun, space: Space) -> SearchResults:
         """Set ``cv_results_`` and the ``best_`` attributes."""
         trials = _recorded(run)
         if not trials:
             raise ValueError("No trial of the study is finished. Raise n_trials or timeout.")
-        params = [params_of.get(trial.number) or space.params(trial) for trial in trials]
-        results = SearchResults(trials, params, self.n_splits_, self.error_score)
+        results = SearchResults(trials, self.n_splits_)
         self.multimetric_ = results.multimetric
-        self.cv_results_ = results.to_dict(self._format_results)
+        self.cv_results_ = results.to_dict(self._format_results, [space.params(trial) for trial in trials])
         metric = self.refit if self.multimetric_ else "score"
         self.best_index_ = self._select_best_index(self.refit, metric, self.cv_results_)
         if not callable(self.refit):
@@ -463,16 +447,11 @@ class OptunaSearchCV(BaseSearchCV):
         if hasattr(best, "feature_names_in_"):
             self.feature_names_in_ = best.feature_names_in_
 
-    @property
-    def n_features_in_(self) -> int:
-        """Number of features."""
-        return int(super().n_features_in_)
-
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "best_estimator_" if self.refit else "cv_results_")
 
 
-def _recorded(run: StudyRun) -> list["optuna.trial.FrozenTrial"]:
+def _recorded(run: StudyRun) -> list[FrozenTrial]:
     """Return the finished trials that a search has scored."""
     return [trial for trial in run.finished() if RECORD in trial.user_attrs]
 
@@ -481,10 +460,3 @@ def _prunes(pruner: Any) -> bool:
     from optuna.pruners import NopPruner
 
     return pruner is not None and not isinstance(pruner, NopPruner)
-
-
-def _check_optuna() -> None:
-    try:
-        import optuna  # noqa: F401
-    except ImportError as error:
-        raise ImportError("OptunaSearchCV needs Optuna. Install it with: pip install 'skreg[search]'.") from error

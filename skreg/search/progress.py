@@ -1,27 +1,18 @@
 """Notification of scikit-learn's callbacks about a search."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from .scoring import Candidate
+from .scoring import Candidate
 
 
 class SearchProgress:
     """Notifies scikit-learn's callbacks (1.9) about a search, each of its fits and the final fit.
 
-    Parameters
-    ----------
-    search : estimator or None
-        The search; None notifies nobody.
-    X, y, sample_weight
-        Arguments of its ``fit``.
-    max_fits : int
-        Largest number of fits on folds.
+    The arguments are the search, those of its ``fit``, and the largest number of fits on folds. Without a search no
+    callback is notified.
     """
 
     def __init__(self, search: Any = None, X: Any = None, y: Any = None, sample_weight: Any = None, max_fits: int = 0):
@@ -30,7 +21,8 @@ class SearchProgress:
         self._root = self._search = self._caller = None
         self._n_begun = 0
         if hasattr(search, "_init_callback_context"):
-            self._root = search._init_callback_context(max_subtasks=1 + (search.refit is not False))
+            n_tasks = 1 + (search.refit is not False)
+            self._root = search._init_callback_context(max_subtasks=n_tasks)  # noqa: SLF001 - hook of scikit-learn
             self._root.call_on_fit_task_begin(**self._arguments)
             self._search = self._root.subcontext(task_name="search", max_subtasks=max_fits, sequential_subtasks=False)
             self._search.call_on_fit_task_begin(estimator=search)

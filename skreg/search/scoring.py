@@ -1,31 +1,34 @@
-"""Cross-validation of candidates, fold by fold."""
+"""Cross-validation of candidates, fold by fold, and a cache of their scores."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from math import isfinite, isnan
+from math import isfinite
+from numbers import Integral
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from joblib import effective_n_jobs  # type: ignore[import-untyped]  # joblib has no type annotations
+from joblib import effective_n_jobs
 from sklearn.base import clone
 from sklearn.model_selection._validation import _fit_and_score
 from sklearn.utils.parallel import Parallel, delayed
 
 if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+    from .distributions import Space
     from .progress import SearchProgress
     from .study import StudyRun
 
 RECORD = "folds"
 """User attribute of a trial with the scores and times of its folds."""
-PRE_DISPATCH = "2*n_jobs"
 
 
-@dataclass
+@dataclass(eq=False)
 class Candidate:
     """A trial that is being evaluated."""
 
@@ -75,36 +78,16 @@ class SharedInputs:
         return result
 
 
+@dataclass
 class FoldEvaluator:
-    """Evaluates candidates fold by fold.
+    """Evaluates candidates fold by fold."""
 
-    Parameters
-    ----------
-    inputs : SharedInputs
-        Inputs of all fits.
-    run : StudyRun
-        The study, which receives the scores.
-    objective : callable (scores) -> float
-        Value that is maximized, given the scores of one fold.
-    n_jobs : int or None
-        Number of jobs of joblib.
-    progress : SearchProgress
-        Notifies scikit-learn's callbacks.
-    deadline : float
-        Time, as of ``time.time``, after which no further candidate is evaluated.
-    """
-
-    def __init__(
-        self,
-        inputs: SharedInputs,
-        run: StudyRun,
-        objective: Callable[[Any], float],
-        n_jobs: int | None,
-        progress: SearchProgress,
-        deadline: float,
-    ) -> None:
-        self.inputs, self.run, self.n_jobs, self.progress, self.deadline = inputs, run, n_jobs, progress, deadline
-        self._objective = objective
+    inputs: SharedInputs
+    run: StudyRun
+    objective: Callable[[Any], float]  # value that is maximized, given the scores of one fold
+    n_jobs: int | None
+    progress: SearchProgress
+    deadline: float  # time, as of ``time.time``, after which no further candidate is evaluated
 
     def evaluate(self, batch: list[Candidate], prunes: bool = False) -> None:
         """Evaluate candidates and report them to the study in order.
@@ -113,7 +96,7 @@ class FoldEvaluator:
         that the pruner makes the same decisions.
         """
         one_by_one = not prunes and effective_n_jobs(self.n_jobs) == 1
-        with Parallel(n_jobs=self.n_jobs, pre_dispatch=PRE_DISPATCH) as parallel:
+        with Parallel(n_jobs=self.n_jobs) as parallel:
             for candidates in [[candidate] for candidate in batch] if one_by_one else [batch]:
                 if prunes:
                     candidates = self._evaluate_with_pruner(candidates, parallel)
@@ -126,33 +109,30 @@ class FoldEvaluator:
 
     def _evaluate_with_pruner(self, candidates: list[Candidate], parallel: Parallel) -> list[Candidate]:
         """Fit fold by fold and return the candidates that the pruner kept; failed candidates are not reported to it."""
-        compares_folds = _compares_folds(self.run.study.pruner)
+        from optuna.pruners import WilcoxonPruner
+
+        compares_folds = isinstance(self.run.study.pruner, WilcoxonPruner)  # other pruners compare means over folds
         for fold in range(len(self.inputs.splits)):
             fit_folds(self.inputs, candidates, [fold], parallel, self.progress)
             if fold + 1 == len(self.inputs.splits) or not candidates:
                 break
-            values = {id(candidate): self._values(candidate) for candidate in candidates}
-            scored = [candidate for candidate in candidates if all(map(isfinite, values[id(candidate)]))]
+            scored = [candidate for candidate in candidates if all(map(isfinite, self._values(candidate)))]
             for candidate in scored:
-                own = values[id(candidate)]
-                self.run.report(candidate.trial, fold, own[-1] if compares_folds else fmean(own))
-            pruned = {id(candidate) for candidate in scored if self.run.should_prune(candidate.trial)}
-            for candidate in candidates:
-                if id(candidate) in pruned:
-                    self.run.tell(candidate.trial, state="pruned", attrs={RECORD: candidate.record()})
-            candidates = [candidate for candidate in candidates if id(candidate) not in pruned]
+                values = self._values(candidate)
+                self.run.report(candidate.trial, fold, values[-1] if compares_folds else fmean(values))
+            pruned = [candidate for candidate in scored if candidate.trial.should_prune()]
+            for candidate in pruned:
+                self.tell(candidate, pruned=True)
+            candidates = [candidate for candidate in candidates if candidate not in pruned]
         return candidates
 
     def _values(self, candidate: Candidate) -> list[float]:
-        return [self._objective(fold["test_scores"]) for fold in candidate.folds]
+        return [self.objective(fold["test_scores"]) for fold in candidate.folds]
 
-    def tell(self, candidate: Candidate) -> None:
-        """Report a candidate that is evaluated on all folds; a candidate without a score has failed."""
+    def tell(self, candidate: Candidate, pruned: bool = False) -> None:
+        """Report a candidate that is pruned or evaluated on all folds; a candidate without a score has failed."""
         value, attrs = fmean(self._values(candidate)), {RECORD: candidate.record()}
-        if isnan(value):
-            self.run.tell(candidate.trial, state="failed", attrs=attrs)
-        else:
-            self.run.tell(candidate.trial, value, attrs=attrs)
+        self.run.tell(candidate.trial, value, pruned=pruned, attrs=attrs)
 
 
 def fit_folds(
@@ -170,13 +150,6 @@ def fit_folds(
         candidate.folds.append(result)
 
 
-def _compares_folds(pruner: Any) -> bool:
-    """Whether the pruner compares the scores of single folds; the others compare means over the folds so far."""
-    from optuna.pruners import WilcoxonPruner
-
-    return isinstance(pruner, WilcoxonPruner)
-
-
 def params_key(params: dict[str, Any]) -> tuple[Any, ...]:
     """Hashable form of parameters: numbers and strings by value, other objects by identity."""
     return tuple(sorted((name, _value_key(value)) for name, value in params.items()))
@@ -187,3 +160,69 @@ def _value_key(value: Any) -> str:
         return f"{type(value).__name__}({','.join(map(_value_key, value))})"
     simple = value is None or isinstance(value, bool | int | float | str | np.generic)
     return f"{type(value).__name__} {value!r}" if simple else f"object {id(value)}"
+
+
+class ScoreCache:
+    """Reuses the scores of earlier trials of a study.
+
+    The same parameters give the same scores on the same folds if every ``random_state`` is an integer; other candidates
+    are always fitted.
+    """
+
+    def __init__(self, run: StudyRun, estimator: Any, space: Space) -> None:
+        self._run, self._estimator, self._space = run, estimator, space
+        self._seen: set[int] = set()
+        self._known: dict[tuple[Any, ...], FrozenTrial] = {}
+
+    def evaluate(self, batch: list[Candidate], evaluate: Callable[[list[Candidate]], None], deadline: float) -> None:
+        """Evaluate a batch, but candidates with equal parameters only once."""
+        first: dict[Any, Candidate] = {}
+        remaining = self._tell_known(batch)
+        for candidate in remaining:
+            first.setdefault(params_key(candidate.params) if self._is_seeded(candidate) else candidate, candidate)
+        unique = list(first.values())
+        repeated = [candidate for candidate in remaining if candidate not in unique]
+        try:
+            if unique:
+                evaluate(unique)
+        except KeyboardInterrupt:
+            self._tell_known(repeated)
+            raise
+        if repeated and time.time() < deadline and (again := self._tell_known(repeated)):
+            evaluate(again)
+
+    def _tell_known(self, candidates: list[Candidate]) -> list[Candidate]:
+        """Report the candidates whose scores are known, and return the others."""
+        self._update()
+        unknown = []
+        for candidate in candidates:
+            earlier = self._known.get(params_key(candidate.params)) if self._is_seeded(candidate) else None
+            if earlier is None:
+                unknown.append(candidate)
+            else:
+                self._run.tell(candidate.trial, earlier.value, attrs={RECORD: earlier.user_attrs[RECORD]})
+        return unknown
+
+    def _update(self) -> None:
+        """Add the trials that have finished since the last call; a trial with a failed fit is not reused."""
+        for trial in self._run.finished():
+            if trial.number in self._seen:
+                continue
+            self._seen.add(trial.number)
+            record = trial.user_attrs.get(RECORD)
+            if trial.state.name == "COMPLETE" and record is not None and not any(record["fit_error"]):
+                # A key contains ids of objects; the space keeps the parameters, and thereby these objects, alive.
+                self._known.setdefault(params_key(self._space.params(trial)), trial)
+
+    def _is_seeded(self, candidate: Candidate) -> bool:
+        return _is_seeded({**self._estimator.get_params(), **candidate.params})
+
+
+def _is_seeded(params: Mapping[str, Any]) -> bool:
+    """Whether every ``random_state``, also of nested estimators, is an integer."""
+    for name, value in params.items():
+        if name.rpartition("__")[2] == "random_state" and not isinstance(value, Integral):
+            return False
+        if hasattr(value, "get_params") and not isinstance(value, type) and not _is_seeded(value.get_params()):
+            return False
+    return True

@@ -1,12 +1,13 @@
 """Conversion of the user's distributions to Optuna's."""
 
 import numpy as np
+import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from scipy import stats
 from sklearn.linear_model import Ridge
 
-from skreg.search.distributions import labels_of, make_param
+from skreg.search.distributions import labels_of, make_param, suggest
 
 
 class Draws:
@@ -68,3 +69,20 @@ def test_labels_do_not_depend_on_the_process():
     assert labels_of([Ridge(), len]) == [0, 1]
     assert labels_of(["1", 1]) == ["1", 1]
     assert labels_of([float("nan"), 1.0]) == [0, 1]
+
+
+def test_suggest_uses_the_distribution():
+    distributions = {
+        "float": FloatDistribution(1e-3, 1.0, log=True),
+        "step": FloatDistribution(0.0, 1.0, step=0.25),
+        "int": IntDistribution(2, 64, log=True),
+        "category": CategoricalDistribution([None, "a", 2]),
+    }
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    trial = study.ask()
+    values = {name: suggest(trial, name, distribution) for name, distribution in distributions.items()}
+    assert trial.distributions == distributions
+    study.tell(trial, 0.0)
+    assert {
+        name: suggest(study.trials[0], name, distribution) for name, distribution in distributions.items()
+    } == values

@@ -1,10 +1,10 @@
 """Optuna studies that several processes share and resume, even if processes are killed.
 
 `study_run` asks for trials and reports their results; the other files store the study, identify it and detect dead
-processes.
+processes. Imports Optuna.
 """
 
 from .identity import PRUNING_UNIT, fingerprint
-from .study_run import StudyRun, suggest
+from .study_run import StudyRun
 
-__all__ = ["PRUNING_UNIT", "StudyRun", "fingerprint", "suggest"]
+__all__ = ["PRUNING_UNIT", "StudyRun", "fingerprint"]

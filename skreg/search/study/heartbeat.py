@@ -1,7 +1,5 @@
 """Detection of dead processes: with psutil on the same host, with heartbeats on other hosts."""
 
-from __future__ import annotations
-
 import itertools
 import os
 import socket
@@ -11,15 +9,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import optuna
+import psutil
+from optuna.storages import BaseStorage, RDBStorage, fail_stale_trials
+from optuna.trial import FrozenTrial
 
 from .identity import quiet
 from .trial_slots import PROCESS
-
-if TYPE_CHECKING:
-    import optuna
-    from optuna.storages import BaseStorage, RDBStorage
-    from optuna.trial import FrozenTrial
 
 HEARTBEAT_SECONDS, GRACE_SECONDS = 10, 120
 COUNTER = "skreg:heartbeat"
@@ -28,13 +26,8 @@ COUNTER = "skreg:heartbeat"
 open_runs: set[str] = set()
 
 
-def _reset_after_fork() -> None:
-    open_runs.clear()
-    _process_table.cache_clear()
-
-
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_reset_after_fork)
+    os.register_at_fork(after_in_child=open_runs.clear)
 
 
 @lru_cache(maxsize=1)
@@ -56,8 +49,6 @@ def process_start(pid: int) -> float | None:
 
     Zombie processes count as dead. A change of the system clock moves both times, so that their difference is stable.
     """
-    import psutil
-
     try:
         boot, process = psutil.boot_time(), psutil.Process(pid)
         if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
@@ -82,8 +73,6 @@ class LivenessMonitor:
     """
 
     def __init__(self, study: optuna.Study, storage: BaseStorage, grace: float = GRACE_SECONDS) -> None:
-        from optuna.storages import RDBStorage
-
         self._study, self._storage, self._grace = study, storage, grace
         self._database: RDBStorage | None = None
         if isinstance(storage, RDBStorage) and storage.get_heartbeat_interval() is not None:
@@ -101,8 +90,6 @@ class LivenessMonitor:
 
     def is_alive(self, trial: FrozenTrial) -> bool:
         """Return whether the process of a running trial is alive, as far as this process can tell."""
-        import psutil
-
         process = trial.system_attrs[PROCESS]
         if all(process.get(name) == value for name, value in _process_table().items()):
             with suppress(psutil.AccessDenied):
@@ -120,8 +107,6 @@ class LivenessMonitor:
 
     def _fail_stale_trials(self, database: RDBStorage, number: int) -> None:
         """Let Optuna mark trials as failed whose heartbeat is older than the grace period."""
-        from optuna.storages import fail_stale_trials
-
         now, is_new = time.monotonic(), number not in self._seen
         if is_new or now >= self._next_check:
             with quiet():

@@ -1,7 +1,5 @@
 """Identity of a study: the study that belongs to a search, and fingerprints that tell searches apart."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import pickle
@@ -10,18 +8,15 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import narwhals as nw
 import numpy as np
-from numpy.typing import NDArray
+import optuna
+from optuna.pruners import BasePruner, NopPruner
+from optuna.samplers import BaseSampler, TPESampler
+from optuna.storages import BaseStorage
 from scipy import sparse
-
-if TYPE_CHECKING:
-    import optuna
-    from optuna.pruners import BasePruner
-    from optuna.samplers import BaseSampler, TPESampler
-    from optuna.storages import BaseStorage
 
 FINGERPRINT = "skreg:fingerprint"
 #: Item of a fingerprint that says what a pruner compares, "epochs" or "folds". Only searches that prune have it.
@@ -34,8 +29,6 @@ WITHOUT_EFFECT = ("n_jobs", "n_threads", "verbose", "memory", "callbacks")
 @contextmanager
 def quiet() -> Iterator[None]:
     """Suppress Optuna's messages about new studies and its warnings about experimental features."""
-    import optuna
-
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -49,8 +42,6 @@ def quiet() -> Iterator[None]:
 @quiet()
 def default_sampler(seed: int, number: int) -> TPESampler:
     """Return the default sampler of one trial, seeded by the search and the number of the trial."""
-    from optuna.samplers import TPESampler
-
     trial_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
     return TPESampler(seed=trial_seed, multivariate=True, group=True, constant_liar=True)
 
@@ -68,12 +59,10 @@ def join_study(
 
     Without a name, the study is named after the fingerprint, so that the same search finds its study again.
     """
-    import optuna
-
     if study_name is None:
         lasting = sorted((item, text) for item, text in fingerprint.items() if item != PRUNING_UNIT)
         study_name = f"skreg-{hashlib.sha256(json.dumps(lasting).encode()).hexdigest()[:16]}"
-    pruner = pruner or optuna.pruners.NopPruner()
+    pruner = pruner or NopPruner()
     try:
         study = optuna.create_study(
             storage=storage, study_name=study_name, direction=direction, sampler=sampler, pruner=pruner
@@ -87,7 +76,7 @@ def join_study(
 
 
 def _check_same_search(study: optuna.Study, direction: str, fingerprint: Mapping[str, str]) -> None:
-    """Raise an error if a study was created by another search."""
+    """Raise an error if a study belongs to another search, or has a pruner that compares other scores."""
     known = _wait_for_fingerprint(study)
     if known is None and study.get_trials(deepcopy=False):
         raise ValueError(
@@ -105,11 +94,6 @@ def _check_same_search(study: optuna.Study, direction: str, fingerprint: Mapping
             f"The study {study.study_name!r} belongs to another search with different {' and '.join(different)}, so "
             "that its trials cannot be compared with those of this search. Pass another 'study_name' or 'storage'."
         )
-    _check_pruning_unit(study, known, fingerprint)
-
-
-def _check_pruning_unit(study: optuna.Study, known: Mapping[str, str], fingerprint: Mapping[str, str]) -> None:
-    """Raise an error if the pruner would compare scores after epochs with scores after folds."""
     unit = fingerprint.get(PRUNING_UNIT)
     if unit is not None and PRUNING_UNIT not in known:
         study.set_user_attr(FINGERPRINT, {**known, PRUNING_UNIT: unit})
@@ -141,10 +125,13 @@ def fingerprint(obj: object) -> str:
 
 
 def _describe(obj: Any) -> str:
+    """Describe an estimator by its class and parameters, a function by its name, unknown objects by their pickle."""
     if obj is None or isinstance(obj, bool | int | float | complex | str | bytes):
         return repr(obj)
     if isinstance(obj, np.ndarray | np.generic):
-        return _describe_array(np.asarray(obj))
+        array = np.asarray(obj)
+        values = array.ravel().tolist() if array.dtype.hasobject else hashlib.sha256(array.tobytes()).hexdigest()
+        return f"{array.dtype.str}{array.shape}{_describe(values)}"
     if sparse.issparse(obj):
         rows = obj.tocsr()
         return f"sparse{rows.shape}{_describe([rows.data, rows.indices, rows.indptr])}"
@@ -155,25 +142,10 @@ def _describe(obj: Any) -> str:
     if isinstance(obj, Sequence):
         return f"[{','.join(map(_describe, obj))}]"
     frame = nw.from_native(obj, eager_only=True, allow_series=True, pass_through=True)
-    if isinstance(frame, nw.Series):
-        return _describe_series(frame)
-    if isinstance(frame, nw.DataFrame):
-        return f"[{','.join(map(_describe_series, frame.iter_columns()))}]"
-    return _describe_object(obj)
-
-
-def _describe_array(array: NDArray[Any]) -> str:
-    if array.dtype.hasobject:
-        return f"{array.shape}{_describe(array.ravel().tolist())}"
-    return f"{array.dtype.str}{array.shape}{hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()}"
-
-
-def _describe_series(series: nw.Series[Any]) -> str:
-    return f"{series.name}:{series.dtype}:{_describe(series.to_numpy())}"
-
-
-def _describe_object(obj: Any) -> str:
-    """Describe an estimator by its class and parameters, a function by its name, other objects by their pickle."""
+    if isinstance(frame, nw.Series | nw.DataFrame):
+        columns = [frame] if isinstance(frame, nw.Series) else frame.iter_columns()
+        described = [[column.name, str(column.dtype), column.to_numpy()] for column in columns]
+        return type(frame).__name__ + _describe(described)
     if isinstance(obj, partial):
         return f"partial{_describe([obj.func, obj.args, obj.keywords])}"
     if hasattr(obj, "__qualname__"):

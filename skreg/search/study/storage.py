@@ -42,23 +42,17 @@ def open_storage(storage: str | os.PathLike[str] | BaseStorage | None) -> BaseSt
     if name.startswith("journal:") or (name.endswith(JOURNAL_SUFFIXES) and not _is_url(name)):
         path = str(_check_folder(Path(name.removeprefix("journal:").removeprefix("//"))))
         return JournalStorage(JournalFileBackend(path, lock_obj=JournalLock(path)))
-    if name.startswith("sqlite") and sa.make_url(name).database in (None, "", ":memory:"):
-        return RDBStorage(name)
     if name.startswith("sqlite"):
-        return _retry(lambda: SQLiteStorage(name))
+        in_memory = sa.make_url(name).database in (None, "", ":memory:")
+        return RDBStorage(name) if in_memory else _retry(lambda: SQLiteStorage(name))
     if _is_url(name):
-        return _retry(lambda: _open_database(_add_driver(name)))
+        return _retry(lambda: RDBStorage(_add_driver(name), {"pool_pre_ping": True}, **_heartbeat()))
     url = sa.URL.create("sqlite", database=str(_check_folder(Path(name)))).render_as_string()
     return _retry(lambda: SQLiteStorage(url.replace("{", "{{").replace("}", "}}")))
 
 
-def _open_database(url: str) -> RDBStorage:
-    return RDBStorage(
-        url,
-        engine_kwargs={"pool_pre_ping": True},
-        heartbeat_interval=HEARTBEAT_SECONDS,
-        grace_period=GRACE_SECONDS,
-    )
+def _heartbeat() -> dict[str, Any]:
+    return {"heartbeat_interval": HEARTBEAT_SECONDS, "grace_period": GRACE_SECONDS}
 
 
 def _is_url(name: str) -> bool:
@@ -127,12 +121,8 @@ class SQLiteStorage(RDBStorage):
     """
 
     def __init__(self, url: str) -> None:
-        super().__init__(
-            url,
-            engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS, "factory": AtomicConnection}},
-            heartbeat_interval=HEARTBEAT_SECONDS,
-            grace_period=GRACE_SECONDS,
-        )
+        connect_args = {"timeout": LOCK_SECONDS, "factory": AtomicConnection}
+        super().__init__(url, {"connect_args": connect_args}, **_heartbeat())
         with self.engine.connect() as connection:
             # A kill loses no result. A power failure can lose the last trials, but does not damage the others.
             connection.exec_driver_sql("PRAGMA journal_mode=WAL")
@@ -190,13 +180,11 @@ class JournalLock(JournalFileOpenLock):
 def _truncate_incomplete_line(file: BinaryIO, block_size: int = 4096) -> None:
     """Truncate a file after its last line break, which is searched backwards in blocks."""
     size = end = file.seek(0, os.SEEK_END)
-    while end:
+    n_kept = 0
+    while end and not n_kept:
         start = max(0, end - block_size)
         file.seek(start)
-        line_break = file.read(end - start).rfind(b"\n")
-        if line_break >= 0:
-            end = start + line_break + 1
-            break
+        n_kept = file.read(end - start).rfind(b"\n") + 1
         end = start
-    if end < size:
-        file.truncate(end)
+    if end + n_kept < size:
+        file.truncate(end + n_kept)

@@ -4,10 +4,7 @@ Any number of processes can share a study, and each can be killed at any moment.
 count, `heartbeat` detects dead processes, and `storage` opens the storage.
 """
 
-from __future__ import annotations
-
 import copy
-import hashlib
 import json
 import math
 import os
@@ -17,35 +14,46 @@ import uuid
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
+import optuna
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
+from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from .heartbeat import HeartbeatThread, LivenessMonitor, describe_process, open_runs
 from .identity import default_sampler, join_study
+from .storage import open_storage
 from .trial_slots import COUNTED, ENQUEUED, PROCESS, RETRY_OF, WITHDRAWN, TrialSlots
-
-if TYPE_CHECKING:
-    import optuna
-    from optuna.distributions import BaseDistribution
-    from optuna.pruners import BasePruner
-    from optuna.samplers import BaseSampler
-    from optuna.storages import BaseStorage
-    from optuna.trial import FrozenTrial, TrialState
 
 
 class StudyRun:
-    """Participation of this process in a study.
+    """Participation of this process in a study, which is created or, with the same fingerprint, joined.
 
-    With a ``seed``, each trial has a default sampler of its own; None uses the sampler of the study.
+    The fingerprint covers everything that the trials depend on. Without a name, the name is derived from it. By
+    default, each trial has a TPE sampler of its own, seeded by ``seed`` and its number, and none is pruned.
     """
 
-    def __init__(self, study: optuna.Study, storage: BaseStorage, seed: int | None) -> None:
-        from optuna.storages import InMemoryStorage
-
-        self.study = study
-        self._storage, self._study_id = storage, storage.get_study_id_from_name(study.study_name)
-        self._seed, self._run_id, self._pid = seed, uuid.uuid4().hex, os.getpid()
+    def __init__(
+        self,
+        storage: str | os.PathLike[str] | BaseStorage | None,
+        study_name: str | None,
+        *,
+        direction: Literal["minimize", "maximize"] = "maximize",
+        sampler: BaseSampler | None = None,
+        pruner: BasePruner | None = None,
+        seed: int,
+        fingerprint: Mapping[str, str],
+    ) -> None:
+        self._storage = storage = open_storage(storage)
+        self._seed = None if sampler else seed
+        self.study = study = join_study(
+            storage, study_name, direction, sampler or default_sampler(seed, 0), pruner, fingerprint
+        )
+        self._study_id = storage.get_study_id_from_name(study.study_name)
+        self._run_id, self._pid = uuid.uuid4().hex, os.getpid()
         self._lock = threading.RLock()
         self._queue: dict[str, dict[str, Any]] = {}
         self._claimed: dict[int, int] = {}  # IDs of trials by their numbers
@@ -58,59 +66,31 @@ class StudyRun:
             self._thread.start()
         weakref.finalize(self, _end_run, self._pid, self._run_id, self._thread)
 
-    @classmethod
-    def open(
-        cls,
-        storage: str | os.PathLike[str] | BaseStorage | None,
-        study_name: str | None,
-        *,
-        direction: Literal["minimize", "maximize"] = "maximize",
-        sampler: BaseSampler | None = None,
-        pruner: BasePruner | None = None,
-        seed: int,
-        fingerprint: Mapping[str, str],
-    ) -> StudyRun:
-        """Create or join a study.
-
-        ``storage`` is what :func:`~skreg.search.study.storage.open_storage` takes. Without a name, the name is derived
-        from the fingerprint, so that the same search finds its study again. The fingerprint covers everything that the
-        trials depend on; a study with another one is refused. The default sampler is TPE, seeded by ``seed`` and the
-        number of the trial. The default is not to prune.
-        """
-        from .storage import open_storage
-
-        opened = open_storage(storage)
-        study = join_study(opened, study_name, direction, sampler or default_sampler(seed, 0), pruner, fingerprint)
-        return cls(study, opened, None if sampler else seed)
-
     def enqueue(self, params: dict[str, Any]) -> None:
         """Use parameters for the first trial, unless the study has other trials already."""
         self._check_process()
-        if all(ENQUEUED in t.system_attrs or RETRY_OF in t.system_attrs for t in self._trials()):
-            key = hashlib.sha256(json.dumps(params, sort_keys=True, default=repr).encode()).hexdigest()[:16]
-            self._queue[key] = params
+        if all(ENQUEUED in t.system_attrs or RETRY_OF in t.system_attrs for t in self.study.get_trials(deepcopy=False)):
+            self._queue[json.dumps(params, sort_keys=True, default=repr)] = params
 
-    def ask(self, n: int, total: int, distributions: dict[str, BaseDistribution] | None = None) -> list[optuna.Trial]:
-        """Claim at most ``n`` trials: first retries of trials whose process died, then new trials.
+    def ask(self, total: int) -> optuna.Trial | None:
+        """Claim a trial: the retry of one whose process died, or else a new one.
 
-        ``total`` is the number of trials of the whole study, by all processes. The parameters are sampled from
-        ``distributions``; None leaves this to the caller. The result is empty if there is nothing left to claim, but
-        other processes may still be running trials.
+        ``total`` is the number of trials of the whole study, by all processes. The result is None if there is nothing
+        left to claim, but other processes may still be running trials.
         """
         self._check_process()
         with self._lock:
-            claimed: list[int] = []
-            while len(claimed) < n and not self._is_exhausted:
-                slots, n_missing = self._slots(), n - len(claimed)
-                created = self._retry_lost(slots, n_missing, total) or self._create_new(slots, n_missing, total)
-                if not created:
+            while not self._is_exhausted:
+                slots = self._slots()
+                number = self._retry_lost(slots, total)
+                if number is None and (number := self._create_new(slots, total)) is None:
                     break
-                claimed += self._keep_with_slot(created, total)
-            trials = []
-            for number in claimed:
+                if not any(trial.number == number for trial in self._slots().holders[:total]):
+                    self._withdraw(number)
+                    continue
                 with self._unless_finished(number):
-                    trials.append(self._start(number, distributions))
-            return trials
+                    return self._start(number)
+        return None
 
     def share(self, most: int, total: int) -> int:
         """Return how many trials to ask for, at most ``most``.
@@ -130,56 +110,39 @@ class StudyRun:
         with self._unless_finished(trial.number):
             trial.report(value, step)
 
-    def should_prune(self, trial: optuna.Trial) -> bool:
-        """Return whether the pruner stops a trial."""
-        return trial.should_prune()
-
     def tell(
-        self,
-        trial: optuna.Trial,
-        value: float | None = None,
-        *,
-        state: Literal["complete", "pruned", "failed"] = "complete",
-        attrs: Mapping[str, Any] | None = None,
+        self, trial: optuna.Trial, value: float | None, *, pruned: bool = False, attrs: Mapping[str, Any] | None = None
     ) -> bool:
         """Report the result of a trial, and return whether it was stored.
 
-        It is not stored if another process has taken over the trial. A complete trial needs a value; it is stored as
-        failed if the value is nan. Failed trials count too, because a search whose trials all fail would never end
-        otherwise. ``attrs`` are user attributes, which JSON can represent.
+        It is not stored if another process has taken over the trial. A trial has failed if its value is None or nan and
+        it is not pruned. Failed trials count too, because a search whose trials all fail would never end otherwise.
+        ``attrs`` are user attributes, which JSON can represent.
         """
-        from optuna.trial import TrialState
-
         self._check_process()
-        if state == "complete" and (value is None or np.isnan(value)):
-            state = "failed"
-        states = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+        failed = not pruned and (value is None or np.isnan(value))
+        state = TrialState.PRUNED if pruned else TrialState.FAIL if failed else TrialState.COMPLETE
         stored = False
         with self._unless_finished(trial.number):
-            for name, attr in {**(attrs or {}), **({COUNTED: True} if state == "failed" else {})}.items():
+            for name, attr in {**(attrs or {}), **({COUNTED: True} if failed else {})}.items():
                 trial.set_user_attr(name, attr)
-            stored = self._finish(trial, value if state == "complete" else None, states[state])
+            try:
+                self.study.tell(trial, None if pruned or failed else value, state=state)
+                stored = True
+            except ValueError:  # Optuna's error for a trial that is finished already
+                if not self._is_finished(trial.number):
+                    raise
+            except RuntimeError as error:  # a sampler without further suggestions calls Study.stop after storing it
+                if "Study.stop" not in str(error):
+                    raise
+                stored = self._is_exhausted = True
         with self._lock:
             self._claimed.pop(trial.number, None)
         return stored
 
-    def _finish(self, trial: optuna.Trial, value: float | None, state: TrialState) -> bool:
-        try:
-            self.study.tell(trial, value, state=state)
-        except ValueError:  # Optuna's error for a trial that is finished already
-            if not self._is_finished(trial.number):
-                raise
-            return False
-        except RuntimeError as error:  # a sampler without further suggestions calls Study.stop after storing the result
-            if "Study.stop" not in str(error):
-                raise
-            self._is_exhausted = True
-        return True
-
     def finished(self) -> list[FrozenTrial]:
         """Return the trials that count, sorted by number: complete, pruned, or failed in their evaluation."""
-        trials = self._trials()
-        return TrialSlots(trials).counted(len(trials))
+        return self._slots().counted()
 
     def wait(self, total: int, timeout: float | None = None) -> bool:
         """Wait for trials of other processes, and return whether the study has all its trials.
@@ -219,50 +182,41 @@ class StudyRun:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _trials(self) -> list[FrozenTrial]:
-        return self.study.get_trials(deepcopy=False)
-
     def _slots(self) -> TrialSlots:
-        return TrialSlots(self._trials())
+        return TrialSlots(self.study.get_trials(deepcopy=False))
 
     def _is_lost(self, trial: FrozenTrial) -> bool:
         """Return whether no live process runs an unfinished trial."""
         return trial.state.name != "RUNNING" or PROCESS not in trial.system_attrs or not self._monitor.is_alive(trial)
 
-    def _retry_lost(self, slots: TrialSlots, n: int, total: int) -> list[int]:
-        """Create retries of lost trials, and mark these as failed."""
-        created = []
+    def _retry_lost(self, slots: TrialSlots, total: int) -> int | None:
+        """Mark lost trials as failed until one of them can be retried, and return the number of its retry."""
         self._withdraw_lost(slots.orphans(total))
-        for trial in [t for t in slots.unfinished(total) if self._is_lost(t)][:n]:
+        for trial in filter(self._is_lost, slots.unfinished(total)):
+            retry = None
             if COUNTED not in trial.user_attrs and not slots.has_retry(trial):
                 params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-                created.append(self._create({RETRY_OF: trial.number, "fixed_params": params}))
+                retry = self._create({RETRY_OF: trial.number, "fixed_params": params})
             self._fail(trial.number)
-        return created
+            if retry is not None:
+                return retry
+        return None
 
-    def _create_new(self, slots: TrialSlots, n: int, total: int) -> list[int]:
-        """Create trials, as many as there seem to be free slots, with the enqueued parameters first."""
-        n_free = max(0, min(n, total - len(slots.holders)))
-        queue = [(key, params) for key, params in self._queue.items() if key not in slots.enqueued][:n_free]
-        enqueued = [{ENQUEUED: key, "fixed_params": params} for key, params in queue]
-        return [self._create(attrs) for attrs in [*enqueued, *({} for _ in range(n_free - len(enqueued)))]]
+    def _create_new(self, slots: TrialSlots, total: int) -> int | None:
+        """Create a trial if there seems to be a free slot, with the enqueued parameters first."""
+        if len(slots.holders) >= total:
+            return None
+        for key, params in self._queue.items():
+            if key not in slots.enqueued:
+                return self._create({ENQUEUED: key, "fixed_params": params})
+        return self._create({})
 
     def _create(self, attrs: Mapping[str, Any]) -> int:
         """Create a running trial that has the record of its process from the beginning."""
-        from optuna.trial import TrialState, create_trial
-
         attrs = {**attrs, PROCESS: describe_process(self._run_id)}
         template = create_trial(state=TrialState.RUNNING, system_attrs=attrs)
         trial_id = self._storage.create_new_trial(self._study_id, template_trial=template)
         return self._storage.get_trial_number_from_id(trial_id)
-
-    def _keep_with_slot(self, created: Sequence[int], total: int) -> list[int]:
-        """Return the created trials that have a slot, and withdraw the others."""
-        with_slot = {trial.number for trial in self._slots().holders[:total]}
-        for number in created:
-            if number not in with_slot:
-                self._withdraw(number)
-        return [number for number in created if number in with_slot]
 
     def _withdraw_lost(self, orphans: Sequence[FrozenTrial]) -> None:
         """Withdraw orphans whose process is dead; other processes withdraw their own."""
@@ -277,8 +231,6 @@ class StudyRun:
         self._fail(number)
 
     def _fail(self, number: int) -> None:
-        from optuna.trial import TrialState
-
         with self._unless_finished(number):
             self._storage.set_trial_state_values(self._trial_id(number), state=TrialState.FAIL)
 
@@ -297,35 +249,17 @@ class StudyRun:
             if not self._is_finished(number):
                 raise
 
-    def _start(self, number: int, distributions: Mapping[str, BaseDistribution] | None) -> optuna.Trial:
+    def _start(self, number: int) -> optuna.Trial:
         """Return a trial with its own sampler, so that its suggestions do not depend on which process asks."""
-        import optuna
-
         study, trial_id = copy.copy(self.study), self._trial_id(number)
         if self._seed is not None:
             study.sampler = default_sampler(self._seed, number)
         self._claimed[number] = trial_id
-        trial = optuna.Trial(study, trial_id)
-        for name, distribution in (distributions or {}).items():
-            suggest(trial, name, distribution)
-        return trial
+        return optuna.Trial(study, trial_id)
 
     def _check_process(self) -> None:
         if os.getpid() != self._pid:
             raise RuntimeError("A StudyRun cannot be used in a forked process. Open another one there.")
-
-
-def suggest(trial: optuna.Trial | FrozenTrial, name: str, distribution: BaseDistribution) -> Any:
-    """Suggest the value of a parameter from a distribution of Optuna."""
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-    if isinstance(distribution, CategoricalDistribution):
-        return trial.suggest_categorical(name, distribution.choices)
-    if isinstance(distribution, FloatDistribution):
-        low, high = distribution.low, distribution.high
-        return trial.suggest_float(name, low, high, step=distribution.step, log=distribution.log)
-    assert isinstance(distribution, IntDistribution)
-    return trial.suggest_int(name, distribution.low, distribution.high, step=distribution.step, log=distribution.log)
 
 
 def _end_run(pid: int, run_id: str, thread: HeartbeatThread) -> None:

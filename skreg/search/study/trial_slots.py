@@ -12,13 +12,9 @@ derives the same assignment of trials to slots from the list of all trials.
 A trial never loses its slot while it runs, so that a process can rely on the slots that it has seen for its trials.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial
 
 #: System attributes: the process that runs the trial, the trial that it repeats, that it is withdrawn, its queue key.
 PROCESS, RETRY_OF, WITHDRAWN, ENQUEUED = "skreg:process", "skreg:retry_of", "skreg:withdrawn", "skreg:enqueued"
@@ -72,8 +68,8 @@ class TrialSlots:
         """Return whether a retry of a trial exists."""
         return trial.number in self._retries
 
-    def counted(self, total: int) -> list[FrozenTrial]:
-        """Return the trials that hold a slot and are finished, sorted by number."""
+    def counted(self, total: int | None = None) -> list[FrozenTrial]:
+        """Return the trials that hold one of the first ``total`` slots and are finished, sorted by number."""
         return sorted(filter(is_counted, self.holders[:total]), key=lambda trial: trial.number)
 
     def unfinished(self, total: int) -> list[FrozenTrial]:

@@ -10,9 +10,9 @@ import copy
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from typing import Any, TypeVar
+from typing import Any
 
-from joblib import effective_n_jobs  # type: ignore[import-untyped]  # joblib has no type annotations
+from joblib import effective_n_jobs
 from sklearn.base import clone
 from sklearn.utils.parallel import Parallel, delayed
 
@@ -20,12 +20,9 @@ from ...estimators.base import RegularizedMLP, check_parameters
 from ...network.config import structure_decided_by_values
 from ...training.optimizers.registry import solvers_with
 from ..progress import SearchProgress
-from ..scoring import RECORD, Candidate, FoldEvaluator, SharedInputs, fit_folds, params_key
-from ..study.identity import quiet
+from ..scoring import Candidate, FoldEvaluator, SharedInputs, fit_folds, params_key
 from .fold_fit import network_of
-from .worker import CandidateResult, CandidateState, Pruning, iter_group, train_group
-
-T = TypeVar("T")
+from .worker import CandidateResult, CandidateState, GroupTrainer, Pruning
 
 TWO_GROUPS, FOUR_GROUPS = 24, 96
 """Numbers of members from which a batch is divided into two and four groups.
@@ -34,12 +31,10 @@ The time by member hardly decreases beyond 24 members of a net. More groups woul
 pruner fewer candidates to compare.
 """
 
-MEMBER_PARAMS = frozenset(
-    (
-        *("alpha", "augmentation_strength", "clip_norm", "dropout", "ema_decay", "feature_alpha", "input_dropout"),
-        *("l1_ratio", "label_smoothing", "learning_rate_init", "max_norm", "weight_decay"),
-    )
-)
+MEMBER_PARAMS = {
+    *("alpha", "augmentation_strength", "clip_norm", "dropout", "ema_decay", "feature_alpha", "input_dropout"),
+    *("l1_ratio", "label_smoothing", "learning_rate_init", "max_norm", "weight_decay"),
+}
 """Parameters of which the members of one net can have different values."""
 
 
@@ -59,7 +54,8 @@ class BatchEvaluator:
             self._add_trials(groups, batch)
         others = set(range(len(batch))) - {state.number for state in states}
         stopped = []
-        for result in run_groups(self._inputs, groups, self._fold_evaluator.n_jobs, self._pruning, deadline):
+        trainer = GroupTrainer(self._inputs, self._pruning, deadline)
+        for result in run_groups(trainer, groups, self._fold_evaluator.n_jobs):
             if result.status == "failed":
                 others.add(result.number)
             elif result.status == "stopped":
@@ -79,19 +75,18 @@ class BatchEvaluator:
         """
         import optuna
 
+        from ..study.identity import quiet
+
         study = self._run.study
         finished = {trial.number: trial for trial in self._run.finished()}
         n_trials = max([*finished, *(candidate.trial.number for candidate in batch)]) + 1
         unfinished = optuna.trial.create_trial(state=optuna.trial.TrialState.FAIL)
+        direction, name, sampler = study.direction, study.study_name, optuna.samplers.RandomSampler()
         for group in groups:
             own = {batch[state.number].trial.number: state for state in group}
             with quiet():
-                copied = optuna.create_study(
-                    direction=study.direction,
-                    study_name=study.study_name,
-                    sampler=optuna.samplers.RandomSampler(),
-                    pruner=copy.deepcopy(study.pruner),
-                )
+                pruner = copy.deepcopy(study.pruner)
+                copied = optuna.create_study(direction=direction, study_name=name, sampler=sampler, pruner=pruner)
             for number in range(n_trials):
                 if number in own:
                     own[number].trial = copied.ask()
@@ -107,12 +102,9 @@ class BatchEvaluator:
         for epoch, score in result.curve.items():
             self._run.report(candidate.trial, epoch, score)
             if epoch in result.decisions:
-                self._run.should_prune(candidate.trial)
+                candidate.trial.should_prune()
         candidate.folds = result.folds
-        if result.status == "pruned":
-            self._run.tell(candidate.trial, state="pruned", attrs={RECORD: candidate.record()})
-        else:
-            self._fold_evaluator.tell(candidate)
+        self._fold_evaluator.tell(candidate, pruned=result.status == "pruned")
 
 
 def cross_validate(
@@ -121,7 +113,7 @@ def cross_validate(
     """Return the results of ``_fit_and_score`` for each setting of parameters and each fold, without a study."""
     candidates, progress = [Candidate(None, one) for one in params], SearchProgress()
     groups = make_groups(_states(inputs, candidates, progress), len(inputs.splits))
-    for result in run_groups(inputs, groups, n_jobs):
+    for result in run_groups(GroupTrainer(inputs), groups, n_jobs):
         candidates[result.number].folds = result.folds
     others = [candidate for candidate in candidates if not candidate.folds]
     if others:
@@ -130,19 +122,15 @@ def cross_validate(
 
 
 def run_groups(
-    inputs: SharedInputs,
-    groups: list[list[CandidateState]],
-    n_jobs: int | None,
-    pruning: Pruning | None = None,
-    deadline: float = float("inf"),
+    trainer: GroupTrainer, groups: list[list[CandidateState]], n_jobs: int | None
 ) -> Iterator[CandidateResult]:
     """Train groups, and yield the results of each as soon as it has ended."""
     if effective_n_jobs(n_jobs) == 1 or len(groups) == 1:
         for group in groups:
-            yield from iter_group(inputs, group, pruning, deadline)
+            yield from trainer.iter_results(group)
         return
     parallel = Parallel(n_jobs=n_jobs, batch_size=1, pre_dispatch="all", return_as="generator_unordered")
-    with closing(parallel(delayed(train_group)(inputs, group, pruning, deadline) for group in groups)) as results:
+    with closing(parallel(delayed(trainer.results)(group) for group in groups)) as results:
         for result in results:
             yield from result
 
@@ -150,46 +138,38 @@ def run_groups(
 def make_groups(states: list[CandidateState], n_folds: int) -> list[list[CandidateState]]:
     """Divide candidates into groups of the same number of epochs and about the same work."""
     groups = []
-    for alike in _partition(states, lambda state: _network(state.estimator).max_iter):
-        n_members = n_folds * sum(_network(state.estimator).n_members for state in alike)
+    for alike in _partition(states, lambda state: state.network.max_iter):
+        n_members = n_folds * sum(state.network.n_members for state in alike)
         n_groups = min(len(alike), 1 if n_members < TWO_GROUPS else 2 if n_members < FOUR_GROUPS else 4)
         ordered = [state for same_net in _partition(alike, lambda state: state.key) for state in same_net]
         groups += [ordered[number::n_groups] for number in range(n_groups)]
     return groups
 
 
-def _partition(states: list[T], key: Callable[[T], Any]) -> list[list[T]]:
-    parts: dict[Any, list[T]] = {}
+def _partition(states: list[CandidateState], key: Callable[[CandidateState], Any]) -> list[list[CandidateState]]:
+    alike: dict[Any, list[CandidateState]] = {}
     for state in states:
-        parts.setdefault(key(state), []).append(state)
-    return list(parts.values())
-
-
-def _network(estimator: Any) -> Any:
-    return network_of(estimator)[1]
+        alike.setdefault(key(state), []).append(state)
+    return list(alike.values())
 
 
 def _states(inputs: SharedInputs, batch: list[Candidate], progress: SearchProgress) -> list[CandidateState]:
     """Return the states of the candidates that can be trained side by side."""
     states = []
-    for number, candidate in enumerate(batch):
-        if (state := _state(inputs, number, candidate.params)) is not None:
-            state.contexts = {fold: progress.context(candidate, fold) for fold in range(len(inputs.splits))}
-            states.append(state)
+    for number, params in enumerate(candidate.params for candidate in batch):
+        try:
+            estimator = clone(inputs.estimator).set_params(**clone(params, safe=False))
+            step, network = network_of(estimator)
+            if network is None or not _is_stackable(network, step, inputs.settings["fit_params"]):
+                continue
+            check_parameters(network)
+        except Exception:  # the fit fold by fold reports the error
+            continue
+        before = {name: value for name, value in params.items() if step and not name.startswith(f"{step}__")}
+        contexts = {fold: progress.context(batch[number], fold) for fold in range(len(inputs.splits))}
+        key = _stack_key(network, step, params)
+        states.append(CandidateState(number, estimator, key, params_key(before), contexts))
     return states
-
-
-def _state(inputs: SharedInputs, number: int, params: dict[str, Any]) -> CandidateState | None:
-    try:
-        estimator = clone(inputs.estimator).set_params(**clone(params, safe=False))
-        step, network = network_of(estimator)
-        if network is None or not _is_stackable(network, step, inputs.settings["fit_params"]):
-            return None
-        check_parameters(network)
-    except Exception:  # the fit fold by fold reports the error
-        return None
-    preceding = {name: value for name, value in params.items() if step is not None and not name.startswith(f"{step}__")}
-    return CandidateState(number, estimator, _stack_key(network, step, params), params_key(preceding))
 
 
 def _is_stackable(network: RegularizedMLP, step: str | None, fit_params: dict[str, Any] | None) -> bool:

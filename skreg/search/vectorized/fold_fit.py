@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
@@ -73,8 +74,8 @@ class FoldFit:
     epochs: list[EpochRecord] = field(default_factory=list)
     seconds: float = 0.0  # share of the training time
     ended: bool = False  # whether the training has ended or is given up
+    is_scored: bool = True  # whether the score is that of ``raw``
     _score: Any = np.nan
-    _is_scored: bool = True
 
     @classmethod
     def prepare(cls, estimator: Any, data: FoldData, template: Self | None = None, scores_epochs: bool = False) -> Self:
@@ -85,20 +86,18 @@ class FoldFit:
         """
         network: Any = network_of(estimator)[1]
         prepared = prepare_fit(network, data.X, data.y, data.weight, None if template is None else template.prepared)
-        test = None
-        if scores_epochs:
-            test = _test_rows(prepared, data.X_test) if template is None else template.test
+        if template is not None or not scores_epochs:
+            return cls(estimator, data, prepared, None if template is None else template.test)
+        encoded, split = encode(network, data.X_test), prepared.split
+        test = encoded.rows(
+            [np.arange(len(encoded))] * split.n_members, split.device_config
+        )  # all rows, for each member
         return cls(estimator, data, prepared, test)
 
     @property
     def net(self) -> Net:
         """The net, after the training as if it had been trained alone."""
         return self.prepared.net
-
-    @property
-    def n_threads(self) -> int | None:
-        """Number of threads of torch."""
-        return self.prepared.estimator.n_threads
 
     @property
     def n_members(self) -> int:
@@ -127,17 +126,20 @@ class FoldFit:
         n_steps = -(-len(self.prepared.train) // net.batch_size)
         dtypes = [linear.matmul_dtype for linear in net.module_.linears]
         no_validation = self.prepared.validation is None
-        return (*net.module_.structure(), *dtypes, net.batch_size, n_steps, no_validation, self.n_threads)
-
-    def set_raw(self, member: int, raw: Tensor) -> None:
-        """Set the raw output of a member on the test rows."""
-        self.raw[member], self._is_scored = raw, False
+        return (
+            *net.module_.structure(),
+            *dtypes,
+            net.batch_size,
+            n_steps,
+            no_validation,
+            self.prepared.estimator.n_threads,
+        )
 
     def score(self, scorer: Callable[..., Any]) -> Any:
         """Return the score on the test rows if the training ended now; NaN while a member has no finite weights."""
         raw = [member for member in self.raw if member is not None]
-        if not self._is_scored and len(raw) == len(self.raw):
-            self._is_scored = True
+        if not self.is_scored and len(raw) == len(self.raw):
+            self.is_scored = True
             data, params = self.data, self.data.score_params or {}
             view = with_known_output(self.prepared.estimator, self.net, data.X_test, torch.stack(raw))
             quick = None if params else quick_scorer(scorer, view, data.y_test)
@@ -155,16 +157,12 @@ class FoldFit:
 
     def finish(self) -> Any:
         """Do everything that follows the training, and return the fitted estimator."""
+        start = time.perf_counter()
         self.prepared.finish()
         if self.data.preceding is not None:
             self.estimator.steps[:-1] = self.data.preceding.steps
+        self.seconds += time.perf_counter() - start
         return self.estimator
-
-
-def _test_rows(prepared: PreparedFit, X: Any) -> MemberRows:
-    """Return rows to predict, all of them for each member."""
-    encoded, split = encode(prepared.estimator, X), prepared.split
-    return encoded.rows([np.arange(len(encoded))] * split.n_members, split.device_config)
 
 
 def quick_scorer(scorer: Any, estimator: Any, y: Any) -> Callable[[Any, Any, Any], float] | None:

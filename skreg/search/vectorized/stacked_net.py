@@ -36,12 +36,8 @@ NO_PENALTY, NO_CONSTRAINT = ElasticNet(0.0, 0.0), MaxNorm(inf)
 class StackedNet(Net):
     """A net whose members are those of several nets.
 
-    Attributes
-    ----------
-    fits : list of FoldFit
-        The fits whose nets are stacked, also those that have ended.
-    net_index, member_index : int Tensor of shape (members,)
-        For each member the net that it belongs to, and its number among the members of that net.
+    ``fits`` are the fits whose nets are stacked, also those that have ended. ``net_index`` and ``member_index``, of
+    shape ``(members,)``, contain the number of each member's net and its number among the members of that net.
     """
 
     fits: list[FoldFit]
@@ -91,24 +87,17 @@ class StackedNet(Net):
         if hasattr(losses[0], "label_smoothing"):
             self.criterion_ = copy.copy(losses[0])
             self.criterion_.label_smoothing = stack([loss.label_smoothing for loss in losses], sizes, like)
-        members = self._positions(present)
+        n_members = torch.tensor([module.n_members for module in modules])
+        starts = torch.zeros(len(self.fits), dtype=torch.int64)
+        starts[self._present] = n_members.cumsum(0) - n_members
+        members = starts[self.net_index] + self.member_index  # positions among all members of the nets
         self._train = MemberRows.joined([fit.prepared.train for fit in present]).of_members(members)
-        self._valid, self._test = (
+        validation, self._test = (
             None if rows[0] is None else MemberRows.joined(rows).of_members(members)
             for rows in ([fit.prepared.validation for fit in present], [fit.test for fit in present])
         )
-        self._monitor = None
-        if present[0].prepared.monitor is not None:
-            self._monitor = StackedMonitor(self.net_index, self.member_index, self.fits)
-        self._epochs: Iterator[int] = self.epochs(self.max_epochs, self._train, self._valid, self._monitor)
-
-    def _positions(self, present: list[FoldFit]) -> Tensor:
-        """Position of each member among all members of the nets that are present."""
-        starts, total = torch.zeros(len(self.fits), dtype=torch.int64), 0
-        for number, fit in zip(self._present.tolist(), present, strict=True):
-            starts[number] = total
-            total += fit.net.module_.n_members
-        return starts[self.net_index] + self.member_index
+        monitor = StackedMonitor(self.net_index, self.member_index, self.fits) if present[0].prepared.monitor else None
+        self._epochs: Iterator[int] = self.epochs(self.max_epochs, self._train, validation, monitor)
 
     @property
     def ended(self) -> bool:
@@ -117,9 +106,12 @@ class StackedNet(Net):
 
     def train_epoch(self) -> None:
         """Train the remaining members for one epoch; a net whose members have all stopped has ended."""
-        self._drop_ended()
+        active = self.stopping_.active
+        active &= ~torch.tensor([fit.ended for fit in self.fits])[self.net_index]
         if self.ended:
             return
+        if bool(active.any()) and active.double().mean() < MIN_ACTIVE_SHARE:
+            self._keep_members(active.nonzero()[:, 0])
         start = time.perf_counter()
         n_training = torch.bincount(self.net_index[self.stopping_.active], minlength=len(self.fits))
         is_last = next(self._epochs, None) is None or self.epoch_ == self.max_epochs
@@ -132,19 +124,13 @@ class StackedNet(Net):
 
     def stop(self) -> None:
         """End the training of all nets after the epochs that they have had."""
+        if self.ended:
+            return
         self._restore_best(self._train)
         self.stopping_.active[:] = False
         self._unstack(~self.stopping_.active)
 
-    def _drop_ended(self) -> None:
-        """Remove the members of ended nets from the tensors when they are many."""
-        ended = torch.tensor([fit.ended for fit in self.fits])
-        active = self.stopping_.active
-        active &= ~ended[self.net_index]
-        if bool(active.any()) and active.double().mean() < MIN_ACTIVE_SHARE:
-            self._keep_members(active.nonzero()[:, 0])
-
-    def _record(self, loss: Tensor, score: Tensor | None, monitor: Monitor | None) -> None:
+    def _record(self, loss: Tensor, score: Tensor | None, monitor: Monitor | None) -> None:  # noqa: ARG002 - of the net
         active, rates = self.stopping_.active, self._last_lr()
         for number in self._present.tolist():
             own = active & (self.net_index == number)
@@ -168,7 +154,8 @@ class StackedNet(Net):
         raw, _, _ = evaluate(self.module_, prepare_rows(self.module_, self._test))
         for member in improved.nonzero()[:, 0].tolist():
             fit = self.fits[int(self.net_index[member])]
-            fit.set_raw(int(self.member_index[member]), raw[member, : self._test.lengths[member]])
+            fit.raw[int(self.member_index[member])] = raw[member, : self._test.lengths[member]]
+            fit.is_scored = False
 
     def _unstack(self, members: Tensor) -> None:
         """Copy the weights and the bookkeeping of ``members`` to their nets; a net without other members has ended."""
@@ -218,15 +205,7 @@ def _of_members(tensors: list[Tensor], members: Tensor) -> list[Tensor]:
 
 
 class StackedMonitor:
-    """The monitors of several nets, each applied to the members of its net.
-
-    Parameters
-    ----------
-    net_index, member_index : int Tensor of shape (members,)
-        For each member the net that it belongs to, and its number among the members of that net.
-    fits : list of FoldFit
-        The fits.
-    """
+    """The monitors of the nets of several fits, each applied to the members of its net; see ``StackedNet``."""
 
     def __init__(self, net_index: Tensor, member_index: Tensor, fits: list[FoldFit]) -> None:
         self._net_index, self._member_index, self._fits = net_index, member_index, fits
@@ -254,16 +233,8 @@ class StackedMonitor:
 def stack_configs(configs: Sequence[TrainingConfig], counts: Sequence[int], like: Tensor) -> TrainingConfig:
     """Return the configuration of stacked members, ``counts[i]`` of them with ``configs[i]``.
 
-    Hyperparameters that a member may have for itself can differ; everything else has to be equal.
-
-    Parameters
-    ----------
-    configs : sequence of TrainingConfig
-        The configurations.
-    counts : sequence of int
-        Number of members of each.
-    like : Tensor
-        Tensor whose dtype and device the stacked hyperparameters get.
+    Hyperparameters that a member may have for itself can differ, and are stacked with the dtype and device of ``like``.
+    Everything else has to be equal.
     """
 
     def stacked(values: Sequence[Any]) -> PerMemberFloat:
@@ -274,21 +245,21 @@ def stack_configs(configs: Sequence[TrainingConfig], counts: Sequence[int], like
         configs[0],
         learning_rate=stacked([config.learning_rate for config in configs]),
         weight_decay=stacked([config.weight_decay for config in configs]),
-        penalty=_stack_by_layer([config.penalty for config in configs], NO_PENALTY, partial(_stack_penalties, stacked)),
+        penalty=_stack_by_layer(
+            [config.penalty for config in configs],
+            NO_PENALTY,
+            lambda given: ElasticNet(stacked([one.alpha for one in given]), stacked([one.l1_ratio for one in given])),
+        ),
         feature_alpha=stacked([config.feature_alpha for config in configs]),
         constraint=_stack_by_layer(
             [config.constraint for config in configs],
             NO_CONSTRAINT,
-            lambda constraints: MaxNorm(stacked([constraint.limit for constraint in constraints])),
+            lambda given: MaxNorm(stacked([one.limit for one in given])),
         ),
         clip_norm=None if clips == [None] * len(clips) else stacked([clip or inf for clip in clips]),
         ema_decay=stacked([config.ema_decay for config in configs]),
         augmentation=_stack_augmentations([config.augmentation for config in configs], stacked),
     )
-
-
-def _stack_penalties(stack: Callable[[list[Any]], PerMemberFloat], penalties: list[ElasticNet]) -> ElasticNet:
-    return ElasticNet(stack([one.alpha for one in penalties]), stack([one.l1_ratio for one in penalties]))
 
 
 def _stack_by_layer(given: Sequence[Any], neutral: Any, stack: Callable[[list[Any]], Any]) -> Any:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
-from math import ceil, isfinite
+from math import ceil, inf, isfinite
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,8 +23,9 @@ from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
 from ..._utils.threads import torch_threads
+from ...estimators.base import RegularizedMLP
 from ..scoring import SharedInputs
-from .fold_fit import FoldData, FoldFit
+from .fold_fit import FoldData, FoldFit, network_of
 from .stacked_net import StackedNet
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ BYTES = 1 << 30
 """Memory that the candidates of a group may take at the same time; further ones wait."""
 
 Status = Literal["complete", "pruned", "stopped", "failed"]
+"""The deadline ended the training of a "stopped" candidate; a "failed" one has to be evaluated fold by fold."""
 
 
 @dataclass
@@ -61,10 +63,8 @@ class Pruning:
 
     def decides(self, epoch: int) -> bool:
         """Whether the pruner decides after an epoch."""
-        if self.first_rung is None:
-            return True
-        quotient, remainder = divmod(epoch, self.first_rung)
-        return remainder == 0 and quotient > 0 and quotient & (quotient - 1) == 0
+        rung = self.first_rung
+        return rung is None or (epoch % rung == 0 and (epoch // rung).bit_count() == 1)
 
 
 @dataclass
@@ -82,14 +82,17 @@ class CandidateState:
     decisions: list[int] = field(default_factory=list)  # epochs after which the pruner was asked
     is_due: bool = False  # whether the pruner is asked as soon as there is a score
 
+    @property
+    def network(self) -> RegularizedMLP:
+        """The estimator, or the last step of a Pipeline."""
+        network = network_of(self.estimator)[1]
+        assert network is not None
+        return network
+
 
 @dataclass
 class CandidateResult:
-    """Result of the training of a candidate.
-
-    The status "stopped" means that the deadline ended the training; "failed" that the candidate has to be evaluated
-    fold by fold.
-    """
+    """Result of the training of a candidate."""
 
     number: int  # position in the batch
     status: Status
@@ -98,39 +101,32 @@ class CandidateResult:
     decisions: list[int] = field(default_factory=list)
 
 
-def train_group(
-    inputs: SharedInputs, group: list[CandidateState], pruning: Pruning | None, deadline: float
-) -> list[CandidateResult]:
-    """Train a group, see ``iter_group``."""
-    return list(iter_group(inputs, group, pruning, deadline))
+class GroupTrainer:
+    """Trains groups of candidates, the candidates of a group side by side.
 
-
-def iter_group(
-    inputs: SharedInputs, group: list[CandidateState], pruning: Pruning | None, deadline: float
-) -> Iterator[CandidateResult]:
-    """Train a group, and yield the result of each candidate as soon as it has ended.
-
-    At the deadline, as of ``time.time``, the training stops after the current epoch. Candidates that were waiting for
-    memory have no result then.
+    At the ``deadline``, as of ``time.time``, the training stops after the current epoch. Candidates that were waiting
+    for memory have no result then.
     """
-    task = WorkerTask(inputs, pruning, deadline)
-    while group:
-        n_begun, failed = task.prepare(group)
-        yield from failed
-        yield from task.train([state for state in group[:n_begun] if state.fits])
-        group = group[n_begun:]
-        if time.time() >= deadline:
-            return
 
-
-class WorkerTask:
-    """Trains candidates side by side."""
-
-    def __init__(self, inputs: SharedInputs, pruning: Pruning | None, deadline: float) -> None:
+    def __init__(self, inputs: SharedInputs, pruning: Pruning | None = None, deadline: float = inf) -> None:
         self._inputs, self._pruning, self._deadline = inputs, pruning, deadline
-        self._parent = os.getppid()
 
-    def prepare(self, group: list[CandidateState]) -> tuple[int, list[CandidateResult]]:
+    def results(self, group: list[CandidateState]) -> list[CandidateResult]:
+        """Train a group, and return the results of its candidates."""
+        return list(self.iter_results(group))
+
+    def iter_results(self, group: list[CandidateState]) -> Iterator[CandidateResult]:
+        """Train a group, and yield the result of each candidate as soon as it has ended."""
+        parent = os.getppid()
+        while group:
+            n_begun, failed = self._prepare(group)
+            yield from failed
+            yield from self._train([state for state in group[:n_begun] if state.fits], parent)
+            group = group[n_begun:]
+            if time.time() >= self._deadline:
+                return
+
+    def _prepare(self, group: list[CandidateState]) -> tuple[int, list[CandidateResult]]:
         """Prepare the fits of as many candidates as memory allows; return their number and those that failed."""
         failed, n_begun, n_bytes = [], 0, 0
         data: dict[Any, FoldData] = {}
@@ -160,17 +156,16 @@ class WorkerTask:
         templates.setdefault(template_key, fit)
         return fit
 
-    def train(self, states: list[CandidateState]) -> Iterator[CandidateResult]:
+    def _train(self, states: list[CandidateState], parent: int) -> Iterator[CandidateResult]:
         """Train prepared candidates, and yield the result of each as soon as it has ended."""
         nets, epoch = _stack_nets(states), 0
-        while states and os.getppid() == self._parent:  # a worker does not outlive the process of the search
+        while states and os.getppid() == parent:  # a worker does not outlive the process of the search
             epoch += 1
             failed_fits = self._train_epoch(nets)
             statuses = self._evaluate_epoch(states, epoch, failed_fits)
             if time.time() >= self._deadline:
                 for net in nets:
-                    if not net.ended:
-                        net.stop()
+                    net.stop()
                 statuses = {state.number: statuses.get(state.number, "stopped") for state in states}
             for state in states:
                 if state.number in statuses:
@@ -181,10 +176,8 @@ class WorkerTask:
         """Train all nets for an epoch, and return the fits of those that failed."""
         failed: set[FoldFit] = set()
         for net in nets:
-            if net.ended:
-                continue
             try:
-                with _training_mode(), torch_threads(net.fits[0].n_threads):
+                with _training_mode(), torch_threads(net.fits[0].prepared.estimator.n_threads):
                     net.train_epoch()
             except Exception:  # the fit fold by fold reports the error
                 failed |= set(net.fits)
@@ -200,23 +193,18 @@ class WorkerTask:
             if not failed_fits.isdisjoint(state.fits):
                 statuses[state.number] = "failed"
                 continue
-            has_score = self._pruning is not None and self._report(state, epoch, self._pruning)
+            has_score = False
+            if self._pruning is not None and state.trial is not None:
+                state.is_due |= self._pruning.decides(epoch)
+                score = fmean(map(self._pruning.score, state.fits))
+                if has_score := isfinite(score):
+                    state.curve[epoch] = score
+                    state.trial.report(score, epoch)
             if all(fit.ended for fit in state.fits):
                 statuses[state.number] = "complete"
             elif has_score and state.is_due:
                 asked.append(state)
         return statuses | dict.fromkeys(_prune(asked, epoch), "pruned")
-
-    @staticmethod
-    def _report(state: CandidateState, epoch: int, pruning: Pruning) -> bool:
-        """Report the mean score over the folds, and return whether it is finite."""
-        assert state.trial is not None
-        state.is_due |= pruning.decides(epoch)
-        score = fmean(pruning.score(fit) for fit in state.fits)
-        if isfinite(score):
-            state.curve[epoch] = score
-            state.trial.report(score, epoch)
-        return isfinite(score)
 
     def _result(self, state: CandidateState, status: Status) -> CandidateResult:
         """Finish and score the fits of a candidate that has ended, and release them."""
@@ -228,7 +216,7 @@ class WorkerTask:
             folds = [{"fit_time": fit.seconds, **unknown} for fit in fits]
         elif status != "failed":
             try:
-                estimators = [_finish(fit) for fit in fits]
+                estimators = [fit.finish() for fit in fits]
             except Exception:  # the fit fold by fold reports the error
                 return CandidateResult(state.number, "failed")
             for fold, (fit, estimator) in enumerate(zip(fits, estimators, strict=True)):
@@ -257,14 +245,6 @@ def _prune(asked: list[CandidateState], epoch: int) -> list[int]:
         if state.trial.should_prune():
             pruned.append(state.number)
     return pruned
-
-
-def _finish(fit: FoldFit) -> Any:
-    """Return the fitted estimator, and add the time that this takes."""
-    start = time.perf_counter()
-    estimator = fit.finish()
-    fit.seconds += time.perf_counter() - start
-    return estimator
 
 
 def _stack_nets(states: list[CandidateState]) -> list[StackedNet]:

@@ -24,6 +24,7 @@ from sklearn.datasets import load_iris, make_classification
 from sklearn.linear_model import LogisticRegression
 
 from skreg import OptunaSearchCV, RegularizedMLPClassifier
+from skreg.search.distributions import suggest
 from skreg.search.study import StudyRun
 from skreg.search.study.trial_slots import COUNTED, PROCESS, RETRY_OF
 
@@ -33,7 +34,7 @@ FIRST = {"x": 0.25}
 
 
 def open_run(storage, seed=0):
-    return StudyRun.open(storage, NAME, direction="minimize", seed=seed, fingerprint={"data": "the same"})
+    return StudyRun(storage, NAME, direction="minimize", seed=seed, fingerprint={"data": "the same"})
 
 
 def work(storage, total, seconds, at_once=1):
@@ -41,16 +42,26 @@ def work(storage, total, seconds, at_once=1):
     with open_run(storage) as run:
         run.enqueue(FIRST)
         while not run.wait(total):
-            for trial in run.ask(at_once, total, SPACE):
+            for trial in ask(run, at_once, total):
                 evaluate(run, trial, seconds)
+
+
+def ask(run, most, total, space=SPACE):
+    """Claim several trials as a search does, which samples the parameters of each before it claims the next."""
+    trials = []
+    while len(trials) < most and (trial := run.ask(total)) is not None:
+        for name, distribution in space.items():
+            suggest(trial, name, distribution)
+        trials.append(trial)
+    return trials
 
 
 def evaluate(run, trial, seconds):
     for step in range(2):
         time.sleep(seconds / 2)
         run.report(trial, step, trial.params["x"])
-    state = {0: "pruned", 1: "failed"}.get(int(10 * trial.params["y"]), "complete")
-    run.tell(trial, trial.params["x"], state=state, attrs={"by": os.getpid()})
+    tenth = int(10 * trial.params["y"])  # a tenth of the trials is pruned, and another one fails
+    run.tell(trial, None if tenth == 1 else trial.params["x"], pruned=tenth == 0, attrs={"by": os.getpid()})
 
 
 class Slow(LogisticRegression):
@@ -131,7 +142,7 @@ def check(storage, total):
         assert run.wait(total, timeout=0)
         trials, finished = run.study.get_trials(), run.finished()
     by_state = Counter(trial.state.name for trial in trials)
-    assert not by_state["RUNNING"] and not by_state["WAITING"], by_state
+    assert not {"RUNNING", "WAITING"} & set(by_state), by_state
     scored = [t for t in trials if t.state.name != "FAIL" or COUNTED in t.user_attrs]
     assert [t.number for t in scored] == [t.number for t in finished]
     assert len(finished) == total, (len(finished), by_state)

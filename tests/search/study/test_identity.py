@@ -15,9 +15,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
-from skreg._distributions import space_of
 
 from skreg import RegularizedMLPClassifier
+from skreg.search.default_space import make_space
 from skreg.search.study import fingerprint
 
 OBJECTS = {
@@ -47,8 +47,8 @@ OBJECTS = {
     "its folds": KFold(4),
     "partial": partial(np.log, 1),
     "its argument": partial(np.log, 2),
-    "default space": space_of(None, RegularizedMLPClassifier()).given,
-    "default space without alpha": space_of(None, RegularizedMLPClassifier(alpha=0.1)).given,
+    "default space": make_space(None, RegularizedMLPClassifier()).definition,
+    "default space without alpha": make_space(None, RegularizedMLPClassifier(alpha=0.1)).definition,
     "generator": np.random.RandomState(0),
     "its state": np.random.RandomState(1),
     "text 1": "1",

@@ -9,18 +9,18 @@ import time
 
 import optuna
 import pytest
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import FloatDistribution
 
-from skreg.search.study import StudyRun, identity, suggest
+from skreg.search.study import StudyRun, identity
 from skreg.search.study.heartbeat import describe_process, open_runs
 from skreg.search.study.storage import open_storage
 from skreg.search.study.trial_slots import COUNTED, PROCESS, RETRY_OF
 from tests.search.study.kill_studies import (
     FIRST,
     NAME,
-    SPACE,
     Workers,
     any_postgresql,
+    ask,
     check,
     open_run,
     search,
@@ -51,7 +51,7 @@ def storage(request, tmp_path):
 
 def finish(run, total, n=1):
     while not run.wait(total, timeout=5):
-        for trial in run.ask(n, total, SPACE):
+        for trial in ask(run, n, total):
             run.tell(trial, trial.params["x"])
 
 
@@ -70,7 +70,7 @@ def test_many_processes_start_at_once_and_retry_the_same_lost_trials(storage):
     gone = {**describe_process("gone"), "start": -1000.0}
     with open_run(storage) as dead:
         dead.enqueue(FIRST)
-        claimed = dead.ask(6, 12, SPACE)
+        claimed = ask(dead, 6, 12)
         for trial in claimed:
             dead._storage.set_trial_system_attr(dead._trial_id(trial.number), PROCESS, gone)
         dead._claimed.clear()
@@ -111,11 +111,11 @@ def test_a_killed_search_resumes_and_completes_its_trials(search, delays, tmp_pa
 
 def test_the_total_is_the_number_of_trials_of_the_study():
     run = open_run(None)
-    first = run.ask(3, 5, SPACE)
+    first = ask(run, 3, 5)
     assert [trial.number for trial in first] == [0, 1, 2]
-    second = run.ask(9, 5, SPACE)
+    second = ask(run, 9, 5)
     assert [trial.number for trial in second] == [3, 4]
-    assert run.ask(1, 5, SPACE) == []
+    assert ask(run, 1, 5) == []
     assert not run.wait(5, timeout=0)
     for trial in first + second:
         run.tell(trial, trial.params["x"], attrs={"scores": [1, 2]})
@@ -142,9 +142,9 @@ def test_suggestions_depend_only_on_the_seed_and_the_number_of_the_trial(tmp_pat
 
 def test_a_sampler_of_the_user_is_used_unchanged():
     sampler = optuna.samplers.GridSampler({"x": [0.0, 0.5, 1.0]}, seed=0)
-    run = StudyRun.open(None, None, sampler=sampler, seed=0, fingerprint={})
+    run = StudyRun(None, None, sampler=sampler, seed=0, fingerprint={})
     while not run.wait(10):
-        for trial in run.ask(1, 10, {"x": FloatDistribution(0, 1)}):
+        for trial in ask(run, 1, 10, {"x": FloatDistribution(0, 1)}):
             assert trial.study.sampler is sampler
             run.tell(trial, 0.0)
     assert sorted(trial.params["x"] for trial in run.finished()) == [0.0, 0.5, 1.0]
@@ -152,11 +152,11 @@ def test_a_sampler_of_the_user_is_used_unchanged():
 
 def test_trials_end_complete_pruned_or_failed():
     run = open_run(None)
-    trials = run.ask(4, 4, SPACE)
+    trials = ask(run, 4, 4)
     run.report(trials[0], 0, 0.5)
-    assert not run.should_prune(trials[0])
-    assert run.tell(trials[0], state="pruned")
-    assert run.tell(trials[1], state="failed", attrs={"why": "it diverged"})
+    assert not trials[0].should_prune()
+    assert run.tell(trials[0], None, pruned=True)
+    assert run.tell(trials[1], None, attrs={"why": "it diverged"})
     assert run.tell(trials[2], float("nan"))
     assert run.tell(trials[3], 1.0)
     assert [trial.state.name for trial in run.finished()] == ["PRUNED", "FAIL", "FAIL", "COMPLETE"]
@@ -169,14 +169,14 @@ def test_enqueued_parameters_are_tried_first_and_once():
     for run in runs:
         run.enqueue({"x": 0.5})
         run.enqueue({"x": 0.75, "y": 0.0})
-    numbers = [trial.number for run in runs for trial in run.ask(3, 9, SPACE)]
+    numbers = [trial.number for run in runs for trial in ask(run, 3, 9)]
     assert numbers == list(range(6))
     params = [trial.params for trial in runs[0].study.trials]
     assert [p["x"] for p in params[:2]] == [0.5, 0.75]
     assert not {0.5, 0.75} & {p["x"] for p in params[2:]}
     late = open_run(memory)
     late.enqueue({"x": 0.25})
-    assert late.ask(1, 9, SPACE)[0].params["x"] != 0.25, "the study has trials already"
+    assert ask(late, 1, 9)[0].params["x"] != 0.25, "the study has trials already"
 
 
 def test_a_trial_that_the_user_enqueued_is_claimed():
@@ -191,10 +191,10 @@ def test_a_trial_that_the_user_enqueued_is_claimed():
 def test_close_releases_unfinished_trials():
     memory = optuna.storages.InMemoryStorage()
     with open_run(memory) as run:
-        lost = [trial.params for trial in run.ask(3, 4, SPACE)]
+        lost = [trial.params for trial in ask(run, 3, 4)]
     assert {trial.state.name for trial in run.study.trials} == {"FAIL"}
     with open_run(memory) as other:
-        again = other.ask(9, 4, SPACE)
+        again = ask(other, 9, 4)
         assert [trial.params for trial in again[:3]] == lost
         assert len(again) == 4
 
@@ -206,7 +206,7 @@ def ask_in_between(run, other, total):
     def create_late(attrs):
         if not asked:
             asked.append(None)
-            asked.extend(other.ask(9, total, SPACE))
+            asked.extend(ask(other, 9, total))
         return create(attrs)
 
     run._create = create_late
@@ -218,10 +218,10 @@ def test_two_runs_do_not_claim_the_same_slot(n_lost):
     """Neither for a new trial nor for a lost one, and the late run leaves no trial running."""
     memory = optuna.storages.InMemoryStorage()
     dead, slow, fast = (open_run(memory) for _ in range(3))
-    lost = dead.ask(n_lost, 3, SPACE)
+    lost = ask(dead, n_lost, 3)
     abandon(dead)
     asked = ask_in_between(slow, fast, 3)
-    assert slow.ask(3, 3, SPACE) == []
+    assert ask(slow, 3, 3) == []
     assert [trial.params for trial in asked[1 : 1 + n_lost]] == [trial.params for trial in lost]
     assert len(asked) == 1 + 3
     assert sum(trial.state.name == "RUNNING" for trial in slow.study.trials) == 3
@@ -233,7 +233,7 @@ def test_two_runs_do_not_claim_the_same_slot(n_lost):
 
 def test_a_lost_trial_is_retried_and_its_late_result_is_ignored(storage):
     run = open_run(storage)
-    (trial,) = run.ask(1, 2, SPACE)
+    (trial,) = ask(run, 1, 2)
     abandon(run)
     with open_run(storage) as other:
         finish(other, 2)
@@ -248,27 +248,27 @@ def test_a_lost_trial_is_retried_and_its_late_result_is_ignored(storage):
 def test_a_failed_trial_counts_if_its_process_dies_while_reporting_it():
     memory = optuna.storages.InMemoryStorage()
     run, other = open_run(memory), open_run(memory)
-    (trial,) = run.ask(1, 1, SPACE)
+    (trial,) = ask(run, 1, 1)
     trial.set_user_attr(COUNTED, True)
     abandon(run)
-    assert other.ask(1, 1, SPACE) == []
+    assert ask(other, 1, 1) == []
     assert [trial.number for trial in other.finished()] == [0]
 
 
 def test_a_smaller_total_leaves_no_trial_running():
     memory = optuna.storages.InMemoryStorage()
     run, other = open_run(memory), open_run(memory)
-    run.tell(run.ask(4, 4, SPACE)[0], 0.0)
+    run.tell(ask(run, 4, 4)[0], 0.0)
     abandon(run)
     assert other.wait(1)
-    assert other.ask(1, 1, SPACE) == []
+    assert ask(other, 1, 1) == []
     assert {trial.state.name for trial in other.study.trials} == {"COMPLETE", "FAIL"}
 
 
 def test_wait_ends_when_other_runs_have_reported():
     memory = optuna.storages.InMemoryStorage()
     run, other = open_run(memory), open_run(memory)
-    (trial,) = run.ask(1, 1, SPACE)
+    (trial,) = ask(run, 1, 1)
     began = time.monotonic()
     assert not other.wait(1, timeout=0.1)
     assert time.monotonic() - began >= 0.1
@@ -278,7 +278,7 @@ def test_wait_ends_when_other_runs_have_reported():
 
 def test_a_study_of_another_search_is_refused_with_the_differences(storage):
     def opened(direction="maximize", **fingerprint):
-        return StudyRun.open(storage, NAME, direction=direction, seed=0, fingerprint=fingerprint)
+        return StudyRun(storage, NAME, direction=direction, seed=0, fingerprint=fingerprint)
 
     opened(data="a", space="b").close()
     opened(data="a", space="b").close()
@@ -296,13 +296,13 @@ def test_a_study_with_trials_that_no_search_created_is_refused(tmp_path, monkeyp
     other = optuna.create_study(storage=url, study_name="other")
     other.optimize(lambda trial: 0.0, 1)
     with pytest.raises(ValueError, match=r"'other' has trials that were not created by .* Pass another 'study_name'"):
-        StudyRun.open(url, "other", direction="minimize", seed=0, fingerprint={})
+        StudyRun(url, "other", direction="minimize", seed=0, fingerprint={})
     assert study.trials == []
 
 
 def test_without_a_name_the_same_search_finds_its_study(tmp_path):
     def name(data):
-        with StudyRun.open(tmp_path / "study.db", None, seed=0, fingerprint={"data": data}) as run:
+        with StudyRun(tmp_path / "study.db", None, seed=0, fingerprint={"data": data}) as run:
             return run.study.study_name
 
     assert name("a") == name("a") != name("b")
@@ -320,16 +320,16 @@ def test_a_study_can_be_pickled_and_copied(tmp_path):
 def test_a_forked_process_cannot_use_the_run(tmp_path):
     """It does not end the run when it exits, and it can open its own."""
     run = open_run(f"{tmp_path}/study.db")
-    (trial,) = run.ask(1, 3, SPACE)
+    (trial,) = ask(run, 1, 3)
     child = os.fork()
     if child == 0:
         code = 1
         try:
-            run.ask(1, 3, SPACE)
+            ask(run, 1, 3)
         except RuntimeError:
             run.close()
             with open_run(f"{tmp_path}/study.db") as own:
-                (other,) = own.ask(1, 3, SPACE)
+                (other,) = ask(own, 1, 3)
                 own.tell(other, 0.5)
             code = 0
         finally:
@@ -350,36 +350,19 @@ def test_a_trial_of_a_dead_process_on_another_host_is_retried(storage, monkeypat
     monkeypatch.setattr("skreg.search.study.heartbeat.HEARTBEAT_SECONDS", 0.5)
     monkeypatch.setattr("skreg.search.study.storage.GRACE_SECONDS", 2)
     run = open_run(storage)
-    (trial,) = run.ask(1, 2, SPACE)
+    (trial,) = ask(run, 1, 2)
     trial_id = run._trial_id(trial.number)
     run._storage.set_trial_system_attr(trial_id, PROCESS, {**describe_process("far"), "host": "elsewhere"})
     run._thread.stop()
     with open_run(storage) as other:
         other._monitor._grace = 2
-        (second,) = other.ask(1, 2, SPACE)
+        (second,) = ask(other, 1, 2)
         other.tell(second, 0.0)
         assert not other.wait(2, timeout=1.0)
-        assert other.ask(1, 2, SPACE) == [], "its grace period is not over"
+        assert ask(other, 1, 2) == [], "its grace period is not over"
         assert not other.wait(2, timeout=20)
-        (retry,) = other.ask(1, 2, SPACE)
+        (retry,) = ask(other, 1, 2)
         assert retry.params == trial.params
         assert other.tell(retry, 0.0)
         assert not run.tell(trial, 0.0)
         assert other.wait(2, timeout=0)
-
-
-def test_suggest_uses_the_distribution():
-    distributions = {
-        "float": FloatDistribution(1e-3, 1.0, log=True),
-        "step": FloatDistribution(0.0, 1.0, step=0.25),
-        "int": IntDistribution(2, 64, log=True),
-        "category": CategoricalDistribution([None, "a", 2]),
-    }
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    trial = study.ask()
-    values = {name: suggest(trial, name, distribution) for name, distribution in distributions.items()}
-    assert trial.distributions == distributions
-    study.tell(trial, 0.0)
-    assert {
-        name: suggest(study.trials[0], name, distribution) for name, distribution in distributions.items()
-    } == values
