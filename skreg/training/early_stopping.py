@@ -176,18 +176,14 @@ class ScorerMonitor:
 
     def _score(self, member: int, raw: Tensor) -> float:
         X, y, weight = self._validation_sets[member]
+        rows = f"the {len(y)} validation rows of a member"
         metadata = {"sample_weight": weight} if weight is not None and self._accepts_weight else {}
         try:
             score = self._scorer(self._make_estimator(member, raw[member, : len(y)], X), X, y, **metadata)
         except ValueError as error:
-            raise ValueError(
-                f"The monitor failed on the {len(y)} validation rows of a member: {str(error).rstrip('.')}. "
-                f"{_SCORER_REMEDY}"
-            ) from error
+            raise ValueError(f"The monitor failed on {rows}: {str(error).rstrip('.')}. {_SCORER_REMEDY}") from error
         if not isinstance(score, (float, int, np.number)):
             raise TypeError(f"The monitor must return a number. {self._scorer!r} returned {score!r} instead.")
         if np.isnan(score):
-            raise ValueError(
-                f"The monitor is undefined (NaN) on the {len(y)} validation rows of a member. {_SCORER_REMEDY}"
-            )
+            raise ValueError(f"The monitor is undefined (NaN) on {rows}. {_SCORER_REMEDY}")
         return float(score)

@@ -32,7 +32,6 @@ from .trainer import Trainer
 
 MAX_STREAM_HISTORY = 1000
 """Epochs in the history of a training by ``partial_fit``."""
-_BATCH_EVENTS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 
 
 def _is_finite(loss: Tensor) -> Tensor:
@@ -160,8 +159,7 @@ class Net(NeuralNet):
     def train_one_pass(self, X: Any, y: Any, rows: MemberRows) -> None:
         """Train one epoch on ``rows``, and store the state from which ``resume`` continues in ``training_state_``.
 
-        With a weight average, the stored weights are not the ones that predict. The state of a member that diverges is
-        reset.
+        The stored weights are not averaged. The state of a member that diverges is reset.
         """
         before = TrainingState(self.trained_tensors(), self.optimizer_, self.average_)
         self.notify("on_train_begin", X=X, y=y)
@@ -188,14 +186,15 @@ class Net(NeuralNet):
             self.batch_size,
             self.generators_,
         )
-        notify = self._notify_batch if self._has_batch_callbacks else None
+        notify, plateau = self._notify_batch if self._has_batch_callbacks else None, self.reduce_on_plateau_
         validation = None if validation_rows is None else prepare_rows(self.module_, validation_rows, reused=True)
         while self.epoch_ < last and bool(self.stopping_.active.any()) and not self.stop_training_:
             span = self.time_budget_.next_span(self.epoch_)
             if span is None:
                 break
             self.notify("on_epoch_begin", dataset_train=train_rows, dataset_valid=validation_rows)
-            loss = trainer.train_epoch(self._member_lr(), *span, notify, self.time_budget_)
+            lr = self.lr if plateau is None else plateau.rate(self.lr, self.stopping_.active, self.module_.head.weight)
+            loss = trainer.train_epoch(lr, *span, notify, self.time_budget_)
             finite = _is_finite(loss) & self._has_finite_weights()
             self.epoch_ += 1
             if self.average_ is not None:
@@ -204,12 +203,6 @@ class Net(NeuralNet):
                 self._evaluate_epoch(loss, finite, validation, monitor)
             self.notify("on_epoch_end", dataset_train=train_rows, dataset_valid=validation_rows)
             yield self.epoch_
-
-    def _member_lr(self) -> Rate:
-        """Return the learning rate before the schedule's factor, of all members or of each."""
-        if self.reduce_on_plateau_ is None:
-            return self.lr
-        return self.reduce_on_plateau_.rate(self.lr, self.stopping_.active, self.module_.head.weight)
 
     def _evaluate_epoch(
         self, loss: Tensor, finite: Tensor, validation: MemberRows | None, monitor: Monitor | None
@@ -293,7 +286,7 @@ class Net(NeuralNet):
         return any(
             getattr(type(callback), event, None) is not getattr(Callback, event)
             for _, callback in self.callbacks_
-            for event in _BATCH_EVENTS
+            for event in ("on_batch_begin", "on_batch_end", "on_grad_computed")
         )
 
     def _notify_batch(self, event: str, **arguments: Any) -> None:

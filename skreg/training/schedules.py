@@ -20,9 +20,6 @@ __all__ = [
     "warmup",
 ]
 
-_WARMUP_SHARE = 0.1
-_RISE_SHARE = 0.3
-
 
 def _with_cycle_ends(*cycle_ends: float) -> Callable[[Callable[[float], float]], Callable[[float], float]]:
     def decorate(schedule: Callable[[float], float]) -> Callable[[float], float]:
@@ -73,16 +70,12 @@ def _growing_waves(progress: float, n_waves: int) -> float:
 
 def one_cycle(progress: float) -> float:
     """Rise from 1/25 to 1 in the first 30 %, then decay to 0, both along half a cosine [Smith & Topin 2018]."""
-    if progress < _RISE_SHARE:
-        return 1.0 - 0.96 * cosine(progress / _RISE_SHARE)
-    return cosine((progress - _RISE_SHARE) / (1.0 - _RISE_SHARE))
+    return 1.0 - 0.96 * cosine(progress / 0.3) if progress < 0.3 else cosine((progress - 0.3) / 0.7)
 
 
 def warmup(progress: float) -> float:
     """Rise linearly from 0 to 1 in the first 10 %, then decay to 0 along half a cosine [Goyal et al. 2017]."""
-    if progress < _WARMUP_SHARE:
-        return progress / _WARMUP_SHARE
-    return cosine((progress - _WARMUP_SHARE) / (1.0 - _WARMUP_SHARE))
+    return progress / 0.1 if progress < 0.1 else cosine((progress - 0.1) / 0.9)
 
 
 def inverse_scaling(progress: float) -> float:

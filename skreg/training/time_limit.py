@@ -49,7 +49,7 @@ class TimeBudget:
         if target is None:
             return None
         self._accelerated |= (target - start) * self._max_epochs > epochs_left + _TOLERANCE
-        stop = natural[1] if not self._accelerated else min(start + (target - start) / max(1, int(epochs_left)), target)
+        stop = min(start + (target - start) / max(1, int(epochs_left)), target) if self._accelerated else natural[1]
         self._stop, self._share = stop, 0.0
         self._epoch_start, self._epoch_time = clock(), self._time_left()
         return start, stop

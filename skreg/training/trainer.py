@@ -38,12 +38,8 @@ class Trainer:
         self._module, self._schedule, self._criterion = module, training_config.schedule, criterion
         self._average, self._generators = average, generators
         self._rows, self._batch_size, self._sizes = rows, batch_size, rows.batch_sizes(batch_size)
-        self._update = UpdateStep(
-            optimizer,
-            training_config.penalties(module),
-            training_config.constraints(module),
-            training_config.clip_norm,
-        )
+        penalties, constraints = training_config.penalties(module), training_config.constraints(module)
+        self._update = UpdateStep(optimizer, penalties, constraints, training_config.clip_norm)
         if average is not None:
             average.start()  # the weights may have been initialized from data, or loaded, after the average was made
         masks, self._dropout = module.dropout_masks(), None
