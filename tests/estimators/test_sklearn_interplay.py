@@ -346,12 +346,12 @@ class MakeLastMemberDiverge(Callback):
 
 @in_all_stepwise_combinations
 def test_diverging_member_does_not_affect_the_others(combination):
-    healthy, diverging = (
+    finite, diverging = (
         fitted(combination, n_members=2, warm_start=True, callbacks=c) for c in (None, [MakeLastMemberDiverge()])
     )
     assert diverging.net_.stopping_.diverged.tolist() == [False, True]
     assert np.isfinite(outputs(diverging)).all()
-    assert_same(own_state(diverging, slice(1)), own_state(healthy, slice(1)), **CLOSE)
+    assert_same(own_state(diverging, slice(1)), own_state(finite, slice(1)), **CLOSE)
     diverging.set_params(callbacks=None).fit(TABLE, net_target(combination), WEIGHT)
     assert not diverging.net_.stopping_.diverged.any()
 
@@ -393,11 +393,11 @@ INCOMPATIBLE = [
 @pytest.mark.parametrize("pair", INCOMPATIBLE, ids=lambda pair: "-".join(f"{option} {value}" for option, value in pair))
 def test_incompatible_options_raise_before_any_work(pair):
     plain = {option: next(iter(known)) for option, known in OPTIONS.items()}
-    healthy = {
+    compatible = {
         **plain,
         **({"members": "one"} if dict(pair).get("solver") != "lbfgs" else {**LBFGS_OPTIONS, "norm": "none"}),
     }
-    net, y = estimator({**healthy, **dict(pair)})
+    net, y = estimator({**compatible, **dict(pair)})
     names_of_options = [[*settings_of([item]), "weight_decay", "quantile"] for item in pair]
     with pytest.raises(ValueError, match="|".join(names_of_options[0])) as error:
         net.fit(TABLE, y, WEIGHT)
