@@ -273,8 +273,9 @@ def _stack_by_layer(given: Sequence[Any], neutral: Any, stack: Callable[[list[An
 
 
 def _stack_augmentations(given: Sequence[Any], stack: Callable[[list[Any]], PerMemberFloat]) -> Any:
-    """Stack the strengths of an augmentation; a callable of the user, or None, is the same for all members."""
+    """Stack the hyperparameter of an augmentation; a callable of the user, or None, is the same for all members."""
     if not isinstance(given[0], partial):
         return given[0]
-    strength = stack([one.keywords["strength"] for one in given])
-    return partial(given[0].func, strength=strength.view(-1, 1, 1) if isinstance(strength, Tensor) else strength)
+    (name,) = given[0].keywords
+    value = stack([one.keywords[name] for one in given])
+    return partial(given[0].func, **{name: value.view(-1, 1, 1) if isinstance(value, Tensor) else value})
