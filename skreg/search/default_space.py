@@ -109,7 +109,7 @@ def _suggest_params(
     params: dict[str, Any] = {}
     for name, values in space.items():
         full = prefix + name
-        # The strength has an effect only on augmentations of this package.
+        # augmentation_strength has an effect only on augmentations of this package.
         if name == "augmentation_strength" and not isinstance(params.get(f"{prefix}augmentation", augmentation), str):
             continue
         if isinstance(values, Switch) and not trial.suggest_categorical(f"{prefix}use_{name}", (False, True)):

@@ -59,56 +59,55 @@ class OptunaSearchCV(BaseSearchCV):
         The estimator whose parameters are searched; it needs a ``score`` method or ``scoring``.
     param_distributions : dict, list of dict, callable or None, default=None
         The distribution of each parameter, by its name (``"mlp__alpha"`` in a Pipeline): an Optuna distribution, a
-        frozen SciPy distribution, an object with an ``rvs`` method, or a list. Given several dicts, each trial first
+        frozen SciPy distribution, an object with an ``rvs`` method, or a list. With several dicts, each trial first
         chooses one of them. A callable ``trial -> dict`` suggests the parameters as in Optuna. None is the default
-        space of this package's estimators, alone or last in a Pipeline; parameters that are not set to their defaults
-        are not searched then, and the first trial has the defaults.
+        space of this package's estimators, alone or last in a Pipeline. It does not contain parameters whose values
+        differ from their defaults, and its first trial has the defaults.
     n_trials : int, default=50
         Total number of candidates, including those of earlier runs of the same study and those that were pruned or
         failed.
     timeout : float or None, default=None
-        Seconds after which no further candidate is started; fold by fold with several workers or a pruner, no further
-        batch. The first batch is always started. Candidates that train side by side stop at the end of an epoch and
-        are dropped, or scored as they are if no candidate is complete.
+        Seconds after which no further candidate is started. With several workers or a pruner, candidates that are
+        evaluated fold by fold are started in batches. The first batch is always started. Candidates that train side by
+        side stop at the end of an epoch and are dropped, or scored as they are if no candidate is complete.
     scoring : str, callable, list, tuple, dict or None, default=None
-        As in :class:`~sklearn.model_selection.GridSearchCV`; scores are maximized. Of several metrics ``refit`` names
-        the one that is maximized.
+        As in :class:`~sklearn.model_selection.GridSearchCV`. Scores are maximized. With several metrics, ``refit``
+        names the one that is maximized.
     cv : int, splitter, iterable or None, default=None
-        Cross-validation splitter. The splits are the same for every candidate, also with a shuffled splitter without a
-        seed.
+        Cross-validation splitter. The splits are the same for every candidate, even if the splitter shuffles the rows
+        without a seed.
     refit : bool, str or callable, default=True
-        Whether the best candidate is fitted on all rows, or the name of the metric that is maximized. A callable takes
-        ``cv_results_`` and returns the index of the best candidate; for a single metric.
+        Whether the best candidate is fitted on all rows. With several metrics, the name of the one that is maximized.
+        With a single metric, also a callable that takes ``cv_results_`` and returns the index of the best candidate.
     sampler : optuna.samplers.BaseSampler or None, default=None
         Chooses the candidates. None is Optuna's TPE sampler, seeded by ``random_state`` [2]_.
     pruner : optuna.pruners.BasePruner or None, default=None
-        Stops candidates early. The pruner compares, of candidates that train side by side, the mean score over the
-        folds after each epoch; of other candidates, after each fold, the mean score over the folds so far
-        (``WilcoxonPruner``: the score of each fold). None is successive halving [4]_ for candidates that train side by
-        side, first after a fifth of ``max_iter``, and no pruning for others. ``optuna.pruners.NopPruner()`` never
-        prunes.
+        Stops candidates early. It compares their mean scores over the folds: after each epoch if the candidates train
+        side by side, and otherwise after each fold (``WilcoxonPruner`` compares the scores of single folds). None is
+        successive halving [4]_ for candidates that train side by side, with the first comparison after a fifth of
+        ``max_iter``, and no pruning for other candidates. ``optuna.pruners.NopPruner()`` never prunes.
     storage : str, path, storage or None, default=None
-        Where the study is stored; None keeps it in memory. Either the path or URL of an SQLite file, a PostgreSQL URL,
-        the path of a journal that ends in .journal or .log, or a storage of Optuna. A search that is started again
-        continues until ``n_trials``.
+        Where the study is stored: the path or URL of an SQLite file, a PostgreSQL URL, the path of a journal that ends
+        in .journal or .log, or a storage of Optuna. None keeps the study in memory. A search that is started again
+        continues until the study has ``n_trials`` trials.
     study_name : str or None, default=None
-        Name of the study in the storage. None derives the name from data, estimator, space, splits and scoring.
+        Name of the study in the storage. None derives it from the data, estimator, space, splits and scoring.
     n_jobs : int or None, default=None
-        Number of joblib workers. Candidates are chosen in batches of about 20 fits, or of 10 candidates that train side
-        by side, for any number of workers; therefore the results do not depend on it.
+        Number of joblib workers. The results do not depend on it: for any number of workers, candidates are chosen in
+        batches of about 20 fits, or of 10 candidates that train side by side.
     vectorize : bool or "auto", default="auto"
         Whether the candidates of a batch train side by side. All folds of all candidates that differ only in numbers
         such as learning rate, weight decay, penalties and dropout are members of one network, and score as they would
         alone. This requires an estimator of this package, alone or last in a Pipeline. Candidates with the solver
         "lbfgs", ``swa_start``, ``pretrained``, ``warm_start``, ``callbacks``, ``time_limit`` or ``verbose``, or with
-        metadata other than weights of the rows, are evaluated fold by fold, as all candidates are with False.
+        metadata other than weights of the rows, are evaluated fold by fold. With False, all candidates are.
     random_state : int, RandomState instance or None, default=None
         Seed of the sampler.
     verbose : int, default=0
         Verbosity, as in :class:`~sklearn.model_selection.GridSearchCV`.
     error_score : float or "raise", default=nan
-        Score of a fold whose fit failed. With nan the candidate has failed: it counts as a trial, but the sampler
-        ignores it. "raise" raises the error.
+        Score of a fold whose fit failed. With nan, the candidate is a failed trial, which counts, but which the sampler
+        ignores. "raise" raises the error.
     return_train_score : bool, default=False
         Whether ``cv_results_`` contains scores on the training rows.
 
@@ -149,9 +148,9 @@ class OptunaSearchCV(BaseSearchCV):
 
     Notes
     -----
-    Ctrl-C keeps the finished candidates: ``study_``, ``cv_results_`` and the ``best_`` attributes are set, without the
-    final fit, and KeyboardInterrupt is raised. With several workers, candidates that train side by side are finished
-    when their group is.
+    Ctrl-C keeps the finished candidates: ``study_``, ``cv_results_`` and the ``best_`` attributes are set, there is no
+    final fit, and KeyboardInterrupt is raised. With several workers, candidates that train side by side are only kept
+    if their whole group has finished.
 
     References
     ----------

@@ -27,7 +27,7 @@ from .worker import CandidateResult, CandidateState, GroupTrainer, Pruning
 TWO_GROUPS, FOUR_GROUPS = 24, 96
 """Numbers of members from which a batch is divided into two and four groups.
 
-The time by member hardly decreases beyond 24 members of a net. More groups would keep more workers busy, and leave the
+The time per member hardly decreases beyond 24 members of a net. More groups would keep more workers busy, but leave the
 pruner fewer candidates to compare.
 """
 
@@ -39,7 +39,7 @@ MEMBER_PARAMS = {
 
 
 class BatchEvaluator:
-    """Evaluates batches of candidates side by side, and those that cannot be trained so with ``fold_evaluator``."""
+    """Evaluates batches of candidates side by side, and unsuitable candidates with ``fold_evaluator``."""
 
     def __init__(self, fold_evaluator: FoldEvaluator, pruning: Pruning | None) -> None:
         self._fold_evaluator, self._pruning = fold_evaluator, pruning

@@ -73,7 +73,7 @@ class FoldFit:
     raw: list[Tensor | None] = field(default_factory=list)  # raw output of each member on them, None before it is known
     epochs: list[EpochRecord] = field(default_factory=list)
     seconds: float = 0.0  # share of the training time
-    ended: bool = False  # whether the training has ended or is given up
+    ended: bool = False  # whether the training has ended, regularly or by an error
     is_scored: bool = True  # whether the score is that of ``raw``
     _score: Any = np.nan
 
@@ -89,10 +89,8 @@ class FoldFit:
         if template is not None or not scores_epochs:
             return cls(estimator, data, prepared, None if template is None else template.test)
         encoded, split = encode(network, data.X_test), prepared.split
-        test = encoded.rows(
-            [np.arange(len(encoded))] * split.n_members, split.device_config
-        )  # all rows, for each member
-        return cls(estimator, data, prepared, test)
+        all_rows = [np.arange(len(encoded))] * split.n_members
+        return cls(estimator, data, prepared, encoded.rows(all_rows, split.device_config))
 
     @property
     def net(self) -> Net:
@@ -122,18 +120,11 @@ class FoldFit:
     @property
     def stack_key(self) -> tuple[Any, ...]:
         """Properties that fits must have in common to be trained as one net."""
-        net = self.net
+        net, n_threads = self.net, self.prepared.estimator.n_threads
         n_steps = -(-len(self.prepared.train) // net.batch_size)
         dtypes = [linear.matmul_dtype for linear in net.module_.linears]
         no_validation = self.prepared.validation is None
-        return (
-            *net.module_.structure(),
-            *dtypes,
-            net.batch_size,
-            n_steps,
-            no_validation,
-            self.prepared.estimator.n_threads,
-        )
+        return (*net.module_.structure(), *dtypes, net.batch_size, n_steps, no_validation, n_threads)
 
     def score(self, scorer: Callable[..., Any]) -> Any:
         """Return the score on the test rows if the training ended now; NaN while a member has no finite weights."""

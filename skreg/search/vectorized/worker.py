@@ -34,12 +34,13 @@ if TYPE_CHECKING:
 MAX_MEMBERS, MAX_WEIGHTS = 32, 100_000
 """Largest number of members of a net, and of their weights if there is more than one.
 
-Measured, one thread, milliseconds of an epoch by member, alone and of 2, 5, 10 and 25 together: 1,000 rows x 20, one
-layer of 100, batches of 32: 5.1, -, 3.0, 1.8 (of 12), 1.2; 5,000 x 20, two of 128, batches of 128: 16, 17, 13, 13, -;
-20,000 x 30, two of 256, batches of 256: 112, 124, 125 (of 4), 127 (of 8): products of wide layers are all of a step.
+Milliseconds per epoch and member, measured with one thread, by the number of members. 1,000 rows, 20 columns, one layer
+of 100, batches of 32: 5.1 (1 member), 3.0 (5), 1.8 (12), 1.2 (25). 5,000 rows, 20 columns, two layers of 128, batches
+of 128: 16 (1), 17 (2), 13 (5), 13 (10). 20,000 rows, 30 columns, two layers of 256, batches of 256: 112 (1), 124 (2),
+125 (4), 127 (8), because the matrix products of wide layers take nearly all of the time.
 """
 BYTES = 1 << 30
-"""Memory that the candidates of a group may take at the same time; further ones wait."""
+"""Memory that the candidates of a group may take at the same time. Further candidates wait."""
 
 Status = Literal["complete", "pruned", "stopped", "failed"]
 """The deadline ended the training of a "stopped" candidate; a "failed" one has to be evaluated fold by fold."""
@@ -47,7 +48,7 @@ Status = Literal["complete", "pruned", "stopped", "failed"]
 
 @dataclass
 class Pruning:
-    """How a pruner compares the candidates of a group."""
+    """Scores and epochs by which a pruner compares the candidates of a group."""
 
     scorer: Any
     metric: Any  # name of the score, if the scorer returns several
