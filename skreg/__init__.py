@@ -1,4 +1,4 @@
-"""Regularized neural networks for tabular data, as scikit-learn estimators."""
+"""Regularized neural networks for tabular data as scikit-learn estimators."""
 
 from . import diagnostics, plots, recipes, uncertainty
 from ._version import __version__

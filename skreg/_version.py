@@ -1,3 +1,3 @@
-"""The version, read by the build and by ``skreg.__version__``."""
+"""The version, which the build and ``skreg.__version__`` read."""
 
 __version__ = "0.1.0"

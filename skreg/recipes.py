@@ -10,7 +10,7 @@ from typing import Any
 
 __all__ = ["self_normalizing", "sparse", "textbook", "wide_and_regularized"]
 
-#: Common to all recipes: the same learning rate for all weights, a simple schedule, and none of the defaults that are
+#: Shared by all recipes: the same learning rate for all weights, a simple schedule, and none of the defaults that are
 #: specific to tables.
 _PLAIN: dict[str, Any] = {
     "parametrization": "standard",
@@ -23,7 +23,7 @@ _PLAIN: dict[str, Any] = {
     "patience": 20,
 }
 
-#: The network that textbooks recommend: a single network of rectified linear units with He initialization, batch
+#: The network recommended by textbooks: a single network of rectified linear units with He initialization, batch
 #: normalization, dropout, a small L2 penalty, Nesterov momentum and one cycle of the learning rate [Goodfellow, Bengio
 #: & Courville 2016, chapters 7 and 8; Géron 2022, table 11-3].
 textbook: Mapping[str, Any] = MappingProxyType(

@@ -1,4 +1,4 @@
-"""Helpers that every other folder may import, and that import none of them.
+"""Helpers that every other subpackage may import and that import none of them.
 
-They validate arguments, control threads and devices, and import optional dependencies.
+The helpers validate arguments, control threads and devices, and import optional dependencies.
 """

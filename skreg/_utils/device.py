@@ -1,7 +1,7 @@
 """Device, batch size and precision of a fit.
 
-With ``precision="bfloat16"`` only the products of the hidden layers in training use bfloat16, which has the range of
-float32 and 8 bits of mantissa. Weights, optimizer, norms, loss and predictions stay in float32.
+With ``precision="bfloat16"``, only the matrix products of the hidden layers in training use bfloat16, which has the
+range of float32 and an 8-bit mantissa. Weights, optimizer, norms, loss and predictions stay in float32.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ import torch
 from .validation import layer_sizes
 
 PRECISIONS = ("bfloat16", "float32", "float64")
-FAST_WIDTH, FAST_ROWS = 512, 256  # from here on bfloat16 is faster, see auto_dtypes
+FAST_WIDTH, FAST_ROWS = 512, 256  # sizes from which bfloat16 is faster, see auto_dtypes
 BATCH_SIZES = ((1024, 64), (4096, 128), (32_768, 256), (131_072, 512), (np.inf, 1024))
 """Largest number of rows for which "auto" chooses a batch size, and that batch size."""
 _CPU_FLAGS = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
@@ -29,7 +29,7 @@ class DeviceConfig:
     device: torch.device
     batch_size: int  # largest number of rows in a batch
     dtype: torch.dtype
-    matmul_dtype: torch.dtype  # type of the products of the hidden layers in training
+    matmul_dtype: torch.dtype  # dtype of the matrix products of the hidden layers in training
 
     @classmethod
     def of(
@@ -37,9 +37,9 @@ class DeviceConfig:
     ) -> Self:
         """Resolve the parameters of an estimator for a fit of ``n_rows`` rows.
 
-        "auto" stands for the ``known`` batch size and type if they are given. Otherwise all rows form one batch if the
-        solver needs the ``full_batch``, and the type is float64 if all rows form one batch, so that gradient descent is
-        exact there, and float32 if not.
+        "auto" stands for the ``known`` batch size and dtype if they are given. Otherwise, all rows form one batch if
+        the solver needs the ``full_batch``. The dtype is float64 if all rows form one batch, so that gradient descent
+        is exact, and float32 if not.
         """
         device, batch_size = _find_device(estimator.device), estimator.batch_size
         if batch_size == "auto" and full_batch:
@@ -54,7 +54,7 @@ class DeviceConfig:
 
 
 def resolve_dtypes(precision: str, device: torch.device, auto: Dtypes) -> Dtypes:
-    """Return the type of tensors and of products in training; ``auto`` is the result for "auto"."""
+    """Return the dtypes of tensors and of matrix products in training; ``auto`` is the result for "auto"."""
     if precision == "auto":
         return auto
     if precision == "bfloat16":
@@ -68,11 +68,11 @@ def resolve_dtypes(precision: str, device: torch.device, auto: Dtypes) -> Dtypes
 
 
 def auto_dtypes(dtype: torch.dtype, device: torch.device, widths: Sequence[int], batch_size: int) -> Dtypes:
-    """Return the types that "auto" stands for, given the hidden layers' widths and the type of the tensors.
+    """Return the dtypes that "auto" stands for, given the hidden layers' widths and the dtype of the tensors.
 
-    On processors with bfloat16 instructions, a fit in bfloat16 takes 0.5 to 0.6 of the time in float32 from 512 units
-    and 256 rows on, without loss of accuracy; smaller batches may take longer (``benchmarks/precision.py``). GPUs were
-    not measured.
+    On processors with bfloat16 instructions, a fit in bfloat16 takes 0.5 to 0.6 times as long as in float32 for at
+    least 512 units and 256 rows, without loss of accuracy; smaller batches may take longer
+    (``benchmarks/precision.py``). GPUs were not measured.
     """
     wide = bool(widths) and min(widths) >= FAST_WIDTH and batch_size >= FAST_ROWS
     fast = wide and dtype == torch.float32 and device.type == "cpu" and has_bfloat16(device)
@@ -80,7 +80,7 @@ def auto_dtypes(dtype: torch.dtype, device: torch.device, widths: Sequence[int],
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Return whether a device has instructions for bfloat16; without them it is slower than float32."""
+    """Return whether a device has bfloat16 instructions; without them, bfloat16 is slower than float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and any(getattr(torch.cpu, flag, bool)() for flag in _CPU_FLAGS)

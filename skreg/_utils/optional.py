@@ -5,7 +5,7 @@ from types import ModuleType
 
 
 def import_optional(module: str, *, extra: str, purpose: str) -> ModuleType:
-    """Import a module that ``extra`` installs; ``purpose``, the subject of the error message, needs it."""
+    """Import a module installed by ``extra``; ``purpose``, which needs it, is the subject of the error message."""
     try:
         return import_module(module)
     except ImportError as error:

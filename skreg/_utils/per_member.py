@@ -13,7 +13,7 @@ PerMemberFloat = float | Tensor
 
 
 def broadcast(value: PerMemberFloat, tensor: Tensor) -> PerMemberFloat:
-    """Reshape a value so that it multiplies ``tensor``, whose first axis is the members'."""
+    """Reshape a value so that it broadcasts to ``tensor``, whose first axis is that of the members."""
     return value.view(-1, *[1] * (tensor.dim() - 1)) if isinstance(value, Tensor) else value
 
 

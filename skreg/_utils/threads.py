@@ -1,6 +1,6 @@
-"""A context manager that sets the number of threads of torch.
+"""A context manager that sets the number of threads used by torch.
 
-The bits of a matrix product on the CPU depend on the number of threads, so fits and predictions fix it.
+The rounding of a matrix product on the CPU depends on the number of threads, so fits and predictions fix this number.
 """
 
 from collections.abc import Iterator

@@ -16,12 +16,12 @@ SHAPE_MISMATCH = (
 
 
 def parameter_error(estimator: object, name: str, must_be: str, value: object) -> ValueError:
-    """Return the error for an invalid parameter, in scikit-learn's phrasing."""
+    """Return the error for an invalid parameter in scikit-learn's wording."""
     return ValueError(f"The {name!r} parameter of {type(estimator).__name__} must be {must_be}. Got {value!r} instead.")
 
 
 def layer_sizes(estimator: object, sizes: Any) -> tuple[int, ...]:
-    """Return ``hidden_layer_sizes`` as a tuple; a single number is one layer."""
+    """Return ``hidden_layer_sizes`` as a tuple; a single number stands for one layer."""
     widths = [sizes] if isinstance(sizes, Integral) else list(sizes)
     if not all(isinstance(width, Integral) and not isinstance(width, bool) and int(width) > 0 for width in widths):
         raise parameter_error(
@@ -31,7 +31,7 @@ def layer_sizes(estimator: object, sizes: Any) -> tuple[int, ...]:
 
 
 def rate_per_layer(estimator: object, name: str, rate: Any, n_layers: int) -> tuple[float, ...]:
-    """Return a dropout rate for each hidden layer from one rate for all or one for each."""
+    """Return a dropout rate for each hidden layer, given one rate for all layers or one for each."""
     if isinstance(rate, Real):
         return (float(rate),) * n_layers
     rates = tuple(rate)
@@ -47,7 +47,7 @@ def rate_per_layer(estimator: object, name: str, rate: Any, n_layers: int) -> tu
 def values_per_layer(
     estimator: object, name: str, values: Any, n_hidden: int, minimum: str, may_be_none: bool
 ) -> float | tuple[float | None, ...] | None:
-    """Return a value for all layers, which is valid, or a tuple of one for each hidden layer and the head.
+    """Return a valid value for all layers, or a tuple with one for each hidden layer and one for the head.
 
     ``minimum`` is the lower end of the range: "[0.0", which includes 0, or "(0.0".
     """
@@ -76,7 +76,7 @@ def quantile_list(estimator: object, quantile: Any) -> tuple[float, ...]:
 
 
 def check_weights(weight: Any, X: Any, name: str = "sample_weight") -> np.ndarray | None:
-    """Return weights ``(rows,)`` in float64, or None; negative or all-zero weights raise an error."""
+    """Return the weights ``(rows,)`` as float64, or None; negative or all-zero weights raise an error."""
     if weight is None:
         return None
     if not np.any(np.asarray(weight)):
@@ -89,7 +89,7 @@ def check_magnitude(values: np.ndarray, name: str) -> None:
     """Raise an error for numbers that float32 cannot represent; NaN is allowed."""
     if values.size == 0 or values.dtype == np.float32:
         return
-    # like nanmax and nanmin, but without their copies
+    # as nanmax and nanmin, but without copying
     if max(np.fmax.reduce(values, axis=None, initial=0), -np.fmin.reduce(values, axis=None, initial=0)) > FLOAT32_MAX:
         raise ValueError(
             f"Input {name} contains a value too large for dtype('float32'), whose largest number is "

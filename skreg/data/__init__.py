@@ -1,4 +1,4 @@
 """From the user's table to tensors: encoding, column statistics, splits and batches.
 
-This folder knows neither networks nor training; it imports only from ``_utils``.
+This subpackage is independent of networks and training; it imports only from ``_utils``.
 """

@@ -1,6 +1,6 @@
-"""Rows of each member as tensors, in batches for training and for evaluation.
+"""The rows of each member as tensors, in batches for training and evaluation.
 
-One copy of the table serves all members. Batches have shape ``(members, rows, ...)``; a member with fewer rows than
+One copy of the table serves all members. Batches have shape ``(members, rows, ...)``; a member with fewer rows than the
 others is padded with rows of weight 0.
 """
 
@@ -14,7 +14,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-BLOCK_ELEMENTS = 1 << 16  # half a megabyte of float64: larger blocks leave the cache and double the time of a step
+BLOCK_ELEMENTS = 1 << 16  # half a megabyte of float64: larger blocks exceed the cache and double the time of a step
 PREPARE_ROWS = 4096
 PREPARED_ELEMENTS = 1 << 23  # largest table that is kept prepared over the epochs, 32 MB of float32
 
@@ -34,8 +34,8 @@ class MemberRows:
     """Rows ``index[m]`` of a table for each member m.
 
     The table consists of numbers ``(n, n_numbers)``, which may be a ``csr_array``, category codes
-    ``(n, n_categories)``, and a target ``(n,)`` or ``(n, outputs)``: class numbers (int64), or floats. The weights
-    ``(n,)`` of the rows are divided by their mean over the member's rows, or by ``unit``; ``dtype`` is their type.
+    ``(n, n_categories)``, and a target ``(n,)`` or ``(n, outputs)``: class numbers (int64), or floats. The row weights
+    ``(n,)`` have the type ``dtype`` and are divided by their mean over the member's rows, or by ``unit``.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class MemberRows:
 
     @classmethod
     def joined(cls, several: Sequence[Self]) -> Self:
-        """Return the rows of all members of several objects; the table of equal objects is stored once."""
+        """Return the rows of all members of several objects; a table that they share is stored once."""
         distinct = list({id(rows): rows for rows in several}.values())
         ends = accumulate(len(rows.target) for rows in distinct)
         starts = {id(rows): end - len(rows.target) for rows, end in zip(distinct, ends, strict=True)}
@@ -90,9 +90,9 @@ class MemberRows:
     def prepared(self, prepare: Prepare, width: int | None = None) -> Self:
         """Return these rows as a network needs them.
 
-        ``prepare``, which scales and one-hot encodes rows, is applied to each block of rows when it is read. If the
-        ``width`` of the inputs is given and there are few rows, it is applied to all of them now, for rows that are
-        read more than once.
+        ``prepare``, which scales and one-hot encodes rows, is applied to each block of rows when the block is read. For
+        rows that are read more than once, pass the ``width`` of the inputs: ``prepare`` is then applied to all rows now
+        if there are few.
         """
         rows = copy.copy(self)
         rows.prepare, rows.width = prepare, width or 0
@@ -132,7 +132,7 @@ class MemberRows:
         return taken if self.prepare is None else self.prepare(*taken)
 
     def eval_batches(self, height: int) -> Iterator[Batch]:
-        """Yield all rows of each member in order, in batches of ``height`` rows; weights have mean 1."""
+        """Yield all rows of each member in order, in batches of ``height`` rows; the weights have mean 1."""
         index, weight = self.index_and_weight()
         for start in range(0, index.shape[1], height):
             block = slice(start, start + height)
@@ -154,7 +154,7 @@ class MemberRows:
         sizes = self.batch_sizes(batch_size)
         starts, height = sizes.cumsum(1) - sizes, int(sizes.max())
         position = torch.arange(height)
-        # rows are prepared in blocks of several batches, which costs less than preparing each batch
+        # preparing blocks of several batches is cheaper than preparing each batch
         per_block = max(1, BLOCK_ELEMENTS // (self.n_members * height * max(1, self.width)))
         for start in range(0, sizes.shape[1], per_block):
             steps = slice(start, start + per_block)
@@ -184,7 +184,7 @@ def _pad(rows: Tensor, length: int) -> Tensor:
 
 
 def as_tensor(array: np.ndarray, device: torch.device) -> Tensor:
-    """Return ``array`` as a tensor on ``device``, which shares its memory if that is possible and safe."""
+    """Return ``array`` as a tensor on ``device`` that shares the array's memory if this is possible and safe."""
     if not array.flags.writeable or any(stride < 0 for stride in array.strides):
         array = array.copy()
     if device.type == "mps" and array.dtype == np.float64:

@@ -18,7 +18,7 @@ class MemberSplit:
 
     train: EncodedTable
     train_index: list[np.ndarray]  # rows of each member in train
-    validation: EncodedTable | None  # None without early stopping, and the same object as train for folds
+    validation: EncodedTable | None  # None without early stopping; the same object as train for folds
     validation_index: list[np.ndarray]  # rows of each member in validation
     device_config: DeviceConfig
     n_folds: int = 0  # number of folds of the training rows, or 0
@@ -43,11 +43,11 @@ class MemberSplit:
 
 
 def assign_folds(strata: np.ndarray, n_folds: int, rng: np.random.RandomState) -> np.ndarray:
-    """Return the fold of each row: shuffled, stratified, with sizes that differ by at most one.
+    """Return the fold of each row; folds are shuffled and stratified, and their sizes differ by at most one.
 
-    ``strata`` contains the stratum ``(rows,)`` of each row; there are at least as many rows as folds. The only row of a
-    stratum has no fold, -1, because its class would be unknown to a member that holds it out, unless a fold would be
-    empty.
+    ``strata`` contains the stratum ``(rows,)`` of each row; there are at least as many rows as folds. The fold of a row
+    that is alone in its stratum is -1 (no fold), because a member that held it out would not know its class; the
+    exception is when a fold would be empty.
     """
     shuffled = np.lexsort((rng.permutation(len(strata)), strata))
     folds = np.empty(len(strata), dtype=np.int64)
@@ -59,7 +59,7 @@ def assign_folds(strata: np.ndarray, n_folds: int, rng: np.random.RandomState) -
 
 
 def has_enough_validation_rows(n_rows: int, n_members: int) -> bool:
-    """Return whether ``n_rows`` per member suffice: 30, or 15 if all members together have 120."""
+    """Return whether ``n_rows`` per member are enough: at least 30, or 15 if all members together have 120."""
     return n_rows >= MIN_ROWS or (n_rows >= MIN_ROWS_OF_MANY and n_rows * n_members >= MIN_ROWS_OF_ALL)
 
 

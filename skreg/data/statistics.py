@@ -34,7 +34,7 @@ class Statistics:
     knots: np.ndarray | None  # quantiles (members, n_numbers, n_knots), for scaling="quantile"
     clip: bool  # whether scaled numbers are clipped smoothly
     known: list[np.ndarray] = field(default_factory=list)
-    """Levels in a member's rows ``(members, n_levels + 1)``, for each category; code 0 is never known."""
+    """For each category, whether a member's rows contain a level ``(members, n_levels + 1)``; never for code 0."""
     indicators: list[int] = field(default_factory=list)  # numeric columns with missing values, which get an indicator
     edges: np.ndarray | None = None  # quantiles (members, n_bins + 1, n_numbers) that cut each column into bins
 
@@ -45,9 +45,9 @@ def learn_statistics(
     """Learn the statistics of the numbers and levels of an ``EncodedTable``.
 
     ``n_levels`` is the number of levels of each category. ``weight`` ``(members, rows)`` is the weight of each row for
-    each member, 0 if the member does not train on it. Equal weights are passed as bools, which take an eighth of the
-    memory. ``scaling`` is a value of ``numeric_scaling``. ``n_bins`` is the number of bins of equal weight of each
-    numeric column; with 0 no edges are learned.
+    each member, or 0 if the member does not train on the row. Equal weights are passed as bools, which take an eighth
+    of the memory. ``scaling`` is a value of ``numeric_scaling``. ``n_bins`` is the number of bins of equal weight of
+    each numeric column; with 0, no edges are learned.
     """
     n_members, n_numbers = len(weight), numbers.shape[1]
     fill, center, scale = learned = np.zeros((3, n_members, n_numbers))
@@ -89,8 +89,9 @@ class _SortedColumn:
     def quantiles(self, probabilities: np.ndarray) -> np.ndarray:
         """Return weighted quantiles ``(members, len(probabilities))``; a weight of 2 counts as two equal values.
 
-        They are the inverse of the distribution function, averaged where it is flat, and do not depend on the scale of
-        the weights (Hyndman & Fan 1996, definition 2). Those of a member without values are 0.
+        The quantiles are the inverse of the distribution function, averaged where this function is flat, and do not
+        depend on the scale of the weights (Hyndman & Fan 1996, definition 2). The quantiles of a member without values
+        are 0.
         """
         out = np.zeros((len(self.weight), len(probabilities)))
         for row, weight, total in zip(out, self.weight, self.total, strict=True):
@@ -119,7 +120,7 @@ class _SortedColumn:
 
 
 def _robust(column: _SortedColumn) -> _Scaling:
-    """Use median and interquartile range, or half the range if that is 0 (Holzmueller et al. 2024, RealMLP)."""
+    """Use the median and the interquartile range, or half the range if that is 0 (Holzmueller et al. 2024, RealMLP)."""
     low, q25, median, q75, high = column.quantiles(_QUARTILES).T
     return median, median, _inverse(np.where(q75 > q25, q75 - q25, (high - low) / 2))
 
@@ -149,7 +150,7 @@ _SCALINGS: dict[str | None, Callable[[_SortedColumn], _Scaling]] = {
 
 
 def target_statistics(target: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and standard deviation ``(members, outputs)`` of a target ``(rows, outputs)``; 1 if constant."""
+    """Return the mean and standard deviation ``(members, outputs)`` of a target ``(rows, outputs)``; 1 if constant."""
     mean, _, scale = np.stack([_standard(_SortedColumn(column, weight)) for column in target.T], axis=-1)
     return mean, np.where(scale > 0, _inverse(scale), 1.0)
 
@@ -173,7 +174,7 @@ def quantile_statistics(
 
 
 def mean_statistics(target: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return zero and the mean ``(members, outputs)`` of a nonnegative target ``(rows, outputs)``; 1 if all are 0."""
+    """Return 0 and the mean ``(members, outputs)`` of a nonnegative target ``(rows, outputs)``; 1 if all are 0."""
     mean = np.stack([_SortedColumn(column, weight).mean() for column in target.T], axis=-1)
     return np.zeros_like(mean), np.where(mean > 0, mean, 1.0)
 
@@ -189,7 +190,7 @@ def _inverse(width: np.ndarray) -> np.ndarray:
 
 
 def _columns(numbers: Any, weight: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None, bool]]:
-    """Yield present values, weights, rows of the values (None for all) and whether any is missing, for each column.
+    """Yield each column's present values, their weights, their rows (None for all), and whether any value is missing.
 
     The zeros of a sparse column are combined into one value.
     """

@@ -1,7 +1,7 @@
 """The user's table, encoded as numbers and category codes.
 
 The encoder learns which columns are categories and which levels they have. All other statistics are learned in
-``statistics``, because each member has its own.
+``statistics.py``, because each member has its own.
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ class EncodedTable:
 
     ``X`` and ``y`` are the rows and the target as given, without rows of weight 0. ``numbers`` is an array or a
     ``csr_array`` ``(rows, n_numbers)`` of the user's float type, with NaN for missing values. ``levels`` is an int32
-    array ``(rows, n_categories)`` of category codes: 0 for a missing or unknown level, otherwise 1, 2, ...
+    array ``(rows, n_categories)`` of category codes: 0 for a missing or unknown level, and 1, 2, ... otherwise.
     """
 
     X: Any
@@ -57,7 +57,7 @@ class EncodedTable:
         return MemberRows(self.numbers, self.levels, self.target, index, self.loss_weight, dtype, device, unit)
 
     def member_weights(self, index: list[np.ndarray]) -> np.ndarray:
-        """Return the weight ``(members, rows)`` of each row in a member's statistics, 0 for rows not in ``index``.
+        """Return the weight ``(members, rows)`` of each row in a member's statistics; 0 for rows not in ``index``.
 
         The weights are bools if rows have no weights of their own.
         """
@@ -67,11 +67,11 @@ class EncodedTable:
         return weights
 
     def original_rows(self, index: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray | None]:
-        """Return X, y and weights of some rows as given."""
+        """Return X, y and the weights of some rows as given."""
         return _safe_indexing(self.X, index), *self.y_and_weight(index)
 
     def y_and_weight(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return y and weights of some rows as given."""
+        """Return y and the weights of some rows as given."""
         return self.y[index], None if self.weight is None else self.weight[index]
 
 
@@ -84,7 +84,7 @@ class TableEncoder:
     """Separates numeric from categorical columns and learns the levels of each category.
 
     ``categorical_features`` has the meaning that it has in ``HistGradientBoostingClassifier``. A column without any
-    value is a category without levels, so that all its later values are unknown.
+    values is a category without levels, so all its later values are unknown.
     """
 
     numeric_: list[int]  # positions of the numeric columns
@@ -97,7 +97,7 @@ class TableEncoder:
     def fit(self, X: Any, weight: np.ndarray | None = None) -> Self:
         """Learn the columns and levels of ``X``.
 
-        A column with more than ``MAX_LEVELS`` levels keeps those of the largest total weight, which bounds the memory
+        A column with more than ``MAX_LEVELS`` levels keeps those with the largest total weight, which bounds the memory
         for identifier columns. The others are unknown, like levels that first occur at predict time.
         """
         columns = _Columns(X)
@@ -114,17 +114,17 @@ class TableEncoder:
         return self
 
     def transform(self, X: Any) -> tuple[Any, np.ndarray]:
-        """Return the ``numbers`` and ``levels`` of ``X``, see ``EncodedTable``."""
+        """Return the ``numbers`` and ``levels`` of ``X``; see ``EncodedTable``."""
         columns = _Columns(X)
         codes = np.zeros((columns.n_rows, len(self.categorical_)), dtype=np.int32)
         for code, j, levels in zip(codes.T, self.categorical_, self.levels_, strict=True):
             code[:] = _encode(columns, j, levels)
-            if not code.any():  # otherwise some level is known, and has the type seen in fit
+            if not code.any():  # otherwise, some level is known and has the type seen in fit
                 _check_same_type(columns.names[j], levels, columns.present(j))
         return columns.numbers(self.numeric_), codes
 
     def _categorical_mask(self, columns: "_Columns") -> np.ndarray | None:
-        """Return the mask of the columns in ``categorical_features``; None if the types decide."""
+        """Return the mask of the columns in ``categorical_features``; None if the dtypes decide."""
         wanted = self.categorical_features
         if isinstance(wanted, str) and wanted == "from_dtype":
             return None
@@ -180,7 +180,7 @@ class _Columns:
         return not self.sparse and bool(self.missing(j, first=True).all()) and bool(self.missing(j).all())
 
     def categories(self, j: int) -> tuple[np.ndarray, list[Any]] | None:
-        """Return codes, -1 where missing, and categories of a pandas column of type category, otherwise None."""
+        """Return the codes (-1 if missing) and categories of a pandas column of dtype category; None for others."""
         if self.frame is None or self._types[j] not in (nw.Categorical, nw.Enum):
             return None
         native = self.frame[:, j].to_native()
@@ -219,7 +219,7 @@ class _Columns:
         return present
 
     def numbers(self, positions: Sequence[int]) -> Any:
-        """Return the numeric columns as floats, without a copy if no column changes."""
+        """Return the numeric columns as floats; nothing is copied if no column changes."""
         in_order = list(positions) == list(range(self.n))
         if self.sparse:
             return self.array.tocsr() if in_order else self.array.tocsr()[:, positions]
@@ -295,7 +295,7 @@ def _check_unique_names(X: Any) -> nw.DataFrame[Any]:
 
 
 def _contains_categories(values: np.ndarray, name: Any) -> bool:
-    """Return whether the values of an object column, without missing ones, are anything but numbers."""
+    """Return whether an object column contains any values, apart from missing ones, that are not numbers."""
     kinds = {type(v) for v in values.tolist()}
     for kind in kinds:
         if issubclass(kind, date | time | timedelta | np.datetime64 | complex) or kind.__name__ == "Period":
@@ -308,7 +308,7 @@ def _contains_categories(values: np.ndarray, name: Any) -> bool:
 
 
 def _check_same_type(name: Any, levels: dict[Any, int], seen: np.ndarray) -> None:
-    """Raise an error if text has become numbers, or the reverse: every level would silently be unknown."""
+    """Raise an error if text has become numbers or vice versa, because every level would silently be unknown."""
     was, now = (np.mean([isinstance(v, str) for v in values]) if len(values) else 0.5 for values in (levels, seen))
     if {was, now} == {0, 1}:
         raise _changed_type_error(name, *(("text", "numbers") if was else ("numbers", "text")))
@@ -343,7 +343,7 @@ def _learn_levels(columns: _Columns, j: int, weight: np.ndarray | None) -> dict[
 
 
 def _encode(columns: _Columns, j: int, levels: dict[Any, int]) -> np.ndarray:
-    """Return the codes of the values of column ``j``; missing values are no level."""
+    """Return the codes of the values of column ``j``; missing values are not a level."""
     known = columns.categories(j)
     if known is None:
         values = columns.values(j).tolist()
@@ -353,7 +353,7 @@ def _encode(columns: _Columns, j: int, levels: dict[Any, int]) -> np.ndarray:
 
 
 def _missing_objects(values: list[Any]) -> NDArray[np.bool_]:
-    """Return the mask of None and NaN; comparing types first takes a tenth of the time if there are none."""
+    """Return the mask of None and NaN; comparing types first takes a tenth of the time if no value is missing."""
     kinds = set(map(type, values))
     if not any(kind is NoneType or (issubclass(kind, Number) and not issubclass(kind, int)) for kind in kinds):
         return np.zeros(len(values), bool)

@@ -1,4 +1,4 @@
-"""Diagnostics find problems of a fitted network and propose parameters that help.
+"""Diagnostics that find problems of a fitted network and propose parameters that help.
 
 `diagnose` runs the checks in `checks/` on a `DiagnosticContext` and returns their findings as a `Diagnosis`.
 """

@@ -22,14 +22,14 @@ class BaselineComparison:
     """
 
     network: np.ndarray  # (n_rows,)
-    baseline: np.ndarray  # (n_rows,), of the better of a linear model and randomized trees
+    baseline: np.ndarray  # (n_rows,), of a linear model or randomized trees, whichever is better
     constant: np.ndarray  # (n_rows,), of the best constant prediction
     name: str  # of the better baseline
     confident_errors: np.ndarray | None = None  # see `confident_errors`, of the better baseline; None in regression
 
 
 def confident_errors(probability: np.ndarray, code: np.ndarray) -> np.ndarray:
-    """Whether the most confident quarter of the predictions is wrong, from probabilities or their logarithms."""
+    """Whether each prediction in the most confident quarter is wrong, from probabilities or their logarithms."""
     confidence = probability.max(1)
     wrong: np.ndarray = (probability.argmax(1) != code)[confidence >= np.quantile(confidence, 1 - _CONFIDENT_SHARE)]
     return wrong

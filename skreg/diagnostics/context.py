@@ -1,4 +1,4 @@
-"""An estimator, its data, and quantities that several checks need, which are computed when they are first used."""
+"""An estimator, its data, and quantities that several checks need, each computed when it is first used."""
 
 import warnings
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ MAX_COMPARED_ROWS, MIN_BASELINE_ROWS = 1000, 20
 
 @dataclass(frozen=True)
 class RowLosses:
-    """Losses and predictions of n rows, averaged over the members that trained on them, or that did not."""
+    """Losses and predictions of n rows, averaged over the members that trained on each row, or those that did not."""
 
     rows: np.ndarray  # (n,), indices of the rows
     y: np.ndarray  # (n, ...), targets
@@ -53,7 +53,7 @@ class ColumnSample:
 
     @cached_property
     def imputed(self) -> np.ndarray:
-        """The values, with missing ones replaced by the median of their column, or by 0 if it is empty."""
+        """The values; missing ones are replaced by the median of their column, or by 0 if the column is empty."""
         imputer = SimpleImputer(strategy="median", keep_empty_features=True)
         return np.asarray(imputer.fit_transform(self.values))
 
@@ -65,7 +65,7 @@ class DiagnosticContext:
         check_is_fitted(estimator)
         check_validation_set(X_val, y_val, None)
         check_consistent_length(X, y)
-        self.estimator: Any = estimator  # fitted attributes are set dynamically and unknown to a type checker
+        self.estimator: Any = estimator  # fitted attributes are set dynamically, so type checkers do not know them
         self.parameters: dict[str, Any] = estimator.get_params(deep=False)
         self.curves = TrainingCurves.from_net(self.estimator.net_)
         self.data = encode(estimator, X, y)
@@ -84,7 +84,7 @@ class DiagnosticContext:
         return getattr(self.estimator.target_encoder_, "kind_", "numbers") in ("binary", "multiclass")
 
     def _reproduce_split(self) -> None:
-        """Determine again which rows each member was trained on and which it held out."""
+        """Reproduce which rows each member was trained on and which it held out."""
         n_members, all_rows = len(self.curves.best_epoch), np.arange(len(self.data))
         self.trained_rows: list[np.ndarray] = [all_rows] * n_members  # of each member, in `data`
         self.held_out_rows: list[np.ndarray] | None = None  # of each member, in `held_out_data`
@@ -99,7 +99,7 @@ class DiagnosticContext:
 
     @cached_property
     def initial_layers(self) -> Probe | None:
-        """The layers before the training; None if it continued from an earlier one."""
+        """The layers before training; None if training continued from an earlier fit."""
         if self.parameters["warm_start"] or self.estimator.pretrained is not None:
             return None
         return probe(self.estimator, self.data.X, self.data.y, "initial", PROBED_ROWS)
@@ -126,11 +126,11 @@ class DiagnosticContext:
 
     @property
     def evaluated(self) -> RowLosses:
-        """Losses of held-out rows if there are any, else of training rows."""
+        """Losses of held-out rows if there are any, otherwise of training rows."""
         return self.train if self.held_out is None else self.held_out
 
     def _losses(self, data: EncodedTable, rows_of_members: list[np.ndarray]) -> RowLosses:
-        """Evaluate each member on its rows, and average the members of each row."""
+        """Evaluate each member on its rows, and average the results over the members for each row."""
         index = [sample(rows, MAX_ROWS) for rows in rows_of_members]
         net, decode = self.estimator.net_, self.estimator.target_encoder_.decode
         batches = member_rows(net.module_, data, index)
@@ -145,7 +145,7 @@ class DiagnosticContext:
         return RowLosses(np.unique(rows), data.y[np.unique(rows)], *means)
 
     def _loss_per_row(self, raw: Tensor, target: Tensor, weight: Tensor) -> np.ndarray:
-        """Loss of each row and member, computed as if each row were a member of its own."""
+        """Loss of each row and member, computed as if each row were a separate member."""
         single_rows = (values.flatten(0, 1).unsqueeze(1) for values in (raw, target, weight))
         loss: Tensor = self.estimator.net_.criterion_(*single_rows)
         return loss.view(weight.shape).double().cpu().numpy()
@@ -188,9 +188,9 @@ class DiagnosticContext:
 
     @cached_property
     def comparison(self) -> BaselineComparison | None:
-        """Losses of the network and of baselines on the same rows, held-out ones if there are any.
+        """Losses of the network and of baselines on the same rows: held-out rows if there are any.
 
-        None if the baselines cannot predict the same target (several labels, quantiles) or there are too few rows.
+        None if the baselines cannot predict the same target (multilabel targets, quantiles) or there are too few rows.
         """
         losses, data = self.evaluated, self.held_out_data
         limit = MAX_COMPARED_ROWS if self.validation_data is not None else min(MAX_COMPARED_ROWS, len(self.data) // 2)

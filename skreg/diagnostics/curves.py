@@ -12,8 +12,8 @@ from ..training.net import Net
 class TrainingCurves:
     """Curves of a fit by epoch, and how the training of each member ended.
 
-    Curves are averaged over the members that were still training. Losses follow the learning rate within a cycle, so
-    only the losses at the ends of cycles are comparable. Cycles of one epoch do not count.
+    Curves are averaged over the members that were still training. Within a cycle, losses follow the learning rate, so
+    only the losses at the ends of cycles are comparable. Cycles of one epoch are ignored.
     """
 
     epoch: np.ndarray  # (n_epochs,), epoch numbers
@@ -56,6 +56,6 @@ class TrainingCurves:
 
     @property
     def comparable(self) -> np.ndarray:
-        """Positions of the comparable epochs: all, or the ends of the cycles of the learning rate and the last."""
+        """Positions of the comparable epochs: all, or the ends of the learning rate cycles and the last epoch."""
         n_epochs = len(self.epoch)
         return np.arange(n_epochs) if len(self.cycle_ends) < 2 else np.union1d(self.cycle_ends, n_epochs - 1)

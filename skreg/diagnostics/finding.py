@@ -1,4 +1,4 @@
-"""One problem that a diagnosis found."""
+"""A problem found by a diagnosis."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,9 +15,9 @@ class Finding:
     name : str
         Name of the problem. The documentation of the diagnostics lists all names.
     certainty : float
-        Probability that the measured quantity is beyond the threshold of the problem, given the error of the
-        measurement, in [0, 1]. A certainty of at least 0.8 is high. An anomaly without a measurable effect on the
-        predictions has at most 0.6.
+        Probability, in [0, 1], that the measured quantity is beyond the threshold of the problem, given the measurement
+        error. A certainty of at least 0.8 is high. An anomaly without a measurable effect on the predictions has a
+        certainty of at most 0.6.
     evidence : str
         The measured numbers.
     remedy : dict, default={}
@@ -43,5 +43,5 @@ class Finding:
 
     @property
     def is_certain(self) -> bool:
-        """Whether the certainty is high."""
+        """Whether the certainty is at least 0.8."""
         return self.certainty >= HIGH_CERTAINTY

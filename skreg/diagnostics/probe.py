@@ -1,6 +1,6 @@
 """Record the activations, gradients and weights of each layer of a fitted network.
 
-The recording uses a copy of the network, so the fitted estimator and all random generators stay as they are.
+A copy of the network is recorded, so the fitted estimator and all random generators are unchanged.
 """
 
 import copy
@@ -62,12 +62,12 @@ class Probe:
 
 
 def probe(estimator: Any, X: Any, y: Any = None, when: When = "now", max_rows: int = 1000) -> Probe:
-    """Record one forward pass, and with a target one backward pass, through a fitted network.
+    """Record one forward pass and, with a target, one backward pass through a fitted network.
 
-    The network is in training mode, so batch normalization uses the statistics of the recorded rows, but without
-    dropout and augmentation. ``when`` selects the weights: "now" are those used for prediction, and "initial" are
-    drawn again from the seeds of the fit. At most ``max_rows`` rows are recorded, drawn with a fixed seed. Initial
-    weights cannot be drawn if the parameters have been changed since the fit; this raises a ValueError.
+    The network is in training mode, so batch normalization uses the statistics of the recorded rows, but dropout and
+    augmentation are disabled. ``when`` selects the weights: "now" uses those for prediction, and "initial" draws the
+    initial weights again from the seeds of the fit. At most ``max_rows`` rows are recorded, drawn with a fixed seed.
+    If the parameters have been changed since the fit, the initial weights cannot be drawn and a ValueError is raised.
     """
     check_is_fitted(estimator)
     if when not in get_args(When):
@@ -123,11 +123,11 @@ def member_rows(network: Network, data: EncodedTable, index: list[np.ndarray]) -
 def _record(
     network: Network, data: MemberRows, loss: Callable[[Tensor, Tensor, Tensor], Tensor] | None
 ) -> tuple[tuple[LayerRecord, ...], np.ndarray | None]:
-    """Run the rows forward, and with a loss backward; return the layers and each member's mean loss."""
+    """Run the rows forward and, with a loss, backward; return the layers and each member's mean loss."""
     activation, calls = network.activation, []
 
     def recording_activation(before: Tensor) -> Tensor:
-        after = activation(before.clone())  # a callable of the user may work in place
+        after = activation(before.clone())  # a user-defined callable may work in place
         calls.append((before, after))
         return after
 

@@ -27,12 +27,12 @@ _MAX_DETAILED = 6
 class Diagnosis:
     """The findings about a fitted network.
 
-    It prints as text and is displayed as a table in a notebook.
+    A diagnosis is printed as text and displayed as a table in a notebook.
 
     Parameters
     ----------
     findings : tuple of Finding
-        The most important first: findings of high certainty, causes before their effects, then the others.
+        The findings, most important first: those of high certainty, with causes before their effects, then the others.
     summary : str
         The examined estimator and data.
 
@@ -83,7 +83,7 @@ class Diagnosis:
         return f"<table>{caption}<thead><tr>{header}</tr></thead><tbody>{body}</tbody></table>"
 
     def to_frame(self) -> "pd.DataFrame":
-        """Return the findings as a data frame. It requires pandas.
+        """Return the findings as a data frame, which requires pandas.
 
         Returns
         -------
@@ -98,9 +98,9 @@ class Diagnosis:
 def diagnose(estimator: RegularizedMLP, X: Any, y: Any, X_val: Any = None, y_val: Any = None) -> Diagnosis:
     """Find problems of a fitted network, such as overfitting, and propose remedies.
 
-    It examines the training history, the layers before and after training, the columns, and the predictions for
-    training rows and held-out rows. Large tables are sampled down to a few thousand rows. The estimator is not
-    modified. Sample weights are not known to it, only ``class_weight`` is.
+    The function examines the training history, the layers before and after training, the columns, and the predictions
+    for training and held-out rows. Large tables are sampled down to a few thousand rows. The estimator is not modified.
+    ``class_weight`` is taken into account, but sample weights are not.
 
     Parameters
     ----------
@@ -109,8 +109,8 @@ def diagnose(estimator: RegularizedMLP, X: Any, y: Any, X_val: Any = None, y_val
     X, y : as in ``fit``
         The training data in the order that was passed to ``fit``.
     X_val, y_val : as in ``fit``, default=None
-        Rows that were not used for training, for example those passed to ``fit``. By default, they are the rows that
-        each member held out, which are reproduced from the seed.
+        Rows that were not used for training, for example the validation rows passed to ``fit``. By default, the rows
+        that each member held out are used; they are reproduced from the seed.
 
     Returns
     -------
@@ -120,7 +120,7 @@ def diagnose(estimator: RegularizedMLP, X: Any, y: Any, X_val: Any = None, y_val
     Raises
     ------
     TypeError
-        If the estimator is of another class.
+        If the estimator is an instance of another class.
     ValueError
         If only one of X_val and y_val is given, or if the columns differ from those of the fit.
     NotFittedError

@@ -1,4 +1,4 @@
 """The scikit-learn interface: ``fit``, ``predict``, parameters and targets.
 
-Start with ``base.py``, which shows how a fit and a prediction proceed.
+Start with ``base.py``, which lists the steps of a fit and of a prediction.
 """

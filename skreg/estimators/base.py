@@ -1,6 +1,6 @@
-"""Base class of the classifier and the regressor; it shows how a fit proceeds.
+"""Base class of the classifier and the regressor, and the steps of a fit.
 
-A fit takes these steps. The code of each step is in the files named after it:
+A fit takes these steps. The files listed with each step contain its code:
 
 1. Validate the parameters, and derive the configurations: ``parameters.py``, ``network/config.py``,
    ``training/config.py``.
@@ -16,7 +16,7 @@ A fit takes these steps. The code of each step is in the files named after it:
 A prediction encodes the rows, computes the raw output of all members, and decodes it: ``prediction.py``,
 ``network/inference.py``, ``targets.py``.
 
-The search takes the same steps through ``prepare_fit``, and the diagnostics use the functions of ``fitting.py``.
+The search performs the same steps through ``prepare_fit``, and the diagnostics use the functions in ``fitting.py``.
 """
 
 import warnings
@@ -54,7 +54,7 @@ from .sklearn_callbacks import CallbackEvents, CallbackSupportMixin, fit_method
 from .streaming import stream_device_config
 
 LEARNED = ("encoder_", "feature_names_in_", "n_features_in_", "seed_", "target_encoder_")
-"""Fitted attributes that a fit sets before its training."""
+"""Fitted attributes that a fit sets before training."""
 
 
 class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, SharedParameters, BaseEstimator, ABC):
@@ -80,10 +80,11 @@ class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, Sha
         X : {array-like, data frame, sparse matrix} of shape (n_samples, n_features)
             Training rows of numbers and categories. NaN and None are missing values.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Target. In classification labels of any type, or a 0/1 matrix of several labels; in regression finite
+            Target. For classification, labels of any type, or a 0/1 matrix of several labels; for regression, finite
             numbers.
         sample_weight : array-like of shape (n_samples,), default=None
-            Nonnegative weights of the rows. A weight of 0 removes a row, and a weight of 2 repeats it.
+            Nonnegative weights of the rows. A weight of 0 is equivalent to removing the row, and a weight of 2 to
+            repeating it.
         X_val : {array-like, data frame, sparse matrix} of shape (n_val, n_features), default=None
             Validation rows for early stopping and calibration, which replace the validation folds. In a ``Pipeline``
             with ``transform_input=["X_val"]``, they are transformed by the preceding steps.
@@ -100,7 +101,7 @@ class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, Sha
         Raises
         ------
         ValueError, TypeError
-            If parameters or data are invalid, or if the loss is not finite from the first epoch on.
+            If parameters or data are invalid, or if the loss is not finite in the first epoch.
         """
         deadline = deadline_of(self)
         events = CallbackEvents(self, X, y, sample_weight, self.max_iter)
@@ -110,7 +111,7 @@ class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, Sha
             fit.net.time_budget_.deadline = deadline
             try:
                 fit.train_net()
-            finally:  # keep the epochs before an interrupt
+            finally:  # keep the epochs before an interruption
                 self._set_fitted(fit.net, events.epoch_callbacks)
             self._complete_fit(fit)
         events.close(self.net_)
@@ -139,7 +140,7 @@ class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, Sha
         callbacks: Sequence[Callback] = (),
         template: "PreparedFit | None" = None,
     ) -> "PreparedFit":
-        """Do everything before the training; see ``prepare_fit``."""
+        """Perform all steps before training; see ``prepare_fit``."""
         check_callbacks(self.callbacks)
         continues = self.warm_start and hasattr(self, "net_")
         network_config = network_config_of(self, continues)
@@ -153,7 +154,7 @@ class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, Sha
         else:
             self.__dict__.update({name: value for name, value in vars(template.estimator).items() if name in LEARNED})
             split, train, validation, known = template.split, template.train, template.validation, template.net.module_
-            if known.inputs.n_bins != network_config.n_bins:  # numeric_embedding="auto" has another value
+            if known.inputs.n_bins != network_config.n_bins:  # numeric_embedding="auto" has a different value
                 known = None
         loss = self._make_loss(split)
         net = make_net(self, split, network_config, training_config, loss, source, callbacks, known)
@@ -164,7 +165,7 @@ class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, Sha
         check_callbacks(self.callbacks)
         continues = hasattr(self, "net_")
         network_config = network_config_of(self, continues)
-        # The number of calls is unknown, so the learning rate is constant.
+        # The total number of calls is unknown, so the learning rate is constant.
         training_config = replace(TrainingConfig.of(self), schedule=schedules.constant, plateau_patience=None)
         source = PretrainedSource.from_estimator(self, network_config)
         events = CallbackEvents(self, X, y, sample_weight, 1)
@@ -204,13 +205,13 @@ class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, Sha
             self.__dict__.update(fitted_attributes(net))
 
     def _complete_fit(self, fit: "PreparedFit") -> None:
-        """Warn about problems of the training, calibrate, and score the out-of-fold predictions."""
+        """Warn about training problems, calibrate, and score the out-of-fold predictions."""
         self._warn_training(fit.net)
         self._calibrate(fit.split)
         self._score_out_of_fold(fit)
 
     def _warn_training(self, net: Net) -> None:
-        """Warn, or raise an error, if the training diverged or removed all columns."""
+        """Warn or raise an error if training diverged or removed all columns."""
         advice = (
             f"Decrease learning_rate_init (now {self.learning_rate_init}), set clip_norm=1.0, or scale the numeric "
             f"columns (now numeric_scaling={self.numeric_scaling!r})."
@@ -225,7 +226,7 @@ class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, Sha
             )
 
     def _score_out_of_fold(self, fit: "PreparedFit") -> None:
-        """Predict each training row by the member that held it out, if the validation folds cover all rows."""
+        """Predict each training row with the member that held it out, if the validation folds cover all rows."""
         split = fit.split
         if fit.validation is None or not split.covers_all:
             return
@@ -251,7 +252,7 @@ class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, Sha
 
 @dataclass
 class PreparedFit:
-    """A fit before its training."""
+    """A fit that is ready for training."""
 
     estimator: RegularizedMLP  # with fitted encoders
     split: MemberSplit
@@ -275,10 +276,10 @@ class PreparedFit:
 def prepare_fit(
     estimator: RegularizedMLP, X: Any, y: Any, sample_weight: Any = None, template: PreparedFit | None = None
 ) -> PreparedFit:
-    """Do everything before the training of an unfitted estimator.
+    """Perform all steps of a fit before training, for an unfitted estimator.
 
-    Encoders, splits, statistics and tensors are taken from a ``template``: a fit on the same rows by an estimator that
-    differs only in the hyperparameter values of the members.
+    Encoders, splits, statistics and tensors are taken from ``template`` if it is given: a fit on the same rows by an
+    estimator that differs only in the hyperparameter values of the members.
     """
     with torch_threads(estimator.n_threads):
         return estimator._prepare_fit(X, y, sample_weight, template=template)  # noqa: SLF001  # of this file

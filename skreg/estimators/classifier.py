@@ -32,43 +32,44 @@ _AUTO_SMOOTHING = 0.1
 @add_shared_docs
 @dataclass(eq=False, repr=False)
 class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
-    """Regularized neural network for classification of tabular data.
+    """Regularized neural network for classification on tabular data.
 
-    X can be an array, a data frame with categorical columns and missing values, or a sparse matrix. y contains two or
-    more classes, or several binary labels per row.
+    X can be an array, a data frame with categorical columns and missing values, or a sparse matrix. y can contain two
+    or more classes, or several binary labels per row (multilabel).
 
     Parameters
     ----------
     loss : {choices}
         Loss function. "focal" multiplies the log loss of each row by ``(1 - p)**2``, where p is the predicted
-        probability of its class, and so focuses on rows that are difficult to classify [17]_.
+        probability of the row's class, and so focuses on rows that are difficult to classify [17]_.
     label_smoothing : float or "auto"
         Fraction of each training target that is spread evenly over the classes, in [0, 1) [18]_. "auto" is 0.1 if the
-        probabilities are calibrated or if ``monitor`` scores predicted labels, and else 0. Usually 0 to 0.2.
+        probabilities are calibrated or if ``monitor`` scores predicted labels, and 0 otherwise. Typical values: 0 to
+        0.2.
     calibrate : {"auto", "temperature"} or None
         Calibration of the probabilities. "temperature" divides the raw output of the network by the number that
         minimizes the log loss of the validation rows [19]_. "auto" does so if there are validation rows.
     class_weight : "balanced", dict or None
         Weights of the classes in the loss, which are multiplied by ``sample_weight``. "balanced" uses weights that are
-        inversely proportional to the class frequencies. Not supported for several labels.
+        inversely proportional to the class frequencies. Not supported for multilabel targets.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        Sorted class labels; for several labels their column indices.
+        Sorted class labels; the column indices for multilabel targets.
     class_weight_ : ndarray of shape (n_classes,) or None
         Weights of the classes.
     temperature_ : float
-        Number by which the raw output is divided, see ``calibrate``; 1 without calibration.
+        Number by which the raw output is divided (see ``calibrate``); 1 without calibration.
     oof_score_ : float
-        Accuracy of the out-of-fold predictions. It is slightly optimistic, because the same rows determine the best
+        Accuracy of the out-of-fold predictions. It is slightly optimistic because the same rows determine the best
         epochs.
     {attributes}
 
     See Also
     --------
     RegularizedMLPRegressor : Regularized neural network for regression.
-    sklearn.neural_network.MLPClassifier : scikit-learn's network, without dropout, normalization and categories.
+    sklearn.neural_network.MLPClassifier : scikit-learn's network, without dropout, normalization or categories.
 
     References
     ----------
@@ -106,13 +107,13 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
 
     @property
     def classes_(self) -> np.ndarray:
-        """The sorted classes; the column indices of several labels."""
+        """The sorted classes; the column indices for multilabel targets."""
         self._fitted_net("classes_")
         return self.target_encoder_.classes_
 
     @property
     def class_weight_(self) -> np.ndarray | None:
-        """Weight of each class in the loss; None without class weights."""
+        """Weights of the classes in the loss; None without class weights."""
         self._fitted_net("class_weight_")
         return self.target_encoder_.class_weight_
 
@@ -134,7 +135,8 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         y : array-like of shape (n_samples,) or (n_samples, n_labels)
             Target.
         classes : array-like of shape (n_classes,), default=None
-            All classes of the stream, or the column indices of several labels. Required in the first call.
+            All classes that occur in any call, or the column indices for multilabel targets. Required in the first
+            call.
         sample_weight : array-like of shape (n_samples,), default=None
             Nonnegative weights of the rows, relative to the mean weight of the first call.
 
@@ -163,7 +165,7 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         return self._labels(self._predict_decoded(X))
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
-        """Predict the logarithm of the probabilities, which is also exact for probabilities that round to 0.
+        """Predict the logarithms of the probabilities, which are exact even for probabilities that round to 0.
 
         Parameters
         ----------
@@ -173,7 +175,7 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         Returns
         -------
         log_proba : ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
-            Logarithm of the result of ``predict_proba``.
+            Logarithms of the probabilities that ``predict_proba`` returns.
         """
         decoded = self._predict_decoded(X)
         return decoded[..., 1] if decoded.ndim == 3 else decoded
@@ -194,7 +196,7 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         return self._format_prediction(self._predict_decoded(X))
 
     def decision_function(self, X: Any) -> np.ndarray:
-        """Compute the log-odds of two classes or of labels, or the log probabilities of several classes.
+        """Compute the log-odds for two classes or for labels, or the log probabilities for three or more classes.
 
         Parameters
         ----------
@@ -230,7 +232,7 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
             self.net_.temperature = fit_temperature(self.net_, split)
 
     def _set_fitted(self, net: Net, callbacks: list[Callback]) -> None:
-        if self.calibrate is not None and hasattr(self, "net_"):  # that of the earlier fit
+        if self.calibrate is not None and hasattr(self, "net_"):  # the temperature of the earlier fit
             net.temperature = self.temperature_
         super()._set_fitted(net, callbacks)
 
@@ -257,7 +259,7 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
 
 
 def _log_odds(proba: np.ndarray) -> np.ndarray:
-    """Log-odds, where a probability that was rounded to 1 counts as the middle between 1 and the number below."""
+    """Log-odds; a probability that was rounded to 1 counts as the midpoint between 1 and the next smaller number."""
     below = 1 - np.finfo(np.float64).epsneg
     log_odds: np.ndarray = logit(proba.clip(max=below))
     return log_odds + np.where(proba > below, np.log(2), 0.0)

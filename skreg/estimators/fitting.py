@@ -36,7 +36,7 @@ def encode_training_rows(
     """Check and encode the training rows, after fitting the encoders unless the fit ``continues`` an earlier one.
 
     An earlier fit is discarded before the encoders are fitted. Rows of weight 0 are removed. With ``pretrained``, the
-    table encoder is copied from its ``source``. ``classes`` are those passed to ``partial_fit``.
+    table encoder is copied from its ``source``. ``classes`` are the classes passed to ``partial_fit``.
     """
     if y is None:
         raise ValueError(
@@ -101,14 +101,14 @@ def encode_validation_rows(estimator: Any, X_val: Any, y_val: Any, sample_weight
 
 
 def network_config_of(estimator: Any, continues: bool = False) -> NetworkConfig:
-    """Return the network's configuration; "auto" keeps its value in a fit that ``continues`` an earlier one."""
+    """Return the network's configuration; a fit that ``continues`` an earlier one keeps the values of "auto"."""
     return NetworkConfig.from_estimator(estimator, SOLVERS[estimator.solver].scale_invariant, continues)
 
 
 def split_rows(estimator: Any, train: EncodedTable, validation: EncodedTable | None = None) -> MemberSplit:
     """Assign training and validation rows to each member.
 
-    Each member is trained on all rows if ``validation`` rows are given or without early stopping, and otherwise on all
+    Each member is trained on all rows if ``validation`` rows are given or early stopping is off, and otherwise on all
     rows except its own validation fold.
     """
     n_rows, n_members = len(train), estimator.n_members
@@ -136,7 +136,7 @@ def split_rows(estimator: Any, train: EncodedTable, validation: EncodedTable | N
 
 
 def _row_indices(mask: np.ndarray) -> np.ndarray:
-    """Indices of the selected rows, in int32 if possible to save memory."""
+    """Indices of the selected rows, as int32 if possible to save memory."""
     return np.flatnonzero(mask).astype(np.int32 if len(mask) < 1 << 31 else np.int64)
 
 
@@ -150,10 +150,10 @@ def make_net(
     callbacks: Sequence[Callback],
     known: Network | None = None,
 ) -> Net:
-    """Create the net, with the weights of an earlier fit that it continues, or else with initial weights.
+    """Create the net with the weights of the earlier fit that it continues, or with initial weights.
 
-    The statistics of columns and target are those of the earlier fit, or else of the network ``known``, or else of the
-    ``pretrained`` source, or else learned from the training rows.
+    The statistics of the columns and the target are taken from the first of these that exists: the earlier fit, the
+    network ``known``, and the ``pretrained`` source. Otherwise, they are learned from the training rows.
     """
     earlier: Net | None = getattr(estimator, "net_", None)
     if earlier is not None:

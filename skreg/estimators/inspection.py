@@ -17,7 +17,7 @@ class InspectionMixin:
 
     @property
     def chosen_(self) -> dict[str, Any]:
-        """Values that were used for the parameters that can be "auto"."""
+        """Values used for the parameters that can be "auto"."""
         net = self._fitted_net("chosen_")
         module = net.module_
         matmul_dtype = module.linears[0].matmul_dtype or module.inputs.dtype
@@ -47,7 +47,7 @@ class InspectionMixin:
 
     @property
     def feature_importances_(self) -> np.ndarray:
-        """Norm of each column's weights in the first layer, normalized to a sum of 1, ``(n_features_in_,)``."""
+        """Norms ``(n_features_in_,)`` of each column's weights in the first layer, normalized to a sum of 1."""
         self._fitted_net("feature_importances_")
         norms = feature_norms(self)
         total = norms.sum()
@@ -68,7 +68,7 @@ class InspectionMixin:
 
 
 def feature_norms(estimator: InspectionMixin) -> np.ndarray:
-    """Return the norm ``(n_features_in_,)`` of each column's weights in the first layer, averaged over the members."""
+    """Return the norms ``(n_features_in_,)`` of each column's weights in the first layer, averaged over the members."""
     module, encoder = estimator.net_.module_, estimator.encoder_
     categories = np.array(encoder.categorical_, dtype=int)
     encoded = [categories[kind.cpu().numpy()] for kind in (module.inputs.one_hot, module.inputs.embedded)]
@@ -78,7 +78,7 @@ def feature_norms(estimator: InspectionMixin) -> np.ndarray:
 
 
 def fitted_attributes(net: Net) -> dict[str, Any]:
-    """Return the fitted attributes that describe a training."""
+    """Return the fitted attributes that describe the training."""
     validation = net.history[:, net.validation_name_] if net.validation_name_ else None
     return {
         "net_": net,

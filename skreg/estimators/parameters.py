@@ -1,7 +1,7 @@
 """Parameters that both estimators share: their defaults, constraints and documentation.
 
 The class decorator ``add_shared_docs`` inserts the documentation into the docstrings of the classifier and the
-regressor. Defaults are taken from the signature, ``{choices}`` from the constraints, and those from the registries.
+regressor. Defaults are taken from the signature, ``{choices}`` from the constraints, which come from the registries.
 """
 
 import inspect
@@ -31,7 +31,7 @@ T = TypeVar("T", bound=type)
 class SharedParameters:
     """Shared parameters, with the defaults of the classifier; the regressor overrides some of them.
 
-    The estimators are dataclasses: their constructors have these parameters and their own ones, and only store them.
+    The estimators are dataclasses: their constructors only store these parameters and those specific to each estimator.
     """
 
     hidden_layer_sizes: int | Sequence[int] = (128, 128, 128)
@@ -143,7 +143,7 @@ CONSTRAINTS: dict[str, list[Any] | str] = {
 
 PARAMETERS = """
 hidden_layer_sizes : int or sequence of int
-    Number of units in each hidden layer; ``()`` gives a linear model. Usually one to three layers of 64 to 256 units.
+    Number of units in each hidden layer; ``()`` gives a linear model. Typically one to three layers of 64 to 256 units.
 activation : {choices} or callable
     Activation function of the hidden layers. A callable is applied to a tensor elementwise.
 batch_norm : bool
@@ -151,54 +151,54 @@ batch_norm : bool
 layer_norm : bool
     Whether to apply layer normalization before each activation [2]_. It cannot be combined with ``batch_norm``.
 residual : bool or "auto"
-    Whether hidden layers with as many inputs as units add their input to their output, scaled by ``sqrt(1/2)`` [3]_.
-    "auto" enables this for regression, except with ``feature_alpha`` and with ``solver="sgd"``.
+    Whether a hidden layer with as many inputs as units adds its input to its output, scaled by ``sqrt(1/2)`` [3]_.
+    "auto" enables this for regression, unless ``feature_alpha`` or ``solver="sgd"`` is used.
 init : {choices}
     Initialization of the weights. "auto" selects Xavier for tanh, logistic and identity, LeCun for selu and He for the
     other activations. "data_driven" also draws biases and scales the weights so that the pre-activations of every unit
-    have unit variance on the training rows [4]_; with a normalization it is the same as "auto". "normal" has a fixed
-    standard deviation of 0.01.
+    have unit variance on the training rows [4]_; with batch or layer normalization, it is the same as "auto". "normal"
+    has a fixed standard deviation of 0.01.
 parametrization : {choices}
-    How the learning rate depends on the layer. "ntk" scales it with the inverse square root of the layer's number of
-    inputs, so that one value suits layers of all widths [4]_ [5]_. "standard" uses the same learning rate everywhere,
-    as linear models and the solvers "sgd" and "lbfgs" always do.
+    How the learning rate depends on the layer. "ntk" (neural tangent kernel) divides it by the square root of the
+    layer's number of inputs, so that one value suits layers of all widths [4]_ [5]_. "standard" uses the same learning
+    rate everywhere, as linear models and the solvers "sgd" and "lbfgs" always do.
 scale_layer : bool or "auto"
     Whether each input of the first layer is multiplied by a learned factor, which starts at 1 [4]_. "auto" enables this
     for networks with hidden layers, unless ``alpha``, ``feature_alpha`` or ``max_norm`` applies to the first layer.
 dropout : float or sequence of float
     Fraction of the units of each hidden layer that are set to zero in a training step, in [0, 1) [6]_. A sequence
-    contains one value for each layer. With ``activation="selu"``, alpha dropout is used [7]_. Usually 0 to 0.5.
+    contains one value for each layer. With ``activation="selu"``, alpha dropout is used [7]_. Typical values: 0 to 0.5.
 input_dropout : float
-    Fraction of the inputs that are set to zero in a training step, in [0, 1). Usually 0 to 0.3.
+    Fraction of the inputs that are set to zero in a training step, in [0, 1). Typical values: 0 to 0.3.
 augmentation : {choices}, callable or None
     Augmentation of the training batches [8]_. "mixup" averages pairs of rows and "cutmix" exchanges features between
     them; both mix the losses accordingly. "swap_noise" replaces features by those of other rows, "cutout" by missing
     values, and "gaussian_noise" adds noise to numeric features. A callable ``(inputs, generator) -> inputs`` receives
     the encoded rows of one member's batch and a ``torch.Generator``, and returns a tensor of the same shape.
 augmentation_strength : float
-    Parameter of the Beta distribution for "mixup", probability that a batch is changed for "cutmix" and that a feature
-    of a row is changed for "cutout" and "swap_noise", or standard deviation for "gaussian_noise". Ignored by callables.
-    Usually 0.05 to 0.8.
+    For "mixup", the parameter of the Beta distribution; for "cutmix", the probability that a batch is changed; for
+    "cutout" and "swap_noise", the probability that a feature of a row is changed; for "gaussian_noise", the standard
+    deviation. Ignored by callables. Typical values: 0.05 to 0.8.
 alpha : float or sequence of float
-    Coefficient of the elastic net ``alpha * (l1_ratio * |w| + (1 - l1_ratio) / 2 * w**2)``, which is added
-    to the mean loss as in :class:`~sklearn.linear_model.ElasticNet` [9]_. Biases and normalizations are not penalized.
-    A sequence contains one value for each hidden layer and one for the output layer. Usually 1e-6 to 1e-2.
+    Coefficient of the elastic net ``alpha * (l1_ratio * |w| + (1 - l1_ratio) / 2 * w**2)``, which is added to the mean
+    loss as in :class:`~sklearn.linear_model.ElasticNet` [9]_. Biases and normalization parameters are not penalized. A
+    sequence contains one value for each hidden layer and one for the output layer. Typical values: 1e-6 to 1e-2.
 l1_ratio : float
-    Proportion of the L1 penalty in the elastic net, in [0, 1]. The L1 penalty sets weights to exactly zero.
+    Proportion of the L1 penalty in the elastic net, in [0, 1]. The L1 penalty sets some weights to exactly zero.
 feature_alpha : float
-    Coefficient of a group lasso on the first layer, which adds ``feature_alpha * sqrt(n) * norm(w)`` for
-    each column of X, where w are the weights of the n inputs that encode the column [10]_. Columns that are not needed
-    get weights of exactly zero, see ``feature_importances_``. Usually 0.002 to 0.02, together with ``alpha=0.01``.
+    Coefficient of a group lasso on the first layer, which adds ``feature_alpha * sqrt(n) * norm(w)`` for each column of
+    X, where w contains the weights of the n inputs that encode the column [10]_. Columns that are not needed get
+    weights of exactly zero; see ``feature_importances_``. Typical values: 0.002 to 0.02, with ``alpha=0.01``.
 weight_decay : float
     Decoupled weight decay [11]_: each step multiplies the weights by ``1 - learning_rate * weight_decay``. Biases and
-    normalizations do not decay. Usually 1e-3 to 1.
+    normalization parameters do not decay. Typical values: 1e-3 to 1.
 max_norm : float, None or sequence of these
     Maximum Euclidean norm of the incoming weights of each unit, enforced after every step [6]_. A sequence contains one
-    value for each hidden layer and one for the output layer. Usually 0.5 to 4.
+    value for each hidden layer and one for the output layer. Typical values: 0.5 to 4.
 early_stopping : bool or "auto"
     Whether to hold out validation rows, to stop a member when its validation score has not improved for ``patience``
-    epochs, and to restore its weights of the best epoch. "auto" enables this if ``X_val`` is given or if the folds have
-    enough rows, at least 30, or 15 with eight or more members.
+    epochs, and to restore its weights from the best epoch. "auto" enables this if ``X_val`` is given or if the folds
+    have enough rows: at least 30, or 15 with eight or more members.
 validation_fraction : float
     Fraction of the rows that each member holds out for validation, in (0, 0.5]. The rows are split into
     ``max(n_members, round(1 / validation_fraction))`` folds, and member m holds out fold m. The folds are shuffled, and
@@ -207,21 +207,22 @@ monitor : "loss", scorer name or callable
     Validation score for early stopping: the loss, a name from :func:`~sklearn.metrics.get_scorer_names`, or a callable
     ``(estimator, X, y) -> float`` for which greater is better.
 patience : int
-    Number of epochs without improvement after which a member stops. With a cyclic ``learning_rate`` it stops at the end
-    of the current cycle.
+    Number of epochs without improvement after which a member stops. With a cyclic ``learning_rate``, it stops at the
+    end of the current cycle.
 min_delta : float
     Minimum change of the validation score that counts as an improvement.
 solver : {choices}
     Optimizer. "adamw" is Adam with betas of (0.9, 0.95) and "adam" with betas of (0.9, 0.999). "sgd" is stochastic
     gradient descent with ``momentum``. "lbfgs" performs one iteration on all rows per epoch; it requires a single
-    member and neither noise, weight decay nor ``max_norm``, and ignores the learning rate.
+    member without noise, weight decay or ``max_norm``, and ignores the learning rate.
 learning_rate : {choices} or callable
     Schedule of the learning rate. A callable maps the progress of the training, in [0, 1], to a factor on
     ``learning_rate_init``. "cosine_restarts", "coslog" and "growing_cycles" have several cycles, and early stopping
-    waits for the end of one. "adaptive" divides a member's learning rate by 5 whenever its validation score, or else
-    its training loss, has not improved by more than ``min_delta`` for a quarter of ``patience`` epochs.
+    waits for the end of a cycle. "adaptive" divides a member's learning rate by 5 whenever its validation score (its
+    training loss without early stopping) has not improved by more than ``min_delta`` for a quarter of ``patience``
+    epochs.
 learning_rate_init : float
-    Learning rate, which the schedule multiplies by its factors. Usually 0.002 to 0.1.
+    Learning rate, which the schedule multiplies by its factors. Typical values: 0.002 to 0.1.
 momentum : float
     Momentum of gradient descent, in [0, 1). Only used when ``solver="sgd"``.
 nesterovs_momentum : bool
@@ -232,42 +233,42 @@ batch_size : int or "auto"
 max_iter : int
     Maximum number of epochs.
 time_limit : float or None
-    Approximate maximum duration of ``fit`` in seconds. If the time does not suffice, the schedule of the learning rate
-    is shortened to the epochs that fit. Results then depend on the speed of the machine. Ignored by ``partial_fit``.
+    Approximate maximum duration of ``fit`` in seconds. If the time is too short for ``max_iter`` epochs, the learning
+    rate schedule is shortened accordingly. Results then depend on the speed of the machine. Ignored by ``partial_fit``.
 clip_norm : float or None
-    Maximum Euclidean norm of each member's gradient. Usually 1.
+    Maximum Euclidean norm of each member's gradient. Typical: 1.
 ema_decay : float
     Decay of an exponential moving average of the weights, in [0, 1) [12]_. Validation and prediction use the averaged
-    weights; 0 disables averaging. Usually 0.9 to 0.99.
+    weights; 0 disables averaging. Typical values: 0.9 to 0.99.
 swa_start : float or None
     Progress of the training, in (0, 1), after which the weights at the end of each epoch are averaged (stochastic
-    weight averaging) [13]_. Validation and prediction then use the averaged weights. Usually 0.75, with a constant
+    weight averaging) [13]_. Validation and prediction then use the averaged weights. Typical: 0.75, with a constant
     learning rate.
 n_members : int
     Number of networks in the ensemble, whose predictions are averaged. Each has its own initialization, shuffling and
-    validation fold. Usually 4 to 16.
+    validation fold. Typical values: 4 to 16.
 categorical_features : "from_dtype", None or array-like of bool, int or str
     Categorical columns, as a mask, indices or names. "from_dtype" selects columns of categories, strings, objects and
-    booleans. Up to 8 levels are one-hot encoded, more are embedded. Missing values and unknown levels are encoded as
-    zeros.
+    booleans. Columns with up to 8 levels are one-hot encoded, those with more embedded. Missing values and unknown
+    levels are encoded as zeros.
 numeric_scaling : {"quantile", "robust", "standard"} or None
     Scaling of numeric columns. "robust" uses the median and the interquartile range and clips smoothly to (-3, 3) [4]_;
     "standard" uses the mean and the standard deviation; "quantile" maps ranks to normal scores. Missing values are
-    imputed by the median ("robust", "quantile") or the mean, and get an indicator column.
+    replaced by the median ("robust", "quantile") or the mean, and marked in an indicator column.
 numeric_embedding : {choices} or None
     Embedding of numeric columns. "periodic" uses learned cosines [4]_ and "piecewise_linear" learned piecewise linear
-    functions of quantile bins [14]_. "auto" is "piecewise_linear" for regression, except for linear models, with
-    ``feature_alpha`` and with ``solver="sgd"``, and None for classification.
+    functions of quantile bins [14]_. "auto" is None for classification, for linear models, and with ``feature_alpha``
+    or ``solver="sgd"``; otherwise, it is "piecewise_linear".
 warm_start : bool
     Whether ``fit`` continues from the weights, encoders and statistics of the previous fit.
 pretrained : FrozenEstimator or None
     Fitted estimator of this package, wrapped in :class:`~sklearn.frozen.FrozenEstimator`, to be fine-tuned. Its
     encoders, embeddings and hidden layers are copied, up to the first layer whose width differs, and its output layer
-    if the targets agree.
+    if both predict the same kind of target.
 freeze_layers : int
-    Number of copied hidden layers that are not trained, together with the embeddings before them [15]_.
+    Number of copied hidden layers that are kept fixed, together with the embeddings before them [15]_.
 pretrained_lr_factor : float
-    Factor on the learning rate of copied weights that are trained [16]_. Usually 0.01 to 1.
+    Factor on the learning rate of copied weights that are trained [16]_. Typical values: 0.01 to 1.
 random_state : int, RandomState instance or None
     Seed of the initialization, folds, shuffling, dropout and augmentation. Results are reproducible with the same seed
     and the same ``n_threads``.
@@ -277,12 +278,12 @@ callbacks : list of skorch callbacks or None
     Callbacks listed in ``skreg.callbacks.SUPPORTED``, and user-defined ones that read ``net.history``. Use
     ``set_callbacks`` for scikit-learn's callbacks.
 device : str
-    Device of the training: "cpu", "cuda", "mps" or another name that torch knows. "auto" uses a GPU if available.
+    Device for training: "cpu", "cuda", "mps" or another device name that torch accepts. "auto" uses a GPU if available.
 precision : {choices}
-    Precision of the training. "bfloat16" applies to the matrix products of the hidden layers only. "auto" is float64 if
-    all rows fit in one batch; otherwise it is bfloat16 for wide layers if the processor supports it, and else float32.
+    Precision of training. "bfloat16" applies only to the matrix products of the hidden layers. "auto" is float64 if all
+    rows fit in one batch; otherwise, it is bfloat16 for wide layers if the processor supports it, or float32.
 n_threads : int or None
-    Number of threads of matrix products; None keeps torch's setting. The rounding of results depends on it.
+    Number of threads for matrix products; None keeps torch's setting. The rounding of results depends on this number.
 """
 
 ATTRIBUTES = """
@@ -291,25 +292,25 @@ n_features_in_ : int
 feature_names_in_ : ndarray of shape (`n_features_in_`,)
     Names of the columns, if all of them are strings.
 n_iter_ : int
-    Number of epochs, including calls of ``partial_fit``.
+    Number of epochs, including calls to ``partial_fit``.
 best_iter_ : int
-    Epoch whose weights were kept, starting from 1; the rounded mean over the members.
+    Epoch whose weights were kept, counted from 1; the rounded mean over the members.
 loss_curve_ : ndarray of shape (`n_iter_`,)
-    Training loss of each epoch, averaged over the members; after ``partial_fit`` of the last 1,000 calls.
+    Training loss of each epoch, averaged over the members; after ``partial_fit``, only that of the last 1,000 calls.
 validation_curve_ : ndarray of shape (`n_iter_`,) or None
     Validation score of each epoch, averaged over the members: the loss, or the value of the scorer.
 oof_prediction_ : ndarray of shape (n_samples, ...)
-    Out-of-fold prediction of each training row, made by the member that held it out; probabilities in classification.
+    Out-of-fold prediction of each training row, made by the member that held it out; probabilities for classification.
     Only available if every row belongs to a validation fold: ``n_members >= round(1 / validation_fraction)``.
 coefs_, intercepts_ : list of ndarray
     Weights ``(fan_in, fan_out)`` and biases ``(fan_out,)`` of each layer, for ``n_members=1``. Batch normalization is
-    folded in, and the output layer is in units of the prediction. The rows of the first matrix are the encoded columns:
-    numbers or their embeddings, missing-value indicators, one-hot levels, embedded categories.
+    folded into them, and the output layer is in units of the prediction. The rows of the first matrix are the encoded
+    columns: numbers or their embeddings, missing-value indicators, one-hot levels, embedded categories.
 feature_importances_ : ndarray of shape (`n_features_in_`,)
     Norm of the weights of each column in the first layer, averaged over the members and normalized to a sum of 1. It is
     exactly 0 for a column that no member uses.
 chosen_ : dict
-    Values that were used for the parameters that can be "auto".
+    Values used for the parameters that can be "auto".
 seed_ : int
     Seed drawn from ``random_state``.
 encoder_, target_encoder_ : objects

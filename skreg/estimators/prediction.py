@@ -1,6 +1,6 @@
 """Prediction: encode the rows, compute the raw output of all members in blocks of rows, and decode it.
 
-Also the predictions of single members, with or without Monte Carlo dropout, and the uncertainty derived from them.
+This file also computes the predictions of single members, with or without Monte Carlo dropout, and their uncertainty.
 """
 
 import copy
@@ -30,7 +30,7 @@ Estimator = TypeVar("Estimator")
 
 
 def with_known_output(estimator: Estimator, net: Net, X: Any, raw: Tensor, members: slice = slice(None)) -> Estimator:
-    """Copy an estimator such that it predicts as ``members`` of ``net``, whose raw output for ``X`` is known.
+    """Copy an estimator so that it predicts like the ``members`` of ``net``, whose raw output for ``X`` is known.
 
     Scorers of a running fit receive such a copy. For the object ``X`` it decodes ``raw`` instead of computing it.
     """
@@ -40,14 +40,14 @@ def with_known_output(estimator: Estimator, net: Net, X: Any, raw: Tensor, membe
 
 
 class PredictionMixin:
-    """Predictions of a fitted estimator, samples of them, and their uncertainty."""
+    """Predictions of a fitted estimator, samples of predictions, and their uncertainty."""
 
     net_: Net
     encoder_: TableEncoder
     target_encoder_: ClassTargetEncoder | NumberTargetEncoder
     seed_: int
     n_threads: int | None
-    _known_output: tuple[Any, Tensor, slice] | None = None  # X, raw output and members, see with_known_output
+    _known_output: tuple[Any, Tensor, slice] | None = None  # X, raw output and members; see with_known_output
 
     @abstractmethod
     def _decompose(self, samples: np.ndarray) -> Uncertainty:
@@ -62,10 +62,10 @@ class PredictionMixin:
     ) -> np.ndarray:
         """Sample predictions of single members with Monte Carlo dropout.
 
-        Sample s is the prediction of member ``s % n_members``. Each sample drops other units, at the rates of the
-        training (Gal & Ghahramani 2016, "Dropout as a Bayesian approximation"), and the same units for all rows. A
-        sample depends neither on the other rows nor on the number of samples. Without dropout, the samples repeat
-        after the last member.
+        Sample s is the prediction of member ``s % n_members``. Each sample drops different units, at the rates used in
+        training (Gal & Ghahramani 2016, "Dropout as a Bayesian approximation"), but the same units for all rows. The
+        sample of a row depends neither on the other rows nor on the number of samples. Without dropout, the samples
+        repeat after the last member.
 
         Parameters
         ----------
@@ -74,14 +74,14 @@ class PredictionMixin:
         n_samples : int, default=100
             Number of samples. Multiples of ``n_members`` use all members equally often.
         random_state : int, RandomState instance or None, default=None
-            Seed of the dropped units. None uses ``seed_``, so that repeated calls return the same samples.
+            Seed for choosing the dropped units. None uses ``seed_``, so repeated calls return the same samples.
         dropout : bool, default=True
             Whether to apply dropout.
 
         Returns
         -------
         samples : ndarray of shape (n_samples, n_rows, ...)
-            Probabilities or numbers, as returned by ``predict_proba`` or ``predict`` for each member alone.
+            Probabilities or numbers, as ``predict_proba`` or ``predict`` would return them for a single member.
         """
         return np.concatenate(list(self._sample_blocks(X, n_samples, random_state, dropout)), 1)
 
@@ -94,24 +94,24 @@ class PredictionMixin:
         mean entropy of the samples, and the epistemic part is their mutual information. In regression, the aleatoric
         part is the variance of the target around the predictions, estimated from the validation rows, the epistemic
         part is the variance of the samples, and the total is their sum. With several quantiles, the quantile closest
-        to the median is used, and the aleatoric part is proportional to the squared distance of the outer quantiles.
-        The epistemic part is 0 for a single member without dropout.
+        to the median is used, and the aleatoric part is proportional to the squared distance between the outer
+        quantiles. The epistemic part is 0 for a single member without dropout.
 
         Parameters
         ----------
         X : {array-like, data frame, sparse matrix} of shape (n_rows, n_features)
             Rows to predict, with the columns passed to ``fit``.
         n_samples : int, default=100
-            Number of samples, see ``sample_predictions``.
+            Number of samples; see ``sample_predictions``.
         random_state : int, RandomState instance or None, default=None
-            Seed of the dropped units. None uses ``seed_``.
+            Seed for choosing the dropped units. None uses ``seed_``.
         dropout : bool, default=True
             Whether to apply dropout.
 
         Returns
         -------
         uncertainty : Uncertainty
-            Arrays ``mean``, ``total``, ``aleatoric`` and ``epistemic``, and a description ``source`` of the samples.
+            Arrays ``mean``, ``total``, ``aleatoric`` and ``epistemic``, and ``source``, a description of the samples.
 
         Raises
         ------

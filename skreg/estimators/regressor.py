@@ -32,14 +32,14 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
     """Regularized neural network for regression on tabular data.
 
     X can be an array, a data frame with categorical columns and missing values, or a sparse matrix. y contains one or
-    several targets per row, which are standardized; the losses of several targets are added.
+    more targets per row, which are standardized; the losses of several targets are added.
 
     Parameters
     ----------
     loss : {choices}
         Loss function. "squared_error", "poisson" and "gamma" estimate the mean, "huber" a mean that is robust to
-        outliers [17]_, "absolute_error" the median and "quantile" the given quantiles [18]_. "poisson" requires a
-        nonnegative and "gamma" a positive target; the network then predicts the logarithm of the mean [19]_.
+        outliers [17]_, "absolute_error" the median, and "quantile" the given quantiles [18]_. "poisson" requires a
+        nonnegative target, and "gamma" a positive one; the network then predicts the logarithm of the mean [19]_.
     quantile : float or sequence of float
         Quantile estimated by ``loss="quantile"``, in (0, 1). With a sequence, predictions have one more axis, along
         which they are sorted so that they do not cross [20]_; scores use the quantile closest to 0.5.
@@ -47,13 +47,13 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
     Attributes
     ----------
     oof_score_ : float
-        R2 of the out-of-fold predictions. It is slightly optimistic, because the same rows determine the best epochs.
+        R2 of the out-of-fold predictions. It is slightly optimistic because the same rows determine the best epochs.
     {attributes}
 
     See Also
     --------
     RegularizedMLPClassifier : Regularized neural network for classification.
-    sklearn.neural_network.MLPRegressor : scikit-learn's network, without dropout, normalization and categories.
+    sklearn.neural_network.MLPRegressor : scikit-learn's network, without dropout, normalization or categories.
 
     References
     ----------
@@ -94,14 +94,15 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train for one pass over the given rows, with the constant learning rate ``learning_rate_init``.
 
-        The first call learns encoders and statistics from its rows, which should be many and in random order. Later
-        calls, and calls after ``fit``, keep them. All members are trained on all rows: ``learning_rate``, ``max_iter``
-        and early stopping do not apply. A call that raises an error does not change a fitted estimator.
+        The first call learns the encoders and statistics from its rows, so pass many rows in random order. Later calls,
+        and calls after ``fit``, keep these encoders and statistics. All members are trained on all rows:
+        ``learning_rate``, ``max_iter`` and early stopping do not apply. A call that raises an error does not change a
+        fitted estimator.
 
         Parameters
         ----------
         X : {array-like, data frame, sparse matrix} of shape (n_samples, n_features)
-            Training rows. Category levels that the first call did not contain are unknown.
+            Training rows. Category levels that did not occur in the first call are treated as unknown.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Target.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -115,18 +116,18 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         return self._partial_fit(X, y, sample_weight)
 
     def predict(self, X: Any, return_std: bool = False) -> Any:
-        """Predict the number or numbers of each row, averaged over the members.
+        """Predict the targets of each row, averaged over the members.
 
         Parameters
         ----------
         X : {array-like, data frame, sparse matrix} of shape (n_samples, n_features)
             Rows to predict, with the columns passed to ``fit``. Unknown categories and missing values are allowed.
         return_std : bool, default=False
-            Whether to return a standard deviation too. Its square is the sum of the variance of the target around the
-            prediction, estimated from the validation rows, and the variance of the members' predictions. The first is
-            the same for all rows, except that the corresponding standard deviation is proportional to the square root
-            of the prediction with ``loss="poisson"``, to the prediction with ``loss="gamma"``, and to the distance of
-            the outer quantiles with several quantiles.
+            Whether to also return a standard deviation. Its square is the sum of the variance of the target around the
+            prediction, estimated from the validation rows, and the variance of the members' predictions. The first term
+            is the same for all rows, with these exceptions: its square root is proportional to the square root of the
+            prediction with ``loss="poisson"``, to the prediction with ``loss="gamma"``, and to the distance between the
+            outer quantiles with several quantiles.
 
         Returns
         -------
@@ -134,8 +135,8 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
             Predictions in the shape of the target. With several quantiles, the shape is ``(n_samples, n_quantiles)`` or
             ``(n_samples, n_outputs, n_quantiles)``.
         std : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            Standard deviation, only with ``return_std``. With several quantiles, it belongs to the quantile closest to
-            the median.
+            Standard deviation, only returned if ``return_std=True``. With several quantiles, it refers to the quantile
+            closest to the median.
 
         Raises
         ------
@@ -152,33 +153,34 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
     def predict_interval(self, X: Any, coverage: float = 0.9) -> np.ndarray:
         """Predict an interval that contains the target with a given probability.
 
-        Split conformal prediction: the half-width is the distance from the prediction that a fraction ``coverage`` of
-        the validation rows does not exceed, with the finite-sample correction. With several quantiles, the interval
-        between the two that are closest to its ends is extended instead (conformalized quantile regression), so that
-        its width depends on the row. With ``loss="poisson"``, distances are relative to the square root of the
-        prediction, and with ``loss="gamma"`` to the prediction.
+        The interval is computed by split conformal prediction: its half-width is the distance from the prediction that
+        a fraction ``coverage`` of the validation rows does not exceed, with the finite-sample correction. With several
+        quantiles, the interval between the two quantiles closest to the requested ends is extended instead
+        (conformalized quantile regression), so that its width depends on the row. With ``loss="poisson"``, distances
+        are relative to the square root of the prediction, and with ``loss="gamma"``, to the prediction.
 
         With ``X_val``, the coverage is guaranteed for new rows from the same distribution, apart from a slight optimism
-        because these rows also determine the best epochs. With validation folds, the distance of each row is computed
-        from the member that held it out, while the interval is around the mean of all members; the coverage is then not
-        guaranteed.
+        because the validation rows also determine the best epochs. With validation folds, the distance of each row is
+        computed from the member that held it out, but the interval is centered on the mean of all members, so the
+        coverage is not guaranteed.
 
         Parameters
         ----------
         X : {array-like, data frame, sparse matrix} of shape (n_samples, n_features)
             Rows to predict, with the columns passed to ``fit``.
         coverage : float, default=0.9
-            Fraction of the rows whose target is inside the interval, in (0, 1). It applies to each output separately.
+            Fraction of the rows whose target should be inside the interval, in (0, 1). It applies to each output
+            separately.
 
         Returns
         -------
         interval : ndarray of shape (n_samples, 2) or (n_samples, n_outputs, 2)
-            Lower and upper end.
+            Lower and upper ends of the intervals.
 
         Raises
         ------
         ValueError
-            If the estimator was fitted without validation rows, or if these are too few for the coverage.
+            If the estimator was fitted without validation rows, or with too few for the coverage.
         """
         check_is_fitted(self)
         if not isinstance(coverage, Real) or isinstance(coverage, bool) or not 0 < float(coverage) < 1:
@@ -190,7 +192,7 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the coefficient of determination R2 of the predictions.
 
-        With several quantiles, the score is that of the quantile closest to the median.
+        With several quantiles, the quantile closest to the median is scored.
 
         Parameters
         ----------
@@ -204,7 +206,7 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         Returns
         -------
         score : float
-            1 for perfect predictions, and 0 for predictions that are as good as the mean.
+            1 for perfect predictions, and 0 for predictions no better than the mean of the target.
         """
         prediction = self.target_encoder_.select_median(self.predict(X))
         return float(r2_score(y, prediction, sample_weight=sample_weight))

@@ -32,7 +32,7 @@ def fit_method(method: Method) -> Method:
 
 
 class CallbackEvents(Callback):
-    """Sends the events of a fit to the scikit-learn callbacks of an estimator, as a skorch callback of its net.
+    """A skorch callback of an estimator's net that sends the events of a fit to the estimator's scikit-learn callbacks.
 
     ``epoch_callbacks`` contains this object if the estimator has callbacks.
     """
@@ -47,17 +47,17 @@ class CallbackEvents(Callback):
             self._fit.call_on_fit_task_begin(**self._arguments)
 
     def on_epoch_begin(self, _net: Net, **_kwargs: Any) -> None:
-        """Send the event that an epoch begins."""
+        """Notify the callbacks that an epoch begins."""
         self._epoch = self._fit.subcontext(task_name="epoch")
         self._epoch.call_on_fit_task_begin(**self._arguments)
 
     def on_epoch_end(self, net: Net, **_kwargs: Any) -> None:
-        """Send the event that an epoch has ended, and stop the training if a callback requests it."""
+        """Notify the callbacks that an epoch has ended, and stop training if a callback requests it."""
         if self._end(self._epoch, net.snapshot):
             net.stop_training_ = True
 
     def close(self, net: Net) -> None:
-        """Send the event that the fit has ended with ``net``."""
+        """Notify the callbacks that the fit has ended with ``net``."""
         if self._fit is not None:
             self._end(self._fit, lambda: net)
 

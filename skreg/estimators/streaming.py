@@ -14,7 +14,7 @@ from .sklearn_callbacks import Method, fit_method
 
 
 def partial_fit_method(method: Method) -> Method:
-    """Decorate ``partial_fit``, which only exists if the parameters support it, like ``fit``; keep its type."""
+    """Decorate ``partial_fit`` as ``fit`` is decorated; it exists only if the parameters support it. Keep its type."""
     available: Method = available_if(supports_partial_fit)(fit_method(method))
     return available
 
@@ -29,7 +29,7 @@ def supports_partial_fit(estimator: Any) -> bool:
 
 
 def stream_device_config(estimator: Any, n_rows: int) -> DeviceConfig:
-    """Return device, precision and batch size; "auto" is resolved in the first call, and to float32."""
+    """Return the device, precision and batch size; "auto" is resolved in the first call (precision: float32)."""
     if hasattr(estimator, "net_"):
         known = estimator.net_.batch_size, estimator.net_.module_.inputs.dtype
     else:
@@ -38,7 +38,7 @@ def stream_device_config(estimator: Any, n_rows: int) -> DeviceConfig:
 
 
 def check_classes(class_weight: Any, classes: Any, known: np.ndarray | None) -> np.ndarray:
-    """Return all classes of a stream, which are ``known`` after the first call."""
+    """Return all classes of a stream; after the first call, these are the ``known`` ones."""
     if isinstance(class_weight, str):
         raise ValueError(
             f"class_weight={class_weight!r} is not supported for partial_fit, because the class frequencies of the "

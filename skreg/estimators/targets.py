@@ -52,9 +52,9 @@ class TargetEncoder:
 
 
 class ClassTargetEncoder(TargetEncoder):
-    """Encoder of two classes, of several classes, or of several binary labels."""
+    """Encoder for two or more classes, or for several binary labels."""
 
-    classes_: np.ndarray  # sorted; the column indices of several labels
+    classes_: np.ndarray  # sorted; the column indices for multilabel targets
     kind_: str  # "binary", with a single raw output, "multiclass" or "multilabel"
 
     @property
@@ -63,7 +63,7 @@ class ClassTargetEncoder(TargetEncoder):
         return (self.kind_, self.classes_.tolist())
 
     def fit(self, y: np.ndarray, classes: np.ndarray | None = None) -> Self:
-        """Learn the classes of ``y``, as returned by ``check``; ``classes`` may contain others that ``y`` lacks."""
+        """Learn the classes of ``y``, as returned by ``check``; ``classes`` may contain classes not in ``y``."""
         if y.ndim == 2:
             if classes is not None and not np.array_equal(classes, np.arange(y.shape[1])):
                 raise ValueError(
@@ -101,7 +101,7 @@ class ClassTargetEncoder(TargetEncoder):
         return checked
 
     def transform(self, y: np.ndarray) -> np.ndarray:
-        """Return class indices ``(rows,)`` for several classes, and otherwise 0.0 and 1.0 of shape ``(rows, n_raw_)``.
+        """Return class indices ``(rows,)`` for multiclass targets, otherwise 0.0 and 1.0 of shape ``(rows, n_raw_)``.
 
         Labels that are not in ``classes_`` raise a ``ValueError``.
         """
@@ -131,7 +131,7 @@ class ClassTargetEncoder(TargetEncoder):
         return mean[:, 0] if self.kind_ == "binary" else mean
 
     def strata(self, y: np.ndarray) -> np.ndarray:
-        """Return the class index of each row; several labels are not stratified."""
+        """Return the class index of each row; multilabel targets are not stratified."""
         return super().strata(y) if y.ndim > 1 else np.searchsorted(self.classes_, y)
 
     def fit_class_weight(self, estimator: Any, y: np.ndarray, weight: np.ndarray | None) -> None:
@@ -159,7 +159,7 @@ def _check_no_missing_labels(y: Any) -> None:
 
 
 class NumberTargetEncoder(TargetEncoder):
-    """Encoder of one or several numbers per row; the loss determines the number of raw outputs for each."""
+    """Encoder for one or more numbers per row; the loss determines the number of raw outputs for each."""
 
     flat_: bool  # whether y, and therefore predictions, have one dimension
     shape_: tuple[int, ...]  # shape of the prediction for one row
@@ -182,7 +182,7 @@ class NumberTargetEncoder(TargetEncoder):
 
     @staticmethod
     def check(y: Any) -> np.ndarray:
-        """Convert ``y`` to finite numbers ``(rows,)`` or ``(rows, outputs)`` in float64."""
+        """Convert ``y`` to finite float64 numbers ``(rows,)`` or ``(rows, outputs)``."""
         if getattr(y, "dtype", None) == object:
             y = np.asarray(y, dtype=np.float64)
         y = _check_y(y, multi_output=True, y_numeric=True)
@@ -201,7 +201,7 @@ class NumberTargetEncoder(TargetEncoder):
     def decode(self, net: Net, raw: Tensor, members: slice = slice(None)) -> np.ndarray:
         """Return the mean prediction ``(rows, *shape_)`` in units of the target."""
         center, scale = net.module_.target_center, net.module_.target_scale
-        assert center is not None  # because the encoder has statistics
+        assert center is not None  # guaranteed because the encoder has statistics
         assert scale is not None
         predictions = self.loss.inverse_link(raw.double()) * scale[members] + center[members]
         mean: np.ndarray = mean_of_members(self.loss.sort_quantiles(predictions)).cpu().numpy()

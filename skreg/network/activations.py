@@ -3,8 +3,8 @@
 Every name in ``__all__`` is a value of the parameter ``activation``. An activation may have these attributes:
 
 - ``init``: name of the initializer that keeps the variance of its layers, used by ``init="auto"``. Default: He's.
-- ``negative_limit``: its limit for inputs towards minus infinity, to which alpha dropout sets dropped units.
-- ``inplace_safe``: whether its derivative is computed from its input, so that its output may be modified in place.
+- ``negative_limit``: its limit as the input approaches minus infinity, to which alpha dropout sets dropped units.
+- ``inplace_safe``: whether its derivative is computed from its input, so its output may be modified in place.
 """
 
 from collections.abc import Callable
@@ -67,7 +67,7 @@ def silu(x: Tensor) -> Tensor:
 
 @_with(inplace_safe=True)
 def mish(x: Tensor) -> Tensor:
-    """Mish, x tanh(softplus(x)) [Misra 2020]. It is not vectorized on CPUs and several times slower than ``silu``."""
+    """Mish, x tanh(softplus(x)) [Misra 2020]. Not vectorized on CPUs, so several times slower than ``silu``."""
     return F.mish(x)
 
 
@@ -79,7 +79,7 @@ def tanh(x: Tensor) -> Tensor:
 
 @_with(init="xavier_normal")
 def logistic(x: Tensor) -> Tensor:
-    """Logistic sigmoid, 1 / (1 + exp(-x)). It saturates, and deep networks learn slowly [Glorot & Bengio 2010]."""
+    """Logistic sigmoid, 1 / (1 + exp(-x)). It saturates, so deep networks learn slowly [Glorot & Bengio 2010]."""
     return torch.sigmoid(x)
 
 

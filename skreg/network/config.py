@@ -31,7 +31,7 @@ class NetworkConfig:
     dropout: tuple[float, ...] = ()  # rate of each hidden layer
     input_dropout: float = 0.0
     numeric_embedding: Callable[..., embeddings.NumericEmbedding] | None = None  # creates the module
-    embedding_width: int = 8  # length of the vectors of embedded categories
+    embedding_width: int = 8  # length of the embedding vectors of categories
     scale_layer: bool = False  # whether each input of the first layer has a learned factor
     init: Initializer = initializers.he_normal
     head_init: Initializer = initializers.he_normal
@@ -41,8 +41,8 @@ class NetworkConfig:
     def from_estimator(cls, estimator: Any, scale_invariant_solver: bool, continues: bool = False) -> Self:
         """Create the configuration from the parameters of an estimator.
 
-        Parameters that exclude each other raise an error. With a ``scale_invariant_solver``, a constant factor on the
-        loss does not change the steps. If training ``continues`` the last fit, its choices for "auto" are kept.
+        Mutually exclusive parameters raise an error. With a ``scale_invariant_solver``, a constant factor on the loss
+        does not change the steps. If training ``continues`` the last fit, its choices for "auto" are kept.
         """
         hidden = layer_sizes(estimator, estimator.hidden_layer_sizes)
         if estimator.batch_norm and estimator.layer_norm:
@@ -53,7 +53,7 @@ class NetworkConfig:
         if init in ("auto", _DATA_DRIVEN):
             init = getattr(activation, "init", activations.DEFAULT_INIT)
             head_init = init if hidden else "normal"
-        # a first layer that selects features must see all of each feature, and gradient descent may diverge
+        # a first layer that selects features needs all inputs of each feature, and gradient descent may diverge
         plain = not hidden or bool(estimator.feature_alpha) or not scale_invariant_solver
         auto = {name: values[0 if is_regressor(estimator) and not plain else 1] for name, values in _AUTO.items()}
         # the network whose training continues, or the pretrained network, has decided
@@ -86,15 +86,15 @@ class NetworkConfig:
 
 
 def structure_decided_by_values(estimator: Any) -> tuple[bool, bool]:
-    """Return the properties of hyperparameter values that decide about an "auto" structure.
+    """Return the properties of hyperparameter values that determine an "auto" structure.
 
-    They are whether the weights of the first layer are bounded, and whether features are selected.
+    The properties are whether the weights of the first layer are bounded and whether features are selected.
     """
     return bool(_first_layer_bounds(estimator)), bool(estimator.feature_alpha)
 
 
 def _scale_layer(estimator: Any, hidden: tuple[int, ...]) -> bool:
-    """Return whether the inputs have factors; "auto" has none if the weights that they multiply are bounded."""
+    """Return whether the inputs have factors; "auto" means no factors if the weights that they multiply are bounded."""
     bounds = _first_layer_bounds(estimator)
     if estimator.scale_layer == "auto":
         return bool(hidden) and not bounds

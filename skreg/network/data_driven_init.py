@@ -1,8 +1,8 @@
-"""Data-driven initialization: scales the initial weights such that the pre-activations of each unit have variance 1.
+"""Data-driven initialization: scales the initial weights so that the pre-activations of each unit have variance 1.
 
-It follows RealMLP [Holzmueller et al. 2024], except that biases are not drawn from rows but from the normal
-distribution that such a draw has approximately, so that a row of weight 2 equals two rows. Pre-activations have the
-shape ``(members, rows, units)``.
+It follows RealMLP [Holzmueller et al. 2024], except that biases are drawn from a normal distribution that approximates
+a draw from the rows, so that a row of weight 2 is equivalent to two rows. Pre-activations have the shape
+``(members, rows, units)``.
 """
 
 import torch
@@ -20,7 +20,8 @@ _MIN_STD = 1e-6
 def data_driven_init(network: Network, rows: MemberRows) -> None:
     """Scale the weights and shift the biases of each unit by the statistics of its pre-activations.
 
-    Layers in ``pretrained_names`` are not changed. Of more than 4,096 training rows every second, third, ... is used.
+    Layers in ``pretrained_names`` are not changed. If there are more than 4,096 training rows, only every second,
+    third, ... row is used.
     """
     index, weight = rows.index_and_weight()
     step = -(-index.shape[1] // MAX_ROWS)

@@ -1,7 +1,7 @@
-"""Dropout of all members, with masks cut out of a fixed pool of random numbers.
+"""Dropout of all members, with masks that are windows of a fixed pool of random numbers.
 
-Drawing a random number for each unit is most of the cost of dropout on a CPU. Here each step draws one offset for each
-member and layer. Inputs have the shape ``(members, rows, width)``.
+On a CPU, most of the cost of dropout is drawing a random number for each unit. Here, each step draws only one offset
+for each member and layer. Inputs have the shape ``(members, rows, width)``.
 """
 
 from functools import lru_cache
@@ -20,9 +20,9 @@ def _mask_pool(rate: float, scale: float, size: int, dtype: torch.dtype, device:
 
 
 class Dropout:
-    """Dropout in training: each row drops units of its own.
+    """Dropout in training: different units are dropped for each row.
 
-    ``needed`` ``(members, masks)`` marks the masks of a step that a member uses; it draws no offsets for the others.
+    ``needed`` ``(members, masks)`` marks the masks of a step that a member uses; no offsets are drawn for the others.
     ``largest`` is the number of elements of the largest mask of a member, ``rows * width``.
     """
 
@@ -41,9 +41,9 @@ class Dropout:
     def drop(self, x: Tensor, rate: PerMemberFloat, negative_limit: float = 0.0, in_place: bool = False) -> Tensor:
         """Drop elements of ``x`` with probability ``rate`` and rescale the others [Srivastava et al. 2014].
 
-        ``negative_limit`` is the value of dropped elements. If it is not 0, ``x`` is shifted and scaled such that mean
-        0 and variance 1 are preserved: alpha dropout [Klambauer et al. 2017, section 2]. With ``in_place``, ``x`` may
-        be overwritten.
+        ``negative_limit`` is the value of dropped elements. If it is not 0, ``x`` is shifted and scaled so that mean 0
+        and variance 1 are preserved: alpha dropout [Klambauer et al. 2017, section 2]. With ``in_place``, ``x`` may be
+        overwritten.
         """
         rate = broadcast(rate, x)
         keep = 1 - rate
@@ -60,7 +60,7 @@ class Dropout:
     def _next_masks(self, rate: PerMemberFloat, scale: PerMemberFloat, size: int) -> Tensor:
         """Return the next masks ``(members, size)``: 0 with probability ``rate``, otherwise ``scale``."""
         offsets = next(self._offsets)
-        if isinstance(rate, Tensor) or isinstance(scale, Tensor):  # no mask of the whole pool serves several rates
+        if isinstance(rate, Tensor) or isinstance(scale, Tensor):  # a pool mask has a single rate
             rate, scale = (value.flatten(1) if isinstance(value, Tensor) else value for value in (rate, scale))
             return pool_windows(self._pool, size).index_select(0, offsets).ge_(rate).mul_(scale)
         key = rate, scale, size
@@ -71,7 +71,7 @@ class Dropout:
 
 
 class MonteCarloDropout(Dropout):
-    """Dropout that drops the same units of a member for all rows, so that each prediction is a function of its row.
+    """Dropout that drops the same units of a member for all rows, so that each prediction depends only on its row.
 
     ``largest`` is the width of the widest layer.
     """

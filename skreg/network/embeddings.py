@@ -1,10 +1,11 @@
-"""Numeric embeddings: learned functions of each numeric column in front of the first layer.
+"""Numeric embeddings: learned functions of each numeric column that precede the first layer.
 
-Every name in ``__all__`` is a value of the parameter ``numeric_embedding``. It is a function that creates the module
-for all members. Its attribute ``n_bins`` is the number of quantile bins of each column that it needs.
+Every name in ``__all__`` is a value of the parameter ``numeric_embedding``. An embedding is a function that creates the
+module for all members. Its attribute ``n_bins`` is the number of quantile bins that it needs for each column.
 
-A module maps ``(members, rows, inputs)`` to ``(members, rows, outputs)``. Inside it the rows are the last axis,
-``(members, columns, functions, rows)``: elementwise functions, which are most of the cost, are fastest along long axes.
+A module maps ``(members, rows, inputs)`` to ``(members, rows, outputs)``. Inside it, the rows are the last axis,
+``(members, columns, functions, rows)``: elementwise functions, which account for most of the cost, are fastest along
+long axes.
 """
 
 from abc import ABC, abstractmethod
@@ -16,7 +17,7 @@ from torch import Generator, Tensor, nn
 
 __all__ = ["periodic", "piecewise_linear"]
 
-_BLOCK_ELEMENTS = 1 << 20  # as many as fit into the cache; larger blocks take up to five times as long
+_BLOCK_ELEMENTS = 1 << 20  # as many as fit in the cache; larger blocks take up to five times as long
 _ROW_MULTIPLE = 32
 _MIN_RELATIVE_WIDTH = 1e-6  # narrower bins count as empty
 _FREQUENCY_STD = 0.1
@@ -26,8 +27,9 @@ _FREQUENCY_STD = 0.1
 class NumericEmbedding(nn.Module, ABC):
     """Basis functions of each column, combined linearly into several outputs.
 
-    ``weight`` has the shape ``(members, n_columns, n_outputs, n_functions)``, ``bias`` ``(members, n_columns,
-    n_outputs, 1)``. The bias is not trained before batch normalization, where its gradient would be rounding errors.
+    ``weight`` has the shape ``(members, n_columns, n_outputs, n_functions)`` and ``bias``
+    ``(members, n_columns, n_outputs, 1)``. The bias is not trained before batch normalization, where its gradient would
+    consist of rounding errors.
     """
 
     name: str  # name in the registry
@@ -64,11 +66,11 @@ class NumericEmbedding(nn.Module, ABC):
         return self.weight
 
     def forward(self, x: Tensor) -> Tensor:
-        """Embed the first columns of ``x`` ``(members, rows, inputs)``, which are numeric; the others stay."""
+        """Embed the first columns of ``x`` ``(members, rows, inputs)``, which are numeric; the others are unchanged."""
         return self._embed(x, self._mix)
 
     def predict(self, x: Tensor) -> Tensor:
-        """Embed such that the bits of a row do not depend on the other rows, in blocks that bound the memory."""
+        """Embed rows so that no bit of a result depends on the other rows, in blocks that bound the memory."""
         row_size = self.bias.numel() * self.n_functions
         height = max(1, _BLOCK_ELEMENTS // (row_size * _ROW_MULTIPLE)) * _ROW_MULTIPLE
         blocks = torch.split(x, height, dim=1)
@@ -91,7 +93,7 @@ class NumericEmbedding(nn.Module, ABC):
 
 
 class _Periodic(NumericEmbedding):
-    """Cosines with learned frequencies and phases, and the number itself."""
+    """Cosines of the number with learned frequencies and phases, and the number itself."""
 
     name, width, n_frequencies = "periodic", 4, 16
     appends_number = True
@@ -116,16 +118,17 @@ class _Periodic(NumericEmbedding):
                 parameter[m] = limit * _symmetric_uniform(parameter[m].shape, generator)
 
     def basis(self, x: Tensor) -> Tensor:
-        """Compute the cosines as shifted sines, whose gradient has no minus; one product gives all arguments."""
+        """Compute the cosines as shifted sines, whose gradient needs no negation; one product gives all arguments."""
         with_one = torch.cat([x, torch.ones_like(x)], 2).flatten(0, 1)
         lines = torch.cat([2 * pi * self.frequency, self.phase + pi / 2], 3).flatten(0, 1)
         return torch.unflatten(torch.bmm(lines, with_one).sin(), 0, (len(x), -1))
 
 
 class _PiecewiseLinear(NumericEmbedding):
-    """A linear function of the number plus a piecewise linear one that is initially 0.
+    """A linear function of the number plus a piecewise linear function that is initially 0.
 
-    There are two outputs. Four are as accurate and take a quarter longer to train; one is less accurate (measured).
+    There are two outputs. In measurements, four were as accurate but took a quarter longer to train; one was less
+    accurate.
     """
 
     name, width = "piecewise_linear", 2

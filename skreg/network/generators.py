@@ -1,7 +1,7 @@
 """Random numbers of a fit: one generator per member, and offsets into a fixed pool of random numbers.
 
-Nothing here uses a global generator, and the numbers of a member do not depend on the other members. Tensors have the
-shapes ``(members, count)`` or ``(steps, per_step, members)``.
+No global generator is used, and the numbers of a member do not depend on the other members. Tensors have the shapes
+``(members, count)`` or ``(steps, per_step, members)``.
 """
 
 from collections.abc import Sequence
@@ -17,9 +17,9 @@ POOL_SIZE = 1 << 20
 def member_seeds(seed: int, n_members: int, generation: int = 0) -> list[tuple[int, int]]:
     """Return two seeds for each member: one for its initial weights and one for its generator.
 
-    The seeds of a member do not depend on ``n_members``. Each further fine-tuning of a network has a ``generation`` of
-    its own. Otherwise, with the same ``seed``, the new head would equal the head with which the copied layers were
-    trained.
+    The seeds of a member do not depend on ``n_members``. Each further fine-tuning of a network has its own
+    ``generation``. Otherwise, with the same ``seed``, the new head would equal the one with which the copied layers
+    were trained.
     """
     sequence = np.random.SeedSequence(seed, spawn_key=(generation,) if generation else ())
     words = sequence.generate_state(2 * n_members, np.uint64) >> np.uint64(1)
@@ -64,7 +64,7 @@ class MemberGenerators:
 
 @lru_cache(maxsize=4)
 def uniform_pool(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return uniform random numbers ``(size,)``, the same in every fit: members choose offsets into them."""
+    """Return uniform random numbers ``(size,)`` that are the same in every fit; members choose offsets into them."""
     return torch.rand(size, generator=Generator().manual_seed(0), dtype=torch.float32).to(device, dtype)
 
 
@@ -84,7 +84,7 @@ def pool_windows(pool: Tensor, length: int) -> Tensor:
 class NoisePool:
     """Random numbers of training steps: windows of a fixed pool at offsets that the members draw.
 
-    ``per_step`` is the largest number of windows in a step, ``largest`` the length of a member's longest window.
+    ``per_step`` is the largest number of windows in a step, and ``largest`` the length of a member's longest window.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class NoisePool:
         self._offsets = self._generators.integers(size // 2, n_steps, self._needed).to(device)
 
     def begin_step(self, step: int) -> None:
-        """Use the offsets of a step from now on."""
+        """Switch to the offsets of ``step``."""
         self._remaining = iter(self._offsets[step])
 
     def uniform(self, count: int) -> Tensor:

@@ -1,7 +1,6 @@
 """Raw output of rows, computed in blocks.
 
-All functions return tensors ``(members, rows, ...)``. The raw output of a row does not depend on the other rows, to the
-bit.
+All functions return tensors ``(members, rows, ...)``. No bit of the raw output of a row depends on the other rows.
 """
 
 import torch
@@ -14,11 +13,11 @@ from .network import Network
 
 PREDICT_ROWS = 1024
 ROW_MULTIPLE = 32
-SAMPLING_GENERATION = 1 << 20  # samples have other random numbers than a training with the same seed
+SAMPLING_GENERATION = 1 << 20  # samples use different random numbers from training with the same seed
 
 
 def prepare_rows(network: Network, rows: MemberRows, reused: bool = False) -> MemberRows:
-    """Return rows that are encoded for the network; those that are ``reused`` stay encoded if they are few."""
+    """Return rows that are encoded for the network; if they are ``reused`` and few, they stay encoded."""
     return rows.prepared(network.prepare, network.inputs.width if reused else None)
 
 
@@ -95,7 +94,7 @@ def _monte_carlo_dropout(network: Network, seed: int) -> MonteCarloDropout:
 def _pad(inputs: Tensor, levels: Tensor | None) -> tuple[Tensor, Tensor | None]:
     """Append rows of zeros up to a multiple of 32 rows.
 
-    The kernel of a matrix product depends on the number of rows. With such numbers the bits of each row do not depend
+    The kernel of a matrix product depends on the number of rows. With such a multiple, no bit of a row's result depends
     on the other rows.
     """
     missing = -inputs.shape[1] % ROW_MULTIPLE

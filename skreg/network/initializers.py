@@ -80,7 +80,7 @@ def orthogonal(fan_in: int, fan_out: int, generator: Generator) -> Tensor:
 
 
 def normal(fan_in: int, fan_out: int, generator: Generator) -> Tensor:
-    """Draw normal weights with standard deviation 0.01, with which the activations of deep networks vanish."""
+    """Draw normal weights with standard deviation 0.01, which makes the activations of deep networks vanish."""
     return _normal(fan_in, fan_out, 0.01**2, generator)
 
 

@@ -14,11 +14,11 @@ from ..data.statistics import Statistics
 
 
 class InputLayer(nn.Module):
-    """Encoding of a table for each member. Nothing in it is trained.
+    """Encoding of a table for each member. It has no trained parameters.
 
     ``one_hot`` and ``embedded`` contain the positions of the categories that are one-hot encoded, and of those that are
     embedded. ``clip`` is the bound of the smooth clipping of scaled numbers. ``dtype`` is the type of the inputs. The
-    statistics are float64, so that centering keeps the differences of large numbers.
+    statistics are float64, so that centering preserves small differences between large numbers.
     """
 
     fill: Tensor  # replacement of missing numbers, (members, 1, n_numbers)
@@ -52,7 +52,7 @@ class InputLayer(nn.Module):
 
     def _register_one_hot_tables(self, known: list[np.ndarray]) -> None:
         """Register the column and the value of each level: 1, or -1 and 1 if there are two levels; 0 if unknown."""
-        sizes = [levels.shape[1] for levels in known]  # with the unknown level, so that 3 means two levels
+        sizes = [levels.shape[1] for levels in known]  # includes the unknown level, so 3 means two levels
         self.one_hot_widths = [1 if size == 3 else size - 1 for size in sizes]
         starts, firsts = (np.cumsum([0, *lengths], dtype=np.int64)[:-1] for lengths in (sizes, self.one_hot_widths))
         positions, values = [np.zeros(0, np.int64)], [np.zeros((len(self.fill), 0))]
@@ -111,7 +111,7 @@ class InputLayer(nn.Module):
         return torch.cat([numbers, indicators, levels > 0], 1)
 
     def missing_row(self) -> tuple[Tensor, Tensor | None]:
-        """Return inputs ``(members, 1, width)`` and codes to embed of a row with missing values only."""
+        """Return the inputs ``(members, 1, width)`` and the codes to embed of a row with only missing values."""
         categories = torch.cat([self.one_hot, self.embedded])
         n_levels = 1 + int(categories.max()) if len(categories) else 0
         numbers = torch.full_like(self.fill, torch.nan)
@@ -119,7 +119,7 @@ class InputLayer(nn.Module):
 
     @torch.no_grad()
     def forward(self, numbers: Tensor, levels: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Return inputs ``(members, rows, width)`` and codes to embed ``(members, rows, n_embedded)``."""
+        """Return the inputs ``(members, rows, width)`` and the codes to embed ``(members, rows, n_embedded)``."""
         missing = torch.isnan(numbers)
         blocks = [self._scale(torch.where(missing, self.fill, numbers)).to(self.dtype)]
         if len(self.indicators):

@@ -1,7 +1,7 @@
 """Layers of all members.
 
-Activations have the shape ``(members, rows, width)``, weights ``(members, fan_in, fan_out)``, and everything that
-belongs to the columns of an activation ``(members, 1, width)``.
+Activations have the shape ``(members, rows, width)``, weights ``(members, fan_in, fan_out)``, and values for the
+columns of an activation ``(members, 1, width)``.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ COLUMN_MULTIPLE = 16
 class Linear(nn.Module):
     """Affine map of each member.
 
-    A layer before batch normalization has no bias: it would have no effect, and its gradient would be rounding errors.
+    A layer before batch normalization has no bias: it would have no effect, and its gradient only rounding errors.
     """
 
     init_scale: Tensor | None
@@ -28,7 +28,7 @@ class Linear(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(members, fan_in, fan_out, dtype=dtype))
         self.bias = nn.Parameter(torch.zeros(members, 1, fan_out, dtype=dtype)) if has_bias else None
-        self.matmul_dtype: torch.dtype | None = None  # type of the product in training; None is that of the weights
+        self.matmul_dtype: torch.dtype | None = None  # dtype of the product in training; None means that of the weights
         self.register_buffer("init_scale", None, persistent=False)
 
     def init_weights(self, init: Initializer, generators: Sequence[Generator]) -> None:
@@ -38,7 +38,7 @@ class Linear(nn.Module):
             weight.copy_(init(fan_in, fan_out, generator))
 
     def init_bias(self, std: float, generators: Sequence[Generator]) -> None:
-        """Draw the biases of each member, if there are any, from a normal distribution."""
+        """Draw the biases of each member, if it has any, from a normal distribution."""
         if self.bias is None:
             return
         for bias, generator in zip(self.bias, generators, strict=True):
@@ -54,12 +54,12 @@ class Linear(nn.Module):
         if (dtype := self.matmul_dtype) is not None:
             product = torch.bmm(x.to(dtype), weight.to(dtype)).to(x.dtype)
             return product if self.bias is None else self.bias + product
-        if weight.shape[2] == 1 < len(weight):  # batched products of one column take two to seven times as long
+        if weight.shape[2] == 1 < len(weight):  # a batched product with one column takes two to seven times as long
             return _affine_single_output(x, weight, self.bias)
         return torch.bmm(x, weight) if self.bias is None else torch.baddbmm(self.bias, x, weight)
 
     def predict(self, x: Tensor) -> Tensor:
-        """Apply the map such that the bits of a row do not depend on the other rows.
+        """Apply the map so that no bit of a row's result depends on the other rows.
 
         The kernel of a product with an odd width depends on the number of rows, so the width is padded. A single output
         is computed without a matrix product.
@@ -101,7 +101,7 @@ class BatchNorm(nn.Module):
     frozen = False  # whether the running statistics stay constant and also normalize training batches
     momentum, eps = 0.1, 1e-5
     pooled_weight: Tensor | None = None
-    """Weight ``(members, 1, 1)`` of the rows that were pooled since it was set to 0. None updates running means."""
+    """Weight ``(members, 1, 1)`` of the rows pooled since it was set to 0; None if running means are updated."""
     mean: Tensor  # running statistics, (members, 1, width)
     variance: Tensor
     n_batches: Tensor
@@ -166,7 +166,7 @@ class LayerNorm(nn.Module):
 
 
 class CategoryEmbedding(nn.Module):
-    """Learned vector for each level of each category with many levels.
+    """Learned vectors for the levels of each category with many levels.
 
     Level 0 stands for unknown and missing levels; its vector is initially 0. ``sizes`` does not count it.
     """

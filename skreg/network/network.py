@@ -1,7 +1,7 @@
 """The network of all members: input layer, embeddings, hidden layers and output layer.
 
-Inputs have the shape ``(members, rows, inputs)``, the raw output ``(members, rows, n_raw)``. Parameters and buffers of
-members have the members on axis 0 and at least two axes; a tensor with one axis describes the common structure.
+Inputs have the shape ``(members, rows, inputs)``, and the raw output ``(members, rows, n_raw)``. Parameters and buffers
+of members have at least two axes, with the members on axis 0; a tensor with one axis describes the common structure.
 """
 
 import copy
@@ -25,7 +25,7 @@ SQRT_HALF = 0.5**0.5
 BIAS_STD = 3**-0.5
 """Standard deviation of the initial biases in a data-driven initialization.
 
-It is that of the mean pre-activation, of variance 1, over five random rows with random weights.
+It is that of the mean, with random weights, of the pre-activations (variance 1) of five random rows.
 """
 
 
@@ -60,7 +60,7 @@ class Network(nn.Module):
             width += config.embedding_width * len(embedding_sizes)
         self.numeric: NumericEmbedding | None = None
         if config.numeric_embedding is not None and inputs.n_numbers:
-            train_bias = not (config.hidden_layer_sizes and batch_norm)  # batch norm removes constants
+            train_bias = not (config.hidden_layer_sizes and batch_norm)  # batch normalization removes constants
             self.numeric = config.numeric_embedding(members, inputs.n_numbers, inputs.edges, dtype, train_bias)
             width += inputs.n_numbers * (self.numeric.width - 1)
         widths = [width, *config.hidden_layer_sizes]
@@ -114,7 +114,7 @@ class Network(nn.Module):
         return [[*embedded, *numeric, *first], *others]
 
     def set_matmul_dtype(self, dtype: torch.dtype) -> None:
-        """Set the type of the matrix products of the hidden layers in training; the head is small and keeps its own."""
+        """Set the dtype of the hidden layers' matrix products in training; the head is small and keeps its dtype."""
         for linear in self.linears[:-1]:
             linear.matmul_dtype = None if dtype == linear.weight.dtype else dtype
 
@@ -164,7 +164,7 @@ class Network(nn.Module):
         return network
 
     def structure(self) -> tuple[Any, ...]:
-        """Return the properties that networks to concatenate must share: names, shapes of a member, and type."""
+        """Return the properties that networks must share to be concatenated: names, shapes of a member, and dtype."""
         tensors = [*self.named_parameters(), *self.named_buffers()]
         shapes = [(name, tuple(t.shape[1:]) if t.dim() > 1 else tuple(t.tolist())) for name, t in tensors]
         return (*shapes, self.inputs.dtype)
@@ -191,7 +191,8 @@ class Network(nn.Module):
     def scales_weights(self, n_rows: int) -> bool:
         """Return whether factors on the inputs are multiplied into the weights in training.
 
-        They are if there are fewer weights than inputs in a batch, and no skip connection uses the scaled inputs.
+        This is the case if there are fewer weights than inputs in a batch and no skip connection uses the scaled
+        inputs.
         """
         return not self.has_skip[0] and n_rows > self.linears[0].weight.shape[2]
 
@@ -220,8 +221,8 @@ class Network(nn.Module):
     def effective_layers(self, log_link: bool = False) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return the weights ``(fan_in, fan_out)`` and the bias ``(fan_out,)`` of each layer of the first member.
 
-        Batch normalization is folded into them, and the last layer is in the units of the target; with a log link, of
-        its logarithm. Layer normalization and skip connections are not included.
+        Batch normalization is folded into them, and the last layer is in the units of the target or, with a log link,
+        of its logarithm. Layer normalization and skip connections are not included.
         """
         layers = []
         weights = [self._first_weight(), *(linear.weight for linear in self.linears[1:])]
@@ -245,7 +246,7 @@ class Network(nn.Module):
     def update_batch_norm(self, batches: Iterable[Batch]) -> None:
         """Recompute the statistics of batch normalization from all rows, without dropout.
 
-        The rows of a batch are normalized by its own statistics. With a single batch the statistics of all layers are
+        The rows of a batch are normalized by its own statistics. With a single batch, the statistics of all layers are
         exact.
         """
         norms = [norm for norm in self.norms if isinstance(norm, BatchNorm)]
@@ -277,9 +278,9 @@ class Network(nn.Module):
     ) -> Tensor:
         """Return the raw output ``(members, rows, n_raw)`` of inputs and codes to embed.
 
-        ``weight`` ``(members, rows)`` contains the row weights of a training batch, for batch normalization. None
-        predicts each row independently. ``blend`` mixes the rows of the embedded categories' vectors in the way in
-        which ``x`` was mixed.
+        ``weight`` ``(members, rows)`` contains the row weights of a training batch, for batch normalization. If it is
+        None, each row is predicted independently. ``blend`` mixes the embedding vectors of the categories in the same
+        way as ``x`` was mixed.
         """
         training, scale, input_scale = weight is not None, self.scale, None
         if self.numeric is not None:
@@ -294,7 +295,7 @@ class Network(nn.Module):
         if dropout is not None and is_nonzero(self.input_dropout):
             x = dropout.drop(x, self.input_dropout)
         limit: float = getattr(self.activation, "negative_limit", 0.0)
-        in_place: bool = getattr(self.activation, "inplace_safe", False)  # saves memory, and the time to fetch it
+        in_place: bool = getattr(self.activation, "inplace_safe", False)  # saves memory and the time to access it
         for linear, norm, rate, has_skip in zip_longest(self.linears[:-1], self.norms, self.dropout, self.has_skip):
             before = x
             x = linear(x, input_scale) if training else linear.predict(x)

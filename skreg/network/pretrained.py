@@ -29,13 +29,13 @@ COLUMN_DEFAULTS = {"categorical_features": "from_dtype", "numeric_scaling": "rob
 class PretrainedSource:
     """Fitted estimator whose layers another network starts from.
 
-    Layers are copied from the first one up to the first one whose width differs. The layers after a new layer get other
-    inputs than those that they were trained with, so their weights would not be better than random ones.
+    Layers are copied from the first one up to the first one whose width differs. The layers after a new layer receive
+    different inputs from those that they were trained on, so their weights would be no better than random ones.
     """
 
     fitted: Any  # the fitted estimator, which is not modified
     n_layers: int  # number of hidden layers that are copied
-    all_layers: bool  # whether these are all hidden layers of both networks
+    all_layers: bool  # whether these are all the hidden layers of both networks
     n_frozen: int  # number of hidden layers that are not trained
 
     @classmethod
@@ -71,7 +71,7 @@ class PretrainedSource:
 
     @property
     def generation(self) -> int:
-        """Number of fits in which the copied layers were trained one after another."""
+        """Number of successive fits in which the copied layers were trained."""
         fitted, count = self.fitted, 1
         while fitted.pretrained is not None:
             fitted, count = fitted.pretrained.estimator, count + 1
@@ -105,7 +105,7 @@ class PretrainedSource:
         return self._select_members(n_members).copy_statistics(dtype)
 
     def copy_into(self, network: Network, target_encoder: Any) -> None:
-        """Copy the layers that fit into ``network``, set its ``pretrained_names``, and freeze the first layers."""
+        """Copy the matching layers into ``network``, set its ``pretrained_names``, and freeze the first layers."""
         source, head = self._select_members(network.n_members), self.copies_head(target_encoder)
         if not (self.n_layers or head):
             raise ValueError(
@@ -156,7 +156,7 @@ def _fitted(estimator: Any) -> Any:
 
 
 def _check_structure(fitted: Any, known: Network, config: NetworkConfig, n_layers: int) -> None:
-    """Raise if copied layers would be combined with other functions than those that they were trained with."""
+    """Raise an error if copied layers would be combined with functions that they were not trained with."""
     first = known.linears[0].weight.shape[1]
     widths = (first, *config.hidden_layer_sizes)[: n_layers + 1]
     has_skip = [config.residual and a == b for a, b in pairwise(widths)]
@@ -176,13 +176,13 @@ def _check_structure(fitted: Any, known: Network, config: NetworkConfig, n_layer
 
 
 def _same_function(one: Callable[[Tensor], Tensor], other: Callable[[Tensor], Tensor]) -> bool:
-    """Return whether two activations are equal, as are copies of a callable object."""
+    """Return whether two activations are equal; copies of a callable object count as equal."""
     probe = torch.linspace(-4, 4, 24).view(2, 3, 4)
     return one is other or torch.equal(one(probe), other(probe))
 
 
 def _check_column_parameters(estimator: Any, fitted: Any) -> None:
-    """Raise if parameters of the columns differ from their defaults and from those of the source."""
+    """Raise an error if column parameters differ both from their defaults and from those of the source."""
     for name, default in COLUMN_DEFAULTS.items():
         value, known = getattr(estimator, name), getattr(fitted, name)
         if not _same_value(value, default) and not _same_value(value, known):
@@ -193,13 +193,13 @@ def _check_column_parameters(estimator: Any, fitted: Any) -> None:
 
 
 def _same_value(one: Any, other: Any) -> bool:
-    """Return whether two values of a parameter are equal; they may be arrays and sequences."""
+    """Return whether two values of a parameter are equal; they may be arrays or sequences."""
     one, other = (value if value is None or isinstance(value, str) else np.asarray(value) for value in (one, other))
     return type(one) is type(other) and np.array_equal(one, other)
 
 
 def _check_columns(names: list[str], known: list[str]) -> None:
-    """Raise if a column is missing, or is unknown to the source."""
+    """Raise an error if a column is missing or is unknown to the source."""
     if missing := [name for name in known if name not in set(names)]:
         raise ValueError(
             f"X has no column(s) {listed(missing)}, with which pretrained was fitted. Add them, with missing values if "

@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 AxesLike: TypeAlias = "Axes | Sequence[Axes] | NDArray[np.object_] | None"
 
 # The colors of Okabe and Ito without black and yellow, which are invisible on a dark or on a light background. Lines
-# also differ in their dashes and markers, so that a print in black and white can be read.
+# also differ in their dashes and markers, so that a black-and-white print is readable.
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7")
 DASHES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (3, 1)))
 MARKERS = "osD^vP"
 GRAY = "0.5"
 MIN_PANEL_INCHES = 2.6
 
-# Sections and entries of several docstrings, which contain the names in braces instead.
+# Sections and entries shared by several docstrings, which contain these names in braces instead.
 SHARED_DOCS = {
     "attributes": """\
 Attributes
@@ -45,7 +45,7 @@ figure_ : matplotlib Figure
     Figure that contains the panels.""",
     "estimator": """\
 estimator : estimator
-    Fitted estimator of skreg, or a fitted ``Pipeline`` or search whose final estimator is one.""",
+    Fitted skreg estimator, or a fitted ``Pipeline`` or search whose final estimator is one.""",
     "ax and returns": "{ax}\n\n{returns}",
     "ax": """\
 ax : matplotlib Axes, or a sequence of one for each panel, default=None
@@ -111,7 +111,7 @@ def pyplot() -> Any:
 
 
 def unwrap(estimator: BaseEstimator, X: Any = None) -> tuple[Any, Any]:
-    """Return the final predictor of a pipeline or search, and ``X`` as it is passed to it."""
+    """Return the final predictor of a pipeline or search, and ``X`` as this predictor receives it."""
     given = estimator
     while isinstance(estimator, (BaseSearchCV, Pipeline)):
         if isinstance(estimator, Pipeline):
@@ -127,7 +127,7 @@ def unwrap(estimator: BaseEstimator, X: Any = None) -> tuple[Any, Any]:
 
 
 def unwrap_fitted(estimator: BaseEstimator, X: Any = None) -> tuple[Any, Any]:
-    """Return the fitted skreg estimator in a pipeline or search, and ``X`` as it is passed to it."""
+    """Return the fitted skreg estimator in a pipeline or search, and ``X`` as this estimator receives it."""
     given = estimator
     estimator, X = unwrap(estimator, X)
     if not isinstance(estimator, InspectionMixin):
@@ -148,8 +148,8 @@ def column_names(estimator: Any) -> NDArray[np.object_]:
 def panels(ax: AxesLike, heights: Sequence[float], *, stacked: bool = True) -> NDArray[np.object_]:
     """Return one Axes for each of the relative ``heights``.
 
-    Stacked panels are placed below each other and share the horizontal axis. Other panels are placed side by side if
-    the width allows it.
+    Stacked panels are placed one below the other and share the x-axis. Other panels are placed side by side if the
+    width allows it.
     """
     n = len(heights)
     given = np.ravel(np.array(ax, object))
@@ -176,7 +176,7 @@ def panels(ax: AxesLike, heights: Sequence[float], *, stacked: bool = True) -> N
 
 
 def share_x_axis(upper: Axes, lower: Axes) -> None:
-    """Give a panel the limits of the panel below it, remove its tick labels, and align the vertical labels."""
+    """Give a panel the x-axis limits of the panel below it, remove its tick labels, and align the y-axis labels."""
     upper.set_xlim(lower.get_xlim())
     upper.figure.align_ylabels([upper, lower])
     spec = upper.get_subplotspec()
@@ -186,7 +186,7 @@ def share_x_axis(upper: Axes, lower: Axes) -> None:
 
 
 def legend_above(axes: Sequence[Axes] | NDArray[np.object_], n_columns: int = 2) -> None:
-    """Draw one legend for several Axes above the first, where it covers no data."""
+    """Draw one legend for several Axes above the first one, where it does not cover any data."""
     entries = [ax.get_legend_handles_labels() for ax in axes]
     by_label = {label: handle for handles, labels in entries for handle, label in zip(handles, labels, strict=True)}
     style: dict[str, Any] = {"fontsize": "small", "frameon": False, "columnspacing": 1.0, "handlelength": 1.6}

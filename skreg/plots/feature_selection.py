@@ -19,13 +19,13 @@ class FeatureSelectionDisplay(Display):
     """Feature importances in descending order; columns without any weight are marked as dropped.
 
     Create a display with ``from_estimator``. The parameters are stored as attributes. Weights that are exactly zero
-    result from ``feature_alpha``, or from ``alpha`` with an ``l1_ratio``. For a pipeline, the columns are those that
-    are passed to its last step. The height of a new figure depends on the number of columns.
+    result from ``feature_alpha``, or from ``alpha`` with an ``l1_ratio``. For a pipeline, the columns are those passed
+    to its last step. The height of a new figure depends on the number of columns.
 
     Parameters
     ----------
     importances : array-like of shape (n_features,)
-        Share of each column in the norms of the first layer's weights.
+        Norm of each column's weights in the first layer, as a share of the sum over the columns.
     feature_names : array-like of shape (n_features,)
         Names of the columns.
 

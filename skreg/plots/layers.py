@@ -25,14 +25,14 @@ layers : sequence of str
 edges : array-like of shape (n_bins + 1,)
     Edges of the bins.
 shares : array-like of shape (n_layers, n_bins)
-    Share of each bin in the nonzero values of a layer. Values beyond the edges are counted in the outermost bins.
+    Share of the nonzero values of a layer in each bin. Values beyond the edges are counted in the outermost bins.
 below : array-like of shape (n_layers,)
     Share of each layer that is drawn in the lower panel.
 initial_shares, initial_below : array-like, default=None
     Values of ``shares`` and ``below`` at the initial weights, drawn as the left halves.""",
     "options": """\
 initial : bool, default=True
-    Whether to draw the values at the initial weights, too.
+    Whether to also draw the values at the initial weights.
 max_rows : int, default=1000
     Maximum number of rows, which are drawn at random.
 bins : int, default=60
@@ -52,10 +52,10 @@ Layers = dict[str, tuple[NDArray[np.floating], float]]  # {name: (values, share 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class LayerDisplay(Display):
-    """Base class of the displays by layer: violins of the nonzero values, and a share of each layer below them.
+    """Base class of the displays by layer: violins of the nonzero values, with a share of each layer below them.
 
-    A violin is a histogram and not a density of ``Axes.violinplot``, because a density estimate would smooth the
-    limits of bounded activations.
+    A violin is a histogram, not the density of ``Axes.violinplot``, because a density estimate would smooth the limits
+    of bounded activations.
     """
 
     _shared_docs = SHARED_LAYER_DOCS
@@ -72,7 +72,7 @@ class LayerDisplay(Display):
 
     @classmethod
     def _from_values(cls, networks: Sequence[Layers], bins: int) -> Self:
-        """Create a display of the fitted network, and of the initial network if there are two."""
+        """Create a display of the fitted network, and of the initial network if both are given."""
         edges = bin_edges([value for layers in networks for value, _ in layers.values()], bins, cls._logarithmic)
         shares = [bin_shares([value for value, _ in layers.values()], edges) for layers in networks]
         below = [np.array([share for _, share in layers.values()]) for layers in networks]
@@ -105,7 +105,7 @@ class LayerDisplay(Display):
     def _draw_violins(
         self, shares: ArrayLike, below: ArrayLike, sides: tuple[int, int], label: str | None = None, **style: Any
     ) -> None:
-        """Draw the violins and bars of one network; ``sides`` are the limits in units of their half width."""
+        """Draw the violins and bars of one network; ``sides`` are the limits in units of half the width."""
         style |= {"ec": "0.9", "lw": 0}
         left, right = HALF_WIDTH * np.array(sides)
         for position, share in enumerate(np.asarray(shares), 1):
@@ -172,8 +172,8 @@ class ActivationDisplay(LayerDisplay):
     layer to layer. If they are too large, bounded activations (tanh, logistic) saturate, and relu units die.
 
     The lower panel shows the share of units whose slope is close to zero for every row. For a bounded activation, it
-    shows the share of rows and units that are saturated if that is larger. Without a hidden layer, the display shows
-    the raw output.
+    shows the share of saturated rows and units instead if this share is larger. Without a hidden layer, the display
+    shows the raw output.
 
     {parameters}
 
@@ -215,7 +215,7 @@ class ActivationDisplay(LayerDisplay):
         ----------
         {estimator}
         X : {array-like, data frame, sparse matrix} of shape (n_samples, n_features)
-            Table with the columns of the fit.
+            Table with the columns that were passed to ``fit``.
         {options}
         """
         network, X = unwrap_fitted(estimator, X)
@@ -226,9 +226,9 @@ class ActivationDisplay(LayerDisplay):
 class GradientDisplay(LayerDisplay):
     """Gradient magnitudes by layer on a logarithmic scale, and the share of zeros below them.
 
-    Create a display with ``from_estimator``. The parameters are stored as attributes. The gradients are those of the
-    loss of each row with respect to the units of a layer before the activation. If gradients vanish, the violins are
-    lower by a factor of ten or more from one layer to the layer before it. If gradients explode, they are higher.
+    Create a display with ``from_estimator``. The parameters are stored as attributes. The gradients are those of each
+    row's loss with respect to the units of a layer before the activation. If gradients vanish, the violins are lower in
+    each layer than in the layer after it, by a factor of ten or more. If gradients explode, the violins are higher.
 
     {parameters}
 
@@ -265,13 +265,13 @@ class GradientDisplay(LayerDisplay):
         bins: int = 60,
         ax: AxesLike = None,
     ) -> Self:
-        """Draw the gradients of a fitted estimator without dropout and penalties.
+        """Draw the gradients of a fitted estimator without dropout or penalties.
 
         Parameters
         ----------
         {estimator}
         X : {array-like, data frame, sparse matrix} of shape (n_samples, n_features)
-            Table with the columns of the fit.
+            Table with the columns that were passed to ``fit``.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Target.
         {options}
@@ -294,7 +294,7 @@ def bin_edges(values: Sequence[NDArray[np.floating]], bins: int, logarithmic: bo
 
 
 def bin_shares(values: Sequence[NDArray[np.floating]], edges: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Return the share of each bin in the nonzero values of each layer; the outermost bins include what is beyond."""
+    """Return the share of each layer's nonzero values in each bin; the outermost bins include values beyond them."""
     counts = [np.histogram(np.clip(value[value != 0].astype(float), edges[0], edges[-1]), edges)[0] for value in values]
     return np.array([count / max(count.sum(), 1) for count in counts])
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .common import AxesLike
 
 MIN_LOG_RATIO = 20
-MAX_NAME_LENGTHS = 4, 7  # longest names for which the legend has four and three columns
+MAX_NAME_LENGTHS = 4, 7  # longest names for which the legend has four or three columns
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -102,7 +102,7 @@ class RegularizationPathDisplay(Display):
         Parameters
         ----------
         estimator : estimator
-            Estimator of skreg, or a ``Pipeline`` that ends with one. It is cloned and need not be fitted.
+            Estimator of skreg, or a ``Pipeline`` that ends with one. The estimator is cloned and need not be fitted.
         X : {array-like, data frame, sparse matrix} of shape (n_samples, n_features)
             Table.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
@@ -114,10 +114,10 @@ class RegularizationPathDisplay(Display):
         cv : int, splitter or iterable, default=None
             As in ``cross_validate``. All values are evaluated on the same folds. None means five folds.
         scoring : str or callable, default=None
-            As in ``cross_validate``. None means the estimator's own score, accuracy or R2.
+            As in ``cross_validate``. None uses the estimator's ``score``: accuracy or R2.
         n_jobs : int, default=None
             As in ``cross_validate``. Fits that differ only in per-member hyperparameters such as ``alpha``,
-            ``feature_alpha`` and ``dropout`` are trained side by side as members of one network in any case.
+            ``feature_alpha`` and ``dropout`` are always trained side by side as members of one network.
         n_named : int, default=4
             Number of columns to name in the legend: those with the largest norms at the best score.
         {ax and returns}
@@ -125,8 +125,8 @@ class RegularizationPathDisplay(Display):
         Raises
         ------
         ValueError
-            If a value of the parameter is invalid, or if the number of columns differs between the folds after the
-            first steps of a pipeline.
+            If a value of the parameter is invalid, or if the earlier steps of a pipeline produce different numbers of
+            columns in different folds.
         """
         X, y = indexable(X, y)
         splits = list(check_cv(cv, y, classifier=is_classifier(estimator)).split(X, y))
@@ -135,7 +135,7 @@ class RegularizationPathDisplay(Display):
         settings["scorer"] = check_scoring(estimator, scoring)
         params = [{param_name: value} for value in np.asarray(param_range).tolist()]
         with warnings.catch_warnings():
-            # A path intentionally continues until no column is left.
+            # A path continues until no columns are left; this is intended.
             warnings.filterwarnings("ignore", "feature_alpha=.*weights of all columns to zero", ConvergenceWarning)
             folds = cross_validate(SharedInputs(clone(estimator), X, y, splits, settings), params, n_jobs)
         networks = [[unwrap_fitted(fold["estimator"])[0] for fold in of_value] for of_value in folds]

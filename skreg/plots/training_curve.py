@@ -35,15 +35,15 @@ class TrainingCurveDisplay(Display):
     epochs : array-like of shape (n_epochs,)
         Numbers of the epochs.
     train : array-like of shape (n_epochs,)
-        Training loss, averaged over the members that still train. It is computed with dropout and augmentation while
-        the weights change, so it can exceed the validation loss.
+        Training loss, averaged over the members that are still training. It is computed with dropout and augmentation
+        while the weights change, so it can exceed the validation loss.
     learning_rate : array-like of shape (n_epochs,)
         Learning rate at the end of each epoch.
     validation : array-like of shape (n_epochs,), default=None
-        Loss or score on the validation rows, averaged over the members that still train. It jumps when a member that
-        is better or worse than the others stops.
+        Loss or score on the validation rows, averaged over the members that are still training. The curve jumps when a
+        member that is better or worse than the others stops.
     validation_members : array-like of shape (n_epochs, n_members), default=None
-        Loss or score of each member, NaN after it has stopped.
+        Loss or score of each member; NaN after the member has stopped.
     validation_name : str, default="loss"
         Name of the metric in ``validation``. A score is drawn in a separate panel.
     best_epoch : int, default=None
@@ -51,14 +51,14 @@ class TrainingCurveDisplay(Display):
     best_epochs : array-like of shape (n_members,), default=None
         Epoch whose weights were kept, for each member.
     overfits_from : int, default=None
-        Epoch after which most members overfit: the training loss still decreases, and the validation metric gets
-        worse by more than its noise. It is the median of the best epochs of these members.
+        Epoch after which most members overfit: the training loss still decreases, but the validation metric gets worse
+        by more than its noise. This epoch is the median of the best epochs of these members.
 
     {attributes}
 
     See Also
     --------
-    LiveTrainingCurve : Callback that draws the curve during the training.
+    LiveTrainingCurve : Callback that draws the curve during training.
 
     References
     ----------
@@ -85,7 +85,7 @@ class TrainingCurveDisplay(Display):
 
     @classmethod
     def from_estimator(cls, estimator: BaseEstimator, *, ax: AxesLike = None) -> Self:
-        """Draw the training of a fitted estimator; after a warm start, its last fit.
+        """Draw the training curve of a fitted estimator; after a warm start, that of its last fit.
 
         Parameters
         ----------
@@ -164,8 +164,9 @@ def is_overfitting(train_loss: NDArray[np.floating], score: NDArray[np.floating]
 
     The training loss must decrease after the best epoch, and the mean score of the second half of these epochs must be
     below the best score. The difference must exceed a twentieth of the improvement since the first epoch. It must also
-    exceed three times the noise of the scores around their linear trend if the scores keep falling (by more than two
-    standard errors between both halves), and six times otherwise. Scores are NaN after the member stopped.
+    exceed a multiple of the noise of the scores around their linear trend: three times the noise if the scores keep
+    falling (by more than two standard errors between both halves), and six times otherwise. Scores are NaN after the
+    member has stopped.
     """
     after = score[best + 1 :]
     after = after[~np.isnan(after)]
@@ -194,7 +195,7 @@ class LiveTrainingCurve(Callback):
     Attributes
     ----------
     display_ : TrainingCurveDisplay
-        Display that was drawn last. It is not pickled or cloned.
+        The most recently drawn display. It is neither pickled nor cloned.
 
     See Also
     --------
@@ -219,7 +220,7 @@ class LiveTrainingCurve(Callback):
 
     def on_train_begin(self, _net: Net, **_: Any) -> None:
         """Start a new figure."""
-        pyplot()  # fails before the training if matplotlib is not installed
+        pyplot()  # fails before training if matplotlib is not installed
         if hasattr(self, "display_"):
             del self.display_
         self.handle_: Any = None
@@ -235,7 +236,7 @@ class LiveTrainingCurve(Callback):
         if len(net.history):
             self._draw(net)
             if self.handle_ is not None:
-                pyplot().close(self.display_.figure_)  # otherwise the notebook shows the figure a second time
+                pyplot().close(self.display_.figure_)  # otherwise, the notebook shows the figure a second time
 
     def _draw(self, net: Net) -> None:
         axes, display = None, TrainingCurveDisplay(**training_record(net, "score"))
@@ -259,5 +260,5 @@ class LiveTrainingCurve(Callback):
             pyplot().pause(0.001)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the parameters only, because a figure may not be picklable."""
+        """Return only the parameters, because a figure may not be picklable."""
         return {"seconds": self.seconds}

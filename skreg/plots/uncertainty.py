@@ -1,4 +1,4 @@
-"""Display of the reliability of probabilities and intervals."""
+"""Display of the reliability of predicted probabilities and intervals."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 class UncertaintyDisplay(Display):
     """Reliability of the probabilities of a classifier, or of the intervals of a regressor.
 
-    For probabilities, the panels are a reliability diagram and histograms of the entropy of correctly and incorrectly
-    predicted rows. With several samples of the probabilities, a third panel shows the mutual information of the
-    prediction and the sample, which measures how much the samples disagree. For intervals, the panels show the
-    observed against the nominal coverage, and the mean width.
+    For probabilities, the panels are a reliability diagram and histograms of the entropy for correctly and incorrectly
+    predicted rows. With several samples of the probabilities, a third panel shows the mutual information between the
+    prediction and the sample, which measures how much the samples disagree. For intervals, the panels show the observed
+    coverage against the nominal coverage, and the mean width.
 
     Create a display with ``from_estimator``, ``from_predictions`` or ``from_intervals``. The parameters are stored as
     attributes.
@@ -33,8 +33,8 @@ class UncertaintyDisplay(Display):
     Parameters
     ----------
     prob_pred, prob_true : array-like of shape (n_bins,), default=None
-        Mean predicted probability of each bin that contains rows, and the observed frequency in the bin. The
-        probability is that of the second class for two classes, and that of the predicted class for more classes.
+        Mean predicted probability of each bin that contains rows, and the observed frequency in the bin. For two
+        classes, the probability is that of the second class; for more classes, it is that of the predicted class.
     prob_low, prob_high : array-like of shape (n_bins,), default=None
         Wilson's 95 % interval of ``prob_true``, which depends on the number of rows.
     counts : array-like of shape (n_bins,), default=None
@@ -169,7 +169,7 @@ class UncertaintyDisplay(Display):
         y_true : array-like of shape (n_samples,) or (n_samples, n_labels)
             Labels, or a 0/1 matrix of several labels, each of which counts as a separate row.
         y_prob : array-like of shape (n_samples,), (n_samples, n_classes) or (n_samples, n_labels)
-            Probabilities. An additional first axis contains samples of them; their mean is the prediction.
+            Probabilities. An additional first axis contains samples of the probabilities, whose mean is the prediction.
         classes : array-like of shape (n_classes,), default=None
             Labels in the order of the probabilities. None means the sorted labels in ``y_true``.
         n_bins : int, default=10
@@ -243,7 +243,7 @@ class UncertaintyDisplay(Display):
 
     @staticmethod
     def _draw_histogram(ax: Axes, name: str, edges: Any, right: Any, wrong: Any) -> None:
-        """Draw a histogram of the correct and one of the incorrect rows, each as shares of its rows."""
+        """Draw histograms of the correct and of the incorrect rows, each as shares of its own rows."""
         filled: dict[str, Any] = {"fc": COLORS[0], "lw": 0}
         hatched: dict[str, Any] = {"fc": "none", "ec": COLORS[3], "hatch": "////", "lw": 1.2}
         for counts, label, style in (right, "Correct", filled), (wrong, "Incorrect", hatched):

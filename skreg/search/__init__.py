@@ -1,6 +1,6 @@
-"""Hyperparameter search: candidates are chosen by Optuna and scored by cross-validation.
+"""Hyperparameter search: Optuna chooses the candidates, and cross-validation scores them.
 
-Networks of this package train side by side, all folds of several candidates as members of one network.
+Networks of this package are trained side by side: all folds of several candidates are members of one network.
 """
 
 from .optuna_search import OptunaSearchCV

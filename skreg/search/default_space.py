@@ -51,7 +51,7 @@ DEFAULT_SPACE: dict[str, ParamSpace] = {
 
 
 def free_params(params: dict[str, Any], defaults: dict[str, Any]) -> dict[str, ParamSpace]:
-    """Return the default space without the parameters that are set in ``params``, or that would have no effect."""
+    """Return the default space without parameters that ``params`` sets or that would have no effect."""
     excluded: set[str] = set()
     if params["layer_norm"]:
         excluded |= {"batch_norm"}
@@ -64,7 +64,7 @@ def free_params(params: dict[str, Any], defaults: dict[str, Any]) -> dict[str, P
 
 
 def _is_default(value: Any, default: Any) -> bool:
-    """Whether a parameter has its default value; 0 is not False."""
+    """Whether a parameter has its default value; 0 and False are different values."""
     return value is default or (type(value) is type(default) and bool(value == default))
 
 
@@ -80,7 +80,7 @@ def make_space(param_distributions: Any, estimator: Any) -> Space:
 
 
 def default_space(estimator: Any) -> Space:
-    """Return the default space of an estimator, alone or last in a Pipeline; the first trial has the defaults."""
+    """Return the default space of an estimator, alone or last in a Pipeline; the first trial uses the defaults."""
     prefix, last = "", estimator
     while isinstance(last, Pipeline):
         name, last = last.steps[-1]
@@ -105,11 +105,11 @@ def default_space(estimator: Any) -> Space:
 def _suggest_params(
     prefix: str, space: dict[str, ParamSpace], augmentation: Any, trial: Trial | FrozenTrial
 ) -> dict[str, Any]:
-    """Suggest each parameter; of a switch first whether it is on, and then its value."""
+    """Suggest each parameter; for a switch, first suggest whether it is on, and then its value."""
     params: dict[str, Any] = {}
     for name, values in space.items():
         full = prefix + name
-        # augmentation_strength has an effect only on augmentations of this package.
+        # ``augmentation_strength`` only affects augmentations of this package.
         if name == "augmentation_strength" and not isinstance(params.get(f"{prefix}augmentation", augmentation), str):
             continue
         if isinstance(values, Switch) and not trial.suggest_categorical(f"{prefix}use_{name}", (False, True)):
@@ -120,7 +120,7 @@ def _suggest_params(
 
 
 def _first_trial(space: dict[str, ParamSpace], params: dict[str, Any]) -> dict[str, Any]:
-    """Optuna's values of the trial that has the defaults."""
+    """Optuna's values for the trial that uses the defaults."""
     first: dict[str, Any] = {}
     for name, values in space.items():
         value = params[name]

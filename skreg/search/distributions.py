@@ -1,4 +1,4 @@
-"""Search spaces: the user's distributions as Optuna's, and the parameters that a trial has in them. Imports Optuna."""
+"""Search spaces: the user's distributions as Optuna's, and the parameters of a trial. This module imports Optuna."""
 
 import ast
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +17,7 @@ MAX_SEED = 2**31 - 1
 class Space:
     """A search space, defined by a function that suggests the parameters of a trial.
 
-    ``definition`` identifies the space in a storage. ``first`` contains Optuna's values of the first trial, or is None
+    ``definition`` identifies the space in a storage. ``first`` contains Optuna's values for the first trial, or is None
     if they are not fixed.
     """
 
@@ -29,7 +29,7 @@ class Space:
         self._known: dict[int, dict[str, Any]] = {}
 
     def params(self, trial: Trial | FrozenTrial) -> dict[str, Any]:
-        """Return the estimator's parameters of a trial: suggested for a new trial, as recorded for a finished one."""
+        """Return the estimator parameters of a trial: suggested for a new trial, and as recorded for a finished one."""
         if trial.number not in self._known:
             params = self._suggest(trial)
             if not isinstance(params, dict):
@@ -72,9 +72,9 @@ def dict_space(definition: Mapping[str, Any]) -> Space:
 
 
 def list_space(definition: Sequence[Mapping[str, Any]]) -> Space:
-    """Return the space of several dicts of distributions, of which each trial chooses one.
+    """Return the space of several dicts of distributions; each trial chooses one of them.
 
-    A name that several dicts contain is a parameter of its own in each, because it may have other values there.
+    A name that occurs in several dicts is a separate parameter in each, because its values may differ between them.
     """
     if not definition or not all(isinstance(one, Mapping) for one in definition):
         raise ValueError(f"A list 'param_distributions' must contain at least one dict. Got {definition!r} instead.")
@@ -95,7 +95,7 @@ def list_space(definition: Sequence[Mapping[str, Any]]) -> Space:
 
 
 def make_param(name: str, given: Any) -> Param:
-    """Convert a distribution of the user to Optuna's."""
+    """Convert a user-defined distribution to one of Optuna."""
     if isinstance(given, BaseDistribution):
         return Param(given)
     if hasattr(given, "ppf") and hasattr(given, "dist"):
@@ -115,7 +115,7 @@ def make_param(name: str, given: Any) -> Param:
 
 
 def _from_scipy(name: str, frozen: Any) -> Param:
-    """Convert a frozen SciPy distribution; if Optuna does not have it, its quantiles have a uniform distribution."""
+    """Convert a frozen SciPy distribution; if Optuna lacks it, a quantile level is drawn uniformly instead."""
     low, high = (np.asarray(bound) for bound in frozen.support())
     if low.ndim or np.isnan(low) or np.isnan(high):
         raise ValueError(f"The distribution of {name!r} must be a valid distribution of one number.")
@@ -124,7 +124,7 @@ def _from_scipy(name: str, frozen: Any) -> Param:
         return Param(FloatDistribution(least, most))
     if kind == "randint":
         return Param(IntDistribution(int(least), int(most)))
-    # A shifted log-uniform distribution is not uniform in the logarithm.
+    # A shifted log-uniform distribution is not uniform on the log scale.
     if kind in ("loguniform", "reciprocal") and np.isclose(frozen.ppf(0.5), np.sqrt(least * most), rtol=1e-9):
         return Param(FloatDistribution(least, most, log=True))
 
@@ -138,7 +138,7 @@ def _from_scipy(name: str, frozen: Any) -> Param:
 def labels_of(options: Sequence[Any]) -> list[Any]:
     """Return distinct labels of values that a storage can hold: None, bools, numbers and strings.
 
-    The labels are the values themselves if possible, else their literals, else their positions.
+    The labels are the values themselves if possible, otherwise their literals, and as a last resort their positions.
     """
     plain = [option.item() if isinstance(option, np.generic) else option for option in options]
     if _are_labels(plain):
@@ -148,7 +148,7 @@ def labels_of(options: Sequence[Any]) -> list[Any]:
 
 
 def _are_labels(values: list[Any]) -> bool:
-    """Whether a storage can hold the values, and they are distinct."""
+    """Whether the values are distinct and a storage can hold them."""
     storable = (
         value is None or isinstance(value, str | bool) or (isinstance(value, Real) and value == value)
         for value in values

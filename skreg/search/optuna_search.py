@@ -1,4 +1,4 @@
-"""Hyperparameter search with Optuna as a scikit-learn estimator."""
+"""Hyperparameter search with Optuna, as a scikit-learn estimator."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ __all__ = ["OptunaSearchCV"]
 
 FITS_PER_BATCH = 20
 CANDIDATES_PER_BATCH = 10
-"""Candidates that are chosen together: as many as the sampler chooses at random at the beginning."""
+"""Number of candidates chosen together: as many as the sampler initially chooses at random."""
 FIRST_RUNG, REDUCTION_FACTOR = 0.2, 2
-"""Share of the epochs after which candidates are first compared, and the share of them that continues.
+"""Share of the epochs after which candidates are first compared, and the reciprocal of the share that continues.
 
-Measured on recorded curves (8 searches of 40 candidates, in 20 orders): 2.2 times fewer epochs, the best candidate
-found in 91 %. With a tenth and 3: 4.0 times and 29 %; a fifth and 3: 2.5 and 74 %; a tenth and 2: 3.5 and 60 %.
+Measured on recorded curves (8 searches of 40 candidates, in 20 orders): 2.2 times fewer epochs, with the best candidate
+found in 91 % of them. With a tenth and 3: 4.0 times and 29 %; a fifth and 3: 2.5 and 74 %; a tenth and 2: 3.5 and 60 %.
 """
 POLL_SECONDS = 1.0
 INHERITED_CONSTRAINTS = BaseSearchCV._parameter_constraints  # noqa: SLF001 - scikit-learn has no public name for them
@@ -49,89 +49,92 @@ INHERITED_CONSTRAINTS = BaseSearchCV._parameter_constraints  # noqa: SLF001 - sc
 class OptunaSearchCV(BaseSearchCV):
     """Search for hyperparameters with Optuna, scored by cross-validation.
 
-    The search is used like :class:`~sklearn.model_selection.RandomizedSearchCV`, with the same distributions and for
-    any estimator, but each candidate is chosen by the scores of the earlier ones. Networks of this package train side
-    by side. With a ``storage`` a search can be resumed, and several processes can share it.
+    The search is used like :class:`~sklearn.model_selection.RandomizedSearchCV`, with the same distributions and with
+    any estimator, but each candidate is chosen based on the scores of earlier ones [1]_. Candidates that are networks
+    of this package are trained side by side. With a ``storage``, a search can be resumed, and several processes can
+    share it.
 
     Parameters
     ----------
     estimator : estimator
-        The estimator whose parameters are searched; it needs a ``score`` method or ``scoring``.
+        The estimator whose parameters are searched. It must have a ``score`` method unless ``scoring`` is given.
     param_distributions : dict, list of dict, callable or None, default=None
-        The distribution of each parameter, by its name (``"mlp__alpha"`` in a Pipeline): an Optuna distribution, a
-        frozen SciPy distribution, an object with an ``rvs`` method, or a list. With several dicts, each trial first
-        chooses one of them. A callable ``trial -> dict`` suggests the parameters as in Optuna. None is the default
-        space of this package's estimators, alone or last in a Pipeline. It does not contain parameters whose values
-        differ from their defaults, and its first trial has the defaults.
+        The distribution of each parameter, keyed by its name (such as ``"mlp__alpha"`` in a Pipeline): an Optuna
+        distribution, a frozen SciPy distribution, an object with an ``rvs`` method, or a list. Given several dicts,
+        each trial first chooses one of them. A callable ``trial -> dict`` suggests the parameters as in Optuna. None
+        uses the default space for this package's estimators, alone or last in a Pipeline [3]_; parameters that are not
+        at their defaults are then not searched, and the first trial uses the defaults.
     n_trials : int, default=50
         Total number of candidates, including those of earlier runs of the same study and those that were pruned or
         failed.
     timeout : float or None, default=None
-        Seconds after which no further candidate is started. With several workers or a pruner, candidates that are
-        evaluated fold by fold are started in batches. The first batch is always started. Candidates that train side by
-        side stop at the end of an epoch and are dropped, or scored as they are if no candidate is complete.
+        Seconds after which no further candidate is started. If candidates are evaluated fold by fold with several
+        workers or a pruner, no further batch is started. The first batch is always started. Candidates that are being
+        trained side by side stop at the end of an epoch and are dropped, or scored as they are if no candidate is
+        complete.
     scoring : str, callable, list, tuple, dict or None, default=None
-        As in :class:`~sklearn.model_selection.GridSearchCV`. Scores are maximized. With several metrics, ``refit``
-        names the one that is maximized.
+        As in :class:`~sklearn.model_selection.GridSearchCV`; scores are maximized. With several metrics, ``refit``
+        names the one to maximize.
     cv : int, splitter, iterable or None, default=None
-        Cross-validation splitter. The splits are the same for every candidate, even if the splitter shuffles the rows
-        without a seed.
+        Cross-validation splitter. Every candidate uses the same splits, even if the splitter shuffles without a seed.
     refit : bool, str or callable, default=True
-        Whether the best candidate is fitted on all rows. With several metrics, the name of the one that is maximized.
-        With a single metric, also a callable that takes ``cv_results_`` and returns the index of the best candidate.
+        Whether the best candidate is fitted on all rows, or the name of the metric to maximize. A callable takes
+        ``cv_results_`` and returns the index of the best candidate; it requires a single metric.
     sampler : optuna.samplers.BaseSampler or None, default=None
-        Chooses the candidates. None is Optuna's TPE sampler, seeded by ``random_state`` [2]_.
+        Sampler that chooses the candidates. None uses Optuna's TPE sampler, seeded by ``random_state`` [2]_.
     pruner : optuna.pruners.BasePruner or None, default=None
-        Stops candidates early. It compares their mean scores over the folds: after each epoch if the candidates train
-        side by side, and otherwise after each fold (``WilcoxonPruner`` compares the scores of single folds). None is
-        successive halving [4]_ for candidates that train side by side, with the first comparison after a fifth of
-        ``max_iter``, and no pruning for other candidates. ``optuna.pruners.NopPruner()`` never prunes.
+        Pruner that stops candidates early. For candidates that are trained side by side, it compares the mean scores
+        over the folds after each epoch. For other candidates, it compares the mean scores over the folds so far, after
+        each fold (``WilcoxonPruner``: the score of each fold). None uses successive halving [4]_ for candidates that
+        are trained side by side, first after a fifth of ``max_iter``, and no pruning for others.
+        ``optuna.pruners.NopPruner()`` never prunes.
     storage : str, path, storage or None, default=None
-        Where the study is stored: the path or URL of an SQLite file, a PostgreSQL URL, the path of a journal that ends
-        in .journal or .log, or a storage of Optuna. None keeps the study in memory. A search that is started again
-        continues until the study has ``n_trials`` trials.
+        Where the study is stored; None keeps it in memory. A storage is the path or URL of an SQLite file, a PostgreSQL
+        URL, the path of a journal file that ends in .journal or .log, or an Optuna storage object. If the same search
+        is started again, it continues until the study has ``n_trials`` candidates.
     study_name : str or None, default=None
-        Name of the study in the storage. None derives it from the data, estimator, space, splits and scoring.
+        Name of the study in the storage. None derives the name from the data, estimator, space, splits and scoring.
     n_jobs : int or None, default=None
-        Number of joblib workers. The results do not depend on it: for any number of workers, candidates are chosen in
-        batches of about 20 fits, or of 10 candidates that train side by side.
+        Number of joblib workers. Candidates are chosen in batches of about 20 fits, or of 10 candidates that are
+        trained side by side. The batch size and the results do not depend on the number of workers.
     vectorize : bool or "auto", default="auto"
-        Whether the candidates of a batch train side by side. All folds of all candidates that differ only in numbers
-        such as learning rate, weight decay, penalties and dropout are members of one network, and score as they would
-        alone. This requires an estimator of this package, alone or last in a Pipeline. Candidates with the solver
-        "lbfgs", ``swa_start``, ``pretrained``, ``warm_start``, ``callbacks``, ``time_limit`` or ``verbose``, or with
-        metadata other than weights of the rows, are evaluated fold by fold. With False, all candidates are.
+        Whether the candidates of a batch are trained side by side. All folds of all candidates that differ only in
+        numbers such as learning rate, weight decay, penalties and dropout are then members of one network, with the
+        same scores as if trained alone. This requires an estimator of this package, alone or last in a Pipeline.
+        Candidates with the solver "lbfgs", ``swa_start``, ``pretrained``, ``warm_start``, ``callbacks``, ``time_limit``
+        or ``verbose``, or with metadata other than sample weights, are evaluated fold by fold, as are all candidates
+        with False.
     random_state : int, RandomState instance or None, default=None
         Seed of the sampler.
     verbose : int, default=0
         Verbosity, as in :class:`~sklearn.model_selection.GridSearchCV`.
     error_score : float or "raise", default=nan
-        Score of a fold whose fit failed. With nan, the candidate is a failed trial, which counts, but which the sampler
-        ignores. "raise" raises the error.
+        Score of a fold whose fit failed. With nan, the candidate has failed: it counts as a trial, but the sampler
+        ignores it. "raise" raises the error.
     return_train_score : bool, default=False
-        Whether ``cv_results_`` contains scores on the training rows.
+        Whether ``cv_results_`` includes scores on the training rows.
 
     Attributes
     ----------
     cv_results_ : dict of ndarray
-        Parameters, scores, ranks and times, with a row for each finished trial of the study, by number. Scores of a
-        pruned candidate are nan and its rank is the last.
+        Parameters, scores, ranks and times, with a row for each finished trial of the study, sorted by number. The
+        scores of a pruned candidate are nan, and it is ranked last.
     study_ : optuna.Study
         The study.
     best_estimator_ : estimator
-        The best candidate, fitted on all rows. Only with ``refit``.
+        The best candidate, fitted on all rows. Only available with ``refit``.
     best_params_ : dict
         Parameters of the best candidate.
     best_score_ : float
-        Mean score of the best candidate over the folds; not with a callable ``refit``.
+        Mean score of the best candidate over the folds. Not available with a callable ``refit``.
     best_index_ : int
         Row of the best candidate in ``cv_results_``.
     scorer_ : callable or dict
-        The scorer, or several by name.
+        The scorer, or a dict of several scorers by name.
     n_splits_ : int
         Number of folds.
     refit_time_ : float
-        Seconds of the final fit.
+        Duration of the final fit in seconds.
     multimetric_ : bool
         Whether there are several metrics.
     classes_ : ndarray of shape (n_classes,)
@@ -148,9 +151,9 @@ class OptunaSearchCV(BaseSearchCV):
 
     Notes
     -----
-    Ctrl-C keeps the finished candidates: ``study_``, ``cv_results_`` and the ``best_`` attributes are set, there is no
-    final fit, and KeyboardInterrupt is raised. With several workers, candidates that train side by side are only kept
-    if their whole group has finished.
+    Ctrl-C keeps the finished candidates: ``study_``, ``cv_results_`` and the ``best_`` attributes are set without the
+    final fit, and KeyboardInterrupt is raised. With several workers, candidates that are trained side by side are
+    finished only when their whole group is.
 
     References
     ----------
@@ -239,12 +242,12 @@ class OptunaSearchCV(BaseSearchCV):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Training data, as the estimator takes it.
+            Training data in a form that the estimator accepts.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
             Target.
         **params : dict of str -> object
             Parameters of the estimator's ``fit``, the scorer and the splitter, such as ``groups`` and
-            ``sample_weight``. Values with one entry for each row are split like the rows.
+            ``sample_weight``. Values with one entry per row are split like the rows.
 
         Returns
         -------
@@ -295,19 +298,19 @@ class OptunaSearchCV(BaseSearchCV):
         Returns
         -------
         frame : pandas.DataFrame
-            Numbers, values, times, Optuna's parameters and states of the trials. The parameters of the estimator are in
+            Number, value, times, Optuna's parameters and state of each trial. The estimator parameters are in
             ``cv_results_``.
         """
         check_is_fitted(self, "study_")
         return self.study_.trials_dataframe(("number", "value", "datetime_start", "duration", "params", "state"))
 
     def _reset(self) -> None:
-        """Delete the attributes of an earlier fit, so that a fit that fails leaves none of them."""
+        """Delete the attributes of an earlier fit, so that none of them remain if the fit fails."""
         for name in [name for name in self.__dict__ if name.endswith("_") and not name.startswith("_")]:
             del self.__dict__[name]
 
     def _check_refit_for_multimetric(self, scores: Iterable[str]) -> None:
-        """Check that ``refit`` names the metric that is maximized."""
+        """Check that ``refit`` names the metric to maximize."""
         if not (isinstance(self.refit, str) and self.refit in scores):
             names = ", ".join(map(repr, scores))
             raise ValueError(
@@ -316,7 +319,7 @@ class OptunaSearchCV(BaseSearchCV):
             )
 
     def _objective(self, scores: Any) -> float:
-        """Value that is maximized, given the scores of a fold."""
+        """Value to maximize, given the scores of a fold."""
         if not isinstance(scores, dict):
             return float(scores)
         self._check_refit_for_multimetric(scores)
@@ -376,7 +379,7 @@ class OptunaSearchCV(BaseSearchCV):
         return max(1, round(float(network.max_iter) * FIRST_RUNG))
 
     def _search(self, run: StudyRun, space: Space, inputs: SharedInputs, progress: SearchProgress) -> None:
-        """Evaluate candidates until the study has ``n_trials``; an interrupt keeps the finished ones."""
+        """Evaluate candidates until the study has ``n_trials``; on an interruption, the finished ones are kept."""
         if self.verbose > 0:
             print(f"Fitting {self.n_splits_} folds for each of {self.n_trials} candidates")
         try:
@@ -435,7 +438,7 @@ class OptunaSearchCV(BaseSearchCV):
         return results
 
     def _refit_best(self, inputs: SharedInputs, progress: SearchProgress) -> None:
-        """Fit the best candidate on all rows; its parameters are cloned, as they may be estimators."""
+        """Fit the best candidate on all rows; its parameters are cloned because they may be estimators."""
         best = clone(inputs.estimator).set_params(**clone(self.best_params_, safe=False))
         target = () if inputs.y is None else (inputs.y,)
         with progress.refitting(best):

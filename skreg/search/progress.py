@@ -1,4 +1,4 @@
-"""Notification of scikit-learn's callbacks about a search."""
+"""Notifications to scikit-learn's callbacks about a search."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +9,10 @@ from .scoring import Candidate
 
 
 class SearchProgress:
-    """Notifies scikit-learn's callbacks (1.9) about a search, each of its fits and the final fit.
+    """Notifies scikit-learn's callbacks (scikit-learn 1.9) about a search, each of its fits and the final fit.
 
-    The arguments are the search, those of its ``fit``, and the largest number of fits on folds. Without a search no
-    callback is notified.
+    The arguments are the search, the arguments of its ``fit``, and the largest number of fits on folds. Without a
+    search, no callback is notified.
     """
 
     def __init__(self, search: Any = None, X: Any = None, y: Any = None, sample_weight: Any = None, max_fits: int = 0):
@@ -26,11 +26,11 @@ class SearchProgress:
             self._root.call_on_fit_task_begin(**self._arguments)
             self._search = self._root.subcontext(task_name="search", max_subtasks=max_fits, sequential_subtasks=False)
             self._search.call_on_fit_task_begin(estimator=search)
-            # The caller is sent to the workers; a storage cannot be.
+            # The caller is sent to the workers, which is impossible for a storage.
             self._caller = copy(search).set_params(storage=None, sampler=None, pruner=None)
 
     def context(self, candidate: Candidate, fold: int) -> dict[str, Any]:
-        """Arguments of ``_fit_and_score`` for the callbacks, the same if the fit of a fold is repeated."""
+        """Arguments of ``_fit_and_score`` for the callbacks; they are the same if the fit of a fold is repeated."""
         if self._search is None:
             return {}
         if fold not in candidate.contexts:
@@ -40,7 +40,7 @@ class SearchProgress:
         return candidate.contexts[fold]
 
     def end_search(self) -> None:
-        """Notify that all candidates are evaluated."""
+        """Notify that all candidates have been evaluated."""
         if self._search is not None:
             self._search.call_on_fit_task_end(estimator=self._arguments["estimator"])
 

@@ -18,7 +18,7 @@ SCORES = ("test_scores", "train_scores")
 
 
 class SearchResults:
-    """The finished trials of a study, sorted by number, as scikit-learn's results."""
+    """The finished trials of a study, sorted by number, in the form of scikit-learn's search results."""
 
     def __init__(self, trials: list[FrozenTrial], n_splits: int) -> None:
         self._trials, self._n_splits = trials, n_splits
@@ -56,7 +56,7 @@ class SearchResults:
             return format_results(params, self._n_splits, self._folds)
 
     def warn_about_failures(self, error_score: Any) -> None:
-        """Warn about fits that failed, or raise if all of them did or if all candidates were pruned."""
+        """Warn about failed fits; raise an error if all of them failed or if all candidates were pruned."""
         if all(self._pruned):
             raise ValueError(
                 "All candidates were pruned, so there is no best candidate. Set pruner to a pruner that keeps more "

@@ -35,10 +35,10 @@ class Candidate:
     trial: Any  # an optuna.Trial; None outside of a study
     params: dict[str, Any]
     folds: list[dict[str, Any]] = field(default_factory=list)  # results of _fit_and_score
-    contexts: dict[int, dict[str, Any]] = field(default_factory=dict)  # for each fold, arguments about callbacks
+    contexts: dict[int, dict[str, Any]] = field(default_factory=dict)  # for each fold, arguments for the callbacks
 
     def record(self) -> dict[str, list[Any]]:
-        """Return the scores and times of the folds in a form that JSON can hold."""
+        """Return the scores and times of the folds in a form that can be stored as JSON."""
         names = ("fit_time", "score_time", "test_scores", "train_scores", "fit_error")
         return {name: [_to_json(fold[name]) for fold in self.folds] for name in names if name in self.folds[0]}
 
@@ -84,16 +84,16 @@ class FoldEvaluator:
 
     inputs: SharedInputs
     run: StudyRun
-    objective: Callable[[Any], float]  # value that is maximized, given the scores of one fold
+    objective: Callable[[Any], float]  # value to maximize, given the scores of one fold
     n_jobs: int | None
     progress: SearchProgress
-    deadline: float  # time, as of ``time.time``, after which no further candidate is evaluated
+    deadline: float  # time, as given by ``time.time``, after which no further candidate is evaluated
 
     def evaluate(self, batch: list[Candidate], prunes: bool = False) -> None:
         """Evaluate candidates and report them to the study in order.
 
-        With a pruner all candidates finish one fold before any of them begins the next, for any number of workers, so
-        that the pruner makes the same decisions.
+        With a pruner, all candidates finish one fold before any of them begins the next, so that the pruner makes the
+        same decisions for any number of workers.
         """
         one_by_one = not prunes and effective_n_jobs(self.n_jobs) == 1
         with Parallel(n_jobs=self.n_jobs) as parallel:
@@ -111,7 +111,7 @@ class FoldEvaluator:
         """Fit fold by fold and return the candidates that the pruner kept; failed candidates are not reported to it."""
         from optuna.pruners import WilcoxonPruner
 
-        compares_folds = isinstance(self.run.study.pruner, WilcoxonPruner)  # other pruners compare means over folds
+        compares_folds = isinstance(self.run.study.pruner, WilcoxonPruner)  # others compare the means over folds
         for fold in range(len(self.inputs.splits)):
             fit_folds(self.inputs, candidates, [fold], parallel, self.progress)
             if fold + 1 == len(self.inputs.splits) or not candidates:
@@ -130,7 +130,7 @@ class FoldEvaluator:
         return [self.objective(fold["test_scores"]) for fold in candidate.folds]
 
     def tell(self, candidate: Candidate, pruned: bool = False) -> None:
-        """Report a candidate that is pruned or evaluated on all folds; a candidate without a score has failed."""
+        """Report a candidate that was pruned or evaluated on all folds; a candidate without a score has failed."""
         value, attrs = fmean(self._values(candidate)), {RECORD: candidate.record()}
         self.run.tell(candidate.trial, value, pruned=pruned, attrs=attrs)
 
@@ -151,7 +151,7 @@ def fit_folds(
 
 
 def params_key(params: dict[str, Any]) -> tuple[Any, ...]:
-    """Hashable form of parameters: numbers and strings by value, other objects by identity."""
+    """Hashable form of parameters; numbers and strings are compared by value, other objects by identity."""
     return tuple(sorted((name, _value_key(value)) for name, value in params.items()))
 
 
@@ -175,7 +175,7 @@ class ScoreCache:
         self._known: dict[tuple[Any, ...], FrozenTrial] = {}
 
     def evaluate(self, batch: list[Candidate], evaluate: Callable[[list[Candidate]], None], deadline: float) -> None:
-        """Evaluate a batch, but candidates with equal parameters only once."""
+        """Evaluate a batch; candidates with equal parameters are evaluated only once."""
         first: dict[Any, Candidate] = {}
         remaining = self._tell_known(batch)
         for candidate in remaining:
@@ -211,7 +211,8 @@ class ScoreCache:
             self._seen.add(trial.number)
             record = trial.user_attrs.get(RECORD)
             if trial.state.name == "COMPLETE" and record is not None and not any(record["fit_error"]):
-                # A key contains ids of objects; the space keeps the parameters, and thereby these objects, alive.
+                # Keys contain ids of objects; the space holds references to the parameters, so these ids are not
+                # reused.
                 self._known.setdefault(params_key(self._space.params(trial)), trial)
 
     def _is_seeded(self, candidate: Candidate) -> bool:
@@ -219,7 +220,7 @@ class ScoreCache:
 
 
 def _is_seeded(params: Mapping[str, Any]) -> bool:
-    """Whether every ``random_state``, also of nested estimators, is an integer."""
+    """Whether every ``random_state``, including those of nested estimators, is an integer."""
     for name, value in params.items():
         if name.rpartition("__")[2] == "random_state" and not isinstance(value, Integral):
             return False

@@ -1,4 +1,4 @@
-"""From raw output to new weights: losses, penalties, constraints, optimizers, schedules, early stopping and the loop.
+"""From raw output to new weights: losses, penalties, constraints, optimizers, schedules, early stopping, epoch loop.
 
-Start with ``net.py``, which holds the epoch loop, and ``trainer.py``, which runs the steps of one epoch.
+Start with ``net.py``, which contains the epoch loop, and ``trainer.py``, which runs the steps of one epoch.
 """

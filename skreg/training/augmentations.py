@@ -1,9 +1,9 @@
 """Augmentations of training batches: rows are mixed, or some of their features are replaced.
 
 Every name in ``__all__`` is a value of the ``augmentation`` parameter. An augmentation is a function of a batch of all
-members and a magnitude, the value of ``augmentation_strength``; its attribute ``max_magnitude`` is the largest that it
-accepts. A feature is a column of the user's table. Everything that encodes it (a number and its missing-value
-indicator, the one-hot columns or the code of a category) is replaced together.
+members and a magnitude, the value of ``augmentation_strength``; its attribute ``max_magnitude`` is the largest
+magnitude that it accepts. A feature is a column of the user's table. Everything that encodes it (a number and its
+missing-value indicator, the one-hot columns or the code of a category) is replaced together.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ def _with_max_magnitude(max_magnitude: float) -> Callable[[_Augmentation], _Augm
 
 @_with_max_magnitude(inf)
 def mixup(batch: AugmentedBatch, magnitude: float) -> None:
-    """Mix each row and its loss with another row, in shares drawn for each batch and member.
+    """Mix each row and its loss with those of another row, in proportions drawn for each batch and member.
 
     [Zhang et al. 2018, "mixup: beyond empirical risk minimization"]
 
@@ -52,7 +52,7 @@ def cutmix(batch: AugmentedBatch, magnitude: float) -> None:
 
     The features are drawn for each batch and member, and are the same for all rows of the batch. At least one feature
     is replaced. [Yun et al. 2019, "CutMix: regularization strategy to train strong classifiers with localizable
-    features"; for tables Kadra et al. 2021, "Well-tuned simple nets excel on tabular datasets"]
+    features"; for tables, Kadra et al. 2021, "Well-tuned simple nets excel on tabular datasets"]
 
     Parameters
     ----------
@@ -70,9 +70,9 @@ def cutmix(batch: AugmentedBatch, magnitude: float) -> None:
 
 @_with_max_magnitude(1.0)
 def cutout(batch: AugmentedBatch, magnitude: float) -> None:
-    """Replace features by missing values, drawn for each row.
+    """Replace features, drawn for each row, by missing values.
 
-    [DeVries & Taylor 2017, "Improved regularization of convolutional neural networks with cutout"; for tables Kadra et
+    [DeVries & Taylor 2017, "Improved regularization of convolutional neural networks with cutout"; for tables, Kadra et
     al. 2021, "Well-tuned simple nets excel on tabular datasets"]
 
     Parameters
@@ -89,7 +89,7 @@ def cutout(batch: AugmentedBatch, magnitude: float) -> None:
 def swap_noise(batch: AugmentedBatch, magnitude: float) -> None:
     """Replace features by those of random rows, drawn for each row; the target is kept.
 
-    Jahrer used it in 2017 in the solution that won the Porto Seguro competition. The corruption is that of Yoon et al.
+    Jahrer used it in 2017 in the solution that won the Porto Seguro competition. The corruption follows Yoon et al.
     2020, "VIME: extending the success of self- and semi-supervised learning to tabular domain".
 
     Parameters

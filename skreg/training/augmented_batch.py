@@ -60,7 +60,7 @@ class AugmentedBatch:
         return draw(rows * width).view(-1, rows, width)
 
     def _draw_rows(self, count: int) -> Tensor:
-        """Draw ``count`` rotations of the rows: positions ``(members, rows, count)``, where padding keeps its own."""
+        """Draw ``count`` rotations of the rows as positions ``(members, rows, count)``; padding keeps its position."""
         size, position = self._augmenter.sizes[self._augmenter.step], self._augmenter.position
         shift = 1 + (self.uniform(count) * (size - 1)).long().clamp(max=size - 2).clamp(min=0)
         shifted = position + shift
@@ -82,7 +82,7 @@ class AugmentedBatch:
         self._replace(features, self._partners_of(self.inputs), codes)
 
     def replace_by_random_rows(self, features: Tensor) -> None:
-        """Replace ``features`` of each row by those of other rows, a different one for each feature."""
+        """Replace ``features`` of each row by those of other rows; each feature may come from a different row."""
         rows = self._draw_rows(self.n_features)
         codes = None if self.codes is None else self.codes.gather(1, rows[..., self._augmenter.code_columns])
         self._replace(features, self.inputs.gather(1, rows[..., self._augmenter.columns]), codes)
@@ -100,7 +100,7 @@ class AugmentedBatch:
         self.inputs = torch.cat([self.inputs[..., :n_numbers] + noise, self.inputs[..., n_numbers:]], dim=-1)
 
     def mix(self, share: Tensor) -> None:
-        """Replace each row by ``share``, ``(members, 1, 1)``, of itself plus the rest of its partner.
+        """Replace each row by ``share``, ``(members, 1, 1)``, times itself plus ``1 - share`` times its partner.
 
         The targets are mixed afterwards.
         """
@@ -109,7 +109,7 @@ class AugmentedBatch:
         self.inputs = self._blend(self.inputs)
 
     def mix_targets(self, share: Tensor) -> None:
-        """Weight the loss of each row's target by ``share``, ``(members, 1, 1)``, and its partner's by the rest."""
+        """Weight the loss of each row's target by ``share`` ``(members, 1, 1)``, and its partner's by ``1 - share``."""
         share = share[..., 0].to(self._batch.weight.dtype)
         target, weight = self._batch.target, self._batch.weight
         own, partner = share * weight, (1 - share) * self._partners_of(weight)
@@ -117,7 +117,7 @@ class AugmentedBatch:
         self._mixed = MixedTargets((target, own), (self._partners_of(target), partner), self._blend)
 
     def apply(self, function: Callable[[Tensor, Generator], Tensor]) -> None:
-        """Replace the inputs of each member by the result of ``function`` for its rows, without padding."""
+        """Replace the inputs of each member by the result of ``function`` for the member's rows, without padding."""
         inputs, sizes = self.inputs.clone(), self._augmenter.sizes_on_cpu[self._augmenter.step]
         for padded, size, generator in zip(inputs, sizes, self._augmenter.generators, strict=True):
             rows = padded[:size]

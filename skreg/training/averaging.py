@@ -1,4 +1,4 @@
-"""Averages of the weights over the training, which replace the weights in validation and prediction."""
+"""Averages of the weights over training, which replace the weights in validation and prediction."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +11,10 @@ from .._utils.per_member import PerMemberFloat, broadcast
 
 
 class WeightAverage:
-    """Base class of the averages of weights, which have members on axis 0."""
+    """Base class of the averages of weights, which have the members on axis 0."""
 
     recomputes_statistics: bool
-    """Whether the statistics of batch norm are computed with the averaged weights, instead of averaged themselves."""
+    """Whether batch normalization statistics are computed with the averaged weights instead of being averaged."""
 
     def __init__(self, tensors: list[Tensor]) -> None:
         self._tensors = [tensor.detach() for tensor in tensors]
@@ -60,8 +60,8 @@ class WeightAverage:
 class ExponentialMovingAverage(WeightAverage):
     """Exponential moving average over the steps [Polyak & Juditsky 1992; Tarvainen & Valpola 2017].
 
-    A step keeps a share ``decay`` of the average. The decay of step s is at most ``(1 + s) / (10 + s)``, so that the
-    initial weights are soon forgotten.
+    Each step multiplies the average by ``decay`` and adds ``1 - decay`` times the weights. The decay of step s is at
+    most ``(1 + s) / (10 + s)``, so that the influence of the initial weights soon vanishes.
     """
 
     recomputes_statistics = False
@@ -71,7 +71,7 @@ class ExponentialMovingAverage(WeightAverage):
         self._decay = decay
 
     def after_step(self) -> None:
-        """Move the average towards the weights."""
+        """Move the average toward the weights."""
         max_decay = (1 + self._count) / (10 + self._count)
         self._count += 1
         if not isinstance(self._decay, Tensor):
@@ -85,7 +85,7 @@ class ExponentialMovingAverage(WeightAverage):
 class StochasticWeightAverage(WeightAverage):
     """Mean of the weights at the ends of the epochs after the progress ``start`` [Izmailov et al. 2018].
 
-    The mean over all steps would need a pass over the weights in every step, and would differ little, because the
+    The mean over all steps would require a pass over the weights in every step but would differ little, because the
     weights of consecutive steps are almost equal.
     """
 

@@ -1,4 +1,4 @@
-"""skorch callbacks: which ones are supported, and the alternatives to the others."""
+"""skorch callbacks: the supported ones, and alternatives to the others."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +19,7 @@ SUPPORTED = (
     "TensorBoard",
     "WandbLogger",
 )
-"""Callbacks of skorch that are supported, because they read ``net.history``. User-defined callbacks work as well."""
+"""skorch callbacks that are supported because they read ``net.history``. User-defined callbacks work as well."""
 
 REFUSED = {
     "BatchScoring": "use monitor= and read validation_curve_",
@@ -36,7 +36,7 @@ REFUSED = {
     "TrainEndCheckpoint": "pickle the estimator",
     "Unfreezer": "members share their layers' tensors, so parameters cannot be frozen by name",
 }
-"""Callbacks of skorch that are not supported, and what to use instead."""
+"""skorch callbacks that are not supported, and what to use instead."""
 
 
 def check_callbacks(callbacks: Sequence[Any] | None) -> list[Any]:

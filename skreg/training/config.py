@@ -33,10 +33,11 @@ Schedule: TypeAlias = Callable[[float], float]
 class TrainingConfig:
     """Hyperparameters of the training, with the names of the estimators' parameters.
 
-    ``penalty`` and ``constraint`` are a sequence if they differ between layers: the hidden layers, then the head.
-    ``schedule`` maps a progress in [0, 1] to a factor on the learning rate. ``plateau_patience`` is the number of
-    epochs without improvement after which the learning rate of a member is reduced, None if it is not. ``cycle_ends``
-    are the progress at which early stopping may end the training, empty if it may end after every epoch.
+    ``penalty`` and ``constraint`` are sequences if they differ between layers: the hidden layers, then the head.
+    ``schedule`` maps the progress of training, in [0, 1], to a factor on the learning rate. ``plateau_patience`` is the
+    number of epochs without improvement after which a member's learning rate is reduced, or None if it never is.
+    ``cycle_ends`` contains the progress values at which early stopping may end training; if it is empty, training may
+    end after every epoch.
     """
 
     solver: str
@@ -59,7 +60,7 @@ class TrainingConfig:
 
     @classmethod
     def of(cls, estimator: Any) -> Self:
-        """Return the configuration of an estimator; raise a ``ValueError`` if parameters exclude each other."""
+        """Return the configuration of an estimator; raise a ``ValueError`` if parameters are mutually exclusive."""
         _check_combinations(estimator)
         same_names = ("solver", "weight_decay", "momentum", "feature_alpha", "clip_norm", "ema_decay", "swa_start")
         return cls(
@@ -76,7 +77,7 @@ class TrainingConfig:
 
     @property
     def time_limit_ends(self) -> tuple[float, ...]:
-        """Progress at which a training under ``time_limit`` may end, empty if it has to reach the end."""
+        """Progress values at which training under ``time_limit`` may end; empty if it must complete the schedule."""
         return self.cycle_ends if self.swa_start is None and SOLVERS[self.solver].takes_learning_rate else ()
 
     def check(self, module: Network) -> None:
@@ -94,7 +95,7 @@ class TrainingConfig:
         return kind(self.groups(module), **{name: getattr(self, name) for name in kind.settings})
 
     def groups(self, module: Network) -> list[ParameterGroup]:
-        """Return the parameter groups of a network. Weights decay, biases and norms do not."""
+        """Return the parameter groups of a network. Weight decay applies to weights, not to biases or normalization."""
         factors = rate_factors(module, self.parametrization, SOLVERS[self.solver])
         weights = {id(weight) for weight in module.weights()}
         groups: dict[tuple[bool, bool, float], list[Tensor]] = defaultdict(list)
@@ -105,7 +106,7 @@ class TrainingConfig:
         return [
             ParameterGroup(
                 parameters,
-                # the weight decay does not scale with the factor of the parametrization
+                # weight decay does not scale with the factor of the parametrization
                 self.weight_decay / factor if decays else 0.0,
                 self.pretrained_lr_factor * factor if is_pretrained else factor,
             )
@@ -132,12 +133,12 @@ class TrainingConfig:
 
 
 def _map(make: Callable[[Any], T | None], values: Any) -> PerLayer[T]:
-    """Apply ``make`` to the value of all layers, or to that of each layer."""
+    """Apply ``make`` to the value shared by all layers, or to the value of each layer."""
     return tuple(map(make, values)) if isinstance(values, tuple) else make(values)
 
 
 def _pair(layers: Sequence[Sequence[Tensor]], given: PerLayer[T]) -> list[tuple[Tensor, T]]:
-    """Return the trainable weights of each layer, with what is given for the layer or for all layers."""
+    """Pair the trainable weights of each layer with the item given for the layer or for all layers."""
     by_layer = given if isinstance(given, Sequence) else [given] * len(layers)
     pairs = [(weight, one) for layer, one in zip(layers, by_layer, strict=True) for weight in layer]
     return [(weight, one) for weight, one in pairs if one is not None and weight.requires_grad]
@@ -233,7 +234,7 @@ def _augmentation(estimator: Any) -> Augmentation | None:
 
 
 def _cycle_ends(estimator: Any) -> tuple[float, ...]:
-    """Return the progress at which cycles of the learning rate end, empty without cycles."""
+    """Return the progress values at which learning rate cycles end; empty without cycles."""
     name = estimator.learning_rate
     given = getattr(getattr(schedules, name, None) if isinstance(name, str) else name, "cycle_ends", None)
     if given is None:
@@ -250,7 +251,7 @@ def _cycle_ends(estimator: Any) -> tuple[float, ...]:
 
 @dataclass(frozen=True)
 class _CheckedSchedule:
-    """A user-defined schedule, whose factors are checked before and during the training."""
+    """A user-defined schedule whose factors are checked before and during training."""
 
     schedule: Schedule
 

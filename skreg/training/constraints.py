@@ -16,7 +16,7 @@ class MaxNorm:
     Parameters
     ----------
     limit : float or Tensor of shape (members,)
-        Largest norm, greater than 0. Infinity means no limit.
+        Maximum norm, greater than 0. Infinity means no limit.
     """
 
     def __init__(self, limit: PerMemberFloat) -> None:

@@ -23,8 +23,9 @@ class EarlyStopping:
     """Track which members still train and which weights each of them keeps.
 
     With ``patience``, a member keeps the weights of its best epoch, and stops after ``patience`` epochs without an
-    improvement of more than ``min_delta``. Without, it keeps its last weights with a finite loss: the weights of an
-    epoch are pending until the next epoch has started from them. A member with nonfinite values stops immediately.
+    improvement of more than ``min_delta``. Without ``patience``, it keeps its last weights with a finite loss: the
+    weights of an epoch are pending until the next epoch has started from them. A member with nonfinite values stops
+    immediately.
     """
 
     def __init__(self, n_members: int, patience: int | None, min_delta: float) -> None:
@@ -50,9 +51,9 @@ class EarlyStopping:
     ) -> None:
         """Process the validation scores ``(members,)`` and the current weights of an epoch, counted from 1.
 
-        Greater scores are better, and NaN is not an improvement. ``finite`` states whether loss and weights of each
-        member are finite, ``uses_patience`` whether an epoch without improvement counts towards the patience, and
-        ``may_stop`` whether members without patience left stop after this epoch.
+        Greater scores are better, and NaN is not an improvement. ``finite`` states whether the loss and weights of each
+        member are finite, ``uses_patience`` whether an epoch without improvement counts toward the patience, and
+        ``may_stop`` whether members that have exhausted their patience stop after this epoch.
         """
         if score is not None:
             self.scores.append(torch.where(self.active, score, torch.nan))
@@ -80,7 +81,7 @@ class EarlyStopping:
             self.pending = None
 
     def keep_initial(self, epoch: int, weights: Tensors) -> None:
-        """Keep ``weights`` of an earlier ``epoch``, which replace those of a member that diverges."""
+        """Keep the ``weights`` of an earlier ``epoch``, which replace those of a member that diverges."""
         self.best_epoch[:] = epoch
         self._keep(weights, self.active)
 
@@ -110,7 +111,7 @@ class EarlyStopping:
 
 
 def check_divergence(stopping: EarlyStopping, advice: str) -> None:
-    """Warn if a member diverged; raise a ``ValueError`` if it did in its first epoch, and has no earlier weights."""
+    """Warn if a member diverged; raise a ``ValueError`` if it did so in its first epoch, without earlier weights."""
     reason = "the loss or the weights are not finite"
     if bool((stopping.best_epoch == 0).any()):
         raise ValueError(f"The training diverged in its first epoch: {reason}. {advice}")
@@ -126,7 +127,7 @@ def check_divergence(stopping: EarlyStopping, advice: str) -> None:
 class Monitor(Protocol):
     """Validation score of each member; greater is better.
 
-    The history contains it in the column ``name``, or the negative score if ``greater_is_better`` is False.
+    The column ``name`` of the history contains the score, or the negative score if ``greater_is_better`` is False.
     """
 
     name: str

@@ -17,7 +17,7 @@ class EpochRecord(NamedTuple):
 
 
 def write_epoch(history: History, epoch: EpochRecord, monitor: Monitor | None) -> None:
-    """Write an epoch into the last row of the history; scores that are negative losses are written as losses."""
+    """Write an epoch to the last row of the history; scores that are negative losses are written as losses."""
     columns = [("train_loss", epoch.loss, False)]
     if epoch.score is not None and monitor is not None:
         values = epoch.score if monitor.greater_is_better else -epoch.score

@@ -1,10 +1,10 @@
-"""Learning rates of parameters and members: the parametrization, and the reduction on a plateau.
+"""Learning rates of parameters and members: the parametrization, and the reduction on plateaus.
 
 With ``parametrization="ntk"`` [Jacot et al. 2018] a layer computes ``x W / sqrt(fan_in)``, so that one learning rate
 suits layers of every width. Adam's steps do not depend on the scale of the gradient, so this is equivalent to a
-learning rate of ``1 / sqrt(fan_in)`` for the effective weight. We use the second form: weights, penalties, constraints
-and the attributes of the estimator always refer to effective weights. The factors are relative to a layer with 32
-inputs, which has factor 1.
+learning rate of ``1 / sqrt(fan_in)`` for the effective weight. This package uses the second form, so weights,
+penalties, constraints and estimator attributes always refer to effective weights. The factors are relative to a layer
+with 32 inputs, which has factor 1.
 """
 
 import torch
@@ -24,9 +24,10 @@ BIAS_FACTOR, NUMERIC_FACTOR, EMBEDDING_FACTOR, SCALE_FACTOR = 0.1 * _ROOT, 0.1 *
 
 
 def rate_factors(module: Network, name: str, optimizer: type[Optimizer]) -> dict[int, float]:
-    """Return the factor on the learning rate of each parameter by ``id``; parameters that are not listed have factor 1.
+    """Return the learning rate factor of each parameter, keyed by ``id``; parameters that are not listed have factor 1.
 
-    None is listed for linear models, and for optimizers without a learning rate or whose steps scale with the loss.
+    No parameters are listed for linear models and for optimizers without a learning rate or whose steps scale with the
+    loss.
     """
     scaled = optimizer.takes_learning_rate and optimizer.scale_invariant
     if name == "standard" or not module.hidden or not scaled:
@@ -55,7 +56,7 @@ class ReduceOnPlateau:
         self.factors = torch.ones(n_members, dtype=torch.float64)
 
     def update(self, score: Tensor) -> None:
-        """Process the scores ``(members,)`` of an epoch; greater is better, NaN is not an improvement."""
+        """Process the scores ``(members,)`` of an epoch; greater is better, and NaN is not an improvement."""
         improved = score > self.best + self._min_delta
         self.best = torch.where(improved, score, self.best)
         self.waited = torch.where(improved, 0, self.waited + 1)
@@ -64,14 +65,14 @@ class ReduceOnPlateau:
         self.waited[reduced] = 0
 
     def rate(self, lr: Rate, active: Tensor, like: Tensor) -> Rate:
-        """Return the learning rates, a number if all active members share it, else ``(members,)`` as ``like``."""
+        """Return the learning rates: a number if all active members share it, or ``(members,)`` like ``like``."""
         factors: set[float] = set(self.factors[active].tolist())
         if len(factors) == 1:
             return lr * factors.pop()
         return (self.factors * (lr.cpu() if isinstance(lr, Tensor) else lr)).to(like)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return best scores, epochs waited and factors."""
+        """Return the best scores, the epochs since then and the factors."""
         return {"best": self.best, "waited": self.waited, "factors": self.factors}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:

@@ -1,6 +1,6 @@
-"""The net, which trains all members. Construction, callbacks and devices come from skorch.
+"""The net, which trains all members. skorch provides construction, callbacks and device handling.
 
-The epoch loop does not use skorch's, because the rows of a table fit in memory. Batches are slices of permuted tensors
+The epoch loop is not that of skorch, because the rows of a table fit in memory. Batches are slices of permuted tensors
 instead of a DataLoader. The losses of batches stay on the device, and batch events are sent only if a callback
 implements them.
 """
@@ -31,7 +31,7 @@ from .time_limit import TimeBudget
 from .trainer import Trainer
 
 MAX_STREAM_HISTORY = 1000
-"""Epochs in the history of a training by ``partial_fit``."""
+"""Number of epochs kept in the history by ``partial_fit``."""
 
 
 def _is_finite(loss: Tensor) -> Tensor:
@@ -44,9 +44,9 @@ def _copy_to_cpu(tensors: Iterable[Tensor]) -> list[Tensor]:
 
 
 class TrainingState:
-    """Copy on the CPU of every tensor that a step changes, from which the next ``partial_fit`` continues.
+    """CPU copies of all tensors that a step changes, from which the next ``partial_fit`` continues.
 
-    These are the weights, the running statistics, the moments and the averages.
+    The tensors are the weights, the running statistics, the moments and the averages.
     """
 
     def __init__(self, trained: list[Tensor], optimizer: FirstOrderOptimizer, average: WeightAverage | None) -> None:
@@ -67,7 +67,7 @@ class TrainingState:
 
     @torch.no_grad()
     def load(self, trained: list[Tensor], optimizer: FirstOrderOptimizer | None, average: WeightAverage | None) -> None:
-        """Copy the state into weights, optimizer and average; without an optimizer its moments start anew."""
+        """Copy the state into the weights, optimizer and average; without an ``optimizer``, its moments start anew."""
         torch._foreach_copy_(trained, self.trained)
         if optimizer is not None:
             optimizer.load_state_dict(self.moments)
@@ -89,7 +89,7 @@ class Net(NeuralNet):
     callbacks: list[Any]
     callbacks_: list[tuple[str, Callback]]
     lr: Rate
-    optimizer_: Any  # a SolverOptimizer, None after the training
+    optimizer_: Any  # a SolverOptimizer, None after training
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class Net(NeuralNet):
         return [("epoch_timer", EpochTimer()), ("print_log", PrintLog())] if self.verbose else []
 
     def initialize_optimizer(self, *_: Any) -> Self:
-        """Make the optimizer, and everything else that changes during the training."""
+        """Create the optimizer and everything else that changes during training."""
         members, config = self.module_.n_members, self.training_config
         self.optimizer_ = config.optimizer(self.module_)
         self.stopping_ = EarlyStopping(members, self.patience, self.min_delta)
@@ -144,9 +144,9 @@ class Net(NeuralNet):
         validation_rows: MemberRows | None = None,
         monitor: Monitor | None = None,
     ) -> None:
-        """Train until ``max_epochs``, or until every member has stopped, and restore the best weights.
+        """Train for ``max_epochs`` epochs or until every member has stopped, and restore the best weights.
 
-        They are also restored if the training is interrupted. X and y are only passed to callbacks.
+        The best weights are also restored if training is interrupted. X and y are only passed to callbacks.
         """
         self.notify("on_train_begin", X=X, y=y)
         try:
@@ -159,7 +159,8 @@ class Net(NeuralNet):
     def train_one_pass(self, X: Any, y: Any, rows: MemberRows) -> None:
         """Train one epoch on ``rows``, and store the state from which ``resume`` continues in ``training_state_``.
 
-        The stored weights are not averaged. The state of a member that diverges is reset.
+        With weight averaging, the stored weights are not those used for prediction. The state of a member that diverges
+        is reset.
         """
         before = TrainingState(self.trained_tensors(), self.optimizer_, self.average_)
         self.notify("on_train_begin", X=X, y=y)
@@ -220,13 +221,13 @@ class Net(NeuralNet):
         self.stopping_.update(self.epoch_, score, finite, self.trained_tensors(), uses_patience, may_stop)
 
     def _validate(self, validation: MemberRows, monitor: Monitor) -> tuple[Tensor, Tensor]:
-        """Return score and loss of each member on its validation rows."""
+        """Return the score and loss of each member on its validation rows."""
         raw, target, weight = evaluate(self.module_, validation)
         loss = self._mean_loss(raw, target, weight)
         return monitor(raw, loss, self.stopping_.active).double(), loss
 
     def _record(self, loss: Tensor, score: Tensor | None, monitor: Monitor | None) -> None:
-        """Write the epoch into the history, averaged over the members that still train."""
+        """Write the epoch to the history, averaged over the members that are still training."""
         active = self.stopping_.active
         record = EpochRecord(loss[active], None if score is None else score[active], self._last_lr()[active])
         write_epoch(self.history, record, monitor)
@@ -267,7 +268,7 @@ class Net(NeuralNet):
         return loss.cpu().double()
 
     def trained_tensors(self) -> list[Tensor]:
-        """Return the tensors that training changes: parameters, and running statistics of batch norm."""
+        """Return the tensors that training changes: parameters and running statistics of batch normalization."""
         return [*self.module_.parameters(), *self.module_.norms.buffers()]
 
     def _has_finite_weights(self) -> Tensor:
@@ -277,7 +278,7 @@ class Net(NeuralNet):
     # callbacks
 
     def on_epoch_begin(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
-        """Add a row to the history, whose earlier rows may have been dropped, with the number of the epoch."""
+        """Add a row with the number of the epoch to the history, whose earlier rows may have been dropped."""
         super().on_epoch_begin(net, dataset_train=dataset_train, dataset_valid=dataset_valid, **kwargs)
         self.history.record("epoch", self.epoch_ + 1)
 
@@ -290,7 +291,7 @@ class Net(NeuralNet):
         )
 
     def _notify_batch(self, event: str, **arguments: Any) -> None:
-        """Send a batch event to the callbacks, and write the batch into the history when it ends."""
+        """Send a batch event to the callbacks, and write the batch to the history when it ends."""
         if event == "on_batch_end":
             self.history.record_batch("train_loss", arguments["loss"].detach().mean().item())
             self.history.record_batch("train_batch_size", arguments["batch"].target.shape[1])
@@ -313,7 +314,7 @@ class Net(NeuralNet):
     def finish(self, internal_callbacks: list[Callback], keep_optimizer: bool) -> None:
         """Delete everything that only training needs, so that a pickled estimator is small.
 
-        The optimizer can be kept for a warm start. ``internal_callbacks`` are those that the user did not pass.
+        The optimizer can be kept for a warm start. ``internal_callbacks`` are the callbacks that the user did not pass.
         """
         self.callbacks = [callback for callback in self.callbacks if callback not in internal_callbacks]
         self.callbacks_ = [(name, callback) for name, callback in self.callbacks_ if callback not in internal_callbacks]
@@ -324,10 +325,10 @@ class Net(NeuralNet):
             self.optimizer_ = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the complete state of the training at the end of an epoch, in tensors and plain values.
+        """Return the complete training state at the end of an epoch as tensors and plain values.
 
-        A net with the same parameters that loads the state continues the training exactly. The row order of each epoch
-        is drawn from ``generators``, which are part of the state.
+        If a net with the same parameters loads the state, it continues training exactly. The row order of each epoch is
+        drawn from ``generators``, which are part of the state.
         """
         state = {name: component.state_dict() for name, component in self._components().items()}
         return copy.deepcopy({"epoch": self.epoch_, "history": self.history.to_list(), **state})
@@ -340,16 +341,16 @@ class Net(NeuralNet):
             component.load_state_dict(state[name])
 
     def _components(self) -> dict[str, Any]:
-        """Return the objects whose state changes during the training."""
+        """Return the objects whose state changes during training."""
         names = ("module", "optimizer", "stopping", "generators", "reduce_on_plateau", "average")
         components = {name: getattr(self, f"{name}_") for name in names}
         return {name: component for name, component in components.items() if component is not None}
 
     def load_earlier_weights(self, earlier: "Net") -> None:
-        """Load weights and generators of an earlier net, and the state of its optimizer if it fits.
+        """Load the weights and generators of an earlier net, and the state of its optimizer if it is compatible.
 
-        The state of a line search is not loaded, because it belongs to other rows and other weights than the best ones.
-        Neither is the state of a training in which a member diverged, because it is not finite.
+        The state of a line search is not loaded because it belongs to other rows and to weights other than the best
+        ones. The optimizer state is not loaded either if a member diverged, because it is not finite.
         """
         module = copy.deepcopy(earlier.module_)
         module.match_input_scale(self.module_)
@@ -361,7 +362,7 @@ class Net(NeuralNet):
             self.optimizer_.load_state_dict(earlier.optimizer_.state_dict())
 
     def resume(self, earlier: "Net") -> None:
-        """Continue the passes of an earlier net, or start from its weights if it was trained by ``train``.
+        """Continue training an earlier net pass by pass, or start from its weights if it was trained by ``train``.
 
         The history keeps the last ``MAX_STREAM_HISTORY`` epochs, so that its size is bounded.
         """

@@ -34,15 +34,15 @@ class Penalty(ABC):
     def proximal_(self, weight: Tensor, step: Tensor | float) -> None:
         """Replace w by the v that minimizes ``nonsmooth(v) + sum((v - w)**2 / (2 step))``, in place.
 
-        ``step`` is the optimizer's step size for each weight. With it, the fixed point of a preconditioned optimizer
-        is the minimum of the objective.
+        ``step`` is the optimizer's step size for each weight. With this step size, the fixed point of a preconditioned
+        optimizer is the minimum of the objective.
         """
 
 
 class ElasticNet(Penalty):
     """Elastic net, ``alpha * (l1_ratio * |w| + (1 - l1_ratio) / 2 * w**2)`` summed over the weights of a member.
 
-    In scikit-learn's ``ElasticNet`` the same formula is added to half the mean squared error. [Zou & Hastie 2005,
+    scikit-learn's ``ElasticNet`` adds the same expression to half the mean squared error. [Zou & Hastie 2005,
     "Regularization and variable selection via the elastic net"]
 
     Parameters
@@ -81,10 +81,10 @@ class ElasticNet(Penalty):
 class GroupLasso(Penalty):
     """Group lasso, ``alpha * sqrt(n) * norm(w)`` summed over groups of n rows of a member's weight matrix.
 
-    The rows of a group are zero together or not at all. The factor counts rows instead of weights, so that ``alpha``
-    has the same meaning for every layer width. With one row per group it is the penalty of ``MultiTaskLasso``.
-    [Yuan & Lin 2006, "Model selection and estimation in regression with grouped variables"; Feng & Simon 2017,
-    "Sparse-input neural networks for high-dimensional nonparametric regression and classification"]
+    The penalty sets all rows of a group to zero together or not at all. The factor counts rows instead of weights, so
+    that ``alpha`` has the same meaning for every layer width. With one row per group, it is the penalty of
+    ``MultiTaskLasso``. [Yuan & Lin 2006, "Model selection and estimation in regression with grouped variables"; Feng &
+    Simon 2017, "Sparse-input neural networks for high-dimensional nonparametric regression and classification"]
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def _shrink(w: Tensor, threshold: Tensor, groups: Tensor, n_groups: int) -> Tens
     """Return ``w t / (t + threshold)``, where t solves ``norm of the result = t`` in each group.
 
     Newton's method finds the t at which ``sum((w / (t + threshold))**2) ** -0.5`` is 1. This function of t is concave
-    and almost linear, so the iteration increases monotonically to the solution. At the start no quotient exceeds 1.
+    and almost linear, so the iterates increase monotonically to the solution. At the start, no quotient exceeds 1.
     """
     start = (w.abs() - threshold).amax(1)
     t = w.new_zeros(n_groups).scatter_reduce_(0, groups, start, "amax").index_select(0, groups)

@@ -1,8 +1,8 @@
 """Learning rate schedules: functions from training progress in [0, 1] to a factor on the learning rate.
 
-Every name in ``__all__`` is a value of the ``learning_rate`` parameter, which accepts any other callable of this kind
-as well. A schedule with several cycles has the attribute ``cycle_ends``, the progress at which each cycle ends. Early
-stopping ends the training at one of them.
+Every name in ``__all__`` is a value of the ``learning_rate`` parameter, which also accepts any other callable of this
+kind. A schedule with several cycles has the attribute ``cycle_ends``, the progress values at which the cycles end.
+Early stopping ends training at one of them.
 """
 
 from collections.abc import Callable
@@ -60,7 +60,7 @@ def coslog(progress: float) -> float:
 
 @_with_cycle_ends(*((2**wave - 1) / 127 for wave in range(1, 8)))
 def growing_cycles(progress: float) -> float:
-    """Rise and decay as in ``coslog`` in seven waves, of 1, 2, 4, ..., 64 of 127 epochs."""
+    """Rise and decay as in ``coslog``, in seven waves that last 1, 2, 4, ..., 64 of 127 epochs."""
     return _growing_waves(progress, 7)
 
 

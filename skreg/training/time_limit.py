@@ -1,8 +1,8 @@
-"""Time limit of a training: which interval of the learning rate schedule each epoch covers.
+"""Time limit of training: which interval of the learning rate schedule each epoch covers.
 
-Without a limit all intervals are equal. With a limit the duration of the epochs is measured, and the training ends with
-the last cycle of the learning rate that it can complete in time. If the schedule has no cycles, or none can be
-completed, the intervals become larger, so that the learning rate still decays as intended.
+Without a limit, all intervals are equal. With a limit, the duration of the epochs is measured, and training ends with
+the last learning rate cycle that it can complete in time. If the schedule has no cycles or none can be completed, the
+intervals become larger, so that the learning rate still decays as intended.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,17 +17,17 @@ _MIN_TIMED_STEPS = 4
 _TOLERANCE = 1e-9
 _FIRST_EPOCH_SHARE = 0.85
 _VALIDATIONS_AFTERWARDS = 3.0
-"""Approximate time for calibration and out-of-fold predictions after the training, in validations."""
+"""Approximate time for calibration and out-of-fold predictions after training, in units of one validation."""
 
 
 class TimeBudget:
     """Decide how far each epoch advances in the schedule, given the time that is left.
 
-    ``cycle_ends`` are the progress at which cycles of the learning rate end, and ``cycle_end_epochs`` the last epochs
-    of the cycles without a time limit. Both are empty without cycles.
+    ``cycle_ends`` contains the progress values at which learning rate cycles end, and ``cycle_end_epochs`` the last
+    epochs of the cycles without a time limit. Both are empty without cycles.
     """
 
-    deadline: float | None = None  # time by ``clock`` at which the training has to be finished
+    deadline: float | None = None  # time on ``clock`` by which training must be finished
 
     def __init__(self, max_epochs: int, cycle_ends: Sequence[float]) -> None:
         self._max_epochs = max_epochs
@@ -39,7 +39,7 @@ class TimeBudget:
         self._validation_time = 0.0
 
     def next_span(self, epoch: int) -> tuple[float, float] | None:
-        """Return the progress at the start and the end of the epoch after ``epoch``, None to end the training."""
+        """Return the progress at the start and end of the epoch after ``epoch``, or None to end training."""
         natural = epoch / self._max_epochs, (epoch + 1) / self._max_epochs
         if self.deadline is None:
             return natural
@@ -55,7 +55,7 @@ class TimeBudget:
         return start, stop
 
     def _target(self, start: float, epochs_left: float) -> float | None:
-        """Return the end of a cycle to train to, None if ``start`` is such an end and no later one can be reached."""
+        """Return the cycle end to train to, or None if ``start`` is a cycle end and no later one can be reached."""
         ahead = [end for end in self._ends if end > start + _TOLERANCE]
         reachable = [end for end in ahead if (end - start) * self._max_epochs <= epochs_left * MAX_SPEEDUP]
         if reachable:
@@ -67,13 +67,13 @@ class TimeBudget:
         return self._time_left() * len(self._durations) / sum(self._durations) if self._durations else inf
 
     def _time_left(self) -> float:
-        """Return the seconds left for training, without the time for what follows it."""
+        """Return the seconds left for training, excluding the time for the steps after it."""
         assert self.deadline is not None
         left = self.deadline - clock()
         return left - _VALIDATIONS_AFTERWARDS * self._validation_time if self._durations else _FIRST_EPOCH_SHARE * left
 
     def epoch_share(self, step: int, n_steps: int) -> float | None:
-        """Return the share of the epoch that is done after ``step`` steps. 1 ends it, None means ``step / n_steps``."""
+        """Return the completed share of the epoch after ``step`` steps; 1 ends it, None means ``step / n_steps``."""
         if self.deadline is None or step == 0:
             return None
         elapsed = clock() - self._epoch_start
@@ -84,7 +84,7 @@ class TimeBudget:
 
     @contextmanager
     def validation(self) -> Iterator[None]:
-        """Measure the time of a validation, with which an epoch ends, in a ``with`` block."""
+        """Measure the time of the validation that ends an epoch, in a ``with`` block."""
         start = clock()
         yield
         if self.deadline is not None:
@@ -105,5 +105,5 @@ def last_epochs_of_cycles(cycle_ends: Sequence[float], max_epochs: int) -> list[
 
 
 def deadline_of(estimator: Any) -> float | None:
-    """Return the time by ``clock`` at which a fit that starts now has to be finished."""
+    """Return the time on ``clock`` by which a fit that starts now must be finished."""
     return None if estimator.time_limit is None else clock() + estimator.time_limit

@@ -18,7 +18,7 @@ from .time_limit import TimeBudget
 from .update_step import UpdateStep
 
 Notify = Callable[..., None]
-"""Calls the batch event of the callbacks that is given by name."""
+"""Sends the batch event with the given name to the callbacks."""
 
 
 class Trainer:
@@ -41,7 +41,7 @@ class Trainer:
         penalties, constraints = training_config.penalties(module), training_config.constraints(module)
         self._update = UpdateStep(optimizer, penalties, constraints, training_config.clip_norm)
         if average is not None:
-            average.start()  # the weights may have been initialized from data, or loaded, after the average was made
+            average.start()  # the weights may have been initialized from data or loaded after the average was created
         masks, self._dropout = module.dropout_masks(), None
         if masks.shape[1]:
             largest = int(self._sizes.max()) * max(linear.weight.shape[1] for linear in module.linears)
@@ -56,8 +56,8 @@ class Trainer:
     ) -> Tensor:
         """Train one epoch and return the mean loss of each member, ``(members,)`` on the CPU.
 
-        ``lr`` is the learning rate before the schedule's factor, ``start`` and ``stop`` are the progress of the
-        training at both ends of the epoch. The time budget can end the epoch before its last step.
+        ``lr`` is the learning rate before the schedule's factor; ``start`` and ``stop`` are the training progress at
+        the start and end of the epoch. The time budget can end the epoch before its last step.
         """
         module, n_steps = self._module, self._sizes.shape[1]
         total = torch.zeros(module.n_members, dtype=module.inputs.dtype, device=module.head.weight.device)
@@ -93,7 +93,7 @@ class Trainer:
             self._update.zero_grad()
             raw: Tensor = module(batch.inputs, batch.levels, batch.weight, self._dropout, mixed and mixed.blend)
             loss = criterion(raw, batch.target, batch.weight) if mixed is None else mixed.loss(criterion, raw)
-            torch.autograd.backward(loss.sum())  # with a gradient per member it would import torch's compiler
+            torch.autograd.backward(loss.sum())  # with a gradient per member, it would import torch's compiler
             if notify is not None:
                 notify("on_grad_computed", named_parameters=list(module.named_parameters()), batch=batch)
             outputs.append(raw)

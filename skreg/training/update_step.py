@@ -16,7 +16,7 @@ from .penalties import Penalty
 class UpdateStep:
     """Update the parameters of all members.
 
-    Penalties and constraints are given with the weights that they apply to. Proximal steps are applied in the order of
+    Each penalty or constraint is paired with the weights that it applies to. Proximal steps are applied in the order of
     ``penalties``. ``clip_norm`` limits the norm of each member's gradient [Pascanu et al. 2013].
     """
 
@@ -40,7 +40,7 @@ class UpdateStep:
     def step(self, lr: Rate, evaluate: Callable[[], Tensor]) -> Tensor:
         """Make a step and return the losses ``(members,)`` before it.
 
-        ``evaluate`` returns the losses and computes their gradients. A line search calls it several times, and ignores
+        ``evaluate`` returns the losses and computes their gradients. A line search calls it several times and ignores
         the learning rate.
         """
         if isinstance(self.optimizer, Lbfgs):

@@ -12,12 +12,12 @@ MIN_NOISE_SHARE = 0.5
 
 
 def conformal_quantile(scores: np.ndarray, weight: np.ndarray, coverage: float) -> float:
-    """Return the smallest score that a share ``coverage`` of the rows and a new one do not exceed.
+    """Return the smallest score not exceeded by a share ``coverage`` of the rows together with a new row.
 
-    It is infinite if there is none. This is the finite-sample rule of split conformal prediction: of n equal weights
-    it takes the score of rank ``ceil(coverage * (n + 1))`` (Vovk et al. 2005, "Algorithmic learning in a random world";
-    Lei et al. 2018, "Distribution-free predictive inference for regression"). Weights have mean 1, which is the weight
-    of the new row.
+    The result is infinite if there is no such score. This is the finite-sample rule of split conformal prediction: for
+    n equal weights, it selects the score with rank ``ceil(coverage * (n + 1))`` (Vovk et al. 2005, "Algorithmic
+    learning in a random world"; Lei et al. 2018, "Distribution-free predictive inference for regression"). Weights have
+    mean 1, which is the weight of the new row.
     """
     order = np.argsort(scores, kind="stable")
     reached = np.cumsum(weight[order]) >= coverage * (len(scores) + 1) * (1 - 1e-12)
@@ -29,9 +29,9 @@ class Residuals:
     """Residuals of held-out rows.
 
     ``scaled`` ``(rows, outputs, columns)`` contains the residuals, divided by the standard deviation of the prediction
-    in the distribution that the loss assumes, up to a constant factor. A column belongs to a quantile; other losses
-    have one column. ``weight`` ``(rows,)`` has mean 1. ``noise`` ``(outputs,)`` is the variance of the target without
-    the epistemic uncertainty, in the same unit squared.
+    in the distribution that the loss assumes, up to a constant factor. Each column belongs to a quantile; losses
+    without quantiles have one column. ``weight`` ``(rows,)`` has mean 1. ``noise`` ``(outputs,)`` is the variance of
+    the target without the epistemic uncertainty, in the square of the same unit.
     """
 
     loss: RegressionLoss
@@ -50,9 +50,9 @@ class Residuals:
     ) -> Self:
         """Compute the residuals of predictions ``(members, rows, ...)``.
 
-        ``member`` ``(rows,)`` is the member that held out each row. If it is None, all members did, and predict by
-        their mean. The squared residuals of a member contain the noise and the variance between members. The latter is
-        subtracted, but at most half of the squared residuals.
+        ``member`` ``(rows,)`` is the member that held out each row. If it is None, all members held out all rows, and
+        their mean is the prediction. The squared residuals of a member contain the noise and the variance between
+        members. This variance is subtracted, but at most half of the squared residuals.
         """
         n_members = len(predictions)
         each = predictions.reshape(*predictions.shape[:2], -1, loss.n_columns if loss.multi_quantile else 1)
@@ -75,8 +75,8 @@ class Residuals:
     def interval(self, prediction: np.ndarray, coverage: float) -> np.ndarray:
         """Return intervals ``(rows, outputs, 2)`` around predictions ``(rows, outputs, columns)``.
 
-        Intervals around a single number are symmetric. Those of several quantiles extend the two that are nearest to
-        the ends by the same amount (Romano et al. 2019, "Conformalized quantile regression").
+        Intervals around a single number are symmetric. With several quantiles, the two quantiles nearest to the ends
+        are extended by the same amount (Romano et al. 2019, "Conformalized quantile regression").
         """
         low, high = (_nearest_column(self.loss, end) for end in ((1 - coverage) / 2, (1 + coverage) / 2))
         scores = np.maximum(-self.scaled[..., low], self.scaled[..., high])
@@ -89,7 +89,7 @@ class Residuals:
         unit = _unit(self.loss, prediction)
         lower = prediction[..., low] - half_width * unit[..., low]
         upper = prediction[..., high] + half_width * unit[..., high]
-        middle = (prediction[..., low] + prediction[..., high]) / 2  # a negative half width must not swap the ends
+        middle = (prediction[..., low] + prediction[..., high]) / 2  # a negative half-width must not swap the ends
         interval = np.stack([np.minimum(lower, middle), np.maximum(upper, middle)], -1)
         return interval.clip(min=0) if self.loss.log_link else interval
 
@@ -100,9 +100,9 @@ def _median_column(loss: RegressionLoss, values: np.ndarray) -> np.ndarray:
 
 
 def _spread(loss: RegressionLoss, prediction: np.ndarray) -> np.ndarray:
-    """Standard deviation ``(..., outputs)`` that predictions ``(..., outputs, columns)`` imply, up to a factor.
+    """Standard deviation ``(..., outputs)`` implied by predictions ``(..., outputs, columns)``, up to a factor.
 
-    For several quantiles it is that of a normal distribution with the same distance of the outermost quantiles.
+    For several quantiles, it is that of a normal distribution with the same distance between the outermost quantiles.
     """
     quantiles = loss.quantiles or ()
     if loss.multi_quantile and len(set(quantiles)) > 1:

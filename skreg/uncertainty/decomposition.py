@@ -1,9 +1,9 @@
 """Decomposition of predictive uncertainty into aleatoric and epistemic parts.
 
-*Aleatoric* uncertainty is noise in the target, which remains however many rows there are. *Epistemic* uncertainty is
-that of the network; it is measured by the difference between samples, which are members or networks with random units
-dropped (Depeweg et al. 2018, "Decomposition of uncertainty in Bayesian deep learning for efficient and risk-sensitive
-learning").
+*Aleatoric* uncertainty is noise in the target, which remains however many training rows there are. *Epistemic*
+uncertainty is uncertainty about the network; it is measured by the differences between samples, which are members or
+networks with random units dropped (Depeweg et al. 2018, "Decomposition of uncertainty in Bayesian deep learning for
+efficient and risk-sensitive learning").
 """
 
 from dataclasses import dataclass
@@ -23,11 +23,11 @@ class Uncertainty:
     mean : ndarray
         Mean of the samples: probabilities, or numbers.
     total : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-        Entropy of the mean probabilities in nats, separately for each label; or variance of the target.
+        Entropy of the mean probabilities in nats, separately for each label, or variance of the target.
     aleatoric : ndarray of the shape of ``total``
-        Uncertainty that is noise: mean entropy of the samples, or variance of the target around them.
+        Uncertainty due to noise: mean entropy of the samples, or variance of the target around them.
     epistemic : ndarray of the shape of ``total``
-        Uncertainty of the network: mutual information of the samples, or their variance. Never negative.
+        Uncertainty about the network: mutual information of the samples, or their variance. It is never negative.
     source : str
         Description of the samples.
 
@@ -48,7 +48,7 @@ class Uncertainty:
 
 
 def of_probabilities(samples: np.ndarray, source: str = "samples") -> Uncertainty:
-    """Decompose the entropy of classes.
+    """Decompose the entropy of class probabilities.
 
     Parameters
     ----------

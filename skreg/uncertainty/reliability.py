@@ -12,7 +12,7 @@ ENTROPY_BINS = 20
 
 
 def reliability(y_true: ArrayLike, y_prob: ArrayLike, classes: ArrayLike | None, n_bins: int) -> dict[str, Any]:
-    """Compute a reliability curve, and histograms of the entropy of correct and wrong predictions.
+    """Compute a reliability curve and histograms of the entropy of correct and incorrect predictions.
 
     ``y_true`` contains classes ``(rows,)`` or a 0/1 matrix ``(rows, labels)``. ``y_prob`` has the shape ``(rows,)``,
     ``(rows, classes)`` or ``(rows, labels)``, optionally with a leading axis of samples. Its columns belong to
@@ -67,7 +67,7 @@ def _check_probabilities(
 ) -> tuple[np.ndarray, np.ndarray, bool]:
     """Return class numbers ``(rows,)``, probabilities ``(samples, rows, classes)``, and whether they are binary.
 
-    Several labels become as many rows of two classes.
+    With several labels, each label becomes a separate row with two classes.
     """
     labels, prob = np.asarray(y_true), np.asarray(y_prob, dtype=float)
     if labels.ndim == 2 and labels.shape[1] == 1:
@@ -124,7 +124,7 @@ def _wilson_interval(share: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, 
 
 
 def _histograms(name: str, values: np.ndarray, correct: np.ndarray, edges: np.ndarray) -> dict[str, np.ndarray]:
-    """Count rows in each bin, separately for correct and wrong predictions."""
+    """Count the rows in each bin, separately for correct and incorrect predictions."""
     values = np.clip(values, edges[0], edges[-1])
     groups = {"right": correct, "wrong": ~correct}
     return {f"{name}_{group}": np.histogram(values[rows], edges)[0] for group, rows in groups.items()}

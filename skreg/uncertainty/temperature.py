@@ -1,10 +1,10 @@
-"""Temperature scaling of a classifier, from rows that were held out from training.
+"""Temperature scaling of a classifier, based on rows that were held out from training.
 
-If members hold out folds, no row is held out from all of them, so the log loss of their mean on held-out rows is not
-observed. It is the mean log loss of the members minus their gain from averaging, ``log mean p - mean log p`` of the
-true class. The first term is measured on each row by the member that held it out. The second one needs members that
-differ, but no held-out rows, so all members measure it on the same rows. Because they have trained on most of these,
-they agree a little too much: the variance is too small by a twentieth to a fifth.
+If members hold out folds, no row is held out by all of them, so the log loss of their mean on held-out rows is not
+observed. It equals the mean log loss of the members minus their gain from averaging, ``log mean p - mean log p`` of the
+true class. The first term is measured on each row by the member that held it out. The second term requires members that
+differ, but no held-out rows, so it is measured for all members on the same rows. Because the members were trained on
+most of these rows, they agree slightly too much: the variance is too small by 5 % to 20 %.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from ..data.split import MemberSplit
 from ..network.inference import evaluate, prepare_rows
 
 MAX_ROWS = 20_000
-"""Largest number of held-out rows that are used; with it a coverage is accurate to a quarter percent."""
+"""Maximum number of held-out rows used; a coverage measured on this many is accurate to about 0.25 %."""
 
 TEMPERATURE_RANGE = 0.01, 100.0
 MIN_TEMPERATURE_RATIO = 0.5
@@ -38,7 +38,7 @@ def check_held_out_rows(estimator: Any, split: MemberSplit) -> None:
 
 
 def check_partial_fit(estimator: Any, calibrated: bool) -> None:
-    """Raise an error if ``partial_fit`` is to learn a temperature, unless a ``fit`` has ``calibrated`` before."""
+    """Raise an error if ``partial_fit`` has to learn a temperature and no ``fit`` has ``calibrated`` before."""
     if estimator.calibrate == "temperature" and not calibrated:
         raise ValueError(
             "calibrate='temperature' needs held-out rows, but partial_fit holds out none. Call fit first, set "
@@ -51,11 +51,11 @@ def fit_temperature(net: Any, split: MemberSplit) -> float:
     """Return the temperature that minimizes the log loss of the members' mean on held-out rows.
 
     The raw output of each member is divided by the temperature, which is in [0.01, 100]. Targets are smoothed by
-    ``1 / (rows + 1)`` (Platt 1999, "Probabilistic outputs for support vector machines", section 2.2); otherwise the
-    temperature of rows that are all predicted well would approach 0.
+    ``1 / (rows + 1)`` (Platt 1999, "Probabilistic outputs for support vector machines", section 2.2); otherwise, the
+    temperature would approach 0 if all rows are predicted well.
 
-    For members with different validation rows it is between half of the temperature that is best for the members
-    alone, and this temperature.
+    For members with different validation rows, the result is between half of the temperature that is best for single
+    members and this temperature.
     """
     held_out = held_out_outputs(net, split)
     loss = HeldOutLoss(net.criterion_.log_probability, held_out)
@@ -105,7 +105,7 @@ class HeldOutLoss:
             self._own = self._raw[member, torch.arange(len(member), device=self._raw.device)]
 
     def of_members(self, temperature: float) -> float:
-        """Return the log loss of the members that held the rows out, or of their mean if all did."""
+        """Return the log loss of the members that held out the rows, or of their mean if all members did."""
         if self._own is None:
             log_probability = self._log_mean(self._log_probability(self._raw / temperature))
         else:

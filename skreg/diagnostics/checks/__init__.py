@@ -1,1 +1,1 @@
-"""Functions that look for one problem each and return a `Finding` or None; `registry` lists them."""
+"""Functions that each look for one problem and return a `Finding` or None; `registry` lists them."""

@@ -31,7 +31,7 @@ SCALE_RATIO, MAX_SCALE = 30.0, 30.0
 RARE_SHARE, RARE_RECALL = 0.2, 0.75
 MAX_RELATIVE_ERROR, MIN_VALIDATION_ROWS, MIN_LOSS_SHARE = 0.4, 40, 0.2
 WRONG_LABEL_RATE, LABEL_SMOOTHING = 0.05, 0.2
-MAX_ERROR_SHARE = 0.8  # of the error of the most frequent class: above it, the predictions are not trusted on labels
+MAX_ERROR_SHARE = 0.8  # share of the most frequent class's error above which predictions cannot judge labels
 TRUSTED_SHORTFALL, USELESS_SHORTFALL = 0.4, 1.0
 OUTLIER_DISTANCE, OUTLIER_RATE = 5.0, 0.03
 NOISE_ADVICE = "Inspect the rows with the worst predictions."
@@ -61,7 +61,7 @@ def leaking_columns(context: DiagnosticContext) -> Finding | None:
 
 
 def _explained(column: np.ndarray, y: np.ndarray, is_classification: bool) -> tuple[float, float]:
-    """Share of the target's loss that a small tree on one column explains, and its standard error."""
+    """Share of the target's loss that a small tree on one column explains, and the standard error of this share."""
     fit_rows = np.random.RandomState(0).permutation(len(y)) < len(y) // 2
     Tree = DecisionTreeClassifier if is_classification else DecisionTreeRegressor
     tree = Tree(max_depth=5, min_samples_leaf=5, random_state=0).fit(column[fit_rows, None], y[fit_rows])
@@ -80,7 +80,7 @@ def _are_duplicates(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 def shifted_validation(context: DiagnosticContext) -> Finding | None:
-    """Test whether trees tell validation rows from training rows (Lopez-Paz & Oquab 2017; Rabanser et al. 2019)."""
+    """Test whether trees can tell validation rows from training rows (Lopez-Paz & Oquab 2017; Rabanser et al. 2019)."""
     if context.validation_columns is None or context.validation_data is None:
         return None
     tables = [
@@ -108,7 +108,7 @@ def _standard_error_of_auc(area: float, n: int, m: int) -> float:
 
 
 def unscaled_columns(context: DiagnosticContext) -> Finding | None:
-    """Find unscaled columns of very different or large scale (LeCun et al. 1998)."""
+    """Find unscaled columns with very different or large scales (LeCun et al. 1998)."""
     columns = context.columns
     if context.parameters["numeric_scaling"] is not None or not columns.numeric.any():
         return None
@@ -144,7 +144,7 @@ def constant_columns(context: DiagnosticContext) -> Finding | None:
     columns, table, names = context.columns, context.data, []
     n_numeric = table.numbers.shape[1]
     for name, j, sampled in zip(columns.names, columns.encoded_index, columns.values.T, strict=True):
-        if len(np.unique(sampled)) == 1:  # only then it is worth examining all rows
+        if len(np.unique(sampled)) == 1:  # only then is it worth examining all rows
             column: Any = table.numbers[:, [j]] if j < n_numeric else table.levels[:, [j - n_numeric]]
             if len(np.unique(column.toarray() if sparse.issparse(column) else column)) == 1:
                 names.append(name)
@@ -199,8 +199,8 @@ def noisy_labels(context: DiagnosticContext) -> Finding | None:
 def _wrong_labels(context: DiagnosticContext) -> Finding:
     """Find labels that contradict the most confident predictions.
 
-    A network is uncertain where classes overlap and correct where it is confident, whereas wrong labels occur
-    everywhere. The predictions of a network that has learned little are trusted only if a baseline agrees.
+    A network is uncertain where classes overlap and correct where it is confident, whereas wrong labels occur in both
+    regions. The predictions of a network that has learned little are trusted only if a baseline agrees.
     """
     losses = context.evaluated
     code = np.searchsorted(context.estimator.classes_, losses.y)
@@ -238,7 +238,7 @@ def _target_outliers(context: DiagnosticContext) -> Finding | None:
         return None
     residual, target = (values.reshape(len(y), -1) for values in (y - predicted, y))
     spread, target_spread = (median_abs_deviation(values, scale="normal") for values in (residual, target))
-    # A smooth function may be wrong by less than the spread of the target without any outlier.
+    # Even without outliers, a smooth function may be wrong by less than the spread of the target.
     limit = np.maximum(OUTLIER_DISTANCE * spread, np.maximum(target_spread, 1e-6 * np.abs(y).max()))
     is_outlier = (np.abs(residual - np.median(residual, axis=0)) > limit).any(1)
     rate = float(is_outlier.mean())

@@ -1,4 +1,4 @@
-"""Checks of the layers: activations, gradients and weights before the training and after it."""
+"""Checks of the layers: activations, gradients and weights before and after training."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from .measures import describe_loss, limit_unless_harmful, probability_above, ra
 # The thresholds were chosen with benchmarks/diagnostics.py, and docs/diagnostics.rst describes them.
 COLLAPSED_SPREAD, VANISHED_RATIO, EXPLODED_RATIO = 0.05, 0.01, 30.0
 DEAD_SHARE, SATURATED_SHARE, SHARE_ERROR = 0.4, 0.5, 0.05
-MIN_UNITS = 4  # in a narrower layer a single dead unit is a large share
+MIN_UNITS = 4  # in a narrower layer, a single dead unit is a large share
 SHRUNKEN_RATIO = 0.1
 MANY_LAYERS, VERY_MANY_LAYERS = 3, 8
 
@@ -139,7 +139,7 @@ def _rms(values: np.ndarray | None) -> float:
 
 
 def _gradients(context: DiagnosticContext) -> tuple[list[float], str]:
-    """Root mean square gradient of each hidden layer, before the training if it is known, and the evidence."""
+    """Root mean square gradient of each hidden layer (before training, if known), and the evidence."""
     layers = context.initial_layers or context.fitted_layers
     sizes = [_rms(layer.gradient) for layer in layers.hidden_layers]
     verb, when = ("is", "") if layers.when == "now" else ("was", " before the training")

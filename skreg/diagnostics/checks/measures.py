@@ -17,7 +17,7 @@ RATIO_ERROR = 0.15  # assumed standard error, in powers of ten, of a ratio witho
 
 
 def probability_above(value: float, threshold: float, error: float) -> float:
-    """Probability that a quantity exceeds a threshold, given its measured value with a normal standard error."""
+    """Probability that a quantity exceeds a threshold, given its measured value with a normally distributed error."""
     if not np.isfinite(value):
         return float(value > 0)
     return float(ndtr((value - threshold) / max(error, 1e-12)))
@@ -44,7 +44,7 @@ def standard_error_of_rate(rate: float, n: int) -> float:
 
 
 def generalization_gap(context: DiagnosticContext) -> tuple[float, float]:
-    """Share of the learned loss reduction that is absent on held-out rows, and its standard error."""
+    """Share of the learned loss reduction that is absent on held-out rows, and the standard error of this share."""
     train, held_out = context.train, context.held_out
     if held_out is None:
         return 0.0, 1.0
@@ -59,7 +59,7 @@ def generalization_gap(context: DiagnosticContext) -> tuple[float, float]:
 def shortfall(context: DiagnosticContext, share: float = SHORTFALL) -> float:
     """Probability that the network misses more than a share of what a baseline learns.
 
-    Without a baseline, it is the probability that the network learned less than this share of the constant's loss.
+    Without a baseline, this is the probability that the network reduced the constant's loss by less than this share.
     """
     comparison, train = context.comparison, context.train
     if comparison is None:
@@ -84,13 +84,13 @@ def limit_unless_harmful(context: DiagnosticContext, certainty: float) -> float:
 
 
 def averaging_remedy(parameters: dict[str, Any], dropout: float) -> dict[str, Any]:
-    """More members, each trained on more rows, and at least this dropout: errors of single members average out."""
+    """More members, each trained on more rows, and at least this dropout rate: errors of single members average out."""
     current, remedy = parameters["dropout"], {"n_members": max(8, 2 * parameters["n_members"])}
     return remedy | ({"dropout": dropout} if np.ndim(current) == 0 and current < dropout else {})
 
 
 def describe_loss(context: DiagnosticContext) -> str:
-    """Compare the network's loss with the baselines' in a clause."""
+    """Return a clause that compares the network's loss with those of the baselines."""
     comparison, train = context.comparison, context.train
     if comparison is None:
         return f"the loss is {train.loss.mean():.3g}, and {train.constant_loss.mean():.3g} for a constant prediction"

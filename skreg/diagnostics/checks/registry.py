@@ -2,8 +2,8 @@
 
 To add a diagnostic, write a function in `data.py`, `layers.py` or `training.py` that returns a `Finding`, or None if it
 does not apply, and add it under the name of its finding. Findings with a certainty below 0.5 are not reported, so a
-function need not compare with its threshold. The tests require an example of the problem in
-`tests/diagnostics/problems.py`, and in `docs/diagnostics.rst` a paragraph that cites the sources in the docstring.
+function need not compare the measurement with its threshold. The tests require an example of the problem in
+`tests/diagnostics/problems.py` and a paragraph in `docs/diagnostics.rst` that cites the sources in the docstring.
 """
 
 from collections.abc import Callable
@@ -34,4 +34,4 @@ DIAGNOSTICS: dict[str, Callable[[DiagnosticContext], Finding | None]] = {
     "duplicated columns": data.duplicated_columns,
     "constant columns": data.constant_columns,
 }
-"""The diagnostics by the names of their findings. Causes come before their effects: the first remedy is tried first."""
+"""The diagnostics by the names of their findings. Causes come before effects: the first remedy is tried first."""

@@ -1,4 +1,4 @@
-"""Checks of the training: curves of loss, score and learning rate, and how far the weights moved."""
+"""Checks of training: the curves of loss, score and learning rate, and how far the weights moved."""
 
 from typing import Any
 
@@ -69,7 +69,7 @@ def _after_best_epoch(curves: TrainingCurves) -> str:
 
 
 def underfitting(context: DiagnosticContext) -> Finding | None:
-    """Test whether baselines learn more, and training rows are not memorized (Hastie et al. 2009, section 7.3)."""
+    """Test whether baselines learn more and training rows are not memorized (Hastie et al. 2009, section 7.3)."""
     comparison, parameters = context.comparison, context.parameters
     is_worse = max(shortfall(context, UNDERFITTING_SHORTFALL), much_higher_loss(context))
     certainty = min(is_worse, 1 - _gap_above(context, MAX_GAP_WITH_EARLY_STOPPING))
@@ -96,10 +96,10 @@ def _gap_above(context: DiagnosticContext, threshold: float) -> float:
 
 
 def _late_gain(context: DiagnosticContext, curve: np.ndarray) -> tuple[float, float]:
-    """Share of a curve's gain that came late, and the probability that this is more than a little.
+    """Share of a curve's gain that came late, and the probability that the late gain is more than negligible.
 
-    Late is the last third of the sum of the learning rates. The late gain is compared with the whole gain and with the
-    final loss.
+    "Late" means in the last third of the sum of the learning rates. The late gain is compared with the whole gain and
+    with the final loss.
     """
     curves, epochs = context.curves, context.curves.comparable
     start = float(curve[0])
@@ -123,7 +123,7 @@ def _late_gain(context: DiagnosticContext, curve: np.ndarray) -> tuple[float, fl
 
 
 def stopped_too_early(context: DiagnosticContext) -> Finding | None:
-    """Test whether early stopping ended a training that was still improving (Prechelt 1998)."""
+    """Test whether early stopping ended training while the network was still improving (Prechelt 1998)."""
     curves = context.curves
     if curves.patience is None or not curves.stopped.all() or curves.patience > SHORT_PATIENCE:
         return None
@@ -138,7 +138,7 @@ def stopped_too_early(context: DiagnosticContext) -> Finding | None:
 
 
 def _expected_gain(curves: TrainingCurves) -> float:
-    """Probability that the training loss would fall much during the usual patience if its trend continued."""
+    """Probability that the training loss would fall considerably during the usual patience if its trend continued."""
     epochs = curves.comparable[-TREND_EPOCHS:]
     if len(epochs) < 2:
         return 1.0
@@ -149,7 +149,7 @@ def _expected_gain(curves: TrainingCurves) -> float:
 
 
 def still_improving(context: DiagnosticContext) -> Finding | None:
-    """Test whether the training ended while the curve was still improving (Prechelt 1998)."""
+    """Test whether training ended while the curve was still improving (Prechelt 1998)."""
     curves, curve = context.curves, context.curves.validation_loss
     if curves.stopped.any() or curves.diverged.any() or len(curves.epoch) < curves.max_iter:
         return None
@@ -188,7 +188,7 @@ def learning_rate_too_low(context: DiagnosticContext) -> Finding | None:
 
 
 def learning_rate_too_high(context: DiagnosticContext) -> Finding | None:
-    """Test whether the training diverged, or its loss rose or fluctuated (Smith 2017)."""
+    """Test whether training diverged, or its loss rose or fluctuated (Smith 2017)."""
     curves, current = context.curves, context.parameters["learning_rate_init"]
     name, advice = "learning rate too high", "Decrease the learning rate."
     remedy = {"learning_rate_init": min(current / 10, _usual_learning_rate(context))}

@@ -1,7 +1,7 @@
 """Optuna studies that several processes share and resume, even if processes are killed.
 
 `study_run` asks for trials and reports their results; the other files store the study, identify it and detect dead
-processes. Imports Optuna.
+processes. This subpackage imports Optuna.
 """
 
 from .identity import PRUNING_UNIT, fingerprint

@@ -1,4 +1,4 @@
-"""Detection of dead processes: with psutil on the same host, with heartbeats on other hosts."""
+"""Detection of dead processes: with psutil on the same host, and with heartbeats on other hosts."""
 
 import itertools
 import os
@@ -32,9 +32,9 @@ if hasattr(os, "register_at_fork"):
 
 @lru_cache(maxsize=1)
 def _process_table() -> dict[str, str]:
-    """Identify the table of processes in which a process number is unique.
+    """Identify the process table in which a process ID is unique.
 
-    The boot ID distinguishes hosts of the same name, and the namespace the containers of a host.
+    The boot ID distinguishes hosts with the same name, and the namespace distinguishes the containers of a host.
     """
     boot, namespace = "", ""
     with suppress(OSError):
@@ -45,9 +45,10 @@ def _process_table() -> dict[str, str]:
 
 
 def process_start(pid: int) -> float | None:
-    """Return the start of a process of this host in seconds since boot, or None if the process is dead.
+    """Return the start time of a process on this host in seconds since boot, or None if the process is dead.
 
-    Zombie processes count as dead. A change of the system clock moves both times, so that their difference is stable.
+    Zombie processes count as dead. A change of the system clock shifts the start time and the boot time alike, so their
+    difference is stable.
     """
     try:
         boot, process = psutil.boot_time(), psutil.Process(pid)
@@ -59,17 +60,18 @@ def process_start(pid: int) -> float | None:
 
 
 def describe_process(run_id: str) -> dict[str, Any]:
-    """Describe this process and one of its runs for the trials that it creates."""
+    """Describe this process and one of its runs, for the records of the trials that it creates."""
     return {**_process_table(), "pid": os.getpid(), "start": process_start(os.getpid()), "run": run_id}
 
 
 class LivenessMonitor:
     """Decides whether the process of a running trial is alive.
 
-    Processes of this host are looked up with psutil. On other hosts, or in other containers, a process is alive while
-    it records heartbeats: Optuna's, if the storage is a database that has them enabled. Optuna has none for other
-    storages, such as the journal. There, the heartbeat is a counter in an attribute of the trial, which is stale if it
-    does not change for the grace period on the clock of the observer, because clocks of different hosts differ.
+    Processes on this host are looked up with psutil. On other hosts, or in other containers, a process is alive while
+    it records heartbeats. These are Optuna's heartbeats if the storage is a database that has them enabled. Optuna has
+    none for other storages, such as the journal. For these, the heartbeat is a counter in an attribute of the trial. It
+    is stale if it does not change during the grace period on the observer's clock, because the clocks of different
+    hosts differ.
     """
 
     def __init__(self, study: optuna.Study, storage: BaseStorage, grace: float = GRACE_SECONDS) -> None:
@@ -94,27 +96,27 @@ class LivenessMonitor:
         if all(process.get(name) == value for name, value in _process_table().items()):
             with suppress(psutil.AccessDenied):
                 start = process_start(process["pid"])
-                if start is None or abs(start - process["start"]) > 1.0:  # the process number was reused
+                if start is None or abs(start - process["start"]) > 1.0:  # the process ID was reused
                     return False
                 return process["pid"] != os.getpid() or process["run"] in open_runs
         if self._database is not None:
             self._fail_stale_trials(self._database, trial.number)
-            return True  # otherwise, the trial is not running when it is read again
+            return True  # otherwise, the trial is no longer running when it is read again
         count, now = trial.system_attrs.get(COUNTER, 0), time.monotonic()
         if self._seen.setdefault(trial.number, (count, now))[0] != count:
             self._seen[trial.number] = count, now
         return now - self._seen[trial.number][1] < self._grace
 
     def _fail_stale_trials(self, database: RDBStorage, number: int) -> None:
-        """Let Optuna mark trials as failed whose heartbeat is older than the grace period."""
+        """Let Optuna mark trials as failed if their heartbeats are older than the grace period."""
         now, is_new = time.monotonic(), number not in self._seen
         if is_new or now >= self._next_check:
             with quiet():
                 fail_stale_trials(self._study)
             self._next_check = now + HEARTBEAT_SECONDS
         if is_new:
-            # Optuna ignores trials without any heartbeat, so that a process that was killed before its first one would
-            # seem alive forever. This heartbeat starts the grace period.
+            # Optuna ignores trials without any heartbeats, so a process that was killed before its first one would seem
+            # alive forever. This heartbeat starts the grace period.
             self._seen[number] = 0, now
             study_id = database.get_study_id_from_name(self._study.study_name)
             self.record(database.get_trial_id_from_study_id_trial_number(study_id, number))
@@ -134,11 +136,11 @@ class HeartbeatThread(threading.Thread):
         """Record heartbeats."""
         while not self._stop_event.wait(self._seconds):
             for trial_id in self._trial_ids.copy().values():
-                with suppress(Exception):  # the trial has just ended, or the storage is not reachable at the moment
+                with suppress(Exception):  # the trial has just ended, or the storage is currently unreachable
                     self._record(trial_id)
 
     def stop(self) -> None:
-        """Stop the thread and wait for it, but not for a storage that does not answer."""
+        """Stop the thread and wait for it to end, unless a storage does not respond."""
         self._stop_event.set()
         if self.is_alive() and threading.current_thread() is not self:
             self.join(timeout=5)

@@ -1,4 +1,4 @@
-"""Identity of a study: the study that belongs to a search, and fingerprints that tell searches apart."""
+"""Identity of a study: finding the study of a search, and fingerprints that distinguish searches."""
 
 import hashlib
 import json
@@ -19,10 +19,10 @@ from optuna.storages import BaseStorage
 from scipy import sparse
 
 FINGERPRINT = "skreg:fingerprint"
-#: Item of a fingerprint that says what a pruner compares, "epochs" or "folds". Only searches that prune have it.
+#: Item of a fingerprint that states what a pruner compares: "epochs" or "folds". Only searches that prune have it.
 PRUNING_UNIT = "pruning_unit"
 JOIN_SECONDS = 2.0
-#: Parameters that change the speed of a search, but not its results.
+#: Parameters that affect the speed of a search but not its results.
 WITHOUT_EFFECT = ("n_jobs", "n_threads", "verbose", "memory", "callbacks")
 
 
@@ -76,7 +76,7 @@ def join_study(
 
 
 def _check_same_search(study: optuna.Study, direction: str, fingerprint: Mapping[str, str]) -> None:
-    """Raise an error if a study belongs to another search, or has a pruner that compares other scores."""
+    """Raise an error if a study belongs to another search or its pruner compares different scores."""
     known = _wait_for_fingerprint(study)
     if known is None and study.get_trials(deepcopy=False):
         raise ValueError(
@@ -125,7 +125,7 @@ def fingerprint(obj: object) -> str:
 
 
 def _describe(obj: Any) -> str:
-    """Describe an estimator by its class and parameters, a function by its name, unknown objects by their pickle."""
+    """Describe estimators by class and parameters, functions by name, and unknown objects by their pickle."""
     if obj is None or isinstance(obj, bool | int | float | complex | str | bytes):
         return repr(obj)
     if isinstance(obj, np.ndarray | np.generic):

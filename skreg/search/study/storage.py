@@ -1,4 +1,4 @@
-"""Storages of a study: memory, an SQLite file, a PostgreSQL server, or Optuna's journal. Imports Optuna."""
+"""Storages of a study: memory, an SQLite file, a PostgreSQL server, or Optuna's journal. This module imports Optuna."""
 
 import os
 import re
@@ -24,10 +24,10 @@ JOURNAL_SUFFIXES = (".journal", ".log")
 
 @quiet()
 def open_storage(storage: str | os.PathLike[str] | BaseStorage | None) -> BaseStorage:
-    """Open the storage that the user names, or return a storage of Optuna unchanged.
+    """Open the storage specified by the user, or return an Optuna storage unchanged.
 
-    None is memory. A text is the path or URL of an SQLite file, the URL of another database that SQLAlchemy supports,
-    or a journal: "journal:PATH", or a path that ends in .journal or .log.
+    None means memory. A string is the path or URL of an SQLite file, the URL of another database that SQLAlchemy
+    supports, or a journal: "journal:PATH", or a path that ends in .journal or .log.
     """
     if storage is None:
         return InMemoryStorage()
@@ -81,7 +81,7 @@ def _add_driver(url: str) -> str:
 
 
 def _retry(create: Callable[[], RDBStorage], attempts: int = 8) -> RDBStorage:
-    """Create a storage, and try again if another process creates the same tables at the same time."""
+    """Create a storage, and retry if another process creates the same tables at the same time."""
     for attempt in range(attempts - 1):
         try:
             return create()
@@ -93,8 +93,8 @@ def _retry(create: Callable[[], RDBStorage], attempts: int = 8) -> RDBStorage:
 class AtomicCursor(sqlite3.Cursor):
     """Cursor that creates all tables and indexes in one transaction.
 
-    Python does not begin a transaction for them by itself. A kill could leave a table without its index, which would
-    never be created later, for example the index that makes the names of studies unique.
+    Python does not begin a transaction for these statements by itself. If the process were killed between them, a table
+    could permanently lack its index, for example the index that makes study names unique.
     """
 
     def execute(self, sql: str, parameters: Any = ()) -> Self:
@@ -115,16 +115,17 @@ class AtomicConnection(sqlite3.Connection):
 class SQLiteStorage(RDBStorage):
     """An SQLite file that several processes of one host can share.
 
-    Optuna reads, decides and writes in one transaction. SQLite does not wait, but fails, if a transaction that has
-    read wants to write after another process has written. Therefore each transaction acquires the lock when it
-    begins, for which SQLite does wait.
+    Optuna reads, decides and writes in one transaction. If another process has written since such a transaction read,
+    SQLite does not wait but fails when the transaction writes. Therefore, each transaction acquires the write lock at
+    its beginning, for which SQLite does wait.
     """
 
     def __init__(self, url: str) -> None:
         connect_args = {"timeout": LOCK_SECONDS, "factory": AtomicConnection}
         super().__init__(url, {"connect_args": connect_args}, **_heartbeat())
         with self.engine.connect() as connection:
-            # A kill loses no result. A power failure can lose the last trials, but does not damage the others.
+            # Killing a process loses no results. A power failure can lose the last trials but does not damage the
+            # others.
             connection.exec_driver_sql("PRAGMA journal_mode=WAL")
         self._lock_on_begin()
 
@@ -139,7 +140,7 @@ class SQLiteStorage(RDBStorage):
 
 
 def _configure(connection: Any, _: object) -> None:
-    connection.isolation_level = None  # Python would begin its own transactions otherwise
+    connection.isolation_level = None  # otherwise, Python would begin its own transactions
     connection.execute("PRAGMA synchronous=NORMAL")
 
 
@@ -150,8 +151,8 @@ def _begin(connection: sa.Connection) -> None:
 class JournalLock(JournalFileOpenLock):
     """Lock of a journal that the operating system releases when a process is killed.
 
-    A process that is killed while it writes leaves an incomplete line, which would corrupt the next one. Therefore
-    such a line is truncated when the lock is acquired.
+    A process that is killed while it writes leaves an incomplete line, which would corrupt the next one. Therefore,
+    such a line is removed when the lock is acquired.
     """
 
     def __init__(self, path: str) -> None:
@@ -178,7 +179,7 @@ class JournalLock(JournalFileOpenLock):
 
 
 def _truncate_incomplete_line(file: BinaryIO, block_size: int = 4096) -> None:
-    """Truncate a file after its last line break, which is searched backwards in blocks."""
+    """Truncate a file after its last line break, which is searched for backward in blocks."""
     size = end = file.seek(0, os.SEEK_END)
     n_kept = 0
     while end and not n_kept:

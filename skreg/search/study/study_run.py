@@ -1,7 +1,7 @@
 """Participation of one process in an Optuna study.
 
-Any number of processes can share a study, and each can be killed at any moment. `trial_slots` defines which trials
-count, `heartbeat` detects dead processes, and `storage` opens the storage.
+Any number of processes can share a study, and each can be killed at any time. `trial_slots` defines which trials count,
+`heartbeat` detects dead processes, and `storage` opens the storage.
 """
 
 import copy
@@ -30,10 +30,11 @@ from .trial_slots import COUNTED, ENQUEUED, PROCESS, RETRY_OF, WITHDRAWN, TrialS
 
 
 class StudyRun:
-    """Participation of this process in a study, which is created or, with the same fingerprint, joined.
+    """Participation of this process in a study, which is created, or joined if one with the same fingerprint exists.
 
-    The fingerprint covers everything that the trials depend on. Without a name, the name is derived from it. By
-    default, each trial has a TPE sampler of its own, seeded by ``seed`` and its number, and none is pruned.
+    The fingerprint covers everything that the trials depend on. If no name is given, it is derived from the
+    fingerprint. By default, each trial has its own TPE sampler, seeded by ``seed`` and the number of the trial, and no
+    trial is pruned.
     """
 
     def __init__(
@@ -67,16 +68,16 @@ class StudyRun:
         weakref.finalize(self, _end_run, self._pid, self._run_id, self._thread)
 
     def enqueue(self, params: dict[str, Any]) -> None:
-        """Use parameters for the first trial, unless the study has other trials already."""
+        """Use the given parameters for the first trial, unless the study already has other trials."""
         self._check_process()
         if all(ENQUEUED in t.system_attrs or RETRY_OF in t.system_attrs for t in self.study.get_trials(deepcopy=False)):
             self._queue[json.dumps(params, sort_keys=True, default=repr)] = params
 
     def ask(self, total: int) -> optuna.Trial | None:
-        """Claim a trial: the retry of one whose process died, or else a new one.
+        """Claim a trial: the retry of a trial whose process died, or a new trial.
 
-        ``total`` is the number of trials of the whole study, by all processes. The result is None if there is nothing
-        left to claim, but other processes may still be running trials.
+        ``total`` is the number of trials of the whole study, over all processes. The result is None if no trials are
+        left to claim, although other processes may still be running trials.
         """
         self._check_process()
         with self._lock:
@@ -95,8 +96,8 @@ class StudyRun:
     def share(self, most: int, total: int) -> int:
         """Return how many trials to ask for, at most ``most``.
 
-        If several processes share the study, it is an equal share of the remaining trials, so that towards the end no
-        process is left with a large batch while the others have none.
+        If several processes share the study, the number is an equal share of the remaining trials, so that no process
+        has a large batch near the end while the others have none.
         """
         if not self._is_shared:
             return most
@@ -115,9 +116,9 @@ class StudyRun:
     ) -> bool:
         """Report the result of a trial, and return whether it was stored.
 
-        It is not stored if another process has taken over the trial. A trial has failed if its value is None or nan and
-        it is not pruned. Failed trials count too, because a search whose trials all fail would never end otherwise.
-        ``attrs`` are user attributes, which JSON can represent.
+        The result is not stored if another process has taken over the trial. A trial has failed if its value is None or
+        nan and it was not pruned. Failed trials count as well; otherwise, a search whose trials all fail would never
+        end. ``attrs`` are user attributes, which JSON can represent.
         """
         self._check_process()
         failed = not pruned and (value is None or np.isnan(value))
@@ -129,7 +130,7 @@ class StudyRun:
             try:
                 self.study.tell(trial, None if pruned or failed else value, state=state)
                 stored = True
-            except ValueError:  # Optuna's error for a trial that is finished already
+            except ValueError:  # Optuna's error for a trial that has already finished
                 if not self._is_finished(trial.number):
                     raise
             except RuntimeError as error:  # a sampler without further suggestions calls Study.stop after storing it
@@ -145,7 +146,7 @@ class StudyRun:
         return self._slots().counted()
 
     def wait(self, total: int, timeout: float | None = None) -> bool:
-        """Wait for trials of other processes, and return whether the study has all its trials.
+        """Wait for trials of other processes, and return whether all trials of the study have finished.
 
         Return False after the timeout, or as soon as :meth:`ask` can claim a trial.
         """
@@ -225,7 +226,7 @@ class StudyRun:
                 self._withdraw(trial.number)
 
     def _withdraw(self, number: int) -> None:
-        """Mark a trial as failed for good, so that it is not retried."""
+        """Mark a trial as permanently failed, so that it is not retried."""
         with self._unless_finished(number):
             self._storage.set_trial_system_attr(self._trial_id(number), WITHDRAWN, True)
         self._fail(number)
@@ -242,7 +243,7 @@ class StudyRun:
 
     @contextmanager
     def _unless_finished(self, number: int) -> Iterator[None]:
-        """Ignore the error of a storage for the change of a trial that another process has finished."""
+        """Ignore the error that a storage raises for changes to a trial that another process has finished."""
         try:
             yield
         except RuntimeError:
@@ -250,7 +251,7 @@ class StudyRun:
                 raise
 
     def _start(self, number: int) -> optuna.Trial:
-        """Return a trial with its own sampler, so that its suggestions do not depend on which process asks."""
+        """Return a trial with its own sampler, so that the suggestions do not depend on which process asks."""
         study, trial_id = copy.copy(self.study), self._trial_id(number)
         if self._seed is not None:
             study.sampler = default_sampler(self._seed, number)
@@ -263,7 +264,7 @@ class StudyRun:
 
 
 def _end_run(pid: int, run_id: str, thread: HeartbeatThread) -> None:
-    """End a run that is closed or dropped, but not the run of the parent in a forked process."""
+    """End a run that is closed or deleted; in a forked process, the parent's run is not ended."""
     if os.getpid() == pid:
         open_runs.discard(run_id)
         thread.stop()

@@ -1,22 +1,23 @@
-"""Rules that decide which trials of a study count towards the requested number of trials.
+"""Rules that decide which trials of a study count toward the requested number of trials.
 
-Several processes create trials concurrently, and each may be killed between any two steps. No decision depends on
-which process came first: a trial is created together with the record of its process in one step, and every process
-derives the same assignment of trials to slots from the list of all trials.
+Several processes create trials concurrently, and each may be killed between any two steps. No decision depends on which
+process acts first: a trial is created together with the record of its process in one step, and every process derives
+the same assignment of trials to slots from the list of all trials.
 
-- An *original* is a trial that is no retry. It gets a slot if fewer than ``total`` originals of lower number have one.
-- A *retry* repeats a trial whose process died. Once that trial is marked as failed, the retry of lowest number takes
-  over its slot; other retries of the same trial have none. A retry can be retried in turn.
+- An *original* is a trial that is not a retry. It gets a slot if fewer than ``total`` originals with lower numbers have
+  one.
+- A *retry* repeats a trial whose process died. Once that trial is marked as failed, the retry with the lowest number
+  takes over its slot; other retries of the same trial get none. A retry can be retried in turn.
 - An *orphan* is a trial that runs without a slot. It is withdrawn, which frees the slot for which it was created.
 
-A trial never loses its slot while it runs, so that a process can rely on the slots that it has seen for its trials.
+A trial never loses its slot while it runs, so a process can rely on the slots that it has seen for its trials.
 """
 
 from collections.abc import Iterable
 
 from optuna.trial import FrozenTrial
 
-#: System attributes: the process that runs the trial, the trial that it repeats, that it is withdrawn, its queue key.
+#: System attributes: the process running the trial, the trial it repeats, whether it is withdrawn, and its queue key.
 PROCESS, RETRY_OF, WITHDRAWN, ENQUEUED = "skreg:process", "skreg:retry_of", "skreg:withdrawn", "skreg:enqueued"
 #: User attribute of a failed trial that counts, because its evaluation failed and not its process.
 COUNTED = "skreg:counted"
@@ -34,8 +35,8 @@ def _is_lost(trial: FrozenTrial) -> bool:
 class TrialSlots:
     """Assignment of the trials of a study to slots.
 
-    ``holders`` are the trials that hold a slot, in the order of the originals. There can be more than the search asked
-    for until the processes that created the surplus have withdrawn it. ``enqueued`` are the keys of the enqueued
+    ``holders`` are the trials that hold a slot, in the order of the originals. There can be more trials than the search
+    asked for until the processes that created them withdraw the surplus. ``enqueued`` are the keys of the enqueued
     parameters for which a trial exists.
     """
 

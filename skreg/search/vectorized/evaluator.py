@@ -1,7 +1,7 @@
 """Evaluation of a batch of candidates that are trained side by side.
 
-A batch is divided into groups, which ``joblib`` runs. The groups do not depend on the number of workers, and neither
-does any bit of the results.
+A batch is divided into groups, which ``joblib`` runs. Neither the groups nor any bit of the results depends on the
+number of workers.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from .fold_fit import network_of
 from .worker import CandidateResult, CandidateState, GroupTrainer, Pruning
 
 TWO_GROUPS, FOUR_GROUPS = 24, 96
-"""Numbers of members from which a batch is divided into two and four groups.
+"""Minimum numbers of members for which a batch is divided into two and four groups.
 
-The time per member hardly decreases beyond 24 members of a net. More groups would keep more workers busy, but leave the
+The time per member hardly decreases beyond 24 members per net. More groups would keep more workers busy but leave the
 pruner fewer candidates to compare.
 """
 
@@ -35,11 +35,11 @@ MEMBER_PARAMS = {
     *("alpha", "augmentation_strength", "clip_norm", "dropout", "ema_decay", "feature_alpha", "input_dropout"),
     *("l1_ratio", "label_smoothing", "learning_rate_init", "max_norm", "weight_decay"),
 }
-"""Parameters of which the members of one net can have different values."""
+"""Parameters whose values can differ between the members of one net."""
 
 
 class BatchEvaluator:
-    """Evaluates batches of candidates side by side, and unsuitable candidates with ``fold_evaluator``."""
+    """Evaluates batches of candidates side by side; ``fold_evaluator`` evaluates those for which this is impossible."""
 
     def __init__(self, fold_evaluator: FoldEvaluator, pruning: Pruning | None) -> None:
         self._fold_evaluator, self._pruning = fold_evaluator, pruning
@@ -69,9 +69,10 @@ class BatchEvaluator:
             self._fold_evaluator.evaluate([batch[number] for number in sorted(others)])
 
     def _add_trials(self, groups: list[list[CandidateState]], batch: list[Candidate]) -> None:
-        """Give the candidates of each group trials of a study in memory, with the finished trials and the pruner.
+        """Give each group's candidates trials of an in-memory study that has the finished trials and the pruner.
 
-        The trials have the same numbers, and the study the same name, because some pruners depend on them.
+        The trials have the same numbers as in the original study, and the study has the same name, because some pruners
+        depend on them.
         """
         import optuna
 
@@ -96,8 +97,8 @@ class BatchEvaluator:
     def _tell(self, candidate: Candidate, result: CandidateResult) -> None:
         """Report the curve and the result of a candidate to the study.
 
-        The pruner is asked again, because successive halving writes its own records into the study when it is asked;
-        the decision has been made by the group.
+        The pruner is asked again because successive halving writes its own records into the study when it is asked; the
+        group has already made the decision.
         """
         for epoch, score in result.curve.items():
             self._run.report(candidate.trial, epoch, score)
@@ -110,7 +111,7 @@ class BatchEvaluator:
 def cross_validate(
     inputs: SharedInputs, params: list[dict[str, Any]], n_jobs: int | None
 ) -> list[list[dict[str, Any]]]:
-    """Return the results of ``_fit_and_score`` for each setting of parameters and each fold, without a study."""
+    """Return the results of ``_fit_and_score`` for each parameter setting and each fold, without a study."""
     candidates, progress = [Candidate(None, one) for one in params], SearchProgress()
     groups = make_groups(_states(inputs, candidates, progress), len(inputs.splits))
     for result in run_groups(GroupTrainer(inputs), groups, n_jobs):
@@ -136,7 +137,7 @@ def run_groups(
 
 
 def make_groups(states: list[CandidateState], n_folds: int) -> list[list[CandidateState]]:
-    """Divide candidates into groups of the same number of epochs and about the same work."""
+    """Divide candidates into groups with the same number of epochs and roughly equal work."""
     groups = []
     for alike in _partition(states, lambda state: state.network.max_iter):
         n_members = n_folds * sum(state.network.n_members for state in alike)
@@ -163,7 +164,7 @@ def _states(inputs: SharedInputs, batch: list[Candidate], progress: SearchProgre
             if network is None or not _is_stackable(network, step, inputs.settings["fit_params"]):
                 continue
             check_parameters(network)
-        except Exception:  # the fit fold by fold reports the error
+        except Exception:  # the fold-by-fold evaluation reports the error
             continue
         before = {name: value for name, value in params.items() if step and not name.startswith(f"{step}__")}
         contexts = {fold: progress.context(batch[number], fold) for fold in range(len(inputs.splits))}
@@ -173,7 +174,7 @@ def _states(inputs: SharedInputs, batch: list[Candidate], progress: SearchProgre
 
 
 def _is_stackable(network: RegularizedMLP, step: str | None, fit_params: dict[str, Any] | None) -> bool:
-    """Whether a network can be trained with others; ``fit`` may receive weights of the rows and nothing else."""
+    """Whether a network can be trained with others; besides X and y, ``fit`` may only receive sample weights."""
     incompatible = (
         network.solver in solvers_with("full_batch"),
         network.swa_start is not None,
@@ -189,7 +190,7 @@ def _is_stackable(network: RegularizedMLP, step: str | None, fit_params: dict[st
 
 
 def _stack_key(network: Any, step: str | None, params: dict[str, Any]) -> tuple[Any, ...]:
-    """Everything that candidates in one net must have in common: other parameters, and the structure that depends."""
+    """Everything that the candidates of a net must share: other parameters, and the structure determined by values."""
     of_members = {name if step is None else f"{step}__{name}" for name in MEMBER_PARAMS}
     others = {name: value for name, value in params.items() if name not in of_members}
     augments = network.augmentation is not None and bool(network.augmentation_strength)

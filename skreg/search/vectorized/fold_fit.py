@@ -29,7 +29,7 @@ N_COPIES = 8
 
 
 def network_of(estimator: Any) -> tuple[str | None, RegularizedMLP | None]:
-    """Return the name of the last step and the network that an estimator is or ends with, if it is of this package."""
+    """Return the last step's name and the network that an estimator is or ends with, if this package defines it."""
     name, last = estimator.steps[-1] if isinstance(estimator, Pipeline) and estimator.steps else (None, estimator)
     return name, last if isinstance(last, RegularizedMLP) and type(last).fit is RegularizedMLP.fit else None
 
@@ -70,19 +70,19 @@ class FoldFit:
     data: FoldData
     prepared: PreparedFit
     test: MemberRows | None = None  # the test rows, if the score is computed after every epoch
-    raw: list[Tensor | None] = field(default_factory=list)  # raw output of each member on them, None before it is known
+    raw: list[Tensor | None] = field(default_factory=list)  # raw output of each member for these rows, or None
     epochs: list[EpochRecord] = field(default_factory=list)
     seconds: float = 0.0  # share of the training time
-    ended: bool = False  # whether the training has ended, regularly or by an error
+    ended: bool = False  # whether training has ended or was abandoned
     is_scored: bool = True  # whether the score is that of ``raw``
     _score: Any = np.nan
 
     @classmethod
     def prepare(cls, estimator: Any, data: FoldData, template: Self | None = None, scores_epochs: bool = False) -> Self:
-        """Do everything that precedes the training; ``estimator`` is changed as ``fit`` changes it.
+        """Perform all steps before training; ``estimator`` is modified as by ``fit``.
 
-        A template is a fit on the same rows that differs in hyperparameters of the members only. Encoders, statistics
-        and tensors of rows are taken from it.
+        A template is a fit on the same rows that differs only in hyperparameters of the members. Encoders, statistics
+        and row tensors are taken from it.
         """
         network: Any = network_of(estimator)[1]
         prepared = prepare_fit(network, data.X, data.y, data.weight, None if template is None else template.prepared)
@@ -94,7 +94,7 @@ class FoldFit:
 
     @property
     def net(self) -> Net:
-        """The net, after the training as if it had been trained alone."""
+        """The net; after training, it is in the same state as if it had been trained alone."""
         return self.prepared.net
 
     @property
@@ -127,7 +127,7 @@ class FoldFit:
         return (*net.module_.structure(), *dtypes, net.batch_size, n_steps, no_validation, n_threads)
 
     def score(self, scorer: Callable[..., Any]) -> Any:
-        """Return the score on the test rows if the training ended now; NaN while a member has no finite weights."""
+        """Return the score on the test rows if training ended now; NaN while a member has no finite weights."""
         raw = [member for member in self.raw if member is not None]
         if not self.is_scored and len(raw) == len(self.raw):
             self.is_scored = True
@@ -147,7 +147,7 @@ class FoldFit:
         net.history = history_of(self.epochs, monitor)
 
     def finish(self) -> Any:
-        """Do everything that follows the training, and return the fitted estimator."""
+        """Perform all steps after training, and return the fitted estimator."""
         start = time.perf_counter()
         self.prepared.finish()
         if self.data.preceding is not None:
@@ -157,9 +157,9 @@ class FoldFit:
 
 
 def quick_scorer(scorer: Any, estimator: Any, y: Any) -> Callable[[Any, Any, Any], float] | None:
-    """Return a function that computes the same score as a common scorer for a one-dimensional target, or None.
+    """Return a function that computes the score of a common scorer for a one-dimensional target; None for others.
 
-    The validation of a scorer takes ten times as long as the score itself for a few hundred rows, which matters if
+    For a few hundred rows, a scorer's input validation takes ten times as long as the score itself, which matters if
     scores are computed after every epoch.
     """
     if np.ndim(y) != 1 or getattr(scorer, "_kwargs", None):

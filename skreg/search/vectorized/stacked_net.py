@@ -1,7 +1,7 @@
-"""A net that trains the members of several nets as its own, with the result that each net would have alone.
+"""A net that trains the members of several nets as its own, with the same results as if each net were trained alone.
 
-The nets must have the same structure and number of steps per epoch; their rows, seeds and the hyperparameters that each
-member may have for itself can differ. Members that have stopped leave the tensors when many of them have.
+The nets must have the same structure and number of steps per epoch; their rows, seeds and per-member hyperparameters
+can differ. Members that have stopped are removed from the tensors once there are many of them.
 """
 
 import copy
@@ -29,15 +29,15 @@ from ...training.penalties import ElasticNet
 from .fold_fit import FoldFit
 
 MIN_ACTIVE_SHARE = 0.75
-"""Share of members that still train below which the others leave the tensors."""
+"""If the share of members that are still training falls below this, the others are removed from the tensors."""
 NO_PENALTY, NO_CONSTRAINT = ElasticNet(0.0, 0.0), MaxNorm(inf)
 
 
 class StackedNet(Net):
     """A net whose members are those of several nets.
 
-    ``fits`` are the fits whose nets are stacked, also those that have ended. ``net_index`` and ``member_index``, of
-    shape ``(members,)``, contain the number of each member's net and its number among the members of that net.
+    ``fits`` are the fits whose nets are stacked, including those that have ended. ``net_index`` and ``member_index``,
+    of shape ``(members,)``, contain the number of each member's net and its number among the members of that net.
     """
 
     fits: list[FoldFit]
@@ -46,7 +46,7 @@ class StackedNet(Net):
 
     @classmethod
     def stack(cls, fits: Sequence[FoldFit]) -> Self:
-        """Return the net of fits that have the same ``stack_key`` and have not been trained."""
+        """Return a net that stacks fits with the same ``stack_key`` that have not been trained."""
         nets = [fit.net for fit in fits]
         first = nets[0]
         counts = [net.module_.n_members for net in nets]
@@ -101,7 +101,7 @@ class StackedNet(Net):
 
     @property
     def ended(self) -> bool:
-        """Whether no net is training any more."""
+        """Whether all nets have ended their training."""
         return all(fit.ended for fit in self.fits)
 
     def train_epoch(self) -> None:
@@ -123,7 +123,7 @@ class StackedNet(Net):
         self._unstack(~self.stopping_.active | is_last)
 
     def stop(self) -> None:
-        """End the training of all nets after the epochs that they have had."""
+        """End the training of all nets after the epochs completed so far."""
         if self.ended:
             return
         self._restore_best(self._train)
@@ -158,7 +158,7 @@ class StackedNet(Net):
             fit.is_scored = False
 
     def _unstack(self, members: Tensor) -> None:
-        """Copy the weights and the bookkeeping of ``members`` to their nets; a net without other members has ended."""
+        """Copy the weights and records of ``members`` to their nets; a net without any other members has ended."""
         weights = self.stopping_.kept
         for member in members.nonzero()[:, 0].tolist():
             fit = self.fits[int(self.net_index[member])]
@@ -215,7 +215,7 @@ class StackedMonitor:
         self._by_loss = isinstance(first, LossMonitor)
 
     def __call__(self, raw: Tensor, loss: Tensor, active: Tensor) -> Tensor:
-        """Return the scores of the members, see ``Monitor``."""
+        """Return the scores of the members; see ``Monitor``."""
         if self._by_loss:
             return -loss
         scores = torch.full_like(loss, torch.nan)
@@ -233,8 +233,8 @@ class StackedMonitor:
 def stack_configs(configs: Sequence[TrainingConfig], counts: Sequence[int], like: Tensor) -> TrainingConfig:
     """Return the configuration of stacked members, ``counts[i]`` of them with ``configs[i]``.
 
-    Hyperparameters that a member may have for itself can differ, and are stacked with the dtype and device of ``like``.
-    Everything else has to be equal.
+    Per-member hyperparameters can differ, and are stacked with the dtype and device of ``like``. Everything else must
+    be equal.
     """
 
     def stacked(values: Sequence[Any]) -> PerMemberFloat:
@@ -263,7 +263,7 @@ def stack_configs(configs: Sequence[TrainingConfig], counts: Sequence[int], like
 
 
 def _stack_by_layer(given: Sequence[Any], neutral: Any, stack: Callable[[list[Any]], Any]) -> Any:
-    """Stack what applies to all layers, or for each layer if one of ``given`` differs between layers."""
+    """Stack the values for all layers, or separately for each layer if any item of ``given`` differs between layers."""
     n_layers = max((len(one) for one in given if isinstance(one, tuple)), default=0)
     if not n_layers:
         return None if not any(given) else stack([one or neutral for one in given])
@@ -274,7 +274,7 @@ def _stack_by_layer(given: Sequence[Any], neutral: Any, stack: Callable[[list[An
 
 
 def _stack_augmentations(given: Sequence[Any], stack: Callable[[list[Any]], PerMemberFloat]) -> Any:
-    """Stack the magnitudes of an augmentation; a callable of the user, or None, is the same for all members."""
+    """Stack the magnitudes of an augmentation; a user-defined callable, or None, is the same for all members."""
     if not isinstance(given[0], partial):
         return given[0]
     magnitude = stack([one.keywords["magnitude"] for one in given])

@@ -1,7 +1,7 @@
 """Training of one group of candidates side by side in one process.
 
-The fits of candidates that differ only in hyperparameters of the members are trained as one net (``stacked_net``). All
-candidates of a group are trained epoch by epoch, so that a pruner can compare them.
+The fits of candidates that differ only in hyperparameters of the members are trained as one net (``stacked_net.py``).
+All candidates of a group are trained epoch by epoch, so that a pruner can compare them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from optuna import Trial
 
 MAX_MEMBERS, MAX_WEIGHTS = 32, 100_000
-"""Largest number of members of a net, and of their weights if there is more than one.
+"""Largest number of members of a net, and of their weights if there is more than one member.
 
 Milliseconds per epoch and member, measured with one thread, by the number of members. 1,000 rows, 20 columns, one layer
 of 100, batches of 32: 5.1 (1 member), 3.0 (5), 1.8 (12), 1.2 (25). 5,000 rows, 20 columns, two layers of 128, batches
@@ -43,7 +43,7 @@ BYTES = 1 << 30
 """Memory that the candidates of a group may take at the same time. Further candidates wait."""
 
 Status = Literal["complete", "pruned", "stopped", "failed"]
-"""The deadline ended the training of a "stopped" candidate; a "failed" one has to be evaluated fold by fold."""
+"""The deadline ended the training of a "stopped" candidate; a "failed" one must be evaluated fold by fold."""
 
 
 @dataclass
@@ -52,7 +52,7 @@ class Pruning:
 
     scorer: Any
     metric: Any  # name of the score, if the scorer returns several
-    first_rung: int | None  # decisions after this epoch and each power of two times it; None is every epoch
+    first_rung: int | None  # decisions after this epoch times each power of two; None means every epoch
 
     def score(self, fit: FoldFit) -> float:
         """Return the current score of a fit, NaN if it cannot be computed."""
@@ -70,7 +70,7 @@ class Pruning:
 
 @dataclass
 class CandidateState:
-    """A candidate while it is trained."""
+    """A candidate during its training."""
 
     number: int  # position in the batch
     estimator: Any  # with the parameters of the candidate
@@ -105,8 +105,8 @@ class CandidateResult:
 class GroupTrainer:
     """Trains groups of candidates, the candidates of a group side by side.
 
-    At the ``deadline``, as of ``time.time``, the training stops after the current epoch. Candidates that were waiting
-    for memory have no result then.
+    At the ``deadline``, as given by ``time.time``, training stops after the current epoch. Candidates that are still
+    waiting for memory then have no result.
     """
 
     def __init__(self, inputs: SharedInputs, pruning: Pruning | None = None, deadline: float = inf) -> None:
@@ -147,7 +147,7 @@ class GroupTrainer:
     def _prepare_fit(
         self, state: CandidateState, fold: int, data: dict[Any, FoldData], templates: dict[Any, FoldFit]
     ) -> FoldFit:
-        """Prepare a fit; what depends on the rows only is shared with earlier fits on the same fold."""
+        """Prepare a fit; anything that depends only on the rows is shared with earlier fits on the same fold."""
         estimator = clone(state.estimator)
         data_key, template_key = (state.preceding_key, fold), (state.key, fold)
         if data_key not in data:
@@ -160,7 +160,7 @@ class GroupTrainer:
     def _train(self, states: list[CandidateState], parent: int) -> Iterator[CandidateResult]:
         """Train prepared candidates, and yield the result of each as soon as it has ended."""
         nets, epoch = _stack_nets(states), 0
-        while states and os.getppid() == parent:  # a worker does not outlive the process of the search
+        while states and os.getppid() == parent:  # a worker must not outlive the process of the search
             epoch += 1
             failed_fits = self._train_epoch(nets)
             statuses = self._evaluate_epoch(states, epoch, failed_fits)
@@ -231,10 +231,10 @@ class GroupTrainer:
 
 
 def _prune(asked: list[CandidateState], epoch: int) -> list[int]:
-    """Ask the pruner about candidates, and return the numbers of those that it prunes.
+    """Ask the pruner about each candidate, and return the numbers of those that it prunes.
 
-    Successive halving compares a candidate with those that it was asked about before. If the better half comes first,
-    from its last to its best, then exactly the worse half is pruned.
+    Successive halving compares a candidate with those that it was asked about earlier. If the better half comes first,
+    ordered from worst to best, exactly the worse half is pruned.
     """
     ranked = sorted(asked, key=lambda state: -state.curve[epoch])
     half = ceil(len(ranked) / 2)
@@ -249,7 +249,7 @@ def _prune(asked: list[CandidateState], epoch: int) -> list[int]:
 
 
 def _stack_nets(states: list[CandidateState]) -> list[StackedNet]:
-    """Stack the fits that can be members of one net, as many as ``MAX_MEMBERS`` and ``MAX_WEIGHTS`` allow."""
+    """Stack fits that can be members of one net, as many as ``MAX_MEMBERS`` and ``MAX_WEIGHTS`` allow."""
     alike: dict[Any, list[FoldFit]] = defaultdict(list)
     for state in states:
         for fit in state.fits:

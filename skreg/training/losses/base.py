@@ -15,14 +15,14 @@ class Loss(ABC):
 
     @classmethod
     def registered(cls) -> "dict[str, type[Self]]":
-        """Return the subclasses that the ``__all__`` of this class's file lists, by name."""
+        """Return the subclasses listed in the ``__all__`` of this class's file, by name."""
         file = sys.modules[cls.__module__]
         losses = [getattr(file, name) for name in file.__all__]
         return {loss.name: loss for loss in losses if issubclass(loss, cls)}
 
     @abstractmethod
     def __call__(self, raw: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-        """Return the loss of each member ``(members,)``; with weights that sum to 1 it is the mean loss.
+        """Return the loss of each member ``(members,)``; if the weights sum to 1, it is the mean loss.
 
         The raw output has the shape ``(members, rows, outputs)``, the encoded target ``(members, rows, ...)`` and the
         weight of the rows ``(members, rows)``.

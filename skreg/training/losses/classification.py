@@ -27,7 +27,7 @@ class ClassificationLoss(Loss):
 
     @abstractmethod
     def smooth(self, target: Tensor, raw: Tensor) -> Tensor:
-        """Return the target as class probabilities with label smoothing, in the type of ``raw``."""
+        """Return the target as class probabilities with label smoothing, in the dtype of ``raw``."""
 
     def in_training(self, raw: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         """Return the loss of the smoothed target [Szegedy et al. 2016, section 7]."""
@@ -38,7 +38,7 @@ class BinaryLoss(ClassificationLoss):
     """Base class for independent binary outputs with one logit each: two classes, or several labels."""
 
     def smooth(self, target: Tensor, raw: Tensor) -> Tensor:  # noqa: ARG002 - the target has the shape of raw
-        """Move the probabilities of the positive class towards 1/2."""
+        """Move the probabilities of the positive class toward 1/2."""
         share = broadcast(self.label_smoothing, target)
         return target * (1 - share) + share / 2
 
@@ -51,7 +51,7 @@ class MulticlassLoss(ClassificationLoss):
     """Base class for mutually exclusive classes with one logit each."""
 
     def smooth(self, target: Tensor, raw: Tensor) -> Tensor:
-        """Move the class probabilities towards equal ones."""
+        """Move the class probabilities toward the uniform distribution."""
         probability = _class_probability(target, raw)
         share = broadcast(self.label_smoothing, probability)
         return probability * (1 - share) + share / raw.shape[-1]
@@ -93,7 +93,8 @@ class BinaryFocalLoss(BinaryLoss):
     """Focal loss ``-(1 - p)**2 log p`` of independent binary outputs, where p is the probability of the true class.
 
     Rows that are already predicted well have a small weight [Lin et al. 2017, "Focal loss for dense object detection"].
-    The probabilities are closer to 1/2 than the frequencies, in the same order. Target: as in ``BinaryLogLoss``.
+    The probabilities are closer to 1/2 than the true frequencies, but in the same order. Target: as in
+    ``BinaryLogLoss``.
     """
 
     name = "focal"
@@ -118,5 +119,5 @@ class MulticlassFocalLoss(MulticlassLoss):
 
 
 def _class_probability(target: Tensor, raw: Tensor) -> Tensor:
-    """Convert class indices to probabilities in the shape and type of ``raw``; return probabilities unchanged."""
+    """Convert class indices to probabilities in the shape and dtype of ``raw``; return probabilities unchanged."""
     return target if target.is_floating_point() else F.one_hot(target, raw.shape[-1]).to(raw.dtype)

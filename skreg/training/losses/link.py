@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 MIN_RAW, MAX_RAW = -100.0, 30.0
-"""Raw outputs between which ``exponential`` equals the exponential function."""
+"""Bounds of the raw outputs for which ``exponential`` equals the exponential function."""
 
 
 def exponential(raw: Tensor) -> Tensor:
-    """Return the exponential of ``raw``, continued linearly above 30, where it is about 1e13."""
+    """Return the exponential of ``raw``, extended linearly above 30, where it is about 1e13."""
     return raw.clamp(MIN_RAW, MAX_RAW).exp() * (1 + (raw - MAX_RAW).clamp(min=0))
 
 

@@ -27,7 +27,7 @@ class RegressionLoss(Loss):
     quantiles: tuple[float, ...] | None = None
     """Quantiles at which the raw outputs of a target start. None means one raw output, which starts at the mean."""
     multi_quantile: bool = False  # whether predictions have an additional axis for quantiles
-    power: ClassVar[float] = 0.0  # the spread of the target is proportional to ``prediction ** power``
+    power: ClassVar[float] = 0.0  # power such that the spread of the target is proportional to ``prediction ** power``
     bound: ClassVar[str | None] = None  # ">=" or ">" if the target must be at least 0 or greater
 
     @property
@@ -88,7 +88,7 @@ class AbsoluteError(RegressionLoss):
 class HuberLoss(RegressionLoss):
     """Huber loss of the standardized target with ``delta`` = 1.345 and the identity link.
 
-    At 1.345 standard deviations it is 95 % as efficient as the mean if errors are normal [Huber 1964, "Robust
+    With this ``delta``, the estimate is 95 % as efficient as the mean if the errors are normal [Huber 1964, "Robust
     estimation of a location parameter"].
     """
 
@@ -106,8 +106,8 @@ class PinballLoss(RegressionLoss):
 
     The loss is ``quantile`` times the shortfall of the raw output, or ``1 - quantile`` times its excess [Koenker &
     Bassett 1978, "Regression quantiles"]. The raw outputs of several quantiles are trained independently. Predictions
-    are sorted, so that quantiles do not cross, which never increases the error [Chernozhukov et al. 2010, "Quantile and
-    probability curves without crossing"]. The target contains each value once for each quantile.
+    are sorted so that quantiles do not cross; sorting never increases the error [Chernozhukov et al. 2010, "Quantile
+    and probability curves without crossing"]. The target contains each value once per quantile.
 
     Parameters
     ----------

@@ -1,1 +1,1 @@
-"""Optimizers, one file each. The capabilities of an optimizer are class attributes, see ``base.py``."""
+"""Optimizers, one file each. The capabilities of an optimizer are class attributes; see ``base.py``."""

@@ -11,11 +11,13 @@ from torch import Tensor
 from .base import FirstOrderOptimizer, ParameterGroup, Rate, gradients_of
 
 EPS = 1e-6
-"""Added to the root of the second moment. In a loss with mean weight 1, the gradients of rows with almost no weight are
-smaller than this, so that they hardly move the weights. With 1e-8 they moved the weights as much as other rows."""
+"""Constant added to the square root of the second moment. If the mean row weight is 1, the gradients of rows with
+almost no weight are smaller than this constant, so they hardly change the weights. With 1e-8, they changed the weights
+as much as other rows.
+"""
 
 _MIN_FUSED_WEIGHTS = 1 << 14
-"""Weights per run of members with equal rates from which separate calls of the fused kernel are faster (measured)."""
+"""Minimum number of weights per run of members with equal rates for which separate calls are faster (measured)."""
 
 _adamw = partial(torch._fused_adamw_, eps=EPS, amsgrad=False, maximize=False)
 
@@ -43,7 +45,7 @@ class Adam(FirstOrderOptimizer):
     def update(self, lr: Rate) -> None:
         """Make a step with the fused kernel, which accepts a single learning rate and weight decay.
 
-        Consecutive members that share both are updated in one call, if they have enough weights.
+        Consecutive members that share both values are updated in one call if they have enough weights.
         """
         self.count[0].add_(1)
         for group, its in zip(self.groups, self._slices, strict=True):
@@ -57,7 +59,7 @@ class Adam(FirstOrderOptimizer):
                 self._update_fused(own, tensors, rate * group.factor, decay)
 
     def _tensors_of(self, group: ParameterGroup, its: slice, runs: Sequence[_Run]) -> list[_Tensors]:
-        """Return the tensors of each run; the views are cached, because making them takes as long as a step."""
+        """Return the tensors of each run; the views are cached because creating them takes as long as a step."""
         tensors = group.parameters, self.means[its], self.squares[its]
         if len(runs) == 1:
             return [tensors]
@@ -72,13 +74,13 @@ class Adam(FirstOrderOptimizer):
         _adamw(parameters, gradients, means, squares, [], counts, lr=lr, beta1=beta1, beta2=beta2, weight_decay=decay)
 
     def _update_by_member(self, group: ParameterGroup, its: slice, gradients: list[Tensor], lr: Rate) -> None:
-        """Make the same step with separate operations on all members."""
+        """Make the same step as the fused kernel with separate operations on all members."""
         count, means, squares = self.count[0].item(), self.means[its], self.squares[its]
         beta1, beta2 = self.betas
         torch._foreach_lerp_(means, gradients, 1 - beta1)
         torch._foreach_mul_(squares, beta2)
         torch._foreach_addcmul_(squares, gradients, gradients, 1 - beta2)
-        roots = torch._foreach_div(squares, 1 - beta2**count)  # noqa: SLF001 - the optimizers of torch use it, too
+        roots = torch._foreach_div(squares, 1 - beta2**count)  # noqa: SLF001 - torch's optimizers use it as well
         torch._foreach_sqrt_(roots)
         torch._foreach_add_(roots, EPS)
         directions = torch._foreach_div(means, 1 - beta1**count)  # noqa: SLF001 - see above
@@ -86,7 +88,7 @@ class Adam(FirstOrderOptimizer):
         group.step_(list(directions), lr)
 
     def step_size(self, i: int, lr: Rate) -> Tensor:
-        """Return the learning rate over the root of the corrected second moment."""
+        """Return the learning rate divided by the square root of the bias-corrected second moment."""
         return self._rate(i, lr) / ((self.squares[i] / (1 - self.betas[1] ** self.count[0])).sqrt_() + EPS)
 
 

@@ -1,7 +1,8 @@
 """Base classes of the optimizers, which update the parameters of all members from their gradients.
 
 The optimizers call torch's kernels on stacked tensors, without ``torch.optim``: in a small network, its Python code
-takes three quarters of an update, and its first use imports the compiler, which takes longer than many fits.
+accounts for three quarters of the update time, and its first use imports the compiler, which takes longer than many
+fits.
 
 A learning rate is a tensor with one value per member, or a number if all members share it, which is cheaper.
 """
@@ -20,7 +21,7 @@ Rate: TypeAlias = PerMemberFloat
 
 
 def gradients_of(parameters: list[Tensor]) -> list[Tensor]:
-    """Return the gradients after a backward pass, in which every parameter got one."""
+    """Return the gradients after a backward pass that has given every parameter a gradient."""
     return [p.grad for p in parameters if p.grad is not None]
 
 
@@ -28,7 +29,7 @@ def gradients_of(parameters: list[Tensor]) -> list[Tensor]:
 class ParameterGroup:
     """Parameters that are updated with the same factor on the learning rate and the same weight decay.
 
-    The weight decay is decoupled: each step multiplies by ``1 - lr * decay`` [Loshchilov & Hutter 2019].
+    Weight decay is decoupled: each step multiplies the parameters by ``1 - lr * decay`` [Loshchilov & Hutter 2019].
     """
 
     parameters: list[Tensor]
@@ -51,7 +52,8 @@ class ParameterGroup:
 class Optimizer:
     """Base class of the optimizers.
 
-    The class attributes state the capabilities of an optimizer. All other code reads them instead of solver names.
+    The class attributes state the capabilities of an optimizer. All other code reads these attributes instead of solver
+    names.
     """
 
     takes_learning_rate: ClassVar[bool] = True  # whether the learning rate determines the length of a step
@@ -88,7 +90,7 @@ class FirstOrderOptimizer(Optimizer, ABC):
         """Return the step size of parameter ``i`` in the optimizer's metric: its step per unit of constant gradient."""
 
     def state_dict(self) -> dict[str, list[Tensor]]:
-        """Return moments and counts."""
+        """Return the moments and counts."""
         return {name: getattr(self, name) for name in self.moments}
 
     def load_state_dict(self, state: dict[str, list[Tensor]]) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 from .base import Optimizer, ParameterGroup
 
 SETTINGS: dict[str, Any] = {"max_iter": 1, "max_eval": 25, "history_size": 10, "line_search_fn": "strong_wolfe"}
-# torch's default tolerances suit float32, and stop with errors of 1e-4 in the coefficients of a linear model
+# torch's default tolerances suit float32 and leave errors of 1e-4 in the coefficients of a linear model
 SETTINGS |= {"tolerance_grad": 1e-9, "tolerance_change": 1e-14}
 
 

@@ -11,5 +11,5 @@ SOLVERS: dict[str, type[SolverOptimizer]] = {"adam": Adam, "adamw": AdamW, "lbfg
 
 
 def solvers_with(capability: str) -> list[str]:
-    """Return the names of the solvers whose optimizer has a capability, see ``Optimizer``."""
+    """Return the names of the solvers whose optimizer has a capability; see ``Optimizer``."""
     return [name for name, optimizer in SOLVERS.items() if getattr(optimizer, capability)]

@@ -28,5 +28,5 @@ class Sgd(FirstOrderOptimizer):
             group.step_(directions[its], lr)
 
     def step_size(self, i: int, lr: Rate) -> Rate:
-        """Return the learning rate over ``1 - momentum``, for both kinds of momentum."""
+        """Return the learning rate divided by ``1 - momentum``, for both kinds of momentum."""
         return self._rate(i, lr) / (1 - self.momentum)
