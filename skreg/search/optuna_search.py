@@ -270,10 +270,16 @@ class OptunaSearchCV(BaseSearchCV):
         params = _check_method_params(X, params=params)
         routed = self._get_routed_params_for_fit(params)
         space = make_space(self.param_distributions, self.estimator)
-        splits = list(check_cv(self.cv, y, classifier=is_classifier(self)).split(X, y, **routed.splitter.split))
+        splitter = check_cv(self.cv, y, classifier=is_classifier(self))
+        splits = list(splitter.split(X, y, **routed.splitter.split))
+        self.n_splits_ = splitter.get_n_splits(X, y, **routed.splitter.split)
+        if len(splits) != self.n_splits_:
+            raise ValueError(
+                "cv.split and cv.get_n_splits return inconsistent results. "
+                f"Expected {self.n_splits_} splits, got {len(splits)}"
+            )
         if not splits:
             raise ValueError("No fits were performed. Was the CV iterator empty? Were there no candidates?")
-        self.n_splits_ = len(splits)
         progress = SearchProgress(self, X, y, params.get("sample_weight"), self.n_trials * len(splits))
         settings = {
             "scorer": scorers,

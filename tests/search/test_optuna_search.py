@@ -246,6 +246,15 @@ def test_trials_dataframe_and_verbosity(capsys):
     assert printed.out == printed.err == ""
 
 
+def test_inconsistent_number_of_splits_is_rejected():
+    class Splitter(KFold):
+        def get_n_splits(self, X=None, y=None, groups=None):
+            return 5
+
+    with pytest.raises(ValueError, match="Expected 5 splits, got 3"):
+        OptunaSearchCV(DecisionTreeClassifier(), {"max_depth": [1, 2]}, n_trials=1, cv=Splitter(3)).fit(X, Y)
+
+
 def test_error_without_optuna(monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ImportError, match=r'OptunaSearchCV requires optuna.* pip install "\.\[search\]"'):
