@@ -32,7 +32,7 @@ class DeviceConfig:
     matmul_dtype: torch.dtype  # dtype of the matrix products of the hidden layers in training
 
     @classmethod
-    def of(
+    def from_estimator(
         cls, estimator: Any, n_rows: int, known: tuple[int, torch.dtype] | None = None, full_batch: bool = False
     ) -> Self:
         """Resolve the parameters of an estimator for a fit of ``n_rows`` rows.

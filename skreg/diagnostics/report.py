@@ -170,7 +170,7 @@ def _applicable(estimator: RegularizedMLP, remedy: dict[str, Any]) -> dict[str, 
             continue
         changed = copy.copy(estimator).set_params(**kept, **{name: value})
         try:
-            TrainingConfig.of(changed)
+            TrainingConfig.from_estimator(changed)
             PretrainedSource.from_estimator(changed, network_config_of(changed))
         except ValueError:
             continue

@@ -144,7 +144,7 @@ class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, Sha
         check_callbacks(self.callbacks)
         continues = self.warm_start and hasattr(self, "net_")
         network_config = network_config_of(self, continues)
-        training_config = TrainingConfig.of(self)
+        training_config = TrainingConfig.from_estimator(self)
         source = PretrainedSource.from_estimator(self, network_config)
         if template is None:
             encoded = encode_training_rows(self, X, y, sample_weight, source, continues)
@@ -166,7 +166,9 @@ class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, Sha
         continues = hasattr(self, "net_")
         network_config = network_config_of(self, continues)
         # The total number of calls is unknown, so the learning rate is constant.
-        training_config = replace(TrainingConfig.of(self), schedule=schedules.constant, plateau_patience=None)
+        training_config = replace(
+            TrainingConfig.from_estimator(self), schedule=schedules.constant, plateau_patience=None
+        )
         source = PretrainedSource.from_estimator(self, network_config)
         events = CallbackEvents(self, X, y, sample_weight, 1)
         with torch_threads(self.n_threads), torch.inference_mode(False), torch.enable_grad():
@@ -289,4 +291,4 @@ def check_parameters(estimator: RegularizedMLP) -> None:
     """Raise an error if parameters are invalid or contradict each other."""
     estimator._validate_params()  # noqa: SLF001  # scikit-learn's interface
     network_config_of(estimator)
-    TrainingConfig.of(estimator)
+    TrainingConfig.from_estimator(estimator)

@@ -27,7 +27,7 @@ from ..training.config import TrainingConfig
 from ..training.losses import Loss
 from ..training.net import Net
 from ..training.optimizers.registry import SOLVERS, solvers_with
-from .targets import Statistics, target_encoder_for
+from .targets import TargetStatistics, target_encoder_for
 
 
 def encode_training_rows(
@@ -112,7 +112,9 @@ def split_rows(estimator: Any, train: EncodedTable, validation: EncodedTable | N
     rows except its own validation fold.
     """
     n_rows, n_members = len(train), estimator.n_members
-    device_config = DeviceConfig.of(estimator, n_rows, full_batch=estimator.solver in solvers_with("full_batch"))
+    device_config = DeviceConfig.from_estimator(
+        estimator, n_rows, full_batch=estimator.solver in solvers_with("full_batch")
+    )
     all_rows = [np.arange(n_rows)] * n_members
     n_folds = min(max(n_members, round(1 / estimator.validation_fraction)), n_rows)
     early_stopping = estimator.early_stopping
@@ -193,7 +195,7 @@ def make_net(
 
 def _statistics(
     estimator: Any, split: MemberSplit, n_bins: int, source: PretrainedSource | None, known: Network | None
-) -> tuple[InputLayer, Statistics | None]:
+) -> tuple[InputLayer, TargetStatistics | None]:
     """Return the input layer, with each member's column statistics, and the statistics of the target."""
     dtype, target_encoder = split.device_config.dtype, estimator.target_encoder_
     if known is not None:

@@ -33,8 +33,8 @@ def stream_device_config(estimator: Any, n_rows: int) -> DeviceConfig:
     if hasattr(estimator, "net_"):
         known = estimator.net_.batch_size, estimator.net_.module_.inputs.dtype
     else:
-        known = DeviceConfig.of(estimator, n_rows).batch_size, torch.float32
-    return DeviceConfig.of(estimator, n_rows, known)
+        known = DeviceConfig.from_estimator(estimator, n_rows).batch_size, torch.float32
+    return DeviceConfig.from_estimator(estimator, n_rows, known)
 
 
 def check_classes(class_weight: Any, classes: Any, known: np.ndarray | None) -> np.ndarray:

@@ -23,7 +23,7 @@ from ..training.losses import PinballLoss, RegressionLoss
 from ..training.losses.link import log_mean_of_members, mean_of_members
 from ..training.net import Net
 
-Statistics = tuple[np.ndarray, np.ndarray]
+TargetStatistics = tuple[np.ndarray, np.ndarray]
 
 
 class TargetEncoder:
@@ -37,7 +37,7 @@ class TargetEncoder:
         """Return the stratum ``(rows,)`` of each row for stratified folds."""
         return np.zeros(len(y), dtype=np.int64)
 
-    def statistics(self, target: np.ndarray, weights: np.ndarray) -> Statistics | None:
+    def statistics(self, target: np.ndarray, weights: np.ndarray) -> TargetStatistics | None:
         """Return center and scale ``(members, n_raw_)`` of the target, given the weights ``(members, rows)``."""
 
     def fit_class_weight(self, estimator: Any, y: np.ndarray, weight: np.ndarray | None) -> None:
@@ -207,7 +207,7 @@ class NumberTargetEncoder(TargetEncoder):
         mean: np.ndarray = mean_of_members(self.loss.sort_quantiles(predictions)).cpu().numpy()
         return mean.reshape(len(mean), *self.shape_)
 
-    def statistics(self, target: np.ndarray, weights: np.ndarray) -> Statistics:
+    def statistics(self, target: np.ndarray, weights: np.ndarray) -> TargetStatistics:
         """Return center and scale ``(members, n_raw_)`` of the target, given the weights ``(members, rows)``."""
         if self.loss.log_link:
             return mean_statistics(target, weights)

@@ -59,7 +59,7 @@ class TrainingConfig:
     cycle_ends: tuple[float, ...] = ()
 
     @classmethod
-    def of(cls, estimator: Any) -> Self:
+    def from_estimator(cls, estimator: Any) -> Self:
         """Return the configuration of an estimator; raise a ``ValueError`` if parameters are mutually exclusive."""
         _check_combinations(estimator)
         same_names = ("solver", "weight_decay", "momentum", "feature_alpha", "clip_norm", "ema_decay", "swa_start")

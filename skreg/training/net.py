@@ -1,6 +1,6 @@
 """The net, which trains all members. skorch provides construction, callbacks and device handling.
 
-The epoch loop is not that of skorch, because the rows of a table fit in memory. Batches are slices of permuted tensors
+This file has the loop over epochs, and ``trainer.py`` the steps of one epoch. The loop is not that of skorch, because the rows of a table fit in memory. Batches are slices of permuted tensors
 instead of a DataLoader. The losses of batches stay on the device, and batch events are sent only if a callback
 implements them.
 """
@@ -84,8 +84,8 @@ class Net(NeuralNet):
 
     module: Network | type[Network]
     module_: Network
-    temperature: float = 1.0
-    residuals: Any = None
+    temperature: float = 1.0  # set by the classifier after training
+    residuals: Any = None  # set by the regressor after training
     callbacks: list[Any]
     callbacks_: list[tuple[str, Callback]]
     lr: Rate

@@ -114,15 +114,15 @@ def test_a_pickle_can_be_loaded_without_a_gpu(device, streams):
 
 
 def test_auto_selects_a_gpu_if_there_is_one():
-    config = DeviceConfig.of(RegularizedMLPRegressor(**SMALL), 200)
+    config = DeviceConfig.from_estimator(RegularizedMLPRegressor(**SMALL), 200)
     assert config.device.type == ("cuda" if "cuda" in DEVICES else "mps" if "mps" in DEVICES else "cpu")
 
 
 def test_auto_batch_size_is_all_rows_for_a_full_batch_solver():
     estimator = RegularizedMLPRegressor(**{**SMALL, "batch_size": "auto"})
-    assert DeviceConfig.of(estimator, 2000, full_batch=True).batch_size == 2000
-    assert DeviceConfig.of(estimator, 2000).batch_size == 128
-    known = DeviceConfig.of(estimator, 2000, (50, torch.float64))
+    assert DeviceConfig.from_estimator(estimator, 2000, full_batch=True).batch_size == 2000
+    assert DeviceConfig.from_estimator(estimator, 2000).batch_size == 128
+    known = DeviceConfig.from_estimator(estimator, 2000, (50, torch.float64))
     assert (known.batch_size, known.dtype) == (50, torch.float64)
 
 

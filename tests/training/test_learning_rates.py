@@ -81,7 +81,7 @@ def test_ntk_equals_a_network_that_divides_by_the_root_of_the_fan_in():
 def test_weight_decay_does_not_depend_on_the_parametrization(solver):
     estimator = RegularizedMLPRegressor(**{**SETTINGS, "solver": solver})
     module = initial()
-    training_config = TrainingConfig.of(estimator)
+    training_config = TrainingConfig.from_estimator(estimator)
     decayed = [group for group in training_config.groups(module) if group.decay]
     assert sum(len(group.parameters) for group in decayed) == len(module.weights())
     for group in decayed:
@@ -96,7 +96,7 @@ def test_linear_models_and_sgd_ignore_the_parametrization(settings):
 
 def test_a_layer_with_32_inputs_has_factor_one():
     module = RegularizedMLPRegressor(**{**SETTINGS, "hidden_layer_sizes": (32, 4)}).fit(X, Y).net_.module_
-    training_config = TrainingConfig.of(RegularizedMLPRegressor(**SETTINGS))
+    training_config = TrainingConfig.from_estimator(RegularizedMLPRegressor(**SETTINGS))
     factor = {id(p): group.factor for group in training_config.groups(module) for p in group.parameters}
     assert [factor[id(linear.weight)] for linear in module.linears] == [(32 / 3) ** 0.5, 1.0, 8**0.5]
 

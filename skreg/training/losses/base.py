@@ -15,7 +15,7 @@ class Loss(ABC):
 
     @classmethod
     def registered(cls) -> "dict[str, type[Self]]":
-        """Return the subclasses listed in the ``__all__`` of this class's file, by name."""
+        """Return the losses of this class in the ``__all__`` of its file, by name. Call it on an abstract class."""
         file = sys.modules[cls.__module__]
         losses = [getattr(file, name) for name in file.__all__]
         return {loss.name: loss for loss in losses if issubclass(loss, cls)}

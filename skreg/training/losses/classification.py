@@ -1,4 +1,4 @@
-"""Classification losses."""
+"""Classification losses: for each name, a class for binary targets and labels, and one for multiclass targets."""
 
 from abc import abstractmethod
 

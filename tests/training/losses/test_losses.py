@@ -16,6 +16,7 @@ from sklearn.metrics import (
 )
 
 from skreg import losses
+from skreg.training.losses import classification, regression
 
 MEMBERS, ROWS, OUTPUTS = 2, 40, 3
 GENERATOR = torch.Generator().manual_seed(0)
@@ -115,10 +116,15 @@ def test_log_losses_equal_the_metric():
 def test_all_lists_every_concrete_loss():
     concrete = {
         name
-        for name, value in vars(losses).items()
+        for file in (classification, regression)
+        for name, value in vars(file).items()
         if inspect.isclass(value) and issubclass(value, losses.Loss) and not inspect.isabstract(value)
     }
     assert concrete == set(losses.__all__) == set(TARGETS)
+
+
+def test_binary_and_multiclass_losses_have_the_same_names():
+    assert set(losses.BinaryLoss.registered()) == set(losses.MulticlassLoss.registered())
 
 
 # regression losses
