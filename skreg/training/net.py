@@ -1,8 +1,8 @@
 """The net, which trains all members. skorch provides construction, callbacks and device handling.
 
-This file has the loop over epochs, and ``trainer.py`` the steps of one epoch. The loop is not that of skorch, because the rows of a table fit in memory. Batches are slices of permuted tensors
-instead of a DataLoader. The losses of batches stay on the device, and batch events are sent only if a callback
-implements them.
+This file has the loop over epochs, and ``trainer.py`` the steps of one epoch. The loop is not that of skorch, because
+the rows of a table fit in memory. Batches are slices of permuted tensors instead of a DataLoader. The losses of batches
+stay on the device, and batch events are sent only if a callback implements them.
 """
 
 import copy
