@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from .distributions import Space
     from .study import StudyRun
 
-__all__ = ["OptunaSearchCV"]
-
 FITS_PER_BATCH = 20
 CANDIDATES_PER_BATCH = 10
 """Candidates that are chosen together: as many as the sampler chooses at random at the beginning."""
