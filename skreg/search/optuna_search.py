@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from .distributions import Space
     from .study import StudyRun
 
-__all__ = ["OptunaSearchCV"]
-
 FITS_PER_BATCH = 20
 CANDIDATES_PER_BATCH = 10
 """Number of candidates chosen together: as many as the sampler initially chooses at random."""
