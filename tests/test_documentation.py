@@ -345,6 +345,7 @@ EXAMPLES = [path for path in sorted((ROOT / "examples").glob("*.py")) if path.st
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.stem)
+@pytest.mark.slow
 def test_an_example_runs_within_two_minutes(example, tmp_path):
     start = time.perf_counter()
     done = subprocess.run([sys.executable, str(example)], cwd=tmp_path, capture_output=True, text=True, timeout=240)
@@ -353,6 +354,7 @@ def test_an_example_runs_within_two_minutes(example, tmp_path):
     assert re.search(r"\b0\.\d+", done.stdout), "An example prints scores."
 
 
+@pytest.mark.slow
 def test_streaming_a_parquet_file_takes_less_memory_than_its_table(tmp_path):
     done = subprocess.run(
         [sys.executable, str(ROOT / "examples" / "stream_parquet.py")],

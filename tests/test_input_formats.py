@@ -96,7 +96,7 @@ def test_early_stopping_works_with_two_rows():
 def test_a_monitor_that_needs_more_classes_raises(monitor):
     rare = np.zeros(300, int)
     rare[:3] = 1
-    with pytest.raises(ValueError, match="use monitor='loss'"):
+    with pytest.raises(ValueError, match="Set monitor='loss'"):
         RegularizedMLPClassifier(**FAST, monitor=monitor).fit(Z, rare)
 
 

@@ -1,7 +1,7 @@
 """Device, batch size and precision of a fit.
 
 With ``precision="bfloat16"``, only the matrix products of the hidden layers in training use bfloat16, which has the
-range of float32 and an 8-bit mantissa. Weights, optimizer, norms, loss and predictions stay in float32.
+range of float32 and a precision of 8 bits. Weights, optimizer, norms, loss and predictions stay in float32.
 """
 
 from collections.abc import Sequence

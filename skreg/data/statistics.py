@@ -150,7 +150,7 @@ _SCALINGS: dict[str | None, Callable[[_SortedColumn], _Scaling]] = {
 
 
 def target_statistics(target: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean and standard deviation ``(members, outputs)`` of a target ``(rows, outputs)``; 1 if constant."""
+    """Return the mean and standard deviation ``(members, outputs)`` of a target; the latter is 1 for a constant."""
     mean, _, scale = np.stack([_standard(_SortedColumn(column, weight)) for column in target.T], axis=-1)
     return mean, np.where(scale > 0, _inverse(scale), 1.0)
 

@@ -83,8 +83,8 @@ class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, Sha
             Target. For classification, labels of any type, or a 0/1 matrix of several labels; for regression, finite
             numbers.
         sample_weight : array-like of shape (n_samples,), default=None
-            Nonnegative weights of the rows. A weight of 0 is equivalent to removing the row, and a weight of 2 to
-            repeating it.
+            Nonnegative weights of the rows. Rows of weight 0 are removed, and a row of weight 2 counts in the loss and
+            the statistics like two copies of the row.
         X_val : {array-like, data frame, sparse matrix} of shape (n_val, n_features), default=None
             Validation rows for early stopping and calibration, which replace the validation folds. In a ``Pipeline``
             with ``transform_input=["X_val"]``, they are transformed by the preceding steps.

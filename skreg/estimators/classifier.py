@@ -165,7 +165,7 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         return self._labels(self._predict_decoded(X))
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
-        """Predict the logarithms of the probabilities, which are exact even for probabilities that round to 0.
+        """Predict the logarithms of the probabilities, which are accurate even where ``predict_proba`` rounds to 0.
 
         Parameters
         ----------

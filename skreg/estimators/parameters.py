@@ -145,23 +145,24 @@ PARAMETERS = """
 hidden_layer_sizes : int or sequence of int
     Number of units in each hidden layer; ``()`` gives a linear model. Typically one to three layers of 64 to 256 units.
 activation : {choices} or callable
-    Activation function of the hidden layers. A callable is applied to a tensor elementwise.
+    Activation function of the hidden layers. A callable must map a tensor to a tensor of the same shape, element by
+    element.
 batch_norm : bool
     Whether to apply batch normalization before each activation [1]_.
 layer_norm : bool
     Whether to apply layer normalization before each activation [2]_. It cannot be combined with ``batch_norm``.
 residual : bool or "auto"
-    Whether a hidden layer with as many inputs as units adds its input to its output, scaled by ``sqrt(1/2)`` [3]_.
-    "auto" enables this for regression, unless ``feature_alpha`` or ``solver="sgd"`` is used.
+    Whether a hidden layer with as many inputs as units returns ``sqrt(1/2)`` times the sum of its input and its output
+    [3]_. "auto" enables this for regression, unless ``feature_alpha`` or ``solver="sgd"`` is used.
 init : {choices}
     Initialization of the weights. "auto" selects Xavier for tanh, logistic and identity, LeCun for selu and He for the
     other activations. "data_driven" also draws biases and scales the weights so that the pre-activations of every unit
     have unit variance on the training rows [4]_; with batch or layer normalization, it is the same as "auto". "normal"
     has a fixed standard deviation of 0.01.
 parametrization : {choices}
-    How the learning rate depends on the layer. "ntk" (neural tangent kernel) divides it by the square root of the
-    layer's number of inputs, so that one value suits layers of all widths [4]_ [5]_. "standard" uses the same learning
-    rate everywhere, as linear models and the solvers "sgd" and "lbfgs" always do.
+    How the learning rate depends on the layer. "ntk" (neural tangent kernel) multiplies it by ``sqrt(32 / n)``, where n
+    is the layer's number of inputs, so that one value suits layers of all widths [4]_ [5]_. "standard" uses the same
+    learning rate everywhere, as linear models and the solvers "sgd" and "lbfgs" always do.
 scale_layer : bool or "auto"
     Whether each input of the first layer is multiplied by a learned factor, which starts at 1 [4]_. "auto" enables this
     for networks with hidden layers, unless ``alpha``, ``feature_alpha`` or ``max_norm`` applies to the first layer.
@@ -214,13 +215,14 @@ min_delta : float
 solver : {choices}
     Optimizer. "adamw" is Adam with betas of (0.9, 0.95) and "adam" with betas of (0.9, 0.999). "sgd" is stochastic
     gradient descent with ``momentum``. "lbfgs" performs one iteration on all rows per epoch; it requires a single
-    member without noise, weight decay or ``max_norm``, and ignores the learning rate.
+    member without dropout, augmentation, batch normalization, L1 penalty, group lasso, gradient clipping, weight
+    averaging, weight decay or ``max_norm``, and ignores the learning rate.
 learning_rate : {choices} or callable
     Schedule of the learning rate. A callable maps the progress of the training, in [0, 1], to a factor on
-    ``learning_rate_init``. "cosine_restarts", "coslog" and "growing_cycles" have several cycles, and early stopping
-    waits for the end of a cycle. "adaptive" divides a member's learning rate by 5 whenever its validation score (its
-    training loss without early stopping) has not improved by more than ``min_delta`` for a quarter of ``patience``
-    epochs.
+    ``learning_rate_init``. The functions in ``skreg.schedules`` describe the named schedules. "cosine_restarts",
+    "coslog" and "growing_cycles" have several cycles, and early stopping waits for the end of a cycle. "adaptive"
+    divides a member's learning rate by 5 whenever its validation score (its training loss if early stopping is off) has
+    not improved by more than ``min_delta`` for a quarter of ``patience`` epochs.
 learning_rate_init : float
     Learning rate, which the schedule multiplies by its factors. Typical values: 0.002 to 0.1.
 momentum : float
@@ -245,16 +247,17 @@ swa_start : float or None
     weight averaging) [13]_. Validation and prediction then use the averaged weights. Typical: 0.75, with a constant
     learning rate.
 n_members : int
-    Number of networks in the ensemble, whose predictions are averaged. Each has its own initialization, shuffling and
-    validation fold. Typical values: 4 to 16.
+    Number of networks (members) in the ensemble, whose predictions are averaged. Each has its own initialization,
+    shuffling and validation fold. Typical values: 4 to 16.
 categorical_features : "from_dtype", None or array-like of bool, int or str
     Categorical columns, as a mask, indices or names. "from_dtype" selects columns of categories, strings, objects and
     booleans. Columns with up to 8 levels are one-hot encoded, those with more embedded. Missing values and unknown
-    levels are encoded as zeros.
+    levels are zeros in one-hot columns; in embeddings, they share a learned vector that starts at zero.
 numeric_scaling : {"quantile", "robust", "standard"} or None
     Scaling of numeric columns. "robust" uses the median and the interquartile range and clips smoothly to (-3, 3) [4]_;
-    "standard" uses the mean and the standard deviation; "quantile" maps ranks to normal scores. Missing values are
-    replaced by the median ("robust", "quantile") or the mean, and marked in an indicator column.
+    "standard" uses the mean and the standard deviation; "quantile" maps the rank of a value to a quantile of the normal
+    distribution. Missing values are replaced by the median ("robust", "quantile") or the mean, and marked in an
+    indicator column.
 numeric_embedding : {choices} or None
     Embedding of numeric columns. "periodic" uses learned cosines [4]_ and "piecewise_linear" learned piecewise linear
     functions of quantile bins [14]_. "auto" is None for classification, for linear models, and with ``feature_alpha``
@@ -263,8 +266,8 @@ warm_start : bool
     Whether ``fit`` continues from the weights, encoders and statistics of the previous fit.
 pretrained : FrozenEstimator or None
     Fitted estimator of this package, wrapped in :class:`~sklearn.frozen.FrozenEstimator`, to be fine-tuned. Its
-    encoders, embeddings and hidden layers are copied, up to the first layer whose width differs, and its output layer
-    if both predict the same kind of target.
+    encoders, its embeddings and its hidden layers before the first one whose width differs are copied, and its output
+    layer if all hidden layers are copied and both predict the same kind of target.
 freeze_layers : int
     Number of copied hidden layers that are kept fixed, together with the embeddings before them [15]_.
 pretrained_lr_factor : float
@@ -298,14 +301,16 @@ best_iter_ : int
 loss_curve_ : ndarray of shape (`n_iter_`,)
     Training loss of each epoch, averaged over the members; after ``partial_fit``, only that of the last 1,000 calls.
 validation_curve_ : ndarray of shape (`n_iter_`,) or None
-    Validation score of each epoch, averaged over the members: the loss, or the value of the scorer.
+    Validation score of each epoch, averaged over the members: the loss, or the value of the scorer. None without
+    validation rows.
 oof_prediction_ : ndarray of shape (n_samples, ...)
     Out-of-fold prediction of each training row, made by the member that held it out; probabilities for classification.
     Only available if every row belongs to a validation fold: ``n_members >= round(1 / validation_fraction)``.
 coefs_, intercepts_ : list of ndarray
     Weights ``(fan_in, fan_out)`` and biases ``(fan_out,)`` of each layer, for ``n_members=1``. Batch normalization is
-    folded into them, and the output layer is in units of the prediction. The rows of the first matrix are the encoded
-    columns: numbers or their embeddings, missing-value indicators, one-hot levels, embedded categories.
+    folded into them, and the output layer gives targets (their logarithms with the losses "poisson" and "gamma") or
+    logits. The rows of the first matrix are the encoded columns: numbers or their embeddings, missing-value indicators,
+    one-hot levels, embedded categories.
 feature_importances_ : ndarray of shape (`n_features_in_`,)
     Norm of the weights of each column in the first layer, averaged over the members and normalized to a sum of 1. It is
     exactly 0 for a column that no member uses.

@@ -39,7 +39,8 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
     loss : {choices}
         Loss function. "squared_error", "poisson" and "gamma" estimate the mean, "huber" a mean that is robust to
         outliers [17]_, "absolute_error" the median, and "quantile" the given quantiles [18]_. "poisson" requires a
-        nonnegative target, and "gamma" a positive one; the network then predicts the logarithm of the mean [19]_.
+        nonnegative target, and "gamma" a positive one; with both, the network models the logarithm of the mean, but
+        ``predict`` returns the mean [19]_.
     quantile : float or sequence of float
         Quantile estimated by ``loss="quantile"``, in (0, 1). With a sequence, predictions have one more axis, along
         which they are sorted so that they do not cross [20]_; scores use the quantile closest to 0.5.
@@ -153,11 +154,12 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
     def predict_interval(self, X: Any, coverage: float = 0.9) -> np.ndarray:
         """Predict an interval that contains the target with a given probability.
 
-        The interval is computed by split conformal prediction: its half-width is the distance from the prediction that
-        a fraction ``coverage`` of the validation rows does not exceed, with the finite-sample correction. With several
-        quantiles, the interval between the two quantiles closest to the requested ends is extended instead
-        (conformalized quantile regression), so that its width depends on the row. With ``loss="poisson"``, distances
-        are relative to the square root of the prediction, and with ``loss="gamma"``, to the prediction.
+        The interval is computed by split conformal prediction: its half-width is the ``coverage`` quantile of the
+        distances between targets and predictions on the validation rows, with the finite-sample correction. With
+        several quantiles, the interval between the two quantiles closest to ``(1 - coverage) / 2`` and ``(1 + coverage)
+        / 2`` is widened or narrowed instead (conformalized quantile regression), so that its width depends on the row.
+        With ``loss="poisson"``, distances are relative to the square root of the prediction, and with ``loss="gamma"``,
+        to the prediction.
 
         With ``X_val``, the coverage is guaranteed for new rows from the same distribution, apart from a slight optimism
         because the validation rows also determine the best epochs. With validation folds, the distance of each row is
@@ -206,7 +208,8 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         Returns
         -------
         score : float
-            1 for perfect predictions, and 0 for predictions no better than the mean of the target.
+            1 for perfect predictions, 0 for always predicting the mean of the target, and negative for worse
+            predictions.
         """
         prediction = self.target_encoder_.select_median(self.predict(X))
         return float(r2_score(y, prediction, sample_weight=sample_weight))

@@ -20,8 +20,8 @@ _MIN_STD = 1e-6
 def data_driven_init(network: Network, rows: MemberRows) -> None:
     """Scale the weights and shift the biases of each unit by the statistics of its pre-activations.
 
-    Layers in ``pretrained_names`` are not changed. If there are more than 4,096 training rows, only every second,
-    third, ... row is used.
+    Layers in ``pretrained_names`` are not changed. If there are more than 4,096 training rows, only every k-th
+    row is used, with the smallest k that leaves at most 4,096.
     """
     index, weight = rows.index_and_weight()
     step = -(-index.shape[1] // MAX_ROWS)

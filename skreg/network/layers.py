@@ -94,8 +94,8 @@ class Scale(nn.Module):
 class BatchNorm(nn.Module):
     """Batch normalization of each member over its rows, with the weights of the rows [Ioffe & Szegedy 2015].
 
-    The running statistics are unweighted means over the batches until there are ``1 / momentum`` of them. Otherwise the
-    initial values would distort the predictions after a short training.
+    The running statistics are unweighted means over the batches until there are ``1 / momentum`` of them. Otherwise,
+    the initial values would distort the predictions after only a few steps.
     """
 
     frozen = False  # whether the running statistics stay constant and also normalize training batches

@@ -25,7 +25,7 @@ SQRT_HALF = 0.5**0.5
 BIAS_STD = 3**-0.5
 """Standard deviation of the initial biases in a data-driven initialization.
 
-It is that of the mean, with random weights, of the pre-activations (variance 1) of five random rows.
+It is that of a randomly weighted mean of the pre-activations (variance 1) of five random rows.
 """
 
 
@@ -39,7 +39,7 @@ class Network(nn.Module):
     target_center: Tensor | None
     target_scale: Tensor | None
     pretrained_names: frozenset[str] = frozenset()
-    """Parameters copied from another network, see ``skreg.network.pretrained``. Frozen ones require no gradient."""
+    """Parameters copied from another network; see ``skreg.network.pretrained``. Frozen ones require no gradient."""
 
     def __init__(
         self,

@@ -29,7 +29,7 @@ COLUMN_DEFAULTS = {"categorical_features": "from_dtype", "numeric_scaling": "rob
 class PretrainedSource:
     """Fitted estimator whose layers another network starts from.
 
-    Layers are copied from the first one up to the first one whose width differs. The layers after a new layer receive
+    The layers before the first one whose width differs are copied. The layers after a new layer receive
     different inputs from those that they were trained on, so their weights would be no better than random ones.
     """
 

@@ -16,11 +16,11 @@ INCHES_PER_ROW = 0.2
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class FeatureSelectionDisplay(Display):
-    """Feature importances in descending order; columns without any weight are marked as dropped.
+    """Feature importances in descending order; columns whose weights are all zero are marked as dropped.
 
     Create a display with ``from_estimator``. The parameters are stored as attributes. Weights that are exactly zero
-    result from ``feature_alpha``, or from ``alpha`` with an ``l1_ratio``. For a pipeline, the columns are those passed
-    to its last step. The height of a new figure depends on the number of columns.
+    result from ``feature_alpha``, or from ``alpha`` with a positive ``l1_ratio``. For a pipeline, the columns are those
+    passed to its last step. The height of a new figure depends on the number of columns.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class FeatureSelectionDisplay(Display):
 
     See Also
     --------
-    RegularizationPathDisplay : Norms of the columns for several values of a parameter.
+    RegularizationPathDisplay : Norms of the columns' weights for several values of a parameter.
     sklearn.feature_selection.SelectFromModel : Pipeline step that drops the columns.
 
     References

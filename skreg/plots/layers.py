@@ -27,14 +27,14 @@ edges : array-like of shape (n_bins + 1,)
 shares : array-like of shape (n_layers, n_bins)
     Share of the nonzero values of a layer in each bin. Values beyond the edges are counted in the outermost bins.
 below : array-like of shape (n_layers,)
-    Share of each layer that is drawn in the lower panel.
+    Share of zeros, or of dead or saturated units, in each layer, drawn in the lower panel.
 initial_shares, initial_below : array-like, default=None
-    Values of ``shares`` and ``below`` at the initial weights, drawn as the left halves.""",
+    Values of ``shares`` and ``below`` at the initial weights, drawn as the left halves of the violins and bars.""",
     "options": """\
 initial : bool, default=True
     Whether to also draw the values at the initial weights.
 max_rows : int, default=1000
-    Maximum number of rows, which are drawn at random.
+    Maximum number of rows to use; a larger table is sampled at random.
 bins : int, default=60
     Number of bins of a violin.
 {ax and returns}
@@ -165,7 +165,7 @@ class WeightDisplay(LayerDisplay):
 
 
 class ActivationDisplay(LayerDisplay):
-    """Activations by layer: violins of the nonzero ones, and the share of dead or saturated units.
+    """Activations by layer: violins of the nonzero activations, and the share of dead or saturated units.
 
     Create a display with ``from_estimator``. The parameters are stored as attributes. The display shows whether the
     initialization suits the depth and the activation. If the initial weights are too small, the violins shrink from

@@ -1,4 +1,4 @@
-"""Display of scores and column norms for several values of a parameter."""
+"""Display of scores and of the norms of the columns' weights for several values of a parameter."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Hyperparameter search: Optuna chooses the candidates, and cross-validation scores them.
 
-Networks of this package are trained side by side: all folds of several candidates are members of one network.
+Candidates that are estimators of this package are trained side by side: the networks of all folds are stacked into one.
 """
 
 from .optuna_search import OptunaSearchCV

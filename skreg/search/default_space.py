@@ -51,7 +51,7 @@ DEFAULT_SPACE: dict[str, ParamSpace] = {
 
 
 def free_params(params: dict[str, Any], defaults: dict[str, Any]) -> dict[str, ParamSpace]:
-    """Return the default space without parameters that ``params`` sets or that would have no effect."""
+    """Return the default space without parameters that differ from their defaults or conflict with others."""
     excluded: set[str] = set()
     if params["layer_norm"]:
         excluded |= {"batch_norm"}

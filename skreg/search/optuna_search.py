@@ -61,20 +61,21 @@ class OptunaSearchCV(BaseSearchCV):
         distribution, a frozen SciPy distribution, an object with an ``rvs`` method, or a list. Given several dicts,
         each trial first chooses one of them. A callable ``trial -> dict`` suggests the parameters as in Optuna. None
         uses the default space for this package's estimators, alone or last in a Pipeline [3]_; parameters that are not
-        at their defaults are then not searched, and the first trial uses the defaults.
+        at their defaults are then not searched, and the first trial uses the parameters of ``estimator``.
     n_trials : int, default=50
         Total number of candidates, including those of earlier runs of the same study and those that were pruned or
         failed.
     timeout : float or None, default=None
-        Seconds after which no further candidate is started. If candidates are evaluated fold by fold with several
-        workers or a pruner, no further batch is started. The first batch is always started. Candidates that are being
+        Seconds after which no further candidate is started or, if candidates are evaluated fold by fold with several
+        workers or a pruner, no further batch. The first batch is always started. Candidates that are being
         trained side by side stop at the end of an epoch and are dropped, or scored as they are if no candidate is
         complete.
     scoring : str, callable, list, tuple, dict or None, default=None
         As in :class:`~sklearn.model_selection.GridSearchCV`; scores are maximized. With several metrics, ``refit``
         names the one to maximize.
     cv : int, splitter, iterable or None, default=None
-        Cross-validation splitter. Every candidate uses the same splits, even if the splitter shuffles without a seed.
+        Cross-validation splitter; None uses five folds. Every candidate uses the same splits, even if the splitter
+        shuffles without a seed.
     refit : bool, str or callable, default=True
         Whether the best candidate is fitted on all rows, or the name of the metric to maximize. A callable takes
         ``cv_results_`` and returns the index of the best candidate; it requires a single metric.
@@ -97,11 +98,11 @@ class OptunaSearchCV(BaseSearchCV):
         trained side by side. The batch size and the results do not depend on the number of workers.
     vectorize : bool or "auto", default="auto"
         Whether the candidates of a batch are trained side by side. All folds of all candidates that differ only in
-        numbers such as learning rate, weight decay, penalties and dropout are then members of one network, with the
-        same scores as if trained alone. This requires an estimator of this package, alone or last in a Pipeline.
-        Candidates with the solver "lbfgs", ``swa_start``, ``pretrained``, ``warm_start``, ``callbacks``, ``time_limit``
-        or ``verbose``, or with metadata other than sample weights, are evaluated fold by fold, as are all candidates
-        with False.
+        numbers such as learning rate, weight decay, penalties and dropout are then stacked and trained as one network;
+        their scores are the same as if they were trained alone. This requires an estimator of this package, alone or
+        last in a Pipeline. Candidates with the solver "lbfgs", ``swa_start``, ``pretrained``, ``warm_start``,
+        ``callbacks``, ``time_limit`` or ``verbose``, or with metadata other than sample weights, are evaluated fold by
+        fold, as are all candidates with False.
     random_state : int, RandomState instance or None, default=None
         Seed of the sampler.
     verbose : int, default=0
@@ -115,8 +116,8 @@ class OptunaSearchCV(BaseSearchCV):
     Attributes
     ----------
     cv_results_ : dict of ndarray
-        Parameters, scores, ranks and times, with a row for each finished trial of the study, sorted by number. The
-        scores of a pruned candidate are nan, and it is ranked last.
+        Parameters, scores, ranks and times, with a row for each finished trial of the study, sorted by trial number.
+        The scores of a pruned candidate are nan, and it is ranked last.
     study_ : optuna.Study
         The study.
     best_estimator_ : estimator
@@ -151,7 +152,7 @@ class OptunaSearchCV(BaseSearchCV):
     -----
     Ctrl-C keeps the finished candidates: ``study_``, ``cv_results_`` and the ``best_`` attributes are set without the
     final fit, and KeyboardInterrupt is raised. With several workers, candidates that are trained side by side are
-    finished only when their whole group is.
+    kept only if all candidates that are trained together with them have finished.
 
     References
     ----------

@@ -38,8 +38,8 @@ def mixup(batch: AugmentedBatch, magnitude: float) -> None:
     batch : AugmentedBatch
         The batch to change.
     magnitude : float
-        The share is drawn from Beta(magnitude, magnitude), which is concentrated near 0 and 1 for values below 1 and
-        near 1/2 for values above 1.
+        The share of the row itself is drawn from Beta(magnitude, magnitude), which is concentrated near 0 and 1 for
+        values below 1 and near 1/2 for values above 1.
     """
     share = _symmetric_beta(batch.uniform(2), magnitude)
     batch.mix(share)
@@ -80,7 +80,7 @@ def cutout(batch: AugmentedBatch, magnitude: float) -> None:
     batch : AugmentedBatch
         The batch to change.
     magnitude : float
-        Probability of each feature of each row.
+        Probability that a feature of a row is replaced.
     """
     batch.replace_by_missing(batch.uniform_cells() < magnitude)
 
@@ -97,7 +97,7 @@ def swap_noise(batch: AugmentedBatch, magnitude: float) -> None:
     batch : AugmentedBatch
         The batch to change.
     magnitude : float
-        Probability of each feature of each row.
+        Probability that a feature of a row is replaced.
     """
     batch.replace_by_random_rows(batch.uniform_cells() < magnitude)
 
@@ -119,7 +119,7 @@ def gaussian_noise(batch: AugmentedBatch, magnitude: float) -> None:
 
 
 def _symmetric_beta(uniform: Tensor, a: float) -> Tensor:
-    """Transform two uniform numbers on the last axis to Beta(a, a), via Student's t with 2 a degrees [Bailey 1994]."""
+    """Transform two uniform numbers on the last axis to Beta(a, a), via Student's t [Bailey 1994]."""
     radius, angle = uniform.chunk(2, dim=-1)
     largest = torch.finfo(uniform.dtype).max ** 0.25
     odds = (radius.pow(-1 / a) - 1).clamp(max=largest).sqrt() * torch.cos(2 * pi * angle)

@@ -24,8 +24,8 @@ class EarlyStopping:
 
     With ``patience``, a member keeps the weights of its best epoch, and stops after ``patience`` epochs without an
     improvement of more than ``min_delta``. Without ``patience``, it keeps its last weights with a finite loss: the
-    weights of an epoch are pending until the next epoch has started from them. A member with nonfinite values stops
-    immediately.
+    weights of an epoch are pending until the next epoch has shown that their loss is finite. A member with nonfinite
+    values stops immediately.
     """
 
     def __init__(self, n_members: int, patience: int | None, min_delta: float) -> None:

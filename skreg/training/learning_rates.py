@@ -2,7 +2,7 @@
 
 With ``parametrization="ntk"`` [Jacot et al. 2018] a layer computes ``x W / sqrt(fan_in)``, so that one learning rate
 suits layers of every width. Adam's steps do not depend on the scale of the gradient, so this is equivalent to a
-learning rate of ``1 / sqrt(fan_in)`` for the effective weight. This package uses the second form, so weights,
+learning rate divided by ``sqrt(fan_in)`` for the effective weight. This package uses the second form, so weights,
 penalties, constraints and estimator attributes always refer to effective weights. The factors are relative to a layer
 with 32 inputs, which has factor 1.
 """
@@ -26,8 +26,8 @@ BIAS_FACTOR, NUMERIC_FACTOR, EMBEDDING_FACTOR, SCALE_FACTOR = 0.1 * _ROOT, 0.1 *
 def rate_factors(module: Network, name: str, optimizer: type[Optimizer]) -> dict[int, float]:
     """Return the learning rate factor of each parameter, keyed by ``id``; parameters that are not listed have factor 1.
 
-    No parameters are listed for linear models and for optimizers without a learning rate or whose steps scale with the
-    loss.
+    No parameters are listed for linear models, nor for optimizers that ignore the learning rate or whose steps scale
+    with the loss.
     """
     scaled = optimizer.takes_learning_rate and optimizer.scale_invariant
     if name == "standard" or not module.hidden or not scaled:

@@ -76,7 +76,7 @@ class Residuals:
         """Return intervals ``(rows, outputs, 2)`` around predictions ``(rows, outputs, columns)``.
 
         Intervals around a single number are symmetric. With several quantiles, the two quantiles nearest to the ends
-        are extended by the same amount (Romano et al. 2019, "Conformalized quantile regression").
+        are moved outward or inward by the same amount (Romano et al. 2019, "Conformalized quantile regression").
         """
         low, high = (_nearest_column(self.loss, end) for end in ((1 - coverage) / 2, (1 + coverage) / 2))
         scores = np.maximum(-self.scaled[..., low], self.scaled[..., high])

@@ -90,6 +90,7 @@ def test_devices_give_similar_predictions_after_few_epochs(device, Estimator, y)
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("streams", [False, True])
+@pytest.mark.slow
 def test_a_pickle_can_be_loaded_without_a_gpu(device, streams):
     """A process without a GPU makes the same predictions and can call ``partial_fit``."""
     rows, number = TABLE[["number", "count"]].to_numpy(), NUMBER.to_numpy()

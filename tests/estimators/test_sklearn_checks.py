@@ -85,11 +85,17 @@ def expected_failures(estimator):
     return {f"check_sample_weight_equivalence_on_{kind}_data": reason for kind in ("dense", "sparse") if reason}
 
 
+@parametrize_with_checks([Estimator(**PLAIN) for Estimator in BOTH], expected_failed_checks=expected_failures)
+def test_check_estimator(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
 @parametrize_with_checks(
     [*(Estimator(**setting) for setting in SETTINGS for Estimator in BOTH), CALIBRATED],
     expected_failed_checks=expected_failures,
 )
-def test_check_estimator(estimator, check):
+def test_check_estimator_with_other_settings(estimator, check):
     check(estimator)
 
 

@@ -111,6 +111,7 @@ def test_most_weights_are_zero_with_l1_and_almost_none_with_l2(seed):
 
 @pytest.mark.parametrize("Estimator", BOTH)
 @pytest.mark.parametrize("option", [{"dropout": 0.5}, {"alpha": 0.03}], ids=["dropout", "l2"])
+@pytest.mark.slow
 def test_dropout_and_l2_reduce_the_gap_between_training_and_test_loss(Estimator, option):
     """Srivastava et al. 2014, figure 4 and section 6; Deep Learning, sections 7.1.1 and 7.12."""
     for seed in SEEDS:
@@ -138,6 +139,7 @@ def test_best_epoch_of_early_stopping_has_a_smaller_loss_than_the_last_one(Estim
 
 
 @pytest.mark.parametrize("Estimator", BOTH)
+@pytest.mark.slow
 def test_several_members_have_a_smaller_mean_loss_than_one(Estimator):
     """Hansen & Salamon 1990, "Neural network ensembles"; Deep Learning, section 7.11."""
     alone, together = (np.mean([errors(Estimator, seed, **c)[1] for seed in SEEDS]) for c in ({}, {"n_members": 4}))
@@ -195,6 +197,7 @@ def test_gradients_vanish_with_logistic_units_and_small_weights_but_not_with_rel
 
 
 @pytest.mark.parametrize("seed", range(3))
+@pytest.mark.slow
 def test_batch_norm_makes_training_insensitive_to_the_initialization(seed):
     """Ioffe & Szegedy 2015, section 3.3; Deep Learning, section 8.7.1."""
     X, y, *_ = classes(seed)

@@ -90,6 +90,7 @@ def test_rows_held_out_by_all_members_use_their_mean():
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])
 @pytest.mark.parametrize("n_members", [1, 4])
+@pytest.mark.slow
 def test_the_temperature_reduces_the_log_loss_of_overconfident_and_smoothed_networks(n_members, smoothing):
     X, y = make_classification(1600, 12, n_informative=6, n_classes=3, flip_y=0.02, class_sep=1.2, random_state=0)
     X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.5, random_state=0)

@@ -106,7 +106,7 @@ def _check_same_search(study: optuna.Study, direction: str, fingerprint: Mapping
 
 
 def _wait_for_fingerprint(study: optuna.Study) -> dict[str, str] | None:
-    """Return the fingerprint of a study, which another process may be about to store."""
+    """Return the fingerprint of a study, after waiting for a process that may be about to store it."""
     end = time.monotonic() + JOIN_SECONDS
     while True:
         is_over = time.monotonic() > end or bool(study.get_trials(deepcopy=False))

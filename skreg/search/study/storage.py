@@ -149,7 +149,7 @@ def _begin(connection: sa.Connection) -> None:
 
 
 class JournalLock(JournalFileOpenLock):
-    """Lock of a journal that the operating system releases when a process is killed.
+    """Lock of a journal; the operating system releases it when a process is killed.
 
     A process that is killed while it writes leaves an incomplete line, which would corrupt the next one. Therefore,
     such a line is removed when the lock is acquired.

@@ -25,7 +25,7 @@ from .fold_fit import network_of
 from .worker import CandidateResult, CandidateState, GroupTrainer, Pruning
 
 TWO_GROUPS, FOUR_GROUPS = 24, 96
-"""Minimum numbers of members for which a batch is divided into two and four groups.
+"""Numbers of members from which a batch is divided into two and into four groups.
 
 The time per member hardly decreases beyond 24 members per net. More groups would keep more workers busy but leave the
 pruner fewer candidates to compare.
@@ -69,7 +69,7 @@ class BatchEvaluator:
             self._fold_evaluator.evaluate([batch[number] for number in sorted(others)])
 
     def _add_trials(self, groups: list[list[CandidateState]], batch: list[Candidate]) -> None:
-        """Give each group's candidates trials of an in-memory study that has the finished trials and the pruner.
+        """Assign trials to each group's candidates, from an in-memory study with the same pruner and finished trials.
 
         The trials have the same numbers as in the original study, and the study has the same name, because some pruners
         depend on them.
@@ -190,7 +190,7 @@ def _is_stackable(network: RegularizedMLP, step: str | None, fit_params: dict[st
 
 
 def _stack_key(network: Any, step: str | None, params: dict[str, Any]) -> tuple[Any, ...]:
-    """Everything that the candidates of a net must share: other parameters, and the structure determined by values."""
+    """Everything that the candidates of a net must share: other parameters, and what ``MEMBER_PARAMS`` determine."""
     of_members = {name if step is None else f"{step}__{name}" for name in MEMBER_PARAMS}
     others = {name: value for name, value in params.items() if name not in of_members}
     augments = network.augmentation is not None and bool(network.augmentation_strength)

@@ -107,7 +107,7 @@ class BinaryFocalLoss(BinaryLoss):
 
 
 class MulticlassFocalLoss(MulticlassLoss):
-    """Focal loss of mutually exclusive classes, see ``BinaryFocalLoss``. Target: as in ``MulticlassLogLoss``."""
+    """Focal loss of mutually exclusive classes; see ``BinaryFocalLoss``. Target: as in ``MulticlassLogLoss``."""
 
     name = "focal"
 

@@ -39,6 +39,7 @@ def table_for(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
 def test_a_problem_is_found_and_its_remedy_helps(name):
     result = run(name, table_for(name), 0)
     assert result.certainty >= 0.8, result.names
@@ -57,6 +58,7 @@ def test_a_problem_of_the_defaults_is_found_and_its_remedy_helps(name):
 
 @pytest.mark.parametrize("base", list(BASES))
 @pytest.mark.parametrize("table", list(TABLES))
+@pytest.mark.slow
 def test_a_network_without_problems_has_no_certain_finding(table, base):
     experiment = without_problems(table, 0, base)
     assert [finding.name for finding in experiment.diagnose(experiment.fit()) if finding.is_certain] == []

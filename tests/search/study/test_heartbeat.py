@@ -89,6 +89,7 @@ def test_a_process_elsewhere_is_alive_while_its_counter_changes(field):
 
 
 @pytest.mark.parametrize("n_heartbeats", [0, 2])
+@pytest.mark.slow
 def test_optuna_fails_a_trial_elsewhere_whose_heartbeat_is_stale(n_heartbeats, tmp_path, monkeypatch):
     """Even if its process was killed before the first heartbeat."""
     monkeypatch.setattr("skreg.search.study.heartbeat.HEARTBEAT_SECONDS", 0.1)

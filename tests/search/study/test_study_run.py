@@ -60,11 +60,13 @@ def abandon(run):
     open_runs.discard(run._run_id)
 
 
+@pytest.mark.slow
 def test_two_processes_share_a_study_and_survive_kills(storage):
     assert survive(storage, moments=4, total=40, seed=0, at_once=2) >= 3
     check(storage, 40)
 
 
+@pytest.mark.slow
 def test_many_processes_start_at_once_and_retry_the_same_lost_trials(storage):
     """They create the tables, the study and the first trial, and nothing twice."""
     gone = {**describe_process("gone"), "start": -1000.0}
@@ -90,6 +92,7 @@ def test_many_processes_start_at_once_and_retry_the_same_lost_trials(storage):
     [(search, (0.5, 0.9, 0.7)), (search_side_by_side, (2.0, 3.0, 2.5))],
     ids=["alone", "side by side"],
 )
+@pytest.mark.slow
 def test_a_killed_search_resumes_and_completes_its_trials(search, delays, tmp_path):
     """Its results have every candidate once, and a finished search starts no new trials."""
     storage, n_killed = str(tmp_path / "study.db"), 0
@@ -345,6 +348,7 @@ def test_one_process_finishes_a_study_alone(storage):
     check(storage, 5)
 
 
+@pytest.mark.slow
 def test_a_trial_of_a_dead_process_on_another_host_is_retried(storage, monkeypatch):
     """Its heartbeat becomes stale, which takes the grace period."""
     monkeypatch.setattr("skreg.search.study.heartbeat.HEARTBEAT_SECONDS", 0.5)

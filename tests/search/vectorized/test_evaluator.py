@@ -489,6 +489,7 @@ def wait_for(condition, seconds=60):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
+@pytest.mark.slow
 def test_killed_worker_ends_the_search_and_the_study_can_be_resumed():
     storage = optuna.storages.InMemoryStorage()
     given = {"storage": storage, "study_name": "killed", "pruner": optuna.pruners.ThresholdPruner(lower=-1e9)}
@@ -503,6 +504,7 @@ def test_killed_worker_ends_the_search_and_the_study_can_be_resumed():
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
+@pytest.mark.slow
 def test_interrupt_with_workers_keeps_finished_candidates():
     """The interrupt reaches the process alone, and the process and its workers, as it does in a terminal."""
     code = """if True:
@@ -556,6 +558,7 @@ def idle(workers):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.slow
 def test_workers_stop_when_their_parent_is_killed():
     code = "from tests.search.vectorized.test_evaluator import *; print(*pids(), flush=True); forever().fit(X, Y)"
     process = subprocess.Popen(
