@@ -301,6 +301,7 @@ def run_doctest(page: Path, line: int, code: str, names: dict[str, object]) -> N
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.slow
 def test_the_code_blocks_of_a_page_run(page, tmp_path, monkeypatch):
     """The blocks of a page run one after the other in one namespace."""
     monkeypatch.chdir(tmp_path)

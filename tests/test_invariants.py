@@ -200,6 +200,7 @@ def test_a_random_state_advances_and_an_integer_seed_does_not():
 
 
 @pytest.mark.parametrize("backend", ["loky", "threading"])
+@pytest.mark.slow
 def test_predictions_do_not_depend_on_n_jobs(backend):
     net = RegularizedMLPClassifier(**SMALL, **EVERYTHING)
     with parallel_config(backend=backend):

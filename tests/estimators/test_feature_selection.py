@@ -72,6 +72,7 @@ def test_linear_model_equals_multi_task_lasso_including_zeros(solver, feature_al
 
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("l1", [0.0, 0.02])
+@pytest.mark.slow
 def test_linear_model_with_categories_satisfies_the_optimality_conditions(solver, l1):
     """The gradient of the log loss with respect to each feature's rows is in the subdifferential of the penalties."""
     rng = np.random.RandomState(1)
@@ -106,6 +107,7 @@ def test_linear_model_with_categories_satisfies_the_optimality_conditions(solver
 
 @pytest.mark.parametrize("n_members", [1, 4])
 @pytest.mark.parametrize("Estimator", BOTH)
+@pytest.mark.slow
 def test_informative_columns_are_selected(Estimator, n_members):
     """All ten are selected, and at most two others, in each of three tables."""
     for seed in range(3):

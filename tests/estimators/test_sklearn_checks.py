@@ -108,6 +108,7 @@ def test_weight_2_equals_a_repeated_row_without_dropout(Estimator, kind, batch_n
 
 
 @pytest.mark.skipif(parse_version("1.8") > VERSION, reason="scikit-learn 1.8 brought this form of the check")
+@pytest.mark.slow
 def test_array_api_check_with_numpy():
     """The suite skips this check unless scipy was imported with SCIPY_ARRAY_API set, so it runs in a new process."""
     code = (
@@ -152,6 +153,7 @@ def test_check_data_not_an_array(Estimator, kind, n_centers):
         "check_classifiers_multilabel_output_format_decision_function",
     ],
 )
+@pytest.mark.slow
 def test_check_of_classifiers(name):
     getattr(estimator_checks, name)("RegularizedMLPClassifier", RegularizedMLPClassifier())
 

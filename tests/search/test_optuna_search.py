@@ -613,6 +613,7 @@ def test_default_space_of_the_regressor():
     assert search.best_estimator_.score(X, X[:, 0]) < 1
 
 
+@pytest.mark.slow
 def test_scikit_learn_callbacks_with_workers():
     """The callback sees every epoch of two candidates on two folds and of the final fit."""
     callback = pytest.importorskip("sklearn.callback", reason="scikit-learn's callbacks came with 1.9")

@@ -62,6 +62,7 @@ def test_different_objects_have_different_fingerprints():
     assert len(set(found.values())) == len(OBJECTS)
 
 
+@pytest.mark.slow
 def test_the_fingerprint_is_equal_in_another_process():
     code = "import tests.search.study.test_identity as t; print(*map(t.fingerprint, t.OBJECTS.values()))"
     done = subprocess.run(

@@ -145,6 +145,7 @@ def test_a_damaged_line_raises_an_error(tmp_path):
         list(open_journal(path).read_logs(0))
 
 
+@pytest.mark.slow
 def test_threads_and_processes_write_complete_lines(tmp_path):
     path = str(tmp_path / "study.journal")
     context = multiprocessing.get_context("forkserver")

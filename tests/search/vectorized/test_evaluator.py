@@ -450,6 +450,7 @@ def test_timeout_with_workers(pruner):
     assert np.isfinite(search.best_score_)
 
 
+@pytest.mark.slow
 def test_failures_and_errors_with_workers():
     fails = [{"alpha": 1e-3, **({"alpha": -1} if number == 1 else {})} for number in range(8)]
     with pytest.warns(FitFailedWarning, match="3 fits failed"):
