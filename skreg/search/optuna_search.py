@@ -454,6 +454,11 @@ class OptunaSearchCV(BaseSearchCV):
         if hasattr(best, "feature_names_in_"):
             self.feature_names_in_ = best.feature_names_in_
 
+    @property
+    def n_features_in_(self) -> int:
+        """Number of features of X."""
+        return int(super().n_features_in_)
+
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "best_estimator_" if self.refit else "cv_results_")
 
