@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Candidates a second of a search: side by side, fold by fold, scikit-learn's MLP and skorch in RandomizedSearchCV.
+"""Candidates per second of a search: side by side, fold by fold, and with scikit-learn's MLP and skorch.
 
     python benchmarks/search.py [--workers 2] [--repeats 3] [--cases small medium large]
 
-All evaluate the same random candidates (learning rate and L2 strength) on the same folds for the same epochs: relu,
-Adam, the same batch size, no dropout, no early stopping, no last fit. joblib's worker processes are started before the
-clock is. The runs are taken in turns; the table shows medians over the turns of the seconds and of the ratio to
-candidates side by side of the same turn. Pruned are those that successive halving gives up by this package's rungs. The
-candidates are the same, so the best score is, unless the best was given up: without early stopping those that
-lead at first may overfit in the end.
+All searches evaluate the same random candidates (learning rate and L2 penalty) on the same folds for the same number of
+epochs: relu, Adam, the same batch size, no dropout, no early stopping, no final fit. The worker processes of joblib are
+started before the measurement. The searches alternate; the table shows medians over the repeats of the seconds, and of the
+ratio to the candidates trained side by side in the same repeat. "Pruned" uses successive halving with the rungs of this
+package. The best score is the same unless the best candidate was pruned: without early stopping, candidates that lead at
+first may overfit in the end.
 """
 
 import argparse
@@ -51,7 +51,7 @@ FOLDS = StratifiedKFold(5, shuffle=True, random_state=0)
 
 
 class Case(NamedTuple):
-    """A table, a network and how long it is trained."""
+    """A table, a network and the length of its training."""
 
     rows: int
     columns: int
@@ -76,31 +76,31 @@ class Listed(optuna.samplers.RandomSampler):
         self._candidates = candidates
 
     def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
-        """The value of the trial's candidate."""
+        """Return the value of the trial's candidate."""
         return self._candidates[trial.number][param_name]
 
 
 def network(columns: int, hidden: tuple[int, ...]) -> nn.Module:
-    """The network as torch spells it."""
+    """The network as a torch module."""
     widths = [columns, *hidden]
     layers = [layer for a, b in zip(widths, hidden, strict=False) for layer in (nn.Linear(a, b), nn.ReLU())]
     return nn.Sequential(*layers, nn.Linear(hidden[-1], 2))
 
 
 class _Module(nn.Module):
-    """The network as skorch makes it."""
+    """The network with skorch."""
 
     def __init__(self, columns: int, hidden: tuple[int, ...]) -> None:
         super().__init__()
         self.layers = network(columns, hidden)
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
-        """Logits."""
+        """Return the logits."""
         return self.layers(X)
 
 
 def of_skreg(case: Case, candidates: list[dict[str, float]], **params: Any) -> Callable[..., float]:
-    """A search of this package."""
+    """Return a search of this package."""
     estimator = RegularizedMLPClassifier(
         case.hidden,
         activation="relu",
@@ -135,7 +135,7 @@ def of_skreg(case: Case, candidates: list[dict[str, float]], **params: Any) -> C
 
 
 def of_peer(estimator: Any, candidates: list[dict[str, float]], names: dict[str, str]) -> Callable[..., float]:
-    """A random search of scikit-learn's, over the same candidates."""
+    """Return a random search of scikit-learn over the same candidates."""
     listed = [{names[name]: [value] for name, value in candidate.items() if name in names} for candidate in candidates]
     search = RandomizedSearchCV(
         estimator, listed, n_iter=len(listed), cv=FOLDS, scoring="neg_log_loss", refit=False, n_jobs=ARGS.workers
@@ -144,7 +144,7 @@ def of_peer(estimator: Any, candidates: list[dict[str, float]], names: dict[str,
 
 
 def methods(case: Case, candidates: list[dict[str, float]]) -> dict[str, Callable[..., float]]:
-    """What is compared, the reference first."""
+    """Return the compared searches; the first one is the reference."""
     mlp = MLPClassifier(
         case.hidden,
         batch_size=case.batch_size,
@@ -177,7 +177,7 @@ def methods(case: Case, candidates: list[dict[str, float]]) -> dict[str, Callabl
 
 
 def compare(name: str, case: Case) -> None:
-    """Print the table of a case."""
+    """Print the results of one setting."""
     X, y = make_classification(case.rows, case.columns, n_informative=case.columns // 2, flip_y=0.1, random_state=0)
     X = X.astype(np.float32)
     space = {"learning_rate_init": loguniform(1e-4, 1e-2), "alpha": loguniform(1e-7, 1e-2)}

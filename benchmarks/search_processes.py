@@ -1,14 +1,13 @@
 #!/usr/bin/env python3
-"""One process and two that share a search in PostgreSQL, each on a core of its own: how long until the study is done.
+"""Duration of a search by one process, and by two processes that share a study in PostgreSQL, each on its own core.
 
     python benchmarks/search_processes.py [--trials 40] [--repeats 3]
 
-Runs of one process and of two take turns. A process is pinned to one core and has one thread; the time is from the
-moment that all of them have imported what they need to the end of the last, the making of the tables among it, the last
-fit not. One process takes half a minute: to make the tables and to join takes about a second, which in a search of some
-seconds would be all that is seen. Beside it is the processor's time, all processes together, and the same ratio that
-would be had of it if both cores were free: the larger share of the two. On a machine with other work the first ratio
-says as much of that.
+Runs of one process and of two processes alternate. Each process is pinned to one core and has one thread. The time is
+measured from the moment when all processes have imported their modules to the end of the last one; it includes the
+creation of the tables, and not the final fit. A run of one process takes half a minute, because creating the tables and
+joining the study takes about a second. The processor time of all processes is printed too, with the ratio that would
+result if both cores were free. On a busy machine, the ratio of wall times depends on the other work.
 """
 
 import argparse
@@ -31,11 +30,11 @@ from tests.search.study.kill_studies import any_postgresql
 
 
 def work(url, name, n_trials, core, ready, times):
-    """A process's share of a study: tell the wall and processor seconds that it took."""
+    """Run one process of a study; report its wall time and processor time in seconds."""
     os.sched_setaffinity(0, {core})
     X, y = make_classification(4000, 20, n_informative=8, random_state=0)
     network = RegularizedMLPClassifier(hidden_layer_sizes=(64, 64), max_iter=60, n_members=1, random_state=0)
-    network.set_params(max_iter=1).fit(X[:100], y[:100])  # what the first fit of a process takes besides
+    network.set_params(max_iter=1).fit(X[:100], y[:100])  # the first fit of a process takes longer
     network.set_params(max_iter=60)
     space = {"dropout": uniform(0, 0.5), "alpha": loguniform(1e-6, 1e-2), "weight_decay": loguniform(1e-3, 1)}
     search = OptunaSearchCV(network, space, n_trials=n_trials, cv=4, random_state=0, refit=False)
@@ -47,7 +46,7 @@ def work(url, name, n_trials, core, ready, times):
 
 
 def run(url, name, n_trials, cores):
-    """Wall seconds of a search by as many processes as there are cores, and the processor seconds of each."""
+    """Return the wall time of a search with one process per core, and the processor time of each process, in seconds."""
     context = multiprocessing.get_context("spawn")
     ready, times = context.Barrier(len(cores)), context.Queue()
     processes = [context.Process(target=work, args=(url, name, n_trials, core, ready, times)) for core in cores]

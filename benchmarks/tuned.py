@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Tuned against tuned: 50 trials of a search for the network, for LightGBM and for CatBoost, on the same folds.
+"""Comparison of tuned models: a search of 50 trials for the network, for LightGBM and for CatBoost, on the same folds.
 
     python benchmarks/tuned.py [--csv table.csv target ...] [--trials 50] [--folds 3] [--most-rows 3000] [--jobs 2]
 
-For each table: the network with no parameter set; `OptunaSearchCV` of it over its ready space; then `OptunaSearchCV`
-of each boosted tree that is installed, on the same folds, with as many trials and no more seconds than the network's
-search took. The first trial of the network is its defaults, which the ranges of the trees hold too. The error is the
-share of wrong labels or the root mean squared error, on a fifth of the rows, which no search has seen; a ratio is to
-the searched network's, shares raised by 0.002. Searched are the log loss and the mean squared error.
+For each table, the script fits the network with its defaults, runs `OptunaSearchCV` for the network over the default
+space, and then for each installed library of boosted trees, on the same folds, with the same number of trials and at
+most the time that the search of the network took. The first trial of the network has the default values, which the
+ranges of the trees contain as well. The searches minimize the log loss or the mean squared error. The error is the error
+rate or the root mean squared error on a fifth of the rows, which no search uses. Ratios are relative to the searched
+network; 0.002 is added to error rates.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pandas as pd
-from defaults import FLOOR, are_classes, bundled, of_file
+from defaults import ADDED_TO_ERROR_RATE, included_datasets, is_classification_target, read_csv
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from sklearn.metrics import log_loss, root_mean_squared_error, zero_one_loss
 from sklearn.model_selection import KFold, StratifiedKFold, train_test_split
@@ -54,12 +55,12 @@ METHODS = ("network", "searched network", "lightgbm", "catboost")
 
 
 def network(classes: bool, X: pd.DataFrame) -> tuple[Any, Space | None]:
-    """This package's, with its ready space."""
+    """Return the network, with its default search space."""
     return (RegularizedMLPClassifier if classes else RegularizedMLPRegressor)(random_state=0), None
 
 
 def lightgbm(classes: bool, X: pd.DataFrame) -> tuple[Any, Space]:
-    """LightGBM, and what is searched of it."""
+    """Return LightGBM and its search space."""
     import lightgbm as package
 
     kind = package.LGBMClassifier if classes else package.LGBMRegressor
@@ -67,7 +68,7 @@ def lightgbm(classes: bool, X: pd.DataFrame) -> tuple[Any, Space]:
 
 
 def catboost(classes: bool, X: pd.DataFrame) -> tuple[Any, Space]:
-    """CatBoost, told at ``fit`` which columns are categories, and what is searched of it."""
+    """Return CatBoost, which receives the categorical columns in ``fit``, and its search space."""
     import catboost as package
 
     class CatBoost(package.CatBoostClassifier if classes else package.CatBoostRegressor):
@@ -81,16 +82,16 @@ TREES: dict[str, Callable[[bool, pd.DataFrame], tuple[Any, Space]]] = {"lightgbm
 
 
 def error(model: Any, X: pd.DataFrame, y: np.ndarray, classes: bool) -> dict[str, float]:
-    """What a fitted model gets wrong."""
+    """Return the error of a fitted model, and the log loss of a classifier."""
     if not classes:
         return {"error": root_mean_squared_error(y, np.ravel(model.predict(X)))}
     probability = model.predict_proba(X)
     wrong = zero_one_loss(y, np.ravel(model.predict(X)))
-    return {"error": wrong + FLOOR, "log loss": log_loss(y, probability, labels=np.unique(y))}
+    return {"error": wrong + ADDED_TO_ERROR_RATE, "log loss": log_loss(y, probability, labels=np.unique(y))}
 
 
 def search(model: Any, space: Space | None, classes: bool, chosen: argparse.Namespace, seconds: float | None) -> Any:
-    """A search of a model, its first trial the defaults."""
+    """Return a search for a model."""
     folds = StratifiedKFold if classes else KFold
     return OptunaSearchCV(
         model,
@@ -105,8 +106,8 @@ def search(model: Any, space: Space | None, classes: bool, chosen: argparse.Name
 
 
 def measure(name: str, X: pd.DataFrame, y: np.ndarray, chosen: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """Error, trials and seconds of each method on one table."""
-    classes = are_classes(y)
+    """Return the error, the number of trials and the seconds of each method on one table."""
+    classes = is_classification_target(y)
     target = LabelEncoder().fit_transform(y) if classes else y.astype(float)
     text = X.select_dtypes("category").columns
     X = X.assign(
@@ -136,7 +137,7 @@ def measure(name: str, X: pd.DataFrame, y: np.ndarray, chosen: argparse.Namespac
 
 
 def show(found: dict[str, dict[str, dict[str, float]]]) -> None:
-    """Errors of each table, and geometric means of ratios to the searched network."""
+    """Print the errors of each table, and geometric means of the ratios to the searched network."""
     methods = [method for method in METHODS if method in next(iter(found.values()))]
     print(f"\n{'error':20}" + "".join(f"{method:>18}" for method in methods))
     for table, cells in found.items():
@@ -155,15 +156,15 @@ def show(found: dict[str, dict[str, dict[str, float]]]) -> None:
 
 
 def main() -> None:
-    """Measure, and print as it goes."""
+    """Measure all tables, and print the results as they arrive."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--csv", nargs=2, action="append", metavar=("FILE", "TARGET"), help="a table of yours")
+    parser.add_argument("--csv", nargs=2, action="append", metavar=("FILE", "TARGET"), help="a table")
     parser.add_argument("--trials", type=int, default=50)
     parser.add_argument("--folds", type=int, default=3)
     parser.add_argument("--most-rows", type=int, default=3000)
     parser.add_argument("--jobs", type=int, default=2)
     chosen = parser.parse_args()
-    tables = [of_file(*given) for given in chosen.csv] if chosen.csv else bundled()
+    tables = [read_csv(*given) for given in chosen.csv] if chosen.csv else included_datasets()
     show({name: measure(name, X, y, chosen) for name, X, y in tables})
 
 
