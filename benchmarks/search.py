@@ -5,10 +5,10 @@
 
 All searches evaluate the same random candidates (learning rate and L2 penalty) on the same folds for the same number of
 epochs: relu, Adam, the same batch size, no dropout, no early stopping, no final fit. The worker processes of joblib are
-started before the measurement. The searches alternate; the table shows medians over the repeats of the seconds, and of the
-ratio to the candidates trained side by side in the same repeat. "Pruned" uses successive halving with the rungs of this
-package. The best score is the same unless the best candidate was pruned: without early stopping, candidates that lead at
-first may overfit in the end.
+started before the measurement. The searches alternate; the table shows medians over the repeats of the seconds, and of
+the ratio to the candidates trained side by side in the same repeat. "Pruned" uses successive halving with the rungs of
+this package. The best score is the same unless the best candidate was pruned: without early stopping, candidates that
+lead at first may overfit in the end.
 """
 
 import argparse

@@ -46,7 +46,7 @@ def work(url, name, n_trials, core, ready, times):
 
 
 def run(url, name, n_trials, cores):
-    """Return the wall time of a search with one process per core, and the processor time of each process, in seconds."""
+    """Return the wall time of a search with one process per core and the processor time of each process, in seconds."""
     context = multiprocessing.get_context("spawn")
     ready, times = context.Barrier(len(cores)), context.Queue()
     processes = [context.Process(target=work, args=(url, name, n_trials, core, ready, times)) for core in cores]

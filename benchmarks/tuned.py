@@ -6,9 +6,9 @@
 For each table, the script fits the network with its defaults, runs `OptunaSearchCV` for the network over the default
 space, and then for each installed library of boosted trees, on the same folds, with the same number of trials and at
 most the time that the search of the network took. The first trial of the network has the default values, which the
-ranges of the trees contain as well. The searches minimize the log loss or the mean squared error. The error is the error
-rate or the root mean squared error on a fifth of the rows, which no search uses. Ratios are relative to the searched
-network; 0.002 is added to error rates.
+ranges of the trees contain as well. The searches minimize the log loss or the mean squared error. The error is the
+error rate or the root mean squared error on a fifth of the rows, which no search uses. Ratios are relative to the
+searched network; 0.002 is added to error rates.
 """
 
 import argparse
