@@ -16,7 +16,7 @@ from .context import DiagnosticContext
 from .finding import HIGH_CERTAINTY, Finding
 
 if TYPE_CHECKING:
-    import pandas as pd  # type: ignore[import-untyped]
+    import pandas as pd  # type: ignore[import-untyped]  # pandas has no type annotations
 
 _MIN_CERTAINTY = 0.5
 _WIDTH = 88

@@ -369,7 +369,7 @@ def _complete(entry: str, cls: type, parameter: inspect.Parameter) -> str:
     default = parameter.default
     shown = json.dumps(default) if isinstance(default, str) else repr(default)
     if "{choices}" in kind:
-        rules: list[Any] = cls._parameter_constraints[parameter.name]  # type: ignore[attr-defined]
+        rules: list[Any] = cls._parameter_constraints[parameter.name]  # type: ignore[attr-defined]  # set by both estimators
         names = next(sorted(rule.options) for rule in rules if hasattr(rule, "options"))
         kind = kind.replace("{choices}", f"{{{', '.join(map(json.dumps, names))}}}")
     return f"{kind}, default={shown}\n{text}"

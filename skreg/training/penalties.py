@@ -26,9 +26,9 @@ class Penalty(ABC):
     def value(self, weight: Tensor) -> Tensor:
         """Return the penalty of ``weight`` ``(members, fan_in, fan_out)`` for each member: ``(members,)``."""
 
+    @abstractmethod
     def add_gradient_(self, gradient: Tensor, weight: Tensor) -> None:
         """Add the gradient of the smooth part to ``gradient``, in place."""
-        raise NotImplementedError
 
     @abstractmethod
     def proximal_(self, weight: Tensor, step: Tensor | float) -> None:
@@ -108,6 +108,9 @@ class GroupLasso(Penalty):
         positive = squares > 0  # the square root has no gradient at 0
         norms = torch.where(positive, torch.where(positive, squares, 1).sqrt(), 0)
         return (norms * self.group_alphas.to(norms)).sum(1)
+
+    def add_gradient_(self, gradient: Tensor, weight: Tensor) -> None:
+        """Leave the gradient unchanged, because there is no smooth part."""
 
     def proximal_(self, weight: Tensor, step: Tensor | float) -> None:
         """Apply the proximal step of each group, in place.
