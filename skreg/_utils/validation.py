@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
 
+import narwhals.stable.v2 as nw
 import numpy as np
-from sklearn.utils import check_consistent_length
+from scipy import sparse
+from sklearn.utils import _safe_indexing, check_consistent_length
 from sklearn.utils.validation import _check_sample_weight
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -83,6 +85,29 @@ def check_weights(weight: Any, X: Any, name: str = "sample_weight") -> np.ndarra
         raise ValueError(f"All values of {name} are zero, so no row is left. Give at least one row a positive weight.")
     checked: np.ndarray = _check_sample_weight(weight, X, dtype=np.float64, ensure_non_negative=True)
     return checked
+
+
+def remove_void_rows(
+    X: Any, y: Any, sample_weight: Any, name: str = "sample_weight"
+) -> tuple[Any, Any, np.ndarray | None, np.ndarray | None]:
+    """Return X, y and the weights without the rows of weight 0, and the mask of the rows that are left, if not all.
+
+    It is called before X and y are checked, so that the values and labels of the removed rows may be invalid.
+    """
+    weight = check_weights(sample_weight, X, name)
+    if weight is None or weight.all():
+        return X, y, weight, None
+    check_consistent_length(X, y)
+    kept = weight > 0
+    rows = np.flatnonzero(kept)
+    return select_rows(X, rows), select_rows(y, rows), weight[rows], kept
+
+
+def select_rows(values: Any, rows: np.ndarray) -> Any:
+    """Return some rows of an array, a list, a data frame, a series or a sparse matrix."""
+    if nw.dependencies.is_into_series(values):
+        return nw.from_native(values, series_only=True)[rows].to_native()
+    return _safe_indexing(values.tocsr() if sparse.issparse(values) else values, rows)
 
 
 def check_magnitude(values: np.ndarray, name: str) -> None:

@@ -41,15 +41,19 @@ class EncodedTable:
     X: Any
     y: np.ndarray
     numbers: Any
-    levels: np.ndarray
+    levels: Any
     target: np.ndarray  # encoded target, (rows,) or (rows, outputs)
-    weight: np.ndarray | None  # the user's weights, which statistics and scorers use
-    loss_weight: np.ndarray | None  # weights in the loss, which include class weights
-    kept: np.ndarray | slice  # positions of these rows among those given
-    n_given: int  # number of rows given
+    weight: np.ndarray | None  # the user's weights, which scorers use
+    loss_weight: np.ndarray | None  # weights in the loss and the statistics, which include class weights
+    kept: np.ndarray | None  # mask of these rows among those given; None if they are the same
 
     def __len__(self) -> int:
         return len(self.y)
+
+    @property
+    def given_rows(self) -> np.ndarray:
+        """Mask of these rows among those given."""
+        return np.ones(len(self), dtype=bool) if self.kept is None else self.kept
 
     def rows(self, index: list[np.ndarray], device_config: DeviceConfig, unit: float | None = None) -> MemberRows:
         """Return the rows ``index[m]`` of each member m as tensors; see ``MemberRows`` for ``unit``."""
@@ -59,11 +63,11 @@ class EncodedTable:
     def member_weights(self, index: list[np.ndarray]) -> np.ndarray:
         """Return the weight ``(members, rows)`` of each row in a member's statistics; 0 for rows not in ``index``.
 
-        The weights are bools if rows have no weights of their own.
+        The weights are those in the loss; they are bools if all rows have the same weight.
         """
-        weights = np.zeros((len(index), len(self)), dtype=bool if self.weight is None else np.float64)
+        weights = np.zeros((len(index), len(self)), dtype=bool if self.loss_weight is None else np.float64)
         for row, seen in zip(weights, index, strict=True):
-            row[seen] = True if self.weight is None else self.weight[seen]
+            row[seen] = True if self.loss_weight is None else self.loss_weight[seen]
         return weights
 
     def original_rows(self, index: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray | None]:

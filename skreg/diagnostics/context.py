@@ -61,19 +61,31 @@ class ColumnSample:
 class DiagnosticContext:
     """A fitted estimator, the data that it was fitted on, and optional rows that were not used for training."""
 
-    def __init__(self, estimator: RegularizedMLP, X: Any, y: Any, X_val: Any, y_val: Any) -> None:
+    def __init__(
+        self,
+        estimator: RegularizedMLP,
+        X: Any,
+        y: Any,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight: Any = None,
+        sample_weight_val: Any = None,
+    ) -> None:
         check_is_fitted(estimator)
-        check_validation_set(X_val, y_val, None)
+        check_validation_set(X_val, y_val, sample_weight_val)
         check_consistent_length(X, y)
         self.estimator: Any = estimator  # fitted attributes are set dynamically, so type checkers do not know them
         self.parameters: dict[str, Any] = estimator.get_params(deep=False)
         self.curves = TrainingCurves.from_net(self.estimator.net_)
-        self.data = encode(estimator, X, y)
-        self.validation_data = None if X_val is None else encode(estimator, X_val, y_val)
+        self.data = encode(estimator, X, y, sample_weight)
+        self.validation_data = None
+        if X_val is not None:
+            self.validation_data = encode(estimator, X_val, y_val, sample_weight_val, "sample_weight_val")
         out_of_fold = getattr(estimator, "oof_prediction_", None)
-        if out_of_fold is not None and len(out_of_fold) != len(self.data):
+        n_given = len(self.data.given_rows)
+        if out_of_fold is not None and len(out_of_fold) != n_given:
             raise ValueError(
-                f"X has {len(self.data)} rows, but the estimator was fitted on {len(out_of_fold)} rows. Pass the "
+                f"X has {n_given} rows, but the estimator was fitted on {len(out_of_fold)} rows. Pass the "
                 "training data as X and y, and other rows as X_val and y_val."
             )
         self._reproduce_split()
@@ -102,12 +114,12 @@ class DiagnosticContext:
         """The layers before training; None if training continued from an earlier fit."""
         if self.parameters["warm_start"] or self.estimator.pretrained is not None:
             return None
-        return probe(self.estimator, self.data.X, self.data.y, "initial", PROBED_ROWS)
+        return probe(self.estimator, self.data.X, self.data.y, "initial", PROBED_ROWS, self.data.weight)
 
     @cached_property
     def fitted_layers(self) -> Probe:
         """The layers with the weights used for prediction."""
-        return probe(self.estimator, self.data.X, self.data.y, "now", PROBED_ROWS)
+        return probe(self.estimator, self.data.X, self.data.y, "now", PROBED_ROWS, self.data.weight)
 
     @cached_property
     def train(self) -> RowLosses:

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from .._utils.threads import torch_threads
+from .._utils.validation import remove_void_rows
 from ..data.batches import MemberRows
 from ..data.statistics import ONE_HOT_MAX
 from ..data.table import EncodedTable, check_table
@@ -61,27 +62,32 @@ class Probe:
         return self.layers[:-1]
 
 
-def probe(estimator: Any, X: Any, y: Any = None, when: When = "now", max_rows: int = 1000) -> Probe:
+def probe(
+    estimator: Any, X: Any, y: Any = None, when: When = "now", max_rows: int = 1000, sample_weight: Any = None
+) -> Probe:
     """Record one forward pass and, with a target, one backward pass through a fitted network.
 
     The network is in training mode, so batch normalization uses the statistics of the recorded rows, but dropout and
     augmentation are disabled. ``when`` selects the weights: "now" uses those for prediction, and "initial" draws the
     initial weights again from the seeds of the fit. At most ``max_rows`` rows are recorded, drawn with a fixed seed.
     If the parameters have been changed since the fit, the initial weights cannot be drawn and a ValueError is raised.
+    Rows of weight 0 are removed.
     """
     check_is_fitted(estimator)
     if when not in get_args(When):
         raise ValueError(f"The 'when' parameter must be one of 'initial', 'now'. Got {when!r} instead.")
+    X, y, weight, _ = remove_void_rows(X, y, sample_weight)
     X = check_table(X)
     check_consistent_length(X, y)
     n_rows = X.shape[0] if hasattr(X, "shape") else len(X)
     if n_rows > max_rows:
         chosen = sample(np.arange(n_rows), max_rows)
         X, y = _safe_indexing(X, chosen), None if y is None else _safe_indexing(y, chosen)
+        weight = None if weight is None else weight[chosen]
     with torch_threads(estimator.n_threads), torch.inference_mode(False), torch.enable_grad():
         network = _initial_network(estimator) if when == "initial" else copy.deepcopy(estimator.net_.module_)
         network.requires_grad_(True).set_matmul_dtype(network.inputs.dtype)
-        data = encode(estimator, X, y)
+        data = encode(estimator, X, y, weight)
         rows = member_rows(network, data, [np.arange(len(data))] * network.n_members)
         layers, loss = _record(network, rows, None if y is None else estimator.net_.criterion_.in_training)
     return Probe(when, loss, layers)

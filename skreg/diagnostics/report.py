@@ -95,12 +95,22 @@ class Diagnosis:
         return pd.DataFrame(map(vars, self.findings), columns=[field.name for field in fields(Finding)])
 
 
-def diagnose(estimator: RegularizedMLP, X: Any, y: Any, X_val: Any = None, y_val: Any = None) -> Diagnosis:
+def diagnose(
+    estimator: RegularizedMLP,
+    X: Any,
+    y: Any,
+    X_val: Any = None,
+    y_val: Any = None,
+    *,
+    sample_weight: Any = None,
+    sample_weight_val: Any = None,
+) -> Diagnosis:
     """Find problems of a fitted network, such as overfitting, and propose remedies.
 
     The function examines the training history, the layers before and after training, the columns, and the predictions
     for training and held-out rows. Large tables are sampled down to a few thousand rows. The estimator is not modified.
-    ``class_weight`` is taken into account, but sample weights are not.
+    Rows of weight 0 are ignored. Other weights, including ``class_weight``, enter the losses and gradients, but not the
+    comparisons with other models.
 
     Parameters
     ----------
@@ -111,6 +121,8 @@ def diagnose(estimator: RegularizedMLP, X: Any, y: Any, X_val: Any = None, y_val
     X_val, y_val : as in ``fit``, default=None
         Rows that were not used for training, for example the validation rows passed to ``fit``. By default, the rows
         that each member held out are used; they are reproduced from the seed.
+    sample_weight, sample_weight_val : as in ``fit``, default=None
+        The weights that were passed to ``fit``, and those of the rows of X_val.
 
     Returns
     -------
@@ -150,7 +162,7 @@ def diagnose(estimator: RegularizedMLP, X: Any, y: Any, X_val: Any = None, y_val
             f"{type(estimator).__name__} instead. For a Pipeline or a search, pass the fitted network and the X that "
             "it was fitted on."
         )
-    context = DiagnosticContext(estimator, X, y, X_val, y_val)
+    context = DiagnosticContext(estimator, X, y, X_val, y_val, sample_weight, sample_weight_val)
     results = [diagnostic(context) for diagnostic in DIAGNOSTICS.values()]
     findings = [
         replace(finding, remedy=_applicable(estimator, finding.remedy))

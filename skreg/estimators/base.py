@@ -83,15 +83,15 @@ class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, Sha
             Target. For classification, labels of any type, or a 0/1 matrix of several labels; for regression, finite
             numbers.
         sample_weight : array-like of shape (n_samples,), default=None
-            Nonnegative weights of the rows. Rows of weight 0 are removed, and a row of weight 2 counts in the loss and
-            the statistics like two copies of the row.
+            Nonnegative weights of the rows. Rows of weight 0 are removed, without checking their values and targets,
+            and a row of weight 2 counts in the loss and the statistics like two copies of the row.
         X_val : {array-like, data frame, sparse matrix} of shape (n_val, n_features), default=None
             Validation rows for early stopping and calibration, which replace the validation folds. In a ``Pipeline``
             with ``transform_input=["X_val"]``, they are transformed by the preceding steps.
         y_val : array-like of shape (n_val,) or (n_val, n_outputs), default=None
             Target of the validation rows.
         sample_weight_val : array-like of shape (n_val,), default=None
-            Nonnegative weights of the validation rows.
+            Nonnegative weights of the validation rows. Rows of weight 0 are removed.
 
         Returns
         -------
@@ -238,9 +238,9 @@ class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, Sha
         rows = np.concatenate(index)
         y, weight = split.train.y_and_weight(rows)
         prediction, self.oof_score_ = self._out_of_fold(np.concatenate(decoded), y, weight)
-        given_rows = np.arange(split.train.n_given)[split.train.kept]
-        self.oof_prediction_ = np.full((split.train.n_given, *prediction.shape[1:]), np.nan)
-        self.oof_prediction_[given_rows[rows]] = prediction
+        given_rows = split.train.given_rows
+        self.oof_prediction_ = np.full((len(given_rows), *prediction.shape[1:]), np.nan)
+        self.oof_prediction_[np.flatnonzero(given_rows)[rows]] = prediction
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "net_")

@@ -14,6 +14,7 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval
 from skorch.callbacks import Callback
 
+from .._utils.validation import remove_void_rows
 from ..data.split import MemberSplit
 from ..training.losses import BinaryLoss, ClassificationLoss, MulticlassLoss
 from ..training.net import Net
@@ -50,8 +51,10 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         Calibration of the probabilities. "temperature" divides the raw output of the network by the number that
         minimizes the log loss of the validation rows [19]_. "auto" does so if there are validation rows.
     class_weight : "balanced", dict or None
-        Weights of the classes in the loss, which are multiplied by ``sample_weight``. "balanced" uses weights that are
-        inversely proportional to the class frequencies. Not supported for multilabel targets.
+        Weights of the classes, which are multiplied by ``sample_weight``. "balanced" uses weights that are inversely
+        proportional to the class frequencies. A fit with class weights equals one in which each row has the weight of
+        its class as its ``sample_weight``, with these exceptions: classes of weight 0 stay in ``classes_``, and scores
+        (``oof_score_``, and a scorer as ``monitor``) ignore class weights. Not supported for multilabel targets.
 
     Attributes
     ----------
@@ -213,6 +216,26 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         if self.target_encoder_.kind_ == "multiclass":
             return decoded
         return _log_odds(np.exp(decoded[..., 1]))
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the accuracy of the predictions; for several labels, the fraction of rows with no wrong label.
+
+        Parameters
+        ----------
+        X : {array-like, data frame, sparse matrix} of shape (n_samples, n_features)
+            Rows to predict, with the columns passed to ``fit``.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            True labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Nonnegative weights of the rows. Rows of weight 0 are ignored.
+
+        Returns
+        -------
+        score : float
+            Weighted fraction of the rows that are predicted correctly.
+        """
+        prediction, y, weight, _ = remove_void_rows(self.predict(X), y, sample_weight)
+        return float(accuracy_score(y, prediction, sample_weight=weight))
 
     def _make_loss(self, split: MemberSplit) -> Callable[[], ClassificationLoss]:
         kind = MulticlassLoss if self.target_encoder_.kind_ == "multiclass" else BinaryLoss

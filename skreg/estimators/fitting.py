@@ -4,15 +4,16 @@ The functions take an estimator and use its parameters and fitted attributes. ``
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from sklearn.utils import _safe_indexing, check_consistent_length, check_random_state
+from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import validate_data
 from skorch.callbacks import Callback
 
 from .._utils.device import DeviceConfig
-from .._utils.validation import SHAPE_MISMATCH, check_validation_set, check_weights
+from .._utils.validation import SHAPE_MISMATCH, check_validation_set, remove_void_rows, select_rows
 from ..data.split import MemberSplit, assign_folds, has_enough_validation_rows, warn_if_few_validation_rows
 from ..data.statistics import CLIP, ONE_HOT_MAX, learn_statistics
 from ..data.table import EncodedTable, TableEncoder, check_table
@@ -27,7 +28,7 @@ from ..training.config import TrainingConfig
 from ..training.losses import Loss
 from ..training.net import Net
 from ..training.optimizers.registry import SOLVERS, solvers_with
-from .targets import TargetStatistics, target_encoder_for
+from .targets import ClassTargetEncoder, NumberTargetEncoder, TargetStatistics, target_encoder_for
 
 
 def encode_training_rows(
@@ -35,56 +36,76 @@ def encode_training_rows(
 ) -> EncodedTable:
     """Check and encode the training rows, after fitting the encoders unless the fit ``continues`` an earlier one.
 
-    An earlier fit is discarded before the encoders are fitted. Rows of weight 0 are removed. With ``pretrained``, the
-    table encoder is copied from its ``source``. ``classes`` are the classes passed to ``partial_fit``.
+    An earlier fit is discarded before the encoders are fitted. Rows of weight 0 are removed, and not checked. With
+    ``pretrained``, the table encoder is copied from its ``source``. ``classes`` are the classes passed to
+    ``partial_fit``.
     """
     if y is None:
         raise ValueError(
             f"This {type(estimator).__name__} estimator requires y to be passed, but the target y is None."
         )
     target_encoder = target_encoder_for(estimator)
+    X, y, weight, kept = remove_void_rows(X, y, sample_weight)
     X, y = check_table(X), target_encoder.check(y)
     check_consistent_length(X, y)
-    weight = check_weights(sample_weight, X)
     if not continues:  # a fit that fails must not leave a mixture of two fits
         for name in [name for name in vars(estimator) if name.endswith("_") and not name.startswith("_")]:
             delattr(estimator, name)
     X = validate_data(estimator, X, reset=not continues, skip_check_array=True)
-    n_given = len(y)
-    kept: Any = slice(None)
-    if weight is not None and not weight.all():
-        kept = np.flatnonzero(weight)
-        X, y, weight = _safe_indexing(X, kept), y[kept], weight[kept]
     if not continues:
         estimator.seed_ = int(check_random_state(estimator.random_state).randint(np.iinfo(np.int32).max))
         estimator.target_encoder_ = target_encoder.fit(y, *classes)
+    target_encoder = estimator.target_encoder_
+    target_encoder.transform(y)  # raises an error for unknown labels, which have no class weight
+    target_encoder.fit_class_weight(estimator, y, weight)
+    table = _encode_target(target_encoder, X, y, weight, kept)
+    if not continues:
+        target_encoder.mean_loss_weight_ = 1.0 if table.loss_weight is None else float(table.loss_weight.mean())
         if source is None:
-            estimator.encoder_ = TableEncoder(estimator.categorical_features).fit(X, weight)
+            estimator.encoder_ = TableEncoder(estimator.categorical_features).fit(table.X, table.loss_weight)
         else:
             estimator.encoder_ = source.table_encoder(estimator)
-    target_encoder = estimator.target_encoder_
-    (numbers, levels), target = estimator.encoder_.transform(X), target_encoder.transform(y)
-    target_encoder.fit_class_weight(estimator, y, weight)
-    loss_weight = target_encoder.loss_weight(y, weight)
-    if not continues:
-        target_encoder.mean_loss_weight_ = 1.0 if loss_weight is None else float(loss_weight.mean())
-    return EncodedTable(X, y, numbers, levels, target, weight, loss_weight, kept, n_given)
+    numbers, levels = estimator.encoder_.transform(table.X)
+    return replace(table, numbers=numbers, levels=levels)
 
 
 def encode(
     estimator: Any, X: Any, y: Any = None, sample_weight: Any = None, weight_name: str = "sample_weight"
 ) -> EncodedTable:
-    """Check and encode rows with the fitted encoders of an estimator; without ``y``, all targets are 0."""
+    """Check and encode rows with the fitted encoders of an estimator; without ``y``, all targets are 0.
+
+    Rows of weight 0 are removed.
+    """
+    kept = weight = None
+    if y is not None:
+        X, y, weight, kept = remove_void_rows(X, y, sample_weight, weight_name)
     X = validate_data(estimator, check_table(X), reset=False, skip_check_array=True)
-    (numbers, levels), target_encoder = estimator.encoder_.transform(X), estimator.target_encoder_
     if y is None:
-        n_rows = len(levels)
-        y, target = np.zeros(n_rows), np.zeros((n_rows, target_encoder.n_raw_))
-        return EncodedTable(X, y, numbers, levels, target, None, None, slice(None), n_rows)
-    y = target_encoder.check(y)
-    weight = check_weights(sample_weight, X, weight_name)
+        numbers, levels = estimator.encoder_.transform(X)
+        y, target = np.zeros(len(levels)), np.zeros((len(levels), estimator.target_encoder_.n_raw_))
+        return EncodedTable(X, y, numbers, levels, target, None, None, None)
+    table = _encode_target(estimator.target_encoder_, X, estimator.target_encoder_.check(y), weight, kept)
+    numbers, levels = estimator.encoder_.transform(table.X)
+    return replace(table, numbers=numbers, levels=levels)
+
+
+def _encode_target(
+    target_encoder: ClassTargetEncoder | NumberTargetEncoder,
+    X: Any,
+    y: np.ndarray,
+    weight: np.ndarray | None,
+    kept: np.ndarray | None,
+) -> EncodedTable:
+    """Return rows with an encoded target, but without numbers and levels; rows of classes of weight 0 are removed."""
     target, loss_weight = target_encoder.transform(y), target_encoder.loss_weight(y, weight)
-    return EncodedTable(X, y, numbers, levels, target, weight, loss_weight, slice(None), len(y))
+    if loss_weight is None or loss_weight.all():
+        return EncodedTable(X, y, None, None, target, weight, loss_weight, kept)
+    rows, mask = np.flatnonzero(loss_weight), np.ones(len(y), dtype=bool) if kept is None else kept.copy()
+    if not len(rows):
+        raise ValueError("The class_weight of all rows is 0, so no row is left. Pass rows of other classes.")
+    mask[mask] = loss_weight > 0
+    weight = None if weight is None else weight[rows]
+    return EncodedTable(select_rows(X, rows), y[rows], None, None, target[rows], weight, loss_weight[rows], mask)
 
 
 def encode_validation_rows(estimator: Any, X_val: Any, y_val: Any, sample_weight_val: Any) -> EncodedTable | None:

@@ -12,7 +12,7 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from .._utils.validation import parameter_error, quantile_list
+from .._utils.validation import parameter_error, quantile_list, remove_void_rows
 from ..data.split import MemberSplit
 from ..training.losses import Loss, PinballLoss, RegressionLoss
 from ..uncertainty.conformal import Residuals
@@ -203,7 +203,7 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             True target.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
+            Nonnegative weights of the rows. Rows of weight 0 are ignored.
 
         Returns
         -------
@@ -212,7 +212,8 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
             predictions.
         """
         prediction = self.target_encoder_.select_median(self.predict(X))
-        return float(r2_score(y, prediction, sample_weight=sample_weight))
+        prediction, y, weight, _ = remove_void_rows(prediction, y, sample_weight)
+        return float(r2_score(y, prediction, sample_weight=weight))
 
     def _validate_params(self) -> None:
         super()._validate_params()
