@@ -68,7 +68,7 @@ class Linear(nn.Module):
         if width == 1:
             return _affine_single_output(x, self.weight, self.bias)
         weight: Tensor = self.weight
-        bias = torch.zeros_like(weight[:, :1]) if self.bias is None else self.bias
+        bias = weight.new_zeros(len(weight), 1, width) if self.bias is None else self.bias
         if missing := -width % COLUMN_MULTIPLE:
             weight, bias = (nn.functional.pad(tensor, (0, missing)) for tensor in (weight, bias))
         return torch.baddbmm(bias, x, weight)[..., :width]

@@ -56,8 +56,8 @@ class AugmentedBatch:
         return self._cells(self._augmenter.noise.uniform, self.n_features)
 
     def _cells(self, draw: Callable[[int], Tensor], width: int) -> Tensor:
-        rows = self.inputs.shape[1]
-        return draw(rows * width).view(-1, rows, width)
+        members, rows = self.inputs.shape[:2]
+        return draw(rows * width).view(members, rows, width)
 
     def _draw_rows(self, count: int) -> Tensor:
         """Draw ``count`` rotations of the rows as positions ``(members, rows, count)``; padding keeps its position."""
