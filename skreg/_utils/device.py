@@ -42,9 +42,11 @@ class DeviceConfig:
         is exact, and float32 if not.
         """
         device, batch_size = _find_device(estimator.device), estimator.batch_size
-        if batch_size == "auto" and full_batch:
+        if batch_size != "auto":
+            batch_size = int(batch_size)  # Python's integers do not overflow
+        elif full_batch:
             batch_size = n_rows
-        elif batch_size == "auto":
+        else:
             batch_size = next(size for most, size in BATCH_SIZES if n_rows <= most) if known is None else known[0]
         exact = n_rows <= batch_size and device.type != "mps"
         dtype = known[1] if known is not None else torch.float64 if exact else torch.float32
@@ -91,7 +93,9 @@ def _find_device(name: str) -> torch.device:
     if name == "auto":
         known = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        return torch.empty(0, device=known).device
-    except (RuntimeError, AssertionError) as error:
+        tensor = torch.ones(1, device=known)
+        (tensor + tensor).item()  # torch can create tensors on some devices on which it cannot compute
+        return tensor.device
+    except Exception as error:  # the type depends on the device
         reason = str(error).splitlines()[0].rstrip(".")
         raise ValueError(f"device={name!r} cannot be used on this machine ({reason}). Set device='auto'.") from error

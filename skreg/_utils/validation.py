@@ -1,7 +1,8 @@
 """Checks of parameters, rows and weights, and their error messages."""
 
-from collections.abc import Sequence
-from numbers import Integral, Real
+from collections.abc import Sequence, Set
+from math import inf
+from numbers import Integral, Rational, Real
 from typing import Any
 
 import narwhals.stable.v2 as nw
@@ -9,7 +10,10 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils import _safe_indexing, check_consistent_length
 from sklearn.utils.validation import _check_sample_weight
+from torch import Tensor
 
+MAX_BITS = 63  # of the integers of NumPy and torch
+_PER_LAYER = ("alpha", "dropout", "hidden_layer_sizes", "max_norm", "quantile")
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 SHAPE_MISMATCH = (
     "Training cannot continue: the network has another shape than the fitted one. Set hidden_layer_sizes, norms, "
@@ -20,6 +24,34 @@ SHAPE_MISMATCH = (
 def parameter_error(estimator: object, name: str, must_be: str, value: object) -> ValueError:
     """Return the error for an invalid parameter in scikit-learn's wording."""
     return ValueError(f"The {name!r} parameter of {type(estimator).__name__} must be {must_be}. Got {value!r} instead.")
+
+
+def check_parameter_types(estimator: Any) -> None:
+    """Raise an error for values that scikit-learn's constraints accept or cannot compare, and that torch cannot use."""
+    for name, value in estimator.get_params(deep=False).items():
+        is_sequence = isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0)
+        items = list(value.values()) if isinstance(value, dict) else list(value) if is_sequence else [value]
+        for item in items:
+            problem = _type_problem(item)
+            if is_sequence and name != "callbacks" and isinstance(item, list | tuple | dict | Set | np.ndarray):
+                problem = f"other sequences. Got {value!r} instead"
+            if problem is not None:
+                raise ValueError(f"The {name!r} parameter of {type(estimator).__name__} must not contain {problem}.")
+        if name in _PER_LAYER and isinstance(value, dict | Set):
+            raise parameter_error(estimator, name, "a number or a sequence, which has an order", value)
+
+
+def _type_problem(item: Any) -> str | None:
+    """Return a description of a value that is not a usable number, or None."""
+    if isinstance(item, Integral) and int(item).bit_length() > MAX_BITS:
+        return f"integers of more than {MAX_BITS} bits. Got one of {int(item).bit_length()} bits instead"
+    if isinstance(item, Tensor):
+        return f"tensors. Got {item!r} instead. Convert it with its method item or tolist"
+    if isinstance(item, np.ndarray) and item.ndim == 0:
+        return f"arrays without dimensions. Got {item!r} instead. Convert it with its method item"
+    if isinstance(item, Rational) and not isinstance(item, Integral):
+        return f"fractions. Got {item!r} instead. Convert it with float()"
+    return None
 
 
 def layer_sizes(estimator: object, sizes: Any) -> tuple[int, ...]:
@@ -61,7 +93,7 @@ def values_per_layer(
         must = f"{kind}, or a sequence of {n_layers}, one for each of the {n_hidden} hidden layers and one for the head"
         raise parameter_error(estimator, name, must, values)
     for value in per_layer:
-        valid = isinstance(value, Real) and (float(value) > 0 or (float(value) == 0 and minimum == "[0.0"))
+        valid = isinstance(value, Real) and (0 < float(value) < inf or (float(value) == 0 and minimum == "[0.0"))
         if not (valid or (value is None and may_be_none)):
             must = f"{kind} in the range {minimum}, inf), or a sequence of {n_layers} such values"
             raise parameter_error(estimator, name, must, values)

@@ -24,7 +24,7 @@ class TrainingCurves:
     best_epoch: np.ndarray  # (n_members,), epoch of each member's final weights
     stopped: np.ndarray  # (n_members,), whether early stopping ended the member's training before the last epoch
     diverged: np.ndarray  # (n_members,), whether the loss or the weights became infinite or NaN
-    patience: int | None  # None without early stopping
+    patience: float | None  # None without early stopping
     max_iter: int
     cycle_ends: np.ndarray  # (n_cycles,), positions in `epoch` of the ends of learning rate cycles
 

@@ -35,6 +35,7 @@ from skorch.callbacks import Callback
 from torch import Tensor
 
 from .._utils.threads import torch_threads
+from .._utils.validation import check_parameter_types
 from ..data.batches import MemberRows
 from ..data.split import MemberSplit
 from ..network.inference import evaluate, prepare_rows
@@ -116,6 +117,10 @@ class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, Sha
             self._complete_fit(fit)
         events.close(self.net_)
         return self
+
+    def _validate_params(self) -> None:
+        check_parameter_types(self)
+        super()._validate_params()
 
     @abstractmethod
     def _make_loss(self, split: MemberSplit) -> Callable[[], Loss]:

@@ -245,7 +245,7 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
             scorer = None if self.monitor == "loss" else get_scorer(self.monitor)
             scores_labels = getattr(scorer, "_response_method", None) == "predict"
             smoothing = _AUTO_SMOOTHING if calibrates or scores_labels else 0.0
-        return partial(kind.registered()[self.loss], smoothing)
+        return partial(kind.registered()[self.loss], float(smoothing))
 
     def _check_split(self, split: MemberSplit) -> None:
         check_held_out_rows(self, split)

@@ -137,7 +137,7 @@ def split_rows(estimator: Any, train: EncodedTable, validation: EncodedTable | N
         estimator, n_rows, full_batch=estimator.solver in solvers_with("full_batch")
     )
     all_rows = [np.arange(n_rows)] * n_members
-    n_folds = min(max(n_members, round(1 / estimator.validation_fraction)), n_rows)
+    n_folds = min(max(n_members, round(min(1 / float(estimator.validation_fraction), n_rows))), n_rows)
     early_stopping = estimator.early_stopping
     if early_stopping == "auto":
         early_stopping = validation is not None or has_enough_validation_rows(n_rows // n_folds, n_members)
@@ -185,7 +185,14 @@ def make_net(
     inputs, target_statistics = _statistics(estimator, split, network_config.n_bins, source, known)
     embedding_sizes = [len(levels) for levels in estimator.encoder_.levels_ if len(levels) > ONE_HOT_MAX]
     n_raw, weight_seeds = estimator.target_encoder_.n_raw_, [weight_seed for weight_seed, _ in seeds]
-    network = Network(network_config, inputs, n_raw, weight_seeds, embedding_sizes, target_statistics)
+    try:
+        network = Network(network_config, inputs, n_raw, weight_seeds, embedding_sizes, target_statistics)
+    except (MemoryError, RuntimeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else "out of memory"
+        raise ValueError(
+            f"The network with hidden_layer_sizes={estimator.hidden_layer_sizes!r} and n_members={split.n_members} "
+            f"cannot be created ({reason}). Decrease these parameters."
+        ) from error
     training_config.check(network)
     if source is not None:
         source.copy_into(network, estimator.target_encoder_)
@@ -193,11 +200,11 @@ def make_net(
         network,
         loss,
         training_config,
-        max_epochs=estimator.max_iter,
+        max_epochs=int(estimator.max_iter),
         batch_size=split.device_config.batch_size,
         seeds=[training_seed for _, training_seed in seeds],
         patience=None if split.validation is None else estimator.patience,
-        min_delta=estimator.min_delta,
+        min_delta=float(estimator.min_delta),
         callbacks=[*check_callbacks(estimator.callbacks), *callbacks],
         verbose=int(estimator.verbose),
         device=str(split.device_config.device),

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import get_scorer_names
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, Options, StrOptions
 from torch import Generator, Tensor
 
 from .._utils.device import PRECISIONS
@@ -91,6 +91,8 @@ class Names(StrOptions):
         return f"a str among {{{', '.join(map(repr, sorted(self.options)))}}}"
 
 
+MAX_MEMBERS, MAX_THREADS = 65_536, 4096  # far beyond useful values, but their memory and threads can be created
+
 CONSTRAINTS: dict[str, list[Any] | str] = {
     "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
     "activation": [Names(set(activations.__all__)), callable],
@@ -112,7 +114,7 @@ CONSTRAINTS: dict[str, list[Any] | str] = {
     "early_stopping": [Names({"auto"}), "boolean"],
     "validation_fraction": [Interval(Real, 0, 0.5, closed="right")],
     "monitor": [Names({"loss", *get_scorer_names()}), callable],
-    "patience": [Interval(Integral, 1, None, closed="left")],
+    "patience": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
     "min_delta": [Interval(Real, 0, None, closed="left")],
     "solver": [Names(set(SOLVERS))],
     "learning_rate": [Names({ADAPTIVE, *schedules.__all__}), callable],
@@ -125,7 +127,7 @@ CONSTRAINTS: dict[str, list[Any] | str] = {
     "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
     "ema_decay": [Interval(Real, 0, 1, closed="left")],
     "swa_start": [Interval(Real, 0, 1, closed="neither"), None],
-    "n_members": [Interval(Integral, 1, None, closed="left")],
+    "n_members": [Interval(Integral, 1, MAX_MEMBERS, closed="both")],
     "categorical_features": [Names({"from_dtype"}), "array-like", None],
     "numeric_scaling": [Names({"robust", "standard", "quantile"}), None],
     "numeric_embedding": [Names({"auto", *embeddings.__all__}), None],
@@ -138,7 +140,7 @@ CONSTRAINTS: dict[str, list[Any] | str] = {
     "callbacks": [list, tuple, None],
     "device": [str],
     "precision": [Names({"auto", *PRECISIONS})],
-    "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+    "n_threads": [Interval(Integral, 1, MAX_THREADS, closed="both"), None],
 }
 
 PARAMETERS = """
@@ -207,9 +209,9 @@ validation_fraction : float
 monitor : "loss", scorer name or callable
     Validation score for early stopping: the loss, a name from :func:`~sklearn.metrics.get_scorer_names`, or a callable
     ``(estimator, X, y) -> float`` for which greater is better.
-patience : int
+patience : int or np.inf
     Number of epochs without improvement after which a member stops. With a cyclic ``learning_rate``, it stops at the
-    end of the current cycle.
+    end of the current cycle. With ``np.inf``, no member stops, but the weights of the best epoch are restored.
 min_delta : float
     Minimum change of the validation score that counts as an improvement.
 solver : {choices}
@@ -274,7 +276,8 @@ pretrained_lr_factor : float
     Factor on the learning rate of copied weights that are trained [16]_. Typical values: 0.01 to 1.
 random_state : int, RandomState instance or None
     Seed of the initialization, folds, shuffling, dropout and augmentation. Results are reproducible with the same seed
-    and the same ``n_threads``.
+    and the same ``n_threads``. None draws a seed from NumPy's global generator, as everywhere in scikit-learn, so that
+    ``np.random.seed`` applies; this is the only use of a global generator.
 verbose : int
     Verbosity: 0 prints nothing, and 1 prints one line per epoch.
 callbacks : list of skorch callbacks or None

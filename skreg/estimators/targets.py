@@ -6,6 +6,7 @@ statistics that standardize the target, and decodes raw outputs ``(members, rows
 
 from collections.abc import Callable
 from functools import partial
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -141,6 +142,10 @@ class ClassTargetEncoder(TargetEncoder):
             return
         if y.ndim == 2:
             raise ValueError("class_weight does not support several labels. Use sample_weight instead.")
+        if isinstance(estimator.class_weight, dict) and not all(
+            isinstance(value, Real) for value in estimator.class_weight.values()
+        ):
+            raise parameter_error(estimator, "class_weight", "a dict of numbers", estimator.class_weight)
         row_weight = np.ones(len(y)) if weight is None else weight
         weights = compute_class_weight(estimator.class_weight, classes=self.classes_, y=y, sample_weight=row_weight)
         if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):

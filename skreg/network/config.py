@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -71,7 +72,7 @@ class NetworkConfig:
             norm=norm,
             residual=residual,
             dropout=rate_per_layer(estimator, "dropout", estimator.dropout, len(hidden)),
-            input_dropout=estimator.input_dropout,
+            input_dropout=float(estimator.input_dropout),
             numeric_embedding=getattr(embeddings, embedding) if isinstance(embedding, str) else embedding,
             scale_layer=_scale_layer(estimator, hidden),
             init=getattr(initializers, init),
@@ -109,8 +110,8 @@ def _scale_layer(estimator: Any, hidden: tuple[int, ...]) -> bool:
 
 def _first_layer_bounds(estimator: Any) -> list[str]:
     """Return the names of the parameters that bound the weights of the first layer."""
-    values = {name: np.ravel(np.array(getattr(estimator, name), dtype=object)) for name in _FIRST_LAYER_BOUNDS}
-    return [name for name, per_layer in values.items() if len(per_layer) and per_layer[0]]
+    values = {name: np.ravel(np.array(getattr(estimator, name), dtype=object))[:1] for name in _FIRST_LAYER_BOUNDS}
+    return [name for name, first in values.items() if any(isinstance(value, Real) and value for value in first)]
 
 
 def _activation(estimator: Any) -> Callable[[Tensor], Tensor]:

@@ -121,7 +121,10 @@ class AugmentedBatch:
         inputs, sizes = self.inputs.clone(), self._augmenter.sizes_on_cpu[self._augmenter.step]
         for padded, size, generator in zip(inputs, sizes, self._augmenter.generators, strict=True):
             rows = padded[:size]
-            changed = function(rows.clone(), generator)
+            try:
+                changed = function(rows.clone(), generator)
+            except Exception as error:
+                raise ValueError(f"The callable given as 'augmentation' failed: {error}") from error
             if not isinstance(changed, Tensor) or changed.shape != rows.shape:
                 got = tuple(changed.shape) if isinstance(changed, Tensor) else type(changed).__name__
                 raise ValueError(

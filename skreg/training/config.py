@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from math import isfinite
+from math import inf, isfinite
 from numbers import Real
 from typing import Any, Self, TypeAlias, TypeVar
 
@@ -27,6 +27,15 @@ from .penalties import ElasticNet, GroupLasso, Penalty
 T = TypeVar("T")
 PerLayer: TypeAlias = T | Sequence[T | None] | None
 Schedule: TypeAlias = Callable[[float], float]
+_NUMBERS = (
+    "weight_decay",
+    "momentum",
+    "feature_alpha",
+    "clip_norm",
+    "ema_decay",
+    "swa_start",
+    "pretrained_lr_factor",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +55,7 @@ class TrainingConfig:
     weight_decay: PerMemberFloat = 0.0
     momentum: float = 0.9
     nesterov: bool = True
-    plateau_patience: int | None = None
+    plateau_patience: float | None = None
     penalty: PerLayer[ElasticNet] = None
     feature_alpha: PerMemberFloat = 0.0
     constraint: PerLayer[MaxNorm] = None
@@ -62,13 +71,16 @@ class TrainingConfig:
     def from_estimator(cls, estimator: Any) -> Self:
         """Return the configuration of an estimator; raise a ``ValueError`` if parameters are mutually exclusive."""
         _check_combinations(estimator)
-        same_names = ("solver", "weight_decay", "momentum", "feature_alpha", "clip_norm", "ema_decay", "swa_start")
+        given = {name: getattr(estimator, name) for name in _NUMBERS}
+        numbers: dict[str, Any] = {name: None if value is None else float(value) for name, value in given.items()}
         return cls(
-            **{name: getattr(estimator, name) for name in (*same_names, "pretrained_lr_factor", "parametrization")},
-            learning_rate=estimator.learning_rate_init,
+            **numbers,
+            solver=estimator.solver,
+            parametrization=estimator.parametrization,
+            learning_rate=float(estimator.learning_rate_init),
             schedule=_schedule(estimator),
             nesterov=estimator.nesterovs_momentum,
-            plateau_patience=max(1, estimator.patience // 4) if estimator.learning_rate == ADAPTIVE else None,
+            plateau_patience=_plateau_patience(estimator),
             penalty=_map(lambda alpha: ElasticNet(alpha, estimator.l1_ratio) if alpha else None, _alpha(estimator)),
             constraint=_map(lambda limit: None if limit is None else MaxNorm(limit), _max_norm(estimator)),
             augmentation=_augmentation(estimator),
@@ -130,6 +142,12 @@ class TrainingConfig:
     def constraints(self, module: Network) -> list[tuple[Tensor, MaxNorm]]:
         """Return the constrained weights and their constraints."""
         return _pair([[linear.weight] for linear in module.linears], self.constraint)
+
+
+def _plateau_patience(estimator: Any) -> float | None:
+    if estimator.learning_rate != ADAPTIVE:
+        return None
+    return max(1, estimator.patience // 4) if isfinite(estimator.patience) else inf
 
 
 def _map(make: Callable[[Any], T | None], values: Any) -> PerLayer[T]:

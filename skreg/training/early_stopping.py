@@ -28,7 +28,7 @@ class EarlyStopping:
     values stops immediately.
     """
 
-    def __init__(self, n_members: int, patience: int | None, min_delta: float) -> None:
+    def __init__(self, n_members: int, patience: float | None, min_delta: float) -> None:
         self.patience, self.min_delta = patience, min_delta
         self.best = torch.full((n_members,), -torch.inf, dtype=torch.float64)
         self.best_epoch = torch.zeros(n_members, dtype=torch.int64)  # from 1; 0 before the first epoch
@@ -181,7 +181,7 @@ class ScorerMonitor:
         metadata = {"sample_weight": weight} if weight is not None and self._accepts_weight else {}
         try:
             score = self._scorer(self._make_estimator(member, raw[member, : len(y)], X), X, y, **metadata)
-        except ValueError as error:
+        except Exception as error:  # user-defined scorers can raise anything
             raise ValueError(f"The monitor failed on {rows}: {str(error).rstrip('.')}. {_SCORER_REMEDY}") from error
         if not isinstance(score, (float, int, np.number)):
             raise TypeError(f"The monitor must return a number. {self._scorer!r} returned {score!r} instead.")

@@ -49,7 +49,7 @@ def rate_factors(module: Network, name: str, optimizer: type[Optimizer]) -> dict
 class ReduceOnPlateau:
     """Divide the learning rate of a member by 5 after ``patience`` epochs without improvement, as in scikit-learn."""
 
-    def __init__(self, n_members: int, patience: int, min_delta: float) -> None:
+    def __init__(self, n_members: int, patience: float, min_delta: float) -> None:
         self._patience, self._min_delta = patience, min_delta
         self.best = torch.full((n_members,), -torch.inf, dtype=torch.float64)
         self.waited = torch.zeros(n_members, dtype=torch.int64)

@@ -100,7 +100,7 @@ class Net(NeuralNet):
         max_epochs: int,
         batch_size: int,
         seeds: list[int],
-        patience: int | None = None,
+        patience: float | None = None,
         min_delta: float = 0.0,
         **kwargs: Any,
     ) -> None:

@@ -2,12 +2,16 @@
 
 import re
 import tracemalloc
+import warnings
 from datetime import date
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.frozen import FrozenEstimator
@@ -140,6 +144,138 @@ def test_complete_text_of_a_parameter_error():
     )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         RegularizedMLPClassifier(input_dropout=1.5).fit(X, Y)
+
+
+class Unknown:
+    def __repr__(self):
+        return "Unknown()"
+
+
+HOSTILE_VALUES = {
+    "an int beyond float": 10**400,
+    "an int beyond text": -(10**5000),
+    "an int beyond 64 bits": 2**64,
+    "an int of 64 bits": np.uint64(2**64 - 1),
+    "denormal": 5e-324,
+    "beyond float32": 1e308,
+    "NaN": float("nan"),
+    "infinity": float("inf"),
+    "complex": 1j,
+    "signaling decimal": Decimal("sNaN"),
+    "decimal": Decimal("0.5"),
+    "fraction": Fraction(1, 2),
+    "large fraction": Fraction(10**400),
+    "tensor": torch.tensor(0.5),
+    "integer tensor": torch.tensor(2),
+    "vector": torch.tensor([0.1, 0.1]),
+    "array without dimensions": np.array(2),
+    "matrix": np.ones((2, 2)),
+    "NA": pd.NA,
+    "NaT": pd.NaT,
+    "date": np.datetime64("2020-01-01"),
+    "bytes": b"adamw",
+    "empty text": "",
+    "null character": "a\0b",
+    "surrogate": "\ud800",
+    "object": Unknown(),
+    "type": int,
+    "dict": {1: 2},
+    "frozenset": frozenset([1]),
+    "several large ints": (10**400,) * 2,
+    "more large ints": (10**400,) * 3,
+    "several NaN": (float("nan"),) * 3,
+    "several infinities": (float("inf"),) * 3,
+    "several tensors": (torch.tensor(0.5),) * 2,
+    "several NA": (pd.NA,) * 3,
+    "several fractions": (Fraction(1, 2),) * 2,
+    "nested": [[1, 2], [3]],
+    "several None": (None, None, None, None),
+    "text in a tuple": ("a", "b"),
+}
+FURTHER_HOSTILE_VALUES = {
+    "device": ("meta", "hpu", "cuda:99999999999", "privateuseone", "fpga", "lazy", "maia", "mkldnn", "vulkan", "xla"),
+    "hidden_layer_sizes": (2**31, 2**62, (2**31, 2**31), np.iinfo(np.int64).max),
+    "n_members": (2**31, 2**62),
+    "n_threads": (2**31, 2**62, 10**5),
+    "class_weight": ({0: 10**400}, {0: float("nan")}, {0: "a", 1: "b"}, {0: torch.tensor(1.0)}, {0: None}),
+    "validation_fraction": (5e-324, np.float32(1e-45)),
+    "max_iter": (2**63,),
+}
+
+
+@pytest.mark.parametrize("Estimator", BOTH)
+@pytest.mark.parametrize("name", INVALID_VALUES)
+def test_every_value_of_a_parameter_is_used_or_refused_by_name(Estimator, name):
+    if name not in Estimator._parameter_constraints:
+        pytest.skip("a parameter of the other estimator")
+    settings = {"hidden_layer_sizes": (4, 4), "max_iter": 1, "n_members": 1, "random_state": 0, "early_stopping": True}
+    values = [*HOSTILE_VALUES.values(), *FURTHER_HOSTILE_VALUES.get(name, ())]
+    if name == "categorical_features":  # which takes every collection of columns
+        values = [value for value in values if not isinstance(value, dict | frozenset)]
+    for value in values:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            warnings.simplefilter("ignore", UserWarning)
+            try:
+                estimator = Estimator(**{**settings, name: value}).fit(X, Y)
+            except (TypeError, ValueError) as error:
+                text = str(error)
+                assert name in text or ("diverged" in text and value in (1e308, (float("inf"),) * 3)), text
+            else:
+                assert np.isfinite(estimator.predict(X)).all()
+
+
+@pytest.mark.parametrize("Estimator", BOTH)
+@pytest.mark.parametrize("convert", [np.int8, np.uint8, np.int32, np.uint64, np.float32, np.float64])
+def test_numpy_scalars_equal_python_numbers(Estimator, convert):
+    kinds = (int,) if issubclass(convert, np.integer) else (int, float)
+    settings = {"hidden_layer_sizes": 4, "max_iter": 2, "n_members": 2, "batch_size": 16, "random_state": 0}
+    settings |= {"max_norm": 1, "clip_norm": 1, "min_delta": 0, "alpha": 0, "feature_alpha": 0, "patience": 3}
+    settings |= {"time_limit": 100, "ema_decay": 0.5, "input_dropout": 0.25, "freeze_layers": 0}
+    integers = {
+        "hidden_layer_sizes",
+        "max_iter",
+        "n_members",
+        "batch_size",
+        "random_state",
+        "patience",
+        "freeze_layers",
+    }
+    converted = {
+        name: convert(value)
+        for name, value in settings.items()
+        if type(value) in kinds and (issubclass(convert, np.integer) or name not in integers)
+    }
+    assert len(converted) > 5
+    expected = Estimator(**settings).fit(X, Y).predict(X)
+    assert_array_equal(Estimator(**{**settings, **converted}).fit(X, Y).predict(X), expected)
+
+
+@pytest.mark.parametrize("Estimator", BOTH)
+def test_infinite_patience_trains_to_the_end_and_restores_the_best_epoch(Estimator):
+    """As ``n_iter_no_change=np.inf`` in scikit-learn."""
+    for learning_rate in ("constant", "adaptive"):
+        settings = {**SMALL, "learning_rate": learning_rate, "learning_rate_init": 0.5, "max_iter": 12}
+        settings |= {"early_stopping": True, "weight_decay": 0.0, "n_members": 1}
+        endless = Estimator(**settings, patience=np.inf).fit(X, Y)
+        assert endless.n_iter_ == 12
+        assert endless.best_iter_ == 1 + np.argmin(endless.validation_curve_)
+
+
+CALLABLES = {
+    "activation": lambda x: {}["missing"],
+    "augmentation": lambda inputs, generator: {}["missing"],
+    "learning_rate": lambda progress: {}["missing"],
+    "monitor": lambda estimator, X, y: {}["missing"],
+}
+
+
+@pytest.mark.parametrize("Estimator", BOTH)
+@pytest.mark.parametrize("name", CALLABLES)
+def test_errors_of_callables_name_the_parameter(Estimator, name):
+    with pytest.raises(ValueError, match=f"{name}.*failed.*missing") as caught:
+        Estimator(**{**SMALL, name: CALLABLES[name]}, early_stopping=True).fit(X, Y)
+    assert isinstance(caught.value.__cause__, KeyError)
 
 
 @pytest.mark.parametrize("Estimator", BOTH)
