@@ -23,7 +23,7 @@ from ..network.generators import member_seeds
 from ..network.input_layer import InputLayer
 from ..network.network import Network
 from ..network.pretrained import PretrainedSource
-from ..training.callbacks import check_callbacks
+from ..training.callbacks import check_callbacks, check_recorded_losses
 from ..training.config import TrainingConfig
 from ..training.losses import Loss
 from ..training.net import Net
@@ -196,6 +196,7 @@ def make_net(
     training_config.check(network)
     if source is not None:
         source.copy_into(network, estimator.target_encoder_)
+    check_recorded_losses(estimator.callbacks or [], split.validation is not None and estimator.monitor == "loss")
     net = Net(
         network,
         loss,

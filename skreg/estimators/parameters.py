@@ -323,8 +323,9 @@ seed_ : int
     Seed drawn from ``random_state``.
 encoder_, target_encoder_ : objects
     Encoders of X and y.
-net_ : skorch.NeuralNet
-    The network and its training history.
+net_ : Net
+    The trained network, as callbacks receive it: ``net_.module_`` is the torch module, and ``net_.history`` contains
+    the losses, scores, learning rate and duration of each epoch. It is not an estimator, and cannot predict.
 """
 
 REFERENCES = """

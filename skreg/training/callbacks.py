@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from skorch import callbacks as skorch_callbacks
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, WandbLogger
 
 __all__ = ["REFUSED", "SUPPORTED", "check_callbacks"]
 
@@ -72,3 +72,14 @@ def check_callbacks(callbacks: Sequence[Any] | None) -> list[Any]:
             if name in REFUSED and parent is getattr(skorch_callbacks, name, None):
                 raise ValueError(f"The skorch callback {name} is not supported: {REFUSED[name]}.")
     return list(callbacks or [])
+
+
+def check_recorded_losses(callbacks: Sequence[Any], validation_loss: bool) -> None:
+    """Raise an error if a callback needs the validation loss, and it is not recorded."""
+    for item in callbacks:
+        callback = item[1] if isinstance(item, tuple) else item
+        if isinstance(callback, WandbLogger) and callback.save_model and not validation_loss:
+            raise ValueError(
+                "WandbLogger(save_model=True) in the 'callbacks' parameter saves the weights with the best validation "
+                "loss, but there is none. Set save_model=False, or fit with early_stopping=True and monitor='loss'."
+            )

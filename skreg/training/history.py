@@ -1,4 +1,7 @@
-"""The training history: losses, scores and learning rates of each epoch, averaged over the members that trained."""
+"""The training history: losses, scores, learning rates and duration of each epoch.
+
+The values are averaged over the members that trained.
+"""
 
 from typing import NamedTuple
 
@@ -14,6 +17,7 @@ class EpochRecord(NamedTuple):
     loss: Tensor
     score: Tensor | None
     rate: Tensor
+    seconds: float  # duration, including the validation
 
 
 def write_epoch(history: History, epoch: EpochRecord, monitor: Monitor | None) -> None:
@@ -28,6 +32,7 @@ def write_epoch(history: History, epoch: EpochRecord, monitor: Monitor | None) -
         best = max if greater_is_better else min
         history.record(f"{name}_best", value == best(row[name] for row in history))
     history.record("lr", epoch.rate.mean().item())
+    history.record("dur", epoch.seconds)  # the name that skorch's EpochTimer uses
 
 
 def history_of(epochs: list[EpochRecord], monitor: Monitor | None) -> History:

@@ -8,11 +8,12 @@ stay on the device, and batch events are sent only if a callback implements them
 import copy
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from time import perf_counter
 from typing import Any, Self
 
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EpochTimer, PrintLog
+from skorch.callbacks import Callback, PrintLog
 from skorch.history import History
 from torch import Tensor
 
@@ -75,11 +76,50 @@ class TrainingState:
             average.load_state_dict({"averages": self.averages, "count": self.count})
 
 
+UNAVAILABLE = (
+    "check_data",
+    "evaluation_step",
+    "fit",
+    "fit_loop",
+    "forward",
+    "forward_iter",
+    "get_dataset",
+    "get_iterator",
+    "get_loss",
+    "get_split_datasets",
+    "infer",
+    "load_params",
+    "partial_fit",
+    "predict",
+    "predict_proba",
+    "run_single_epoch",
+    "score",
+    "set_params",
+    "train_step",
+    "train_step_single",
+    "trim_for_prediction",
+    "validation_step",
+)
+"""Methods of skorch's nets that a net does not have, because only the estimator can encode rows and decode outputs."""
+
+
+def _unavailable(name: str) -> property:
+    def refuse(_net: "Net") -> None:
+        raise AttributeError(
+            f"net_ has no method {name}, because it only receives encoded rows. Use the methods of the estimator, or "
+            "apply net_.module_ to the tensors of net_.module_.prepare."
+        )
+
+    return property(refuse)
+
+
 class Net(NeuralNet):
     """A skorch net whose members are trained side by side.
 
     ``seeds`` contains the seed of each member's generator. Other keyword arguments are parameters of skorch:
     ``callbacks``, ``device``, ``verbose``.
+
+    Callbacks use the net as that of skorch. It is not an estimator: ``UNAVAILABLE`` lists the methods that it lacks.
     """
 
     module: Network | type[Network]
@@ -113,7 +153,7 @@ class Net(NeuralNet):
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
-        return [("epoch_timer", EpochTimer()), ("print_log", PrintLog())] if self.verbose else []
+        return [("print_log", PrintLog())] if self.verbose else []
 
     def initialize_optimizer(self, *_: Any) -> Self:
         """Create the optimizer and everything else that changes during training."""
@@ -193,6 +233,7 @@ class Net(NeuralNet):
             span = self.time_budget_.next_span(self.epoch_)
             if span is None:
                 break
+            self.epoch_start_ = perf_counter()
             self.notify("on_epoch_begin", dataset_train=train_rows, dataset_valid=validation_rows)
             lr = self.lr if plateau is None else plateau.rate(self.lr, self.stopping_.active, self.module_.head.weight)
             loss = trainer.train_epoch(lr, *span, notify, self.time_budget_)
@@ -229,7 +270,8 @@ class Net(NeuralNet):
     def _record(self, loss: Tensor, score: Tensor | None, monitor: Monitor | None) -> None:
         """Write the epoch to the history, averaged over the members that are still training."""
         active = self.stopping_.active
-        record = EpochRecord(loss[active], None if score is None else score[active], self._last_lr()[active])
+        seconds = perf_counter() - self.epoch_start_
+        record = EpochRecord(loss[active], None if score is None else score[active], self._last_lr()[active], seconds)
         write_epoch(self.history, record, monitor)
 
     def _last_lr(self) -> Tensor:
@@ -298,6 +340,9 @@ class Net(NeuralNet):
         self.notify(event, **arguments)
 
     # state
+
+    def __sklearn_clone__(self) -> Self:
+        raise TypeError("net_ cannot be cloned, because it belongs to a fit. Clone the estimator instead.")
 
     def snapshot(self) -> "Net":
         """Return a copy as if the training ended now, which later epochs do not change."""
@@ -376,3 +421,7 @@ class Net(NeuralNet):
         if earlier.training_state_ is not None:
             optimizer = self.optimizer_ if earlier.optimizer_key_ == self.optimizer_key_ else None
             earlier.training_state_.load(self.trained_tensors(), optimizer, self.average_)
+
+
+for _name in UNAVAILABLE:
+    setattr(Net, _name, _unavailable(_name))

@@ -131,12 +131,14 @@ class StackedNet(Net):
         self._unstack(~self.stopping_.active)
 
     def _record(self, loss: Tensor, score: Tensor | None, monitor: Monitor | None) -> None:  # noqa: ARG002 - of the net
-        active, rates = self.stopping_.active, self._last_lr()
+        active, rates, seconds = self.stopping_.active, self._last_lr(), time.perf_counter() - self.epoch_start_
         for number in self._present.tolist():
             own = active & (self.net_index == number)
             if bool(own.any()):
                 fit = self.fits[number]
-                fit.epochs.append(EpochRecord(loss[own], None if score is None else score[own], rates[own]))
+                own_seconds = seconds * int(own.sum()) / int(active.sum())
+                own_score = None if score is None else score[own]
+                fit.epochs.append(EpochRecord(loss[own], own_score, rates[own], own_seconds))
                 if score is not None:
                     of_members = torch.full((len(fit.raw),), torch.nan, dtype=score.dtype)
                     of_members[self.member_index[own]] = score[own]

@@ -31,3 +31,7 @@ class Loss(ABC):
     def in_training(self, raw: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         """Return the loss that training minimizes, if it differs from the one in validation."""
         return self(raw, target, weight)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return no tensors; skorch's ``save_params``, which some loggers call, also saves the state of the loss."""
+        return {}
