@@ -181,7 +181,7 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
             Logarithms of the probabilities that ``predict_proba`` returns.
         """
         decoded = self._predict_decoded(X)
-        return decoded[..., 1] if decoded.ndim == 3 else decoded
+        return self._as_in_fit(decoded[..., 1] if decoded.ndim == 3 else decoded)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Predict the probability of each class, averaged over the members.
@@ -196,7 +196,7 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         proba : ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
             Probabilities of the classes in the order of ``classes_``, or the probability that each label is 1.
         """
-        return self._format_prediction(self._predict_decoded(X))
+        return self._as_in_fit(self._format_prediction(self._predict_decoded(X)))
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Compute the log-odds for two classes or for labels, or the log probabilities for three or more classes.
@@ -214,8 +214,8 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         """
         decoded = self._predict_decoded(X)
         if self.target_encoder_.kind_ == "multiclass":
-            return decoded
-        return _log_odds(np.exp(decoded[..., 1]))
+            return self._as_in_fit(decoded)
+        return self._as_in_fit(_log_odds(np.exp(decoded[..., 1])))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the accuracy of the predictions; for several labels, the fraction of rows with no wrong label.

@@ -23,7 +23,7 @@ from ..network.generators import member_seeds
 from ..network.input_layer import InputLayer
 from ..network.network import Network
 from ..network.pretrained import PretrainedSource
-from ..training.callbacks import check_callbacks, check_recorded_losses
+from ..training.callbacks import check_callbacks
 from ..training.config import TrainingConfig
 from ..training.losses import Loss
 from ..training.net import Net
@@ -57,6 +57,8 @@ def encode_training_rows(
         estimator.target_encoder_ = target_encoder.fit(y, *classes)
     target_encoder = estimator.target_encoder_
     target_encoder.transform(y)  # raises an error for unknown labels, which have no class weight
+    if continues and not classes:
+        target_encoder.check_same_classes(y)
     target_encoder.fit_class_weight(estimator, y, weight)
     table = _encode_target(target_encoder, X, y, weight, kept)
     if not continues:
@@ -66,6 +68,8 @@ def encode_training_rows(
         else:
             estimator.encoder_ = source.table_encoder(estimator)
     numbers, levels = estimator.encoder_.transform(table.X)
+    if not continues:
+        estimator.encoder_.dtype_ = numbers.dtype
     return replace(table, numbers=numbers, levels=levels)
 
 
@@ -196,7 +200,7 @@ def make_net(
     training_config.check(network)
     if source is not None:
         source.copy_into(network, estimator.target_encoder_)
-    check_recorded_losses(estimator.callbacks or [], split.validation is not None and estimator.monitor == "loss")
+    has_validation_loss = split.validation is not None and estimator.monitor == "loss"
     net = Net(
         network,
         loss,
@@ -206,7 +210,7 @@ def make_net(
         seeds=[training_seed for _, training_seed in seeds],
         patience=None if split.validation is None else estimator.patience,
         min_delta=float(estimator.min_delta),
-        callbacks=[*check_callbacks(estimator.callbacks), *callbacks],
+        callbacks=[*check_callbacks(estimator.callbacks, has_validation_loss), *callbacks],
         verbose=int(estimator.verbose),
         device=str(split.device_config.device),
     )

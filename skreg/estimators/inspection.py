@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from ..data.table import TableEncoder
+from ..training.early_stopping import LossMonitor
 from ..training.net import Net
 
 
@@ -14,6 +15,7 @@ class InspectionMixin:
     net_: Net
     encoder_: TableEncoder
     n_features_in_: int
+    loss_curve_: np.ndarray
 
     @property
     def chosen_(self) -> dict[str, Any]:
@@ -34,6 +36,27 @@ class InspectionMixin:
             chosen["label_smoothing"] = net.criterion_.label_smoothing
             chosen["calibrate"] = None if net.temperature == 1 else "temperature"
         return chosen
+
+    @property
+    def loss_(self) -> float:
+        """Training loss of the last epoch."""
+        self._fitted_net("loss_")
+        return float(self.loss_curve_[-1])
+
+    @property
+    def best_loss_(self) -> float | None:
+        """Smallest training loss of an epoch; None with early stopping, as in scikit-learn."""
+        net = self._fitted_net("best_loss_")
+        return None if net.patience is not None else float(np.nanmin(self.loss_curve_))
+
+    @property
+    def best_validation_score_(self) -> float | None:
+        """Best validation score of each member, averaged over the members; None without early stopping."""
+        net = self._fitted_net("best_validation_score_")
+        if net.validation_name_ is None:
+            return None
+        best = float(net.stopping_.best.mean())
+        return -best if net.validation_name_ == LossMonitor.name else best
 
     @property
     def coefs_(self) -> list[np.ndarray]:
@@ -64,7 +87,9 @@ class InspectionMixin:
             raise AttributeError(f"{name} is only available with n_members=1; this estimator has {members} members.")
         layers = net.module_.effective_layers(net.criterion_.log_link)
         weight, bias = layers[-1]
-        return [*layers[:-1], (weight / net.temperature, bias / net.temperature)]
+        layers[-1] = weight / net.temperature, bias / net.temperature
+        dtype = self.encoder_.dtype_
+        return [(weight.astype(dtype), bias.astype(dtype)) for weight, bias in layers]
 
 
 def feature_norms(estimator: InspectionMixin) -> np.ndarray:

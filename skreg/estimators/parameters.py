@@ -265,7 +265,8 @@ numeric_embedding : {choices} or None
     functions of quantile bins [14]_. "auto" is None for classification, for linear models, and with ``feature_alpha``
     or ``solver="sgd"``; otherwise, it is "piecewise_linear".
 warm_start : bool
-    Whether ``fit`` continues from the weights, encoders and statistics of the previous fit.
+    Whether ``fit`` continues from the weights, encoders and statistics of the previous fit. The classes must be the
+    same.
 pretrained : FrozenEstimator or None
     Fitted estimator of this package, wrapped in :class:`~sklearn.frozen.FrozenEstimator`, to be fine-tuned. Its
     encoders, its embeddings and its hidden layers before the first one whose width differs are copied, and its output
@@ -303,6 +304,13 @@ best_iter_ : int
     Epoch whose weights were kept, counted from 1; the rounded mean over the members.
 loss_curve_ : ndarray of shape (`n_iter_`,)
     Training loss of each epoch, averaged over the members; after ``partial_fit``, only that of the last 1,000 calls.
+loss_ : float
+    Training loss of the last epoch.
+best_loss_ : float or None
+    Smallest training loss of an epoch. None with early stopping.
+best_validation_score_ : float or None
+    Best validation score of each member, averaged over the members: the loss, or the value of the scorer. None without
+    validation rows.
 validation_curve_ : ndarray of shape (`n_iter_`,) or None
     Validation score of each epoch, averaged over the members: the loss, or the value of the scorer. None without
     validation rows.

@@ -134,6 +134,11 @@ class PredictionMixin:
         with torch_threads(self.n_threads):
             return np.concatenate([decode(self.net_, raw[members], members) for raw in blocks])
 
+    def _as_in_fit(self, values: np.ndarray) -> np.ndarray:
+        """Convert predictions to float32 if the numbers of the training rows were float32."""
+        converted: np.ndarray = values.astype(self.encoder_.dtype_, copy=False)
+        return converted
+
     def _sample_blocks(self, X: Any, n_samples: int, random_state: Any, dropout: bool) -> Iterator[np.ndarray]:
         """Yield samples ``(n_samples, rows, ...)`` of blocks of rows."""
         check_is_fitted(self)

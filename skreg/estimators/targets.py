@@ -41,6 +41,9 @@ class TargetEncoder:
     def statistics(self, target: np.ndarray, weights: np.ndarray) -> TargetStatistics | None:
         """Return center and scale ``(members, n_raw_)`` of the target, given the weights ``(members, rows)``."""
 
+    def check_same_classes(self, y: np.ndarray) -> None:
+        """Raise an error if the rows of a warm start lack classes of the earlier fit."""
+
     def fit_class_weight(self, estimator: Any, y: np.ndarray, weight: np.ndarray | None) -> None:
         """Compute the class weights from the training rows, if there are classes."""
 
@@ -134,6 +137,15 @@ class ClassTargetEncoder(TargetEncoder):
     def strata(self, y: np.ndarray) -> np.ndarray:
         """Return the class index of each row; multilabel targets are not stratified."""
         return super().strata(y) if y.ndim > 1 else np.searchsorted(self.classes_, y)
+
+    def check_same_classes(self, y: np.ndarray) -> None:
+        """Raise an error if a class of the earlier fit is missing, as scikit-learn's networks do."""
+        if y.ndim == 1 and len(found := np.unique(y)) < len(self.classes_):
+            known, given = listed(self.classes_.tolist()), listed(found.tolist())
+            raise ValueError(
+                f"warm_start=True requires the same classes as in the previous call of fit, which were {known}, but y "
+                f"contains only {given}. Set warm_start=False, or use partial_fit."
+            )
 
     def fit_class_weight(self, estimator: Any, y: np.ndarray, weight: np.ndarray | None) -> None:
         """Compute the class weights from the training rows."""

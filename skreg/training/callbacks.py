@@ -39,13 +39,15 @@ REFUSED = {
 """skorch callbacks that are not supported, and what to use instead."""
 
 
-def check_callbacks(callbacks: Sequence[Any] | None) -> list[Any]:
+def check_callbacks(callbacks: Sequence[Any] | None, validation_loss: bool = True) -> list[Any]:
     """Check the skorch callbacks that the user passed.
 
     Parameters
     ----------
     callbacks : sequence of Callback, or of (name, Callback), or None
         As accepted by skorch.
+    validation_loss : bool, default=True
+        Whether the history will contain the validation loss.
 
     Returns
     -------
@@ -57,7 +59,8 @@ def check_callbacks(callbacks: Sequence[Any] | None) -> list[Any]:
     TypeError
         If an item is not a skorch callback.
     ValueError
-        If a callback is listed in ``REFUSED``. The message names the alternative.
+        If a callback is listed in ``REFUSED``, or needs the validation loss and there is none. The message names the
+        alternative.
     """
     for item in callbacks or []:
         callback = item[1] if isinstance(item, tuple) else item
@@ -71,15 +74,9 @@ def check_callbacks(callbacks: Sequence[Any] | None) -> list[Any]:
             name = parent.__name__
             if name in REFUSED and parent is getattr(skorch_callbacks, name, None):
                 raise ValueError(f"The skorch callback {name} is not supported: {REFUSED[name]}.")
-    return list(callbacks or [])
-
-
-def check_recorded_losses(callbacks: Sequence[Any], validation_loss: bool) -> None:
-    """Raise an error if a callback needs the validation loss, and it is not recorded."""
-    for item in callbacks:
-        callback = item[1] if isinstance(item, tuple) else item
         if isinstance(callback, WandbLogger) and callback.save_model and not validation_loss:
             raise ValueError(
                 "WandbLogger(save_model=True) in the 'callbacks' parameter saves the weights with the best validation "
                 "loss, but there is none. Set save_model=False, or fit with early_stopping=True and monitor='loss'."
             )
+    return list(callbacks or [])
