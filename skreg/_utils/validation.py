@@ -75,10 +75,37 @@ def quantile_list(estimator: object, quantile: Any) -> tuple[float, ...]:
     return tuple(float(q) for q in quantiles)
 
 
+def as_array(values: Any, name: str) -> np.ndarray:
+    """Convert an array-like to an array; all errors name the argument, whatever library raised them."""
+    try:
+        return np.asarray(values)
+    except Exception as error:  # tensors, for example, raise errors of their own types
+        kind = ValueError if isinstance(error, ValueError) else TypeError
+        raise kind(
+            f"Input {name} of type {type(values).__name__} cannot be converted to an array: {error} "
+            "Pass an array, a list, a data frame or a sparse matrix in memory."
+        ) from error
+
+
+def as_floats(values: Any, name: str) -> np.ndarray:
+    """Convert an array-like of numbers to an array of float64; text raises an error that names the argument."""
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            if isinstance(values, np.ma.MaskedArray):
+                return np.asarray(np.ma.filled(values.astype(np.float64), np.nan))
+            return as_array(values, name).astype(np.float64)
+    except OverflowError as error:
+        raise ValueError(f"Input {name} contains infinity or a value too large for dtype('float64').") from error
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"Input {name} must contain numbers: {error}. Convert it to numbers.") from error
+
+
 def check_weights(weight: Any, X: Any, name: str = "sample_weight") -> np.ndarray | None:
     """Return the weights ``(rows,)`` as float64, or None; negative or all-zero weights raise an error."""
     if weight is None:
         return None
+    if not isinstance(weight, Real):
+        weight = as_floats(weight, name)
     if not np.any(np.asarray(weight)):
         raise ValueError(f"All values of {name} are zero, so no row is left. Give at least one row a positive weight.")
     checked: np.ndarray = _check_sample_weight(weight, X, dtype=np.float64, ensure_non_negative=True)

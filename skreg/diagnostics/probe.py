@@ -16,8 +16,9 @@ from torch import Tensor
 
 from .._utils.threads import torch_threads
 from ..data.batches import MemberRows
+from ..data.columns import check_table
 from ..data.statistics import ONE_HOT_MAX
-from ..data.table import EncodedTable, check_table
+from ..data.table import EncodedTable
 from ..estimators.fitting import encode, network_config_of
 from ..network.data_driven_init import repeat_data_driven_init
 from ..network.generators import member_seeds

@@ -17,12 +17,16 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import _check_y
 from torch import Tensor
 
-from .._utils.validation import check_magnitude, listed, parameter_error
+from .._utils.validation import as_floats, check_magnitude, listed, parameter_error
+from ..data.columns import NUMBERS, Column, object_column, read_series, to_array, to_float, type_error
 from ..data.statistics import mean_statistics, quantile_statistics, target_statistics
 from ..training.losses import PinballLoss, RegressionLoss
 from ..training.losses.link import log_mean_of_members, mean_of_members
 from ..training.net import Net
 
+MISSING_TARGET = (
+    "Input y contains NaN. Remove the rows without a target, or replace missing labels by a class of their own."
+)
 TargetStatistics = tuple[np.ndarray, np.ndarray]
 
 
@@ -88,14 +92,16 @@ class ClassTargetEncoder(TargetEncoder):
 
     @staticmethod
     def check(y: Any) -> np.ndarray:
-        """Convert ``y`` to labels ``(rows,)`` or to a 0/1 matrix ``(rows, labels)`` of floats."""
-        if not (sparse.issparse(y) or hasattr(y, "iloc")):
-            y = np.asarray(y)
-        _check_no_missing_labels(y)
+        """Convert ``y`` to labels ``(rows,)`` or to a 0/1 matrix ``(rows, labels)`` of int8."""
+        y = read_target(y)
+        if not sparse.issparse(y) and y.dtype.kind == "O":
+            _check_label_types(y)
         check_classification_targets(y)
         checked: np.ndarray
         if type_of_target(y, input_name="y") == "multilabel-indicator":
-            checked = check_array(y.toarray() if sparse.issparse(y) else y, dtype=np.float64, input_name="y")
+            _check_binary(y)
+            y = y.astype(np.int8)  # one byte per label
+            checked = check_array(y.toarray() if sparse.issparse(y) else y, dtype=np.int8, input_name="y")
         else:
             checked = column_or_1d(y, warn=True)
         return checked
@@ -149,12 +155,67 @@ class ClassTargetEncoder(TargetEncoder):
         self.class_weight_ = weights
 
 
-def _check_no_missing_labels(y: Any) -> None:
-    """Raise an error for None, NaN and pandas' NA, which could not be sorted."""
-    labels = np.asarray(y).ravel().tolist() if not sparse.issparse(y) else []
-    if any(v is None or type(v).__name__ == "NAType" or (isinstance(v, float) and v != v) for v in labels):
+def read_target(y: Any) -> Any:
+    """Return ``y`` as a sparse matrix, or as an array of numbers, bools, text or Python objects, without rounding.
+
+    Missing values and dates raise an error.
+    """
+    if sparse.issparse(y):
+        return y.toarray() if y.shape[1] == 1 else y
+    columns = read_series(y, "y")
+    if columns is not None:
+        arrays = [_typed_array(_without_missing(column)) for column in columns]
+        return np.column_stack(arrays) if len(np.shape(y)) == 2 else arrays[0]
+    array = to_array(y, "y")
+    if array.dtype.kind in "mM":
+        raise type_error("y", array.dtype)
+    if array.dtype.kind == "O":
+        return _typed_array(_without_missing(object_column("y", array.ravel().tolist()))).reshape(array.shape)
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        raise ValueError(MISSING_TARGET)
+    return array
+
+
+def _without_missing(column: Column) -> Any:
+    """Return the values of a column of y, which may not be missing."""
+    if column.missing.any():
+        raise ValueError(MISSING_TARGET)
+    return column.values if column.categories is None else column.objects()
+
+
+def _typed_array(values: Any) -> np.ndarray:
+    """Return Python objects as an array of bools, integers or floats if these are equal, otherwise of objects."""
+    if isinstance(values, np.ndarray):
+        return values
+    objects = np.empty(len(values), dtype=object)
+    objects[:] = values
+    if not all(issubclass(kind, NUMBERS) for kind in set(map(type, values))):
+        return objects
+    try:
+        typed = np.array(values)
+        return typed if typed.dtype.kind in "biuf" and typed.tolist() == values else objects
+    except (TypeError, ValueError, OverflowError):
+        return objects
+
+
+def _check_label_types(y: np.ndarray) -> None:
+    """Raise an error for labels of several types, which cannot be sorted, and for numbers that NumPy cannot hold."""
+    kinds = sorted({type(value).__name__ for value in y.flat})
+    if len(kinds) > 1:
+        raise ValueError(f"y contains labels of several types ({', '.join(kinds)}). Convert all labels to one type.")
+    if any(isinstance(value, NUMBERS) for value in y.flat):
         raise ValueError(
-            "Input y contains NaN. Remove the rows without a label, or replace missing labels by a class of their own."
+            f"y contains labels that no integer of 64 bits equals, for example {y.flat[0]!r}. Convert "
+            "the labels to text."
+        )
+
+
+def _check_binary(y: Any) -> None:
+    """Raise an error if several labels per row are not 0 or 1."""
+    values = np.unique(y.data if sparse.issparse(y) else y)
+    if wrong := [value for value in values.tolist() if value not in (0, 1)]:
+        raise ValueError(
+            f"y with several labels per row must contain 0 and 1, got {wrong[0]!r}. Use one column per class."
         )
 
 
@@ -183,10 +244,14 @@ class NumberTargetEncoder(TargetEncoder):
     @staticmethod
     def check(y: Any) -> np.ndarray:
         """Convert ``y`` to finite float64 numbers ``(rows,)`` or ``(rows, outputs)``."""
-        if getattr(y, "dtype", None) == object:
-            y = np.asarray(y, dtype=np.float64)
+        y = read_target(y)
+        if not sparse.issparse(y):
+            is_number = y.dtype.kind == "O" and all(isinstance(value, NUMBERS) for value in y.flat)
+            y = np.array([to_float(value) for value in y.flat]).reshape(y.shape) if is_number else as_floats(y, "y")
         y = _check_y(y, multi_output=True, y_numeric=True)
-        numbers: np.ndarray = (y.toarray() if sparse.issparse(y) else y).astype(np.float64)
+        numbers: np.ndarray = (y.toarray() if sparse.issparse(y) else y).astype(np.float64, copy=False)
+        if numbers.ndim == 2 and numbers.shape[1] == 1:
+            numbers = column_or_1d(numbers, warn=True)
         check_magnitude(numbers, "y")
         return numbers
 
