@@ -93,7 +93,7 @@ class TableEncoder:
         kinds, empty = columns.kinds()
         if named is None:
             named = np.array([kind != "number" for kind in kinds])
-        elif texts := [columns.names[j] for j in np.flatnonzero(~(named | empty)) if kinds[j] == "category"]:
+        elif texts := [columns.names[j] for j in np.flatnonzero(~(named | empty)) if kinds[j] in ("category", "text")]:
             raise ValueError(
                 f"Column(s) {listed(texts)} contain categories, but categorical_features={self.categorical_features!r} "
                 "does not contain them. Add them, or set categorical_features='from_dtype'."

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .._utils.threads import torch_threads
 from ..data.batches import MemberRows
-from ..data.columns import check_table
+from ..data.containers import check_table
 from ..data.statistics import ONE_HOT_MAX
 from ..data.table import EncodedTable
 from ..estimators.fitting import encode, network_config_of

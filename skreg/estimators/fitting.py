@@ -13,7 +13,7 @@ from skorch.callbacks import Callback
 
 from .._utils.device import DeviceConfig
 from .._utils.validation import SHAPE_MISMATCH, check_validation_set, check_weights
-from ..data.columns import check_table
+from ..data.containers import check_table
 from ..data.split import MemberSplit, assign_folds, has_enough_validation_rows, warn_if_few_validation_rows
 from ..data.statistics import CLIP, ONE_HOT_MAX, learn_statistics
 from ..data.table import EncodedTable, TableEncoder

@@ -18,7 +18,8 @@ from sklearn.utils.validation import _check_y
 from torch import Tensor
 
 from .._utils.validation import as_floats, check_magnitude, listed, parameter_error
-from ..data.columns import NUMBERS, Column, object_column, read_series, to_array, to_float, type_error
+from ..data.columns import NUMBERS, Column, object_column, read_series, to_float
+from ..data.containers import to_array, type_error
 from ..data.statistics import mean_statistics, quantile_statistics, target_statistics
 from ..training.losses import PinballLoss, RegressionLoss
 from ..training.losses.link import log_mean_of_members, mean_of_members
