@@ -150,12 +150,15 @@ class Columns:
         """Return some rows of several columns of plain numbers as floats ``(rows, len(positions))``."""
         if self._frame is None:
             return _as_float(self._table[rows][:, positions])
+        dtype = np.float32 if self._single[positions].all() else np.float64
         if nw.dependencies.is_pandas_dataframe(self._table):
-            dtype = np.float32 if self._single[positions].all() else np.float64
             table = self._table.iloc[rows]
             return (table if len(positions) == self.n else table.iloc[:, positions]).to_numpy(dtype, na_value=np.nan)
-        names = [self._keys[j] for j in positions]
-        return np.column_stack([np.asarray(self._table[name][rows]) for name in names])
+        table = self._table[rows]
+        out = np.empty((len(table), len(positions)), dtype, order="F")
+        for column, j in zip(out.T, positions.tolist(), strict=True):
+            column[:] = table[self._keys[j]].to_numpy()
+        return out
 
     def _number(self, j: int) -> np.ndarray:
         column = self.read(j)
