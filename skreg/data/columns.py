@@ -284,7 +284,7 @@ def _frame_column(name: Any, series: Any, exact: bool) -> Column:
     if dtype.is_numeric() or dtype == nw.Decimal:
         if exact and not dtype.is_float():
             return _exact_column(name, series, "number")
-        values = np.asarray((series if dtype == nw.Float32 else series.cast(nw.Float64)).to_numpy())
+        values = np.asarray((series.cast(nw.Float64) if dtype in LARGE else series).to_numpy())
         return Column(name, "number", values if values.dtype.kind == "f" else values.astype(np.float64))
     if dtype == nw.Boolean:
         return _exact_column(name, series, "bool")

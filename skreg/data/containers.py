@@ -97,11 +97,13 @@ def _check_unique_names(X: Any) -> nw.DataFrame[Any]:
 
 def _unmasked(values: Any) -> np.ndarray:
     """Return a masked array as an array, where masked values are NaN, NaT or None."""
-    if values.dtype.kind in "mM":
-        return np.asarray(values.filled(np.array("NaT", values.dtype)))
-    if values.dtype.kind in "bf" and np.ma.getmaskarray(values).any():
-        return np.asarray(values.astype(np.result_type(values.dtype, np.float16)).filled(np.nan))
-    return np.asarray(values.astype(object).filled(None)) if np.ma.getmaskarray(values).any() else np.asarray(values)
+    mask = np.ma.getmaskarray(values)
+    if not mask.any() or values.dtype.kind in "mM":  # dates raise an error later
+        return np.asarray(values)
+    number = values.dtype.kind in "bf"
+    out = np.array(values.data, dtype=np.result_type(values.dtype, np.float16) if number else object)
+    out[mask] = np.nan if number else None
+    return out
 
 
 def _array_of_list(rows: Sequence[Any], name: str) -> np.ndarray:
