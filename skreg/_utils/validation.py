@@ -81,23 +81,27 @@ def as_array(values: Any, name: str) -> np.ndarray:
         return np.asarray(values)
     except Exception as error:  # tensors, for example, raise errors of their own types
         kind = ValueError if isinstance(error, ValueError) else TypeError
+        reason = str(error).rstrip(".")
         raise kind(
-            f"Input {name} of type {type(values).__name__} cannot be converted to an array: {error} "
-            "Pass an array, a list, a data frame or a sparse matrix in memory."
+            f"Input {name} of type {type(values).__name__} cannot be converted to an array: {reason}. Pass an array, a "
+            "list of rows of equal length, or a data frame."
         ) from error
 
 
 def as_floats(values: Any, name: str) -> np.ndarray:
-    """Convert an array-like of numbers to an array of float64; text raises an error that names the argument."""
+    """Convert an array-like of numbers to float64, with NaN for masked values; all errors name the argument."""
+    mask = np.ma.getmask(values)
+    array = as_array(values, name)
     try:
+        if array.dtype.kind in "cmMV":
+            raise TypeError(f"its type is {array.dtype}")
         with np.errstate(over="ignore", invalid="ignore"):
-            if isinstance(values, np.ma.MaskedArray):
-                return np.asarray(np.ma.filled(values.astype(np.float64), np.nan))
-            return as_array(values, name).astype(np.float64)
+            floats: np.ndarray = array.astype(np.float64)
     except OverflowError as error:
         raise ValueError(f"Input {name} contains infinity or a value too large for dtype('float64').") from error
     except (ValueError, TypeError) as error:
-        raise type(error)(f"Input {name} must contain numbers: {error}. Convert it to numbers.") from error
+        raise type(error)(f"Input {name} must contain numbers, but {error}. Convert it to numbers.") from error
+    return np.where(mask, np.nan, floats) if np.any(mask) else floats
 
 
 def check_weights(weight: Any, X: Any, name: str = "sample_weight") -> np.ndarray | None:

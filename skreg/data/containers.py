@@ -39,7 +39,7 @@ def check_table(X: Any, name: str = "X") -> Any:
         return X
     with np.errstate(over="ignore", invalid="ignore"):  # values that no float holds become infinite
         X = X if sparse.issparse(X) else to_array(X, name)
-        if X.dtype.kind in "mM":
+        if X.dtype.kind in "mMV":
             raise type_error(0, X.dtype)
         if X.dtype.kind in "OSTU":
             return check_array(X, dtype=object, ensure_all_finite=False, input_name=name)

@@ -5,6 +5,7 @@ statistics that standardize the target, and decodes raw outputs ``(members, rows
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, Self
 
@@ -97,9 +98,11 @@ class ClassTargetEncoder(TargetEncoder):
         y = read_target(y)
         if not sparse.issparse(y) and y.dtype.kind == "O":
             _check_label_types(y)
-        check_classification_targets(y)
+        with np.errstate(invalid="ignore", over="ignore"):  # infinite labels raise an error
+            check_classification_targets(y)
+            kind = type_of_target(y, input_name="y")
         checked: np.ndarray
-        if type_of_target(y, input_name="y") == "multilabel-indicator":
+        if kind == "multilabel-indicator":
             _check_binary(y)
             y = y.astype(np.int8)  # one byte per label
             checked = check_array(y.toarray() if sparse.issparse(y) else y, dtype=np.int8, input_name="y")
@@ -162,12 +165,19 @@ def read_target(y: Any) -> Any:
     Missing values and dates raise an error.
     """
     if sparse.issparse(y):
+        if y.dtype.kind == "f" and np.isnan(y.data).any():
+            raise ValueError(MISSING_TARGET)
         return y.toarray() if y.shape[1] == 1 else y
     columns = read_series(y, "y")
     if columns is not None:
         arrays = [_typed_array(_without_missing(column)) for column in columns]
         return np.column_stack(arrays) if len(np.shape(y)) == 2 else arrays[0]
     array = to_array(y, "y")
+    if array.ndim == 0:
+        raise ValueError(
+            "Input y must be an array-like of shape (n_samples,) or (n_samples, n_outputs), got "
+            f"{type(y).__name__}. Convert it to an array."
+        )
     if array.dtype.kind in "mM":
         raise type_error("y", array.dtype)
     if array.dtype.kind == "O":
@@ -190,25 +200,30 @@ def _typed_array(values: Any) -> np.ndarray:
         return values
     objects = np.empty(len(values), dtype=object)
     objects[:] = values
-    if not all(issubclass(kind, NUMBERS) for kind in set(map(type, values))):
+    kinds = set(map(type, values))
+    if not all(issubclass(kind, NUMBERS) for kind in kinds):
         return objects
-    try:
-        typed = np.array(values)
-        return typed if typed.dtype.kind in "biuf" and typed.tolist() == values else objects
-    except (TypeError, ValueError, OverflowError):
-        return objects
+    for dtype in (None, np.uint64):  # NumPy converts integers of which some need uint64 to floats
+        with suppress(TypeError, ValueError, OverflowError):
+            typed = np.array(values, dtype=dtype)
+            if (typed.dtype.kind in "biu" or float in kinds) and typed.tolist() == values:
+                return typed
+    return objects
 
 
 def _check_label_types(y: np.ndarray) -> None:
-    """Raise an error for labels of several types, which cannot be sorted, and for numbers that NumPy cannot hold."""
+    """Raise an error for labels of several types, which cannot be sorted, and for types that are no labels."""
     kinds = sorted({type(value).__name__ for value in y.flat})
+    if all(isinstance(value, NUMBERS) for value in y.flat):
+        example = next((value for value in y.flat if not isinstance(value, float)), None)
+        raise ValueError(
+            f"y contains numbers that are no labels, for example {example!r}. Labels must be integers of at most 64 "
+            "bits, text or bools. Convert the numbers to text."
+        )
     if len(kinds) > 1:
         raise ValueError(f"y contains labels of several types ({', '.join(kinds)}). Convert all labels to one type.")
-    if any(isinstance(value, NUMBERS) for value in y.flat):
-        raise ValueError(
-            f"y contains labels that no integer of 64 bits equals, for example {y.flat[0]!r}. Convert "
-            "the labels to text."
-        )
+    if kinds != ["str"]:
+        raise ValueError(f"y contains labels of type {', '.join(kinds)}. Convert the labels to text or to integers.")
 
 
 def _check_binary(y: Any) -> None:
