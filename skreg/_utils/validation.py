@@ -5,10 +5,8 @@ from math import inf
 from numbers import Integral, Rational, Real
 from typing import Any
 
-import narwhals.stable.v2 as nw
 import numpy as np
-from scipy import sparse
-from sklearn.utils import _safe_indexing, check_consistent_length
+from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import _check_sample_weight
 from torch import Tensor
 
@@ -109,37 +107,45 @@ def quantile_list(estimator: object, quantile: Any) -> tuple[float, ...]:
     return tuple(float(q) for q in quantiles)
 
 
+def as_array(values: Any, name: str) -> np.ndarray:
+    """Convert an array-like to an array; all errors name the argument, whatever library raised them."""
+    try:
+        return np.asarray(values)
+    except Exception as error:  # tensors, for example, raise errors of their own types
+        kind = ValueError if isinstance(error, ValueError) else TypeError
+        reason = str(error).rstrip(".")
+        raise kind(
+            f"Input {name} of type {type(values).__name__} cannot be converted to an array: {reason}. Pass an array, a "
+            "list of rows of equal length, or a data frame."
+        ) from error
+
+
+def as_floats(values: Any, name: str) -> np.ndarray:
+    """Convert an array-like of numbers to float64, with NaN for masked values; all errors name the argument."""
+    mask = np.ma.getmask(values)
+    array = as_array(values, name)
+    try:
+        if array.dtype.kind in "cmMV":
+            raise TypeError(f"its type is {array.dtype}")
+        with np.errstate(over="ignore", invalid="ignore"):
+            floats: np.ndarray = array.astype(np.float64)
+    except OverflowError as error:
+        raise ValueError(f"Input {name} contains infinity or a value too large for dtype('float64').") from error
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"Input {name} must contain numbers, but {error}. Convert it to numbers.") from error
+    return np.where(mask, np.nan, floats) if np.any(mask) else floats
+
+
 def check_weights(weight: Any, X: Any, name: str = "sample_weight") -> np.ndarray | None:
     """Return the weights ``(rows,)`` as float64, or None; negative or all-zero weights raise an error."""
     if weight is None:
         return None
+    if not isinstance(weight, Real):
+        weight = as_floats(weight, name)
     if not np.any(np.asarray(weight)):
         raise ValueError(f"All values of {name} are zero, so no row is left. Give at least one row a positive weight.")
     checked: np.ndarray = _check_sample_weight(weight, X, dtype=np.float64, ensure_non_negative=True)
     return checked
-
-
-def remove_void_rows(
-    X: Any, y: Any, sample_weight: Any, name: str = "sample_weight"
-) -> tuple[Any, Any, np.ndarray | None, np.ndarray | None]:
-    """Return X, y and the weights without the rows of weight 0, and the mask of the rows that are left, if not all.
-
-    It is called before X and y are checked, so that the values and labels of the removed rows may be invalid.
-    """
-    weight = check_weights(sample_weight, X, name)
-    if weight is None or weight.all():
-        return X, y, weight, None
-    check_consistent_length(X, y)
-    kept = weight > 0
-    rows = np.flatnonzero(kept)
-    return select_rows(X, rows), select_rows(y, rows), weight[rows], kept
-
-
-def select_rows(values: Any, rows: np.ndarray) -> Any:
-    """Return some rows of an array, a list, a data frame, a series or a sparse matrix."""
-    if nw.dependencies.is_into_series(values):
-        return nw.from_native(values, series_only=True)[rows].to_native()
-    return _safe_indexing(values.tocsr() if sparse.issparse(values) else values, rows)
 
 
 def check_magnitude(values: np.ndarray, name: str) -> None:

@@ -128,6 +128,8 @@ class MemberRows:
             numbers = self.numbers.index_select(0, flat)
         levels = self.levels.index_select(0, flat).view(*index.shape, -1) if self.levels.shape[1] else None
         target = self.target.index_select(0, flat)
+        if target.dtype == torch.int8:  # several labels per row
+            target = target.to(torch.float32 if self.device.type == "mps" else torch.float64)
         taken = numbers.view(*index.shape, -1), levels, target.view(*index.shape, *target.shape[1:])
         return taken if self.prepare is None else self.prepare(*taken)
 

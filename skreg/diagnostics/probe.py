@@ -15,10 +15,10 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from .._utils.threads import torch_threads
-from .._utils.validation import remove_void_rows
 from ..data.batches import MemberRows
+from ..data.containers import check_table, remove_void_rows
 from ..data.statistics import ONE_HOT_MAX
-from ..data.table import EncodedTable, check_table
+from ..data.table import EncodedTable
 from ..estimators.fitting import encode, network_config_of
 from ..network.data_driven_init import repeat_data_driven_init
 from ..network.generators import member_seeds

@@ -14,7 +14,7 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval
 from skorch.callbacks import Callback
 
-from .._utils.validation import remove_void_rows
+from ..data.containers import remove_void_rows
 from ..data.split import MemberSplit
 from ..training.losses import BinaryLoss, ClassificationLoss, MulticlassLoss
 from ..training.net import Net

@@ -20,7 +20,8 @@ from torch import Tensor
 from .._utils.threads import torch_threads
 from .._utils.validation import parameter_error
 from ..data.batches import as_tensor
-from ..data.table import TableEncoder, check_table
+from ..data.containers import check_table
+from ..data.table import TableEncoder
 from ..network.inference import PREDICT_ROWS, predict_raw, sample_raw
 from ..training.net import Net
 from ..uncertainty.decomposition import Uncertainty

@@ -12,7 +12,8 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from .._utils.validation import parameter_error, quantile_list, remove_void_rows
+from .._utils.validation import parameter_error, quantile_list
+from ..data.containers import remove_void_rows
 from ..data.split import MemberSplit
 from ..training.losses import Loss, PinballLoss, RegressionLoss
 from ..uncertainty.conformal import Residuals

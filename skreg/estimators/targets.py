@@ -5,6 +5,7 @@ statistics that standardize the target, and decodes raw outputs ``(members, rows
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from numbers import Real
 from typing import Any, Self
@@ -18,12 +19,17 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import _check_y
 from torch import Tensor
 
-from .._utils.validation import check_magnitude, listed, parameter_error
+from .._utils.validation import as_floats, check_magnitude, listed, parameter_error
+from ..data.columns import NUMBERS, Column, object_column, read_series, to_float
+from ..data.containers import to_array, type_error
 from ..data.statistics import mean_statistics, quantile_statistics, target_statistics
 from ..training.losses import PinballLoss, RegressionLoss
 from ..training.losses.link import log_mean_of_members, mean_of_members
 from ..training.net import Net
 
+MISSING_TARGET = (
+    "Input y contains NaN. Remove the rows without a target, or replace missing labels by a class of their own."
+)
 TargetStatistics = tuple[np.ndarray, np.ndarray]
 
 
@@ -92,14 +98,18 @@ class ClassTargetEncoder(TargetEncoder):
 
     @staticmethod
     def check(y: Any) -> np.ndarray:
-        """Convert ``y`` to labels ``(rows,)`` or to a 0/1 matrix ``(rows, labels)`` of floats."""
-        if not (sparse.issparse(y) or hasattr(y, "iloc")):
-            y = np.asarray(y)
-        _check_no_missing_labels(y)
-        check_classification_targets(y)
+        """Convert ``y`` to labels ``(rows,)`` or to a 0/1 matrix ``(rows, labels)`` of int8."""
+        y = read_target(y)
+        if not sparse.issparse(y) and y.dtype.kind == "O":
+            _check_label_types(y)
+        with np.errstate(invalid="ignore", over="ignore"):  # infinite labels raise an error
+            check_classification_targets(y)
+            kind = type_of_target(y, input_name="y")
         checked: np.ndarray
-        if type_of_target(y, input_name="y") == "multilabel-indicator":
-            checked = check_array(y.toarray() if sparse.issparse(y) else y, dtype=np.float64, input_name="y")
+        if kind == "multilabel-indicator":
+            _check_binary(y)
+            y = y.astype(np.int8)  # one byte per label
+            checked = check_array(y.toarray() if sparse.issparse(y) else y, dtype=np.int8, input_name="y")
         else:
             checked = column_or_1d(y, warn=True)
         return checked
@@ -166,12 +176,79 @@ class ClassTargetEncoder(TargetEncoder):
         self.class_weight_ = weights
 
 
-def _check_no_missing_labels(y: Any) -> None:
-    """Raise an error for None, NaN and pandas' NA, which could not be sorted."""
-    labels = np.asarray(y).ravel().tolist() if not sparse.issparse(y) else []
-    if any(v is None or type(v).__name__ == "NAType" or (isinstance(v, float) and v != v) for v in labels):
+def read_target(y: Any) -> Any:
+    """Return ``y`` as a sparse matrix, or as an array of numbers, bools, text or Python objects, without rounding.
+
+    Missing values and dates raise an error.
+    """
+    if sparse.issparse(y):
+        if y.dtype.kind == "f" and np.isnan(y.data).any():
+            raise ValueError(MISSING_TARGET)
+        return y.toarray() if y.shape[1] == 1 else y
+    columns = read_series(y, "y")
+    if columns is not None:
+        arrays = [_typed_array(_without_missing(column)) for column in columns]
+        return np.column_stack(arrays) if len(np.shape(y)) == 2 else arrays[0]
+    array = to_array(y, "y")
+    if array.ndim == 0:
         raise ValueError(
-            "Input y contains NaN. Remove the rows without a label, or replace missing labels by a class of their own."
+            "Input y must be an array-like of shape (n_samples,) or (n_samples, n_outputs), got "
+            f"{type(y).__name__}. Convert it to an array."
+        )
+    if array.dtype.kind in "mM":
+        raise type_error("y", array.dtype)
+    if array.dtype.kind == "O":
+        return _typed_array(_without_missing(object_column("y", array.ravel().tolist()))).reshape(array.shape)
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        raise ValueError(MISSING_TARGET)
+    return array
+
+
+def _without_missing(column: Column) -> Any:
+    """Return the values of a column of y, which may not be missing."""
+    if column.missing.any():
+        raise ValueError(MISSING_TARGET)
+    return column.values if column.categories is None else column.objects()
+
+
+def _typed_array(values: Any) -> np.ndarray:
+    """Return Python objects as an array of bools, integers or floats if these are equal, otherwise of objects."""
+    if isinstance(values, np.ndarray):
+        return values
+    objects = np.empty(len(values), dtype=object)
+    objects[:] = values
+    kinds = set(map(type, values))
+    if not all(issubclass(kind, NUMBERS) for kind in kinds):
+        return objects
+    for dtype in (None, np.uint64):  # NumPy converts integers of which some need uint64 to floats
+        with suppress(TypeError, ValueError, OverflowError):
+            typed = np.array(values, dtype=dtype)
+            if (typed.dtype.kind in "biu" or float in kinds) and typed.tolist() == values:
+                return typed
+    return objects
+
+
+def _check_label_types(y: np.ndarray) -> None:
+    """Raise an error for labels of several types, which cannot be sorted, and for types that are no labels."""
+    kinds = sorted({type(value).__name__ for value in y.flat})
+    if all(isinstance(value, NUMBERS) for value in y.flat):
+        example = next((value for value in y.flat if not isinstance(value, float)), None)
+        raise ValueError(
+            f"y contains numbers that are no labels, for example {example!r}. Labels must be integers of at most 64 "
+            "bits, text or bools. Convert the numbers to text."
+        )
+    if len(kinds) > 1:
+        raise ValueError(f"y contains labels of several types ({', '.join(kinds)}). Convert all labels to one type.")
+    if kinds != ["str"]:
+        raise ValueError(f"y contains labels of type {', '.join(kinds)}. Convert the labels to text or to integers.")
+
+
+def _check_binary(y: Any) -> None:
+    """Raise an error if several labels per row are not 0 or 1."""
+    values = np.unique(y.data if sparse.issparse(y) else y)
+    if wrong := [value for value in values.tolist() if value not in (0, 1)]:
+        raise ValueError(
+            f"y with several labels per row must contain 0 and 1, got {wrong[0]!r}. Use one column per class."
         )
 
 
@@ -200,10 +277,14 @@ class NumberTargetEncoder(TargetEncoder):
     @staticmethod
     def check(y: Any) -> np.ndarray:
         """Convert ``y`` to finite float64 numbers ``(rows,)`` or ``(rows, outputs)``."""
-        if getattr(y, "dtype", None) == object:
-            y = np.asarray(y, dtype=np.float64)
+        y = read_target(y)
+        if not sparse.issparse(y):
+            is_number = y.dtype.kind == "O" and all(isinstance(value, NUMBERS) for value in y.flat)
+            y = np.array([to_float(value) for value in y.flat]).reshape(y.shape) if is_number else as_floats(y, "y")
         y = _check_y(y, multi_output=True, y_numeric=True)
-        numbers: np.ndarray = (y.toarray() if sparse.issparse(y) else y).astype(np.float64)
+        numbers: np.ndarray = (y.toarray() if sparse.issparse(y) else y).astype(np.float64, copy=False)
+        if numbers.ndim == 2 and numbers.shape[1] == 1:
+            numbers = column_or_1d(numbers, warn=True)
         check_magnitude(numbers, "y")
         return numbers
 

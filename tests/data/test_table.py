@@ -6,7 +6,8 @@ import polars as pl
 import pytest
 from scipy import sparse
 
-from skreg.data.table import MAX_LEVELS, TableEncoder, check_table, is_frame
+from skreg.data.containers import check_table, is_frame
+from skreg.data.table import MAX_LEVELS, TableEncoder
 
 COLUMNS = {"size": [1.0, np.nan, 3.0, 4.0], "color": ["red", None, "blue", "red"], "count": [1, 2, 3, 4]}
 

@@ -1,0 +1,176 @@
+"""Containers of tables and targets: frames, arrays, lists and sparse matrices are checked and made uniform.
+
+Nothing is rounded or filled: masked values and the gaps of lists stay missing, and integers stay integers.
+"""
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+import narwhals.stable.v2 as nw
+import numpy as np
+from scipy import sparse
+from sklearn.utils import _safe_indexing, check_array, check_consistent_length
+
+from .._utils.validation import as_array, check_magnitude, check_weights, listed
+
+IN_MEMORY = {"dask": ".compute()", "duckdb": ".df()", "ibis": ".to_pandas()", "polars": ".collect()"}
+"""Method that loads a lazy frame of a library into memory."""
+
+
+def is_frame(X: Any) -> bool:
+    """Return whether ``X`` is a data frame supported by narwhals, for example of pandas, polars or pyarrow."""
+    return not isinstance(X, np.ndarray) and nw.dependencies.is_into_dataframe(X)
+
+
+def check_table(X: Any, name: str = "X") -> Any:
+    """Return a table as a frame, an array of numbers or of objects, or a CSR array; NaN is allowed, infinity is not.
+
+    Lists become arrays of objects, unless all values are floats. Masked values become None or NaN.
+    """
+    X = load(X, name)
+    if is_frame(X):
+        frame = _check_unique_names(X)
+        if len(frame) == 0 or len(frame.columns) == 0:
+            raise ValueError(
+                f"Found array with {len(frame)} sample(s) and {len(frame.columns)} feature(s) "
+                f"(shape={frame.shape}) while a minimum of 1 is required."
+            )
+        return X
+    with np.errstate(over="ignore", invalid="ignore"):  # values that no float holds become infinite
+        X = X if sparse.issparse(X) else to_array(X, name)
+        if X.dtype.kind in "mMV":
+            raise type_error(0, X.dtype)
+        if X.dtype.kind in "OSTU":
+            return check_array(X, dtype=object, ensure_all_finite=False, input_name=name)
+        exact = not sparse.issparse(X) and X.dtype.kind in "biu"
+        X = check_array(
+            X,
+            accept_sparse="csr",
+            dtype=None if exact else [np.float64, np.float32],
+            ensure_all_finite="allow-nan",
+            input_name=name,
+        )
+    if not exact:
+        check_magnitude(X.data if sparse.issparse(X) else X, name)
+    return X
+
+
+def to_array(values: Any, name: str) -> np.ndarray:
+    """Convert an array-like to an array without rounding; masked values become NaN or None."""
+    if isinstance(values, np.ndarray):
+        return _unmasked(values) if isinstance(values, np.ma.MaskedArray) else values
+    if isinstance(values, list | tuple):
+        return _array_of_list(values, name)
+    return as_array(values, name)
+
+
+def load(X: Any, name: str) -> Any:
+    """Return a record batch as a table and refuse lazy frames, whose rows may have another order each time."""
+    X = nw.to_native(X, pass_through=True)
+    if isinstance(X, np.ndarray | list) or is_frame(X):
+        return X
+    pyarrow = nw.dependencies.get_pyarrow()
+    if pyarrow is not None and isinstance(X, pyarrow.RecordBatch):
+        return pyarrow.Table.from_batches([X])
+    if pyarrow is not None and isinstance(X, pyarrow.Array):
+        return pyarrow.chunked_array([X])
+    frame = nw.from_native(X, pass_through=True)
+    if isinstance(frame, nw.LazyFrame):
+        library = frame.implementation.value
+        load = f"{name}{IN_MEMORY[library]}" if library in IN_MEMORY else "it as a pandas, polars or pyarrow table"
+        raise TypeError(f"{name} is a lazy frame of {library}, whose rows are not in memory. Pass {load}.")
+    return X
+
+
+def _check_unique_names(X: Any) -> nw.DataFrame[Any]:
+    try:
+        return nw.from_native(X, eager_only=True)
+    except nw.exceptions.DuplicateError as error:
+        names = list(X.columns)
+        repeated = sorted({str(name) for name in names if names.count(name) > 1})
+        raise ValueError(f"X has several columns named {listed(repeated)}. Rename or drop the duplicates.") from error
+
+
+def remove_void_rows(
+    X: Any, y: Any, sample_weight: Any, name: str = "sample_weight"
+) -> tuple[Any, Any, np.ndarray | None, np.ndarray | None]:
+    """Return X, y and the weights without the rows of weight 0, and the mask of the rows that are left, if not all.
+
+    It is called before X and y are checked, so that the values and labels of the removed rows may be invalid.
+    """
+    if sample_weight is None:
+        return X, y, None, None
+    X, y = load(X, "X"), load(y, "y")
+    weight = check_weights(sample_weight, X, name)
+    if weight is None or weight.all():
+        return X, y, weight, None
+    check_consistent_length(X, y)
+    kept = weight > 0
+    rows = np.flatnonzero(kept)
+    return select_rows(X, rows), select_rows(y, rows), weight[rows], kept
+
+
+def select_rows(values: Any, rows: np.ndarray) -> Any:
+    """Return some rows of an array, a list, a data frame, a series or a sparse matrix."""
+    if nw.dependencies.is_into_series(values):
+        return nw.from_native(values, series_only=True)[rows].to_native()
+    return _safe_indexing(values.tocsr() if sparse.issparse(values) else values, rows)
+
+
+# arrays and lists
+
+
+def _unmasked(values: Any) -> np.ndarray:
+    """Return a masked array as an array, where masked values are NaN, NaT or None."""
+    mask = np.ma.getmaskarray(values)
+    if not mask.any() or values.dtype.kind in "mM":  # dates raise an error later
+        return np.asarray(values)
+    number = values.dtype.kind in "bf"
+    out = np.array(values.data, dtype=np.result_type(values.dtype, np.float16) if number else object)
+    out[mask] = np.nan if number else None
+    return out
+
+
+def _array_of_list(rows: Sequence[Any], name: str) -> np.ndarray:
+    """Convert values or rows; an array of objects holds what another array would round, convert or unmask."""
+    nested = len(rows) > 0 and all(isinstance(row, list | tuple) for row in rows)
+    kinds = set(map(type, chain.from_iterable(rows) if nested else rows))
+    if kinds and all(issubclass(kind, float | np.floating) for kind in kinds):
+        return as_array(rows, name)
+    if kinds == {str} and not nested:
+        return as_array(rows, name)
+    if kinds == {int} and (array := as_array(rows, name)).dtype.kind in "iu":
+        return array
+    if any(hasattr(kind, "__array__") for kind in kinds):
+        if not nested:
+            arrays = [to_array(row, name) for row in rows]
+            if len({(array.shape, array.dtype) for array in arrays}) == 1:
+                return np.stack(arrays)
+        rows = plain(rows, name)
+    try:
+        return np.array(rows, dtype=object)
+    except ValueError as error:
+        raise ValueError(
+            f"Input {name} cannot be converted to an array: {error}. Pass rows of equal length."
+        ) from error
+
+
+def plain(value: Any, name: str) -> Any:
+    """Return arrays as lists, scalars of other libraries as those of NumPy, and masked values as None."""
+    if isinstance(value, list | tuple):
+        return [plain(each, name) for each in value]
+    if value is np.ma.masked:
+        return None
+    if isinstance(value, np.generic) or not hasattr(value, "__array__"):
+        return value
+    array = to_array(value, name)
+    return list(array) if array.ndim else array[()]
+
+
+def type_error(name: Any, kind: Any) -> TypeError:
+    """Return the error for a column of dates, lists or complex numbers."""
+    return TypeError(
+        f"Column {name!r} has type {kind}, which is neither a number nor a category. Convert it to numbers (days since "
+        "a date, length of a list) or to categories."
+    )
