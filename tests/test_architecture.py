@@ -34,7 +34,7 @@ FOLDERS_OF_PACKAGE = {
     "optuna": {"search"},
     "pandas": {"diagnostics", "search"},
     "psutil": {"search"},
-    "skorch": {"plots", "training", "estimators"},
+    "skorch": {"plots", "search", "training", "estimators"},
     "sqlalchemy": {"search"},
 }
 """Folders that may import a package. The packages that are not listed and are dependencies may be imported anywhere."""

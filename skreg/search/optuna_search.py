@@ -337,11 +337,12 @@ class OptunaSearchCV(BaseSearchCV):
         identity: dict[str, str] = {}
         if self.storage is not None:
             identity = {
-                "data": fingerprint([inputs.X, inputs.y]),
-                "estimator": fingerprint(self.estimator),
-                "space": fingerprint(space.definition),
-                "splits": fingerprint(inputs.splits),
-                "scoring": fingerprint([self.scoring, self.refit if isinstance(self.refit, str) else None]),
+                "data": fingerprint([inputs.X, inputs.y], "[X, y]"),
+                "fit parameters": fingerprint({name: inputs.settings[name] for name in ("fit_params", "score_params")}),
+                "estimator": fingerprint(inputs.estimator, "estimator"),
+                "space": fingerprint(space.definition, "param_distributions"),
+                "splits": fingerprint(inputs.splits, "cv"),
+                "scoring": fingerprint([self.scoring, self.refit if isinstance(self.refit, str) else None], "scoring"),
             }
         pruner = self._make_pruner()
         if identity and _prunes(pruner):

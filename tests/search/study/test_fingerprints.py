@@ -1,0 +1,294 @@
+"""Tests of fingerprints, which are equal in any process for equal objects and differ for different ones."""
+
+import copy
+import functools
+import io
+import itertools
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import time
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+
+import joblib
+import numpy as np
+import optuna
+import pandas as pd
+import polars as pl
+import pytest
+import torch
+from scipy import sparse, stats
+from sklearn.base import BaseEstimator, clone
+from sklearn.datasets import make_classification
+from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, make_scorer
+from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+from skreg import OptunaSearchCV, RegularizedMLPClassifier
+from skreg.search.default_space import make_space
+from skreg.search.study import fingerprint
+from tests.helpers import plain_classifier
+
+X, Y = make_classification(n_samples=60, n_features=4, random_state=0)
+
+
+def define(source, name="f", **variables):
+    """Run the source of a module of the user, and return one of its variables."""
+    namespace = {"__name__": "users_module", "np": np, **variables}
+    exec(compile(source, "users_module.py", "exec"), namespace)
+    return namespace[name]
+
+
+def define_module(source, name):
+    module = ModuleType(name)
+    exec(compile(source, f"{name}.py", "exec"), module.__dict__)
+    return module
+
+
+def closure(value):
+    return lambda x: x * value
+
+
+def frozen(estimator, seed):
+    columns = np.random.default_rng(seed).permutation(4)
+    return FrozenEstimator(clone(estimator).fit(X[:, columns], Y))
+
+
+CLASS = """
+class Base:
+    def shift(self, x):
+        return x + {base}
+
+class Score(Base):
+    factor = {attribute}
+
+    def __init__(self, state):
+        self.state = state
+
+    def __call__(self, estimator, X, y):
+        return self.other() + self.fixed() + self.prop
+
+    def other(self):
+        return {method}
+
+    @staticmethod
+    def fixed():
+        return {static}
+
+    @property
+    def prop(self):
+        return {prop}
+
+f = Score({state})
+"""
+CLASS_VALUES = {"base": 1, "attribute": 1, "method": 1, "static": 1, "prop": 1, "state": 1}
+CALLS = "def g(x):\n    return x + {}\n\ndef f(x):\n    return h(x)\n\ndef h(x):\n    return g(x) if x else f(x)\n"
+
+DIFFERENT = {
+    "array": [np.arange(6.0), np.arange(6.0).reshape(2, 3), np.arange(6), np.array(["a", "b"]), list(range(6))],
+    "object array": [np.array(["a", None, 1.5], dtype=object), np.array(["a", np.nan, 1.5], dtype=object)],
+    "masked array": [np.ma.masked_array([1.0, 2.0], mask) for mask in ([False, False], [False, True])],
+    "records": [np.array([(1, 2.0)], dtype=[(name, "i1"), ("b", "f8")]) for name in "ac"],
+    "number": [1, "1", True, 1.0, None, np.float32(1)],
+    "list": [[1, 2], (1, 2), [[1, 2]], {1, 2}],
+    "dict": [{"a": 1, "b": 2}, {"a": 2, "b": 1}, [("a", 1), ("b", 2)]],
+    "frame": [
+        pd.DataFrame({"a": [1, 2], "b": ["x", None]}),
+        pd.DataFrame({"a": [1, 2], "c": ["x", None]}),
+        pd.DataFrame({"a": [1, 3], "b": ["x", None]}),
+        pl.DataFrame({"a": [1, 2], "b": ["x", None]}),
+    ],
+    "levels": [pd.DataFrame({"a": pd.Categorical(["x", "y"], categories=levels)}) for levels in (list("xy"), list("yx"))],
+    "enum": [pl.DataFrame({"a": pl.Series(["x", "y"], dtype=pl.Enum(levels))}) for levels in (list("xy"), list("yx"))],
+    "repeated names": [pd.DataFrame([[1, value]], columns=["a", "a"]) for value in (1, 2)],
+    "series": [pd.Series([1, 2], name="a"), pd.Series([1, 2], name="b"), pd.DataFrame({"a": [1, 2]})],
+    "sparse": [sparse.csr_array(np.eye(3)), sparse.csr_array(np.eye(4)), np.eye(3)],
+    "tensor": [torch.arange(3), torch.arange(3.0), torch.arange(3.0).bfloat16(), torch.arange(4), torch.eye(3)],
+    "generator": [np.random.RandomState(0), np.random.RandomState(1), np.random.default_rng(0)],
+    "distribution": [stats.loguniform(1, 2), stats.loguniform(1, 3), stats.uniform(1, 2), stats.norm(1, 2)],
+    "space of Optuna": [optuna.distributions.FloatDistribution(1, high) for high in (2, 3)],
+    "default space": [make_space(None, RegularizedMLPClassifier(**given)).definition for given in ({}, {"alpha": 0.1})],
+    "splitter": [KFold(3), KFold(4)],
+    "estimator": [LogisticRegression(), LogisticRegression(C=2), RandomForestClassifier()],
+    "output": [StandardScaler(), StandardScaler().set_output(transform="pandas")],
+    "frozen estimator": [frozen(LogisticRegression(), seed) for seed in (0, 1)],
+    "frozen forest": [frozen(RandomForestClassifier(3, random_state=0), seed) for seed in (0, 1)],
+    "frozen neighbors": [frozen(KNeighborsClassifier(algorithm="kd_tree"), seed) for seed in (0, 1)],
+    "frozen network": [frozen(plain_classifier(max_iter=1, n_members=1, random_state=0), seed) for seed in (0, 1)],
+    "frozen step": [make_pipeline(frozen(StandardScaler(), seed), LogisticRegression()) for seed in (0, 3)],
+    "pretrained": [
+        plain_classifier(pretrained=frozen(plain_classifier(max_iter=1, random_state=0), seed)) for seed in (0, 1)
+    ],
+    "lambda": [lambda x: x + 1, lambda x: x + 2, lambda x: x - 1, lambda x, y=1: x + y, lambda x, y=2: x + y],
+    "function of NumPy": [np.log, np.exp, np.sum, np.random.default_rng(0).normal, np.random.default_rng(1).normal],
+    "function of torch": [torch.relu, torch.sigmoid, torch.nn.functional.gelu, torch.nn.functional.relu, torch.nn.ReLU],
+    "built-in method": [[1].index, [2].index, [1].count, max, min],
+    "module of torch": [torch.nn.LeakyReLU(0.1), torch.nn.LeakyReLU(0.2), torch.nn.ELU()],
+    "partial": [partial(np.log, 1), partial(np.log, 2), partial(np.exp, 1), partial(closure(1), 1)],
+    "closure": [closure(1), closure(2), closure(np.zeros(3)), closure(np.ones(3)), closure(closure(1))],
+    "keyword default": [define(f"def f(x, *, y={n}): return x") for n in (1, 2)],
+    "called function": [define(CALLS.format(n)) for n in (1, 2)],
+    "global value": [define("def f(x): return x + SHIFT", SHIFT=shift) for shift in (1, 2, np.arange(3))],
+    "nested function": [define(f"def f(x):\n    def g(): return [y + {n} for y in x]\n    return g()") for n in (1, 2)],
+    "exception": [define(f"def f(x):\n    try: return x\n    except {e}: pass") for e in ("ValueError", "KeyError")],
+    "set of constants": [define(f"def f(x): return x in {{{values}}}") for values in ("'a', 'b'", "'a', 'c'")],
+    "module": [
+        define("def f(x): return tools.scale(x)", tools=define_module(f"def scale(x): return {n} * x", "tools"))
+        for n in (1, 2)
+    ],
+    "decorator": [functools.lru_cache(closure(n)) for n in (1, 2)],
+    "wrapper": [functools.wraps(np.log)(closure(n)) for n in (1, 2)],
+    "vectorized": [np.vectorize(closure(n)) for n in (1, 2)],
+    "class": [define(CLASS.format(**CLASS_VALUES))]
+    + [define(CLASS.format(**{**CLASS_VALUES, name: 2})) for name in CLASS_VALUES],
+    "bound method": [define(CLASS.format(**{**CLASS_VALUES, name: 2})).other for name in ("method", "state")],
+    "scorer": [make_scorer(define(f"def f(a, b): return {n}")) for n in (1, 2)] + [make_scorer(accuracy_score)],
+    "transformer": [FunctionTransformer(define(f"def f(x): return {n} * x")) for n in (1, 2)],
+    "activation": [RegularizedMLPClassifier(activation=closure(n)) for n in (1, 2)],
+    "enumeration": [define(f"import enum\nclass E(enum.Enum):\n    A = {n}\nf = E.A") for n in (1, 2)],
+    "data class": [
+        define(f"import dataclasses\n@dataclasses.dataclass\nclass D:\n    a: int = {n}\n    b: int = 1\nf = D()")
+        for n in (1, 2)
+    ],
+    "named tuple": [
+        define(f"import typing\nclass T(typing.NamedTuple):\n    a: int\n    def g(self): return {n}\nf = T(1)")
+        for n in (1, 2)
+    ],
+}
+"""Groups of objects that lead to different scores."""
+
+
+def test_different_objects_have_different_fingerprints():
+    for name, objects in DIFFERENT.items():
+        found = [fingerprint(obj) for obj in objects]
+        assert len(set(found)) == len(objects), name
+
+
+def test_the_fingerprint_is_stable_within_a_process():
+    for name, objects in DIFFERENT.items():
+        assert fingerprint(objects) == fingerprint(objects), name
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda obj: pickle.loads(pickle.dumps(obj))])
+@pytest.mark.parametrize(
+    "name", ["array", "frame", "levels", "distribution", "frozen forest", "frozen network", "pretrained", "tensor"]
+)
+def test_a_copy_has_the_same_fingerprint(name, copied):
+    assert fingerprint(copied(DIFFERENT[name])) == fingerprint(DIFFERENT[name])
+
+
+SAME = {
+    "order of a dict": [{"a": 1, "b": [2]}, {"b": [2], "a": 1}],
+    "order of a set": [set(names) for names in itertools.permutations(["a", "b", "c"])],
+    "names of lambdas": [closure(1), closure(1)],
+    "position in the file": [define("\n" * n + "def f(x):\n" + "    # a comment\n" * n + "    return x") for n in (0, 9)],
+    "cache of calls": [functools.lru_cache(closure(1)), functools.lru_cache(closure(1))],
+    "workers": [LogisticRegression(verbose=verbose) for verbose in (0, 1)],
+    "callbacks of networks": [plain_classifier(callbacks=callbacks) for callbacks in (None, [EpochTimer()])],
+    "fitted twice": [frozen(plain_classifier(max_iter=2, time_limit=60, random_state=0), 0) for _ in range(2)],
+    "frozen search": [frozen(GridSearchCV(LogisticRegression(), {"C": [1, 2]}), 0) for _ in range(2)],
+    "frozen search with Optuna": [
+        frozen(OptunaSearchCV(LogisticRegression(), {"C": [1, 2]}, n_trials=2, random_state=0), 0) for _ in range(2)
+    ],
+}
+"""Groups of objects that lead to the same scores."""
+SAME["cache of calls"][0](1)
+
+
+def test_objects_that_lead_to_equal_scores_have_equal_fingerprints():
+    for name, objects in SAME.items():
+        assert len({fingerprint(obj) for obj in objects}) == 1, name
+
+
+class Holder(BaseEstimator):
+    def __init__(self, value=None):
+        self.value = value
+
+
+class WithoutLock(Holder):
+    """Its state excludes the lock, as the error message advises."""
+
+    def __getstate__(self):
+        return {"value": 1}
+
+
+UNIDENTIFIED = {
+    "generator": (value for value in [1, 2]),
+    "lock": threading.Lock(),
+    "file": io.StringIO().detach if False else open(os.devnull),
+    "local variables of threads": threading.local(),
+    "function of NumPy made from Python": np.frompyfunc(lambda x: x, 1, 1),
+    "reference": weakref.ref(Holder),
+}
+
+
+@pytest.mark.parametrize("name", UNIDENTIFIED)
+def test_what_cannot_be_identified_is_refused_by_its_name(name):
+    obj = UNIDENTIFIED[name]
+    kind = re.escape(type(obj).__qualname__)
+    for outer, path in [
+        (Holder([obj]), r"estimator\.value\[0\]"),
+        (make_pipeline(Holder({"key": obj})), r"estimator\.steps\[0\]\[1\]\.value\['key'\]"),
+        (Holder(closure(obj)), r"estimator\.value\.value"),
+        (Holder(define("def f(): return OBJ", OBJ=obj)), r"estimator\.value\.OBJ"),
+    ]:
+        with pytest.raises(TypeError, match=rf"{path}, of type '\S*{kind}', .*set storage=None"):
+            fingerprint(outer, "estimator")
+    assert fingerprint(WithoutLock(obj)) == fingerprint(WithoutLock(1))
+
+
+def test_objects_that_contain_each_other_are_identified():
+    def circle(value):
+        first, second = Holder(), Holder([value])
+        first.value, second.other = second, first
+        return [first, second]
+
+    assert fingerprint(circle(1)) == fingerprint(circle(1)) != fingerprint(circle(2))
+    nested = []
+    for _ in range(10_000):
+        nested = [nested]
+    with pytest.raises(TypeError, match="nested too deeply"):
+        fingerprint(nested)
+
+
+def test_functions_of_a_file_are_identified_by_their_code(tmp_path, monkeypatch):
+    """Also where a function imports the file, and reads its functions as attributes."""
+    monkeypatch.syspath_prepend(tmp_path)
+    functions = [
+        define(f"import users_tools, users_package.tools\n{source}")
+        for source in (
+            "def f(x): return users_tools.scale(x)",
+            "def f(x): return users_package.tools.scale(x)",
+            "def f(x):\n    import users_tools\n    return users_tools.scale(x)",
+            "def f(x):\n    from users_package.tools import scale as g\n    return g(x)",
+            "from users_tools import scale as f",
+            "from users_tools import f",
+        )
+        if write_tools(tmp_path, 1)
+    ]
+    before = [fingerprint(function) for function in functions]
+    write_tools(tmp_path, 2)
+def all_fingerprints():
+    return [fingerprint(obj) for objects in DIFFERENT.values() for obj in objects]
+
+
+def test_the_fingerprint_is_equal_in_another_process():
+    """The estimators are fitted again there, and the hashes of strings and the addresses differ."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"import {__name__} as t; print(*t.all_fingerprints())"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[3],
+        env={**os.environ, "PYTHONHASHSEED": "7"},
+    )
+    assert done.stdout.split() == all_fingerprints()
