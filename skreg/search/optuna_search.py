@@ -336,13 +336,15 @@ class OptunaSearchCV(BaseSearchCV):
 
         identity: dict[str, str] = {}
         if self.storage is not None:
+            metric = self.refit if isinstance(self.refit, str) else None
+            failed = None if self.error_score == "raise" else str(float(self.error_score))
             identity = {
                 "data": fingerprint([inputs.X, inputs.y], "[X, y]"),
                 "fit parameters": fingerprint({name: inputs.settings[name] for name in ("fit_params", "score_params")}),
                 "estimator": fingerprint(inputs.estimator, "estimator"),
                 "space": fingerprint(space.definition, "param_distributions"),
                 "splits": fingerprint(inputs.splits, "cv"),
-                "scoring": fingerprint([self.scoring, self.refit if isinstance(self.refit, str) else None], "scoring"),
+                "scoring": fingerprint([self.scoring, metric, failed], "scoring"),
             }
         pruner = self._make_pruner()
         if identity and _prunes(pruner):

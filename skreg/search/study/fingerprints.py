@@ -6,6 +6,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from functools import _lru_cache_wrapper, cached_property
+from itertools import chain
 from operator import itemgetter
 from types import CellType, CodeType, FunctionType, MappingProxyType, ModuleType
 from typing import Any, NoReturn
@@ -90,6 +91,8 @@ class _Describer:
         """Return a description of an object, which ``step`` leads to from the object that is being described."""
         if type(obj) in SIMPLE:
             return repr(obj)
+        if id(obj) in self._known:
+            return self._known[id(obj)][1]
         name = released_name(obj)
         if name is not None:
             return name
@@ -106,8 +109,6 @@ class _Describer:
 
     def _digest(self, obj: Any) -> str:
         key = id(obj)
-        if key in self._known:
-            return self._known[key][1]
         if key in self._depths:
             self._lowest = min(self._lowest, self._depths[key])
             return f"<{len(self._depths) - self._depths[key]} levels up>"
@@ -144,7 +145,8 @@ class _Describer:
 
     def _all(self, kind: str, objects: Iterable[Any]) -> str:
         objects = list(objects)
-        if SIMPLE.issuperset(map(type, objects)):
+        rows = chain.from_iterable(objects) if {list, tuple}.issuperset(map(type, objects)) else objects
+        if SIMPLE.issuperset(map(type, rows)):
             return f"{kind}{objects!r}"
         return f"{kind}[{','.join(self.describe(obj, f'[{n}]') for n, obj in enumerate(objects))}]"
 

@@ -15,6 +15,9 @@ from typing import Any
 
 from ..._version import __version__
 
+#: Libraries whose development versions are identified by their versions, too, because their code is large.
+LIBRARIES = {"joblib", "numpy", "optuna", "pandas", "polars", "pyarrow", "scipy", "sklearn", "skorch", "torch"}
+
 
 def released_name(obj: Any) -> str | None:
     """Return the name and version of an object that Python or an installed package defines, or None for others."""
@@ -60,7 +63,7 @@ def _release(package: str) -> str | None:
             return None
         distribution = importlib.metadata.distribution(names[0])
     origin = distribution.read_text("direct_url.json") or ""
-    return None if "dir_info" in origin else distribution.version + origin
+    return None if "dir_info" in origin and package not in LIBRARIES else f"{distribution.version}{origin}"
 
 
 def nested_names(code: CodeType) -> list[str]:

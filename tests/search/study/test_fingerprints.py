@@ -2,29 +2,32 @@
 
 import copy
 import functools
-import io
+import importlib
+import importlib.metadata
 import itertools
 import os
 import pickle
+import re
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from functools import partial
 from pathlib import Path
 from types import ModuleType
 
-import joblib
 import numpy as np
 import optuna
 import pandas as pd
 import polars as pl
 import pytest
+import sklearn
 import torch
 from scipy import sparse, stats
 from sklearn.base import BaseEstimator, clone
 from sklearn.datasets import make_classification
-from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, make_scorer
@@ -32,10 +35,12 @@ from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from skorch.callbacks import EpochTimer
 
 from skreg import OptunaSearchCV, RegularizedMLPClassifier
 from skreg.search.default_space import make_space
 from skreg.search.study import fingerprint
+from skreg.search.study.references import _release, released_name
 from tests.helpers import plain_classifier
 
 X, Y = make_classification(n_samples=60, n_features=4, random_state=0)
@@ -107,7 +112,9 @@ DIFFERENT = {
         pd.DataFrame({"a": [1, 3], "b": ["x", None]}),
         pl.DataFrame({"a": [1, 2], "b": ["x", None]}),
     ],
-    "levels": [pd.DataFrame({"a": pd.Categorical(["x", "y"], categories=levels)}) for levels in (list("xy"), list("yx"))],
+    "levels": [
+        pd.DataFrame({"a": pd.Categorical(["x", "y"], categories=levels)}) for levels in (list("xy"), list("yx"))
+    ],
     "enum": [pl.DataFrame({"a": pl.Series(["x", "y"], dtype=pl.Enum(levels))}) for levels in (list("xy"), list("yx"))],
     "repeated names": [pd.DataFrame([[1, value]], columns=["a", "a"]) for value in (1, 2)],
     "series": [pd.Series([1, 2], name="a"), pd.Series([1, 2], name="b"), pd.DataFrame({"a": [1, 2]})],
@@ -190,7 +197,9 @@ SAME = {
     "order of a dict": [{"a": 1, "b": [2]}, {"b": [2], "a": 1}],
     "order of a set": [set(names) for names in itertools.permutations(["a", "b", "c"])],
     "names of lambdas": [closure(1), closure(1)],
-    "position in the file": [define("\n" * n + "def f(x):\n" + "    # a comment\n" * n + "    return x") for n in (0, 9)],
+    "position in the file": [
+        define("\n" * n + "def f(x):\n" + "    # a comment\n" * n + "    return x") for n in (0, 9)
+    ],
     "cache of calls": [functools.lru_cache(closure(1)), functools.lru_cache(closure(1))],
     "workers": [LogisticRegression(verbose=verbose) for verbose in (0, 1)],
     "callbacks of networks": [plain_classifier(callbacks=callbacks) for callbacks in (None, [EpochTimer()])],
@@ -224,7 +233,7 @@ class WithoutLock(Holder):
 UNIDENTIFIED = {
     "generator": (value for value in [1, 2]),
     "lock": threading.Lock(),
-    "file": io.StringIO().detach if False else open(os.devnull),
+    "file": sys.__stdout__,
     "local variables of threads": threading.local(),
     "function of NumPy made from Python": np.frompyfunc(lambda x: x, 1, 1),
     "reference": weakref.ref(Holder),
@@ -260,23 +269,63 @@ def test_objects_that_contain_each_other_are_identified():
         fingerprint(nested)
 
 
-def test_functions_of_a_file_are_identified_by_their_code(tmp_path, monkeypatch):
-    """Also where a function imports the file, and reads its functions as attributes."""
+FUNCTIONS_OF_FILES = [
+    "import users_tools\ndef f(x): return users_tools.scale(x)",
+    "import users_package.tools\ndef f(x): return users_package.tools.scale(x)",
+    "def f(x):\n    import users_tools\n    return users_tools.scale(x)",
+    "def f(x):\n    from users_package.tools import scale as g\n    return g(x)",
+    "from users_tools import scale as f",
+    "from users_tools import Scale\nf = Scale()",
+    "import users_tools as f",
+]
+
+
+@pytest.mark.parametrize("source", FUNCTIONS_OF_FILES)
+def test_the_code_of_imported_files_is_identified(source, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
-    functions = [
-        define(f"import users_tools, users_package.tools\n{source}")
-        for source in (
-            "def f(x): return users_tools.scale(x)",
-            "def f(x): return users_package.tools.scale(x)",
-            "def f(x):\n    import users_tools\n    return users_tools.scale(x)",
-            "def f(x):\n    from users_package.tools import scale as g\n    return g(x)",
-            "from users_tools import scale as f",
-            "from users_tools import f",
-        )
-        if write_tools(tmp_path, 1)
-    ]
-    before = [fingerprint(function) for function in functions]
-    write_tools(tmp_path, 2)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    found = []
+    for value in (1, 1, 2):
+        for name in [name for name in sys.modules if name.startswith("users_")]:
+            del sys.modules[name]
+        text = f"def scale(x): return {value} * x\nclass Scale:\n    def __call__(self, x): return scale(x)\n"
+        for name in ("users_tools.py", "users_package/__init__.py", "users_package/tools.py"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_text(text)
+        importlib.invalidate_caches()
+        found.append(fingerprint(define(source)))
+    assert found[0] == found[1] != found[2]
+
+
+def test_installed_packages_are_identified_by_their_versions(monkeypatch):
+    """Packages that are installed from a folder can change without their version, so their code is identified."""
+    before = released_name(accuracy_score)
+    assert before == f"sklearn.metrics._classification:accuracy_score {sklearn.__version__}"
+    assert released_name(sorted) == released_name(sorted) is not None
+    assert (
+        released_name(closure) is released_name(closure(1)) is released_name(functools.wraps(np.log)(closure)) is None
+    )
+    distribution = importlib.metadata.distribution
+    for folder in (False, True):
+        found = distribution("scikit-learn")
+        origin = '{"dir_info": {}}' if folder else '{"archive_info": {}}'
+        monkeypatch.setattr(type(found), "read_text", lambda self, name, origin=origin: origin)
+        _release.cache_clear()
+        assert (released_name(accuracy_score) is None) == folder
+    monkeypatch.undo()
+    _release.cache_clear()
+
+
+@pytest.mark.slow
+def test_large_tables_are_identified_quickly():
+    rng = np.random.default_rng(0)
+    numbers, text = rng.random((1_000_000, 10)), rng.choice(np.array(["a", "b", None], dtype=object), 1_000_000)
+    for table in (numbers, pd.DataFrame(numbers), text, pd.DataFrame({"a": text}), numbers[:100_000].tolist()):
+        start = time.perf_counter()
+        fingerprint(table)
+        assert time.perf_counter() - start < 2.0
+
+
 def all_fingerprints():
     return [fingerprint(obj) for objects in DIFFERENT.values() for obj in objects]
 
