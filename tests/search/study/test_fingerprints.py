@@ -23,6 +23,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import sklearn
+import sqlalchemy
 import torch
 from scipy import sparse, stats
 from sklearn.base import BaseEstimator, clone
@@ -112,10 +113,8 @@ DIFFERENT = {
         pd.DataFrame({"a": [1, 3], "b": ["x", None]}),
         pl.DataFrame({"a": [1, 2], "b": ["x", None]}),
     ],
-    "levels": [
-        pd.DataFrame({"a": pd.Categorical(["x", "y"], categories=levels)}) for levels in (list("xy"), list("yx"))
-    ],
-    "enum": [pl.DataFrame({"a": pl.Series(["x", "y"], dtype=pl.Enum(levels))}) for levels in (list("xy"), list("yx"))],
+    "levels": [pd.DataFrame({"a": pd.Categorical(["x", "y"], categories=list(levels))}) for levels in ("xy", "yx")],
+    "enum": [pl.DataFrame({"a": pl.Series(["x", "y"], dtype=pl.Enum(list(levels)))}) for levels in ("xy", "yx")],
     "repeated names": [pd.DataFrame([[1, value]], columns=["a", "a"]) for value in (1, 2)],
     "series": [pd.Series([1, 2], name="a"), pd.Series([1, 2], name="b"), pd.DataFrame({"a": [1, 2]})],
     "sparse": [sparse.csr_array(np.eye(3)), sparse.csr_array(np.eye(4)), np.eye(3)],
@@ -197,11 +196,10 @@ SAME = {
     "order of a dict": [{"a": 1, "b": [2]}, {"b": [2], "a": 1}],
     "order of a set": [set(names) for names in itertools.permutations(["a", "b", "c"])],
     "names of lambdas": [closure(1), closure(1)],
-    "position in the file": [
-        define("\n" * n + "def f(x):\n" + "    # a comment\n" * n + "    return x") for n in (0, 9)
-    ],
+    "position in the file": [define("\n" * n + "def f(x):\n" + "    # text\n" * n + "    return x") for n in (0, 9)],
     "cache of calls": [functools.lru_cache(closure(1)), functools.lru_cache(closure(1))],
-    "workers": [LogisticRegression(verbose=verbose) for verbose in (0, 1)],
+    "verbosity": [LogisticRegression(verbose=verbose) for verbose in (0, 1)],
+    "workers": [RandomForestClassifier(n_jobs=n_jobs) for n_jobs in (1, 2)],
     "callbacks of networks": [plain_classifier(callbacks=callbacks) for callbacks in (None, [EpochTimer()])],
     "fitted twice": [frozen(plain_classifier(max_iter=2, time_limit=60, random_state=0), 0) for _ in range(2)],
     "frozen search": [frozen(GridSearchCV(LogisticRegression(), {"C": [1, 2]}), 0) for _ in range(2)],
@@ -299,20 +297,20 @@ def test_the_code_of_imported_files_is_identified(source, tmp_path, monkeypatch)
 
 def test_installed_packages_are_identified_by_their_versions(monkeypatch):
     """Packages that are installed from a folder can change without their version, so their code is identified."""
-    before = released_name(accuracy_score)
-    assert before == f"sklearn.metrics._classification:accuracy_score {sklearn.__version__}"
-    assert released_name(sorted) == released_name(sorted) is not None
-    assert (
-        released_name(closure) is released_name(closure(1)) is released_name(functools.wraps(np.log)(closure)) is None
-    )
-    distribution = importlib.metadata.distribution
-    for folder in (False, True):
-        found = distribution("scikit-learn")
-        origin = '{"dir_info": {}}' if folder else '{"archive_info": {}}'
-        monkeypatch.setattr(type(found), "read_text", lambda self, name, origin=origin: origin)
+    assert released_name(accuracy_score) == f"sklearn.metrics._classification:accuracy_score {sklearn.__version__}"
+    assert released_name(sorted) is not None
+    for function in (closure, closure(1), functools.wraps(np.log)(closure(1))):
+        assert released_name(function) is None
+    read_text = importlib.metadata.PathDistribution.read_text
+    for folder, origin in [(True, '{"dir_info": {}}'), (False, '{"archive_info": {}}')]:
+        monkeypatch.setattr(
+            importlib.metadata.PathDistribution,
+            "read_text",
+            lambda self, name, origin=origin: origin if name == "direct_url.json" else read_text(self, name),
+        )
         _release.cache_clear()
-        assert (released_name(accuracy_score) is None) == folder
-    monkeypatch.undo()
+        assert (released_name(sqlalchemy.text) is None) == folder
+        assert released_name(accuracy_score) is not None
     _release.cache_clear()
 
 
