@@ -17,6 +17,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_method_params, check_is_fitted
 
 from .._utils.optional import import_optional
+from .database_url import DatabaseURL
 from .progress import SearchProgress
 from .results import SearchResults
 from .scoring import RECORD, Candidate, FoldEvaluator, ScoreCache, SharedInputs
@@ -233,6 +234,15 @@ class OptunaSearchCV(BaseSearchCV):
         self.error_score = error_score
         self.return_train_score = return_train_score
 
+    @property
+    def storage(self) -> Any:
+        """The parameter ``storage``; the repr of a URL does not show its password."""
+        return self.__dict__["storage"]
+
+    @storage.setter
+    def storage(self, storage: Any) -> None:
+        self.__dict__["storage"] = DatabaseURL(storage) if type(storage) is str else storage
+
     # The estimator validates its own parameters. scikit-learn has no type information.
     @_fit_context(prefer_skip_nested_validation=False)  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any = None, **params: Any) -> Self:
@@ -337,7 +347,7 @@ class OptunaSearchCV(BaseSearchCV):
         identity: dict[str, str] = {}
         if self.storage is not None:
             metric = self.refit if isinstance(self.refit, str) else None
-            failed = None if self.error_score == "raise" else str(float(self.error_score))
+            failed = str(float(np.nan if self.error_score == "raise" else self.error_score))
             identity = {
                 "data": fingerprint([inputs.X, inputs.y], "[X, y]"),
                 "fit parameters": fingerprint({name: inputs.settings[name] for name in ("fit_params", "score_params")}),

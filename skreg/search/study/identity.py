@@ -12,12 +12,14 @@ import numpy as np
 import optuna
 from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import BaseSampler, TPESampler
-from optuna.storages import BaseStorage
+from optuna.storages import BaseStorage, RDBStorage
 
 FINGERPRINT = "skreg:fingerprint"
 #: Item of a fingerprint that states what a pruner compares: "epochs" or "folds". Only searches that prune have it.
 PRUNING_UNIT = "pruning_unit"
 JOIN_SECONDS = 2.0
+MAX_NAME_LENGTH = 512
+"""Length of Optuna's column for the name of a study, which SQLite does not enforce."""
 
 
 @contextmanager
@@ -56,6 +58,7 @@ def join_study(
     if study_name is None:
         lasting = sorted((item, text) for item, text in fingerprint.items() if item != PRUNING_UNIT)
         study_name = f"skreg-{hashlib.sha256(json.dumps(lasting).encode()).hexdigest()[:16]}"
+    _check_name(storage, study_name)
     pruner = pruner or NopPruner()
     try:
         study = optuna.create_study(
@@ -67,6 +70,20 @@ def join_study(
     else:
         study.set_user_attr(FINGERPRINT, dict(fingerprint))
     return study
+
+
+def _check_name(storage: BaseStorage, name: str) -> None:
+    """Raise an error if a storage cannot hold the name of a study."""
+    shown = name if len(name) < 100 else f"{name[:100]}..."
+    if isinstance(storage, RDBStorage) and storage.engine.dialect.name != "sqlite" and len(name) > MAX_NAME_LENGTH:
+        raise ValueError(
+            f"A 'study_name' in a database must have at most {MAX_NAME_LENGTH} characters. Got {shown!r}, which has "
+            f"{len(name)}. Pass a shorter name."
+        )
+    if "\0" in name or any("\ud800" <= character <= "\udfff" for character in name):
+        raise ValueError(
+            f"A 'study_name' must not contain null characters or surrogates. Got {shown!r}. Pass another name."
+        )
 
 
 def _check_same_search(study: optuna.Study, direction: str, fingerprint: Mapping[str, str]) -> None:
