@@ -22,9 +22,10 @@ from .heartbeat import GRACE_SECONDS, HEARTBEAT_SECONDS
 from .identity import quiet
 
 LOCK_SECONDS = 60
+SQLITE_HEADER = b"SQLite format 3\0"
 JOURNAL_SUFFIXES = (".journal", ".log")
-RECORD = b'{"op_code":'
-"""The beginning of each line of a journal."""
+#: The beginning of each line of a journal.
+RECORD, FIRST_RECORD, WORKER = b'{"op_code":', re.compile(rb'\{"op_code":\d+,'), b'"worker_id":"'
 
 
 @quiet()
@@ -78,17 +79,28 @@ def _template(url: sa.URL) -> str:
     return url.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
 
 
-def _open_sqlite(url: sa.URL) -> BaseStorage:
+def _open_sqlite(url: sa.URL) -> RDBStorage:
     path = Path(str(url.database))
     if path.exists() and path.stat().st_size:
-        try:
+        _check_sqlite(path)
+    return _retry(lambda: SQLiteStorage(_template(url)))
+
+
+def _check_sqlite(path: Path) -> None:
+    """Raise an error if a file is no SQLite file, or has other tables than those of studies."""
+    tables = set()
+    with path.open("rb") as file:
+        is_sqlite = file.read(len(SQLITE_HEADER)) == SQLITE_HEADER  # SQLite itself overwrites files of one byte
+    try:
+        if is_sqlite:
             with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=LOCK_SECONDS)) as connection:
                 tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-        except sqlite3.DatabaseError as error:
-            raise StorageError(f"The file is not a readable SQLite file ({error}). Pass another path.") from error
-        if tables and not {"studies", "trials"} <= tables:
-            raise StorageError("The SQLite file contains other tables than those of a study. Pass another path.")
-    return _retry(lambda: SQLiteStorage(_template(url)))
+    except sqlite3.DatabaseError as error:
+        raise StorageError(f"The SQLite file cannot be read ({error}). Pass another path.") from error
+    if not is_sqlite or (tables and not {"studies", "trials"} <= tables):
+        raise StorageError(
+            f"The file {'has no tables of studies' if is_sqlite else 'is not an SQLite file'}. Pass another path."
+        )
 
 
 def _open_journal(path: Path) -> JournalStorage:
@@ -268,8 +280,10 @@ class JournalLock(JournalFileOpenLock):
 
 
 def _check_journal(file: BinaryIO) -> None:
-    start = file.read(len(RECORD))
-    if start not in (b"", RECORD):
+    """Raise an error if a file that is not empty does not begin with a record of a journal, complete or not."""
+    start = file.read(1000)
+    record = FIRST_RECORD.match(start)
+    if start and (record is None or not WORKER.startswith(start[record.end() :][: len(WORKER)])):
         raise StorageError("The file is not a journal of Optuna. Pass another path.")
 
 
