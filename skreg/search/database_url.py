@@ -2,9 +2,17 @@
 
 import re
 
-#: A scheme, if any, and a user, followed by a password that ends at the last @.
-USER_AND_PASSWORD = re.compile(r"^(\W?(?:[A-Za-z][\w+.-]*:/*)?[^:/@]*:)(.*)@", re.DOTALL)
-PASSWORD_IN_QUERY = re.compile(r"((?:password|passwd|pwd)=)[^&\s]*", re.IGNORECASE)
+#: A scheme and a user, one of which may be missing, followed by a password, which ends at the last @.
+USER_AND_PASSWORD = re.compile(
+    r"""
+    ^((?:\w*\(?\w?['"])?            # beginning of the repr of a str, of bytes or of a path
+    (?:[A-Za-z][\w+.-]*:/+[^:/@]*   # scheme://user
+    |[A-Za-z][\w+.-]*:[^:/@]+       # scheme:user
+    |[^:/@]+(?=:[^/\\])):)          # user
+    .*@""",
+    re.DOTALL | re.VERBOSE,
+)
+PASSWORD_IN_QUERY = re.compile(r"((?:password|passwd|pwd)=)[^&\s'\"]*", re.IGNORECASE)
 
 
 def hide_password(text: str) -> str:

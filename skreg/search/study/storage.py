@@ -49,7 +49,8 @@ def open_storage(storage: str | os.PathLike[str] | BaseStorage | None) -> BaseSt
     try:
         return _open(os.fspath(storage))
     except (OSError, sa.exc.SQLAlchemyError, StorageInternalError, StorageError) as error:
-        reason = hide_password(str(getattr(error, "orig", None) or error).strip())
+        cause = error.__cause__ if isinstance(error, StorageInternalError) and error.__cause__ else error
+        reason = hide_password(str(getattr(cause, "orig", None) or cause).strip())
         raise ValueError(f"storage={shown} cannot be opened: {reason}") from error
 
 
