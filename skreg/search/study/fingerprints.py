@@ -18,7 +18,7 @@ from scipy import sparse
 from skorch import NeuralNet
 
 from ...estimators.base import RegularizedMLP
-from .references import file_digest, imported_modules, loaded_globals, nested_names, released_name
+from .references import changed_names, file_digest, imported_modules, loaded_globals, nested_names, released_name
 
 #: State of an estimator that affects the duration of a fit, or records its course, but does not affect the results.
 WITHOUT_EFFECT = {"n_jobs", "n_threads", "verbose", "memory", "storage", "study_name", "_skl_callbacks"}
@@ -50,6 +50,14 @@ def _ignored_state(obj: object) -> set[str]:
     return WITHOUT_EFFECT | ({"callbacks"} if isinstance(obj, RegularizedMLP) else set())  # they only read the history
 
 
+def _contents(cell: CellType) -> object:
+    """Return the variable of a closure, or an empty tuple if it is not set."""
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return ()
+
+
 class _Describer:
     """Describes objects by texts without addresses, line numbers or the order of sets.
 
@@ -73,7 +81,6 @@ class _Describer:
             (MappingProxyType, self._mapping),
             (CodeType, self._code),
             (ModuleType, self._module),
-            (CellType, self._cell),
             (property, lambda obj: self._all("property", [obj.fget, obj.fset, obj.fdel])),
             (cached_property, lambda obj: self._all("cached_property", [obj.func])),
             ((staticmethod, classmethod, _lru_cache_wrapper), self._wrapper),
@@ -199,11 +206,11 @@ class _Describer:
         create, args, state, items, pairs = (*reduced, None, None, None)[:5]
         if isinstance(obj, NeuralNet):  # its state contains files of torch, which are not reproducible
             state = vars(obj)
-        parts = [create, args, *(None if more is None else list(more) for more in (items, pairs))]
+        created = [create, args, *(None if more is None else list(more) for more in (items, pairs))]
         if not isinstance(state, dict):
-            return self._all("object", [*parts, state])
+            return self._all("object", [*created, state])
         state = {name: value for name, value in state.items() if name not in _ignored_state(obj)}
-        return f"{self._all('object', parts)}{self._mapping(state, '.{}')}"
+        return f"{self._all('object', created)}{self._mapping(state, '.{}')}"
 
     def _constant(self, obj: Any, name: str) -> str:
         """Describe an object that pickle would find by its name, such as a function of a compiled module."""
@@ -214,20 +221,26 @@ class _Describer:
         return f"{name}{self._module(module) if is_compiled else self.describe(type(obj))}"
 
     def _class(self, cls: type) -> str:
+        methods = [getattr(value, "__wrapped__", value) for value in vars(cls).values()]
+        changed = set().union(
+            *(changed_names(method.__code__) for method in methods if isinstance(method, FunctionType))
+        )
         # Attributes such as __doc__ and __annotations__ are not called, and Python derives others from the methods.
         attributes = {
             name: value
             for name, value in vars(cls).items()
-            if name != "_abc_impl" and (callable(value) or not name.startswith("__"))
+            if name != "_abc_impl" and (callable(value) or not (name.startswith("__") or name in changed))
         }
         return f"class {cls.__name__}{self._all('', [type(cls), *cls.__bases__])}{self._mapping(attributes, '.{}')}"
 
     def _function(self, function: FunctionType) -> str:
-        code, known = function.__code__, function.__globals__
+        code, known, changed = function.__code__, function.__globals__, changed_names(function.__code__)
         values = [code, function.__defaults__, function.__kwdefaults__, vars(function)]
-        cells = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
+        cells = dict(zip(code.co_freevars, map(_contents, function.__closure__ or ()), strict=True))
+        cells = {name: value for name, value in cells.items() if callable(value) or name not in changed}
         names = nested_names(code)
         used = {name: known[name] for name in loaded_globals(code) if name in known}
+        used = {name: value for name, value in used.items() if callable(value) or name not in changed}
         used |= imported_modules(code, known)
         described = [f"{name}:{self._used(used[name], names, f'.{name}')}" for name in sorted(used)]
         return f"{self._all('function', values)}{self._mapping(cells, '.{}')}{described}"
@@ -250,13 +263,6 @@ class _Describer:
         if digest is None:
             self._refuse(module)
         return digest
-
-    def _cell(self, cell: CellType) -> str:
-        try:
-            contents = cell.cell_contents
-        except ValueError:
-            return "empty cell"
-        return self.describe(contents)
 
     def _code(self, code: CodeType) -> str:
         numbers = [code.co_flags, code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount]
