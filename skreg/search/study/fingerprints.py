@@ -222,9 +222,8 @@ class _Describer:
 
     def _class(self, cls: type) -> str:
         methods = [getattr(value, "__wrapped__", value) for value in vars(cls).values()]
-        changed = set().union(
-            *(changed_names(method.__code__) for method in methods if isinstance(method, FunctionType))
-        )
+        codes = [method.__code__ for method in methods if isinstance(method, FunctionType)]
+        changed: set[str] = set().union(*(changed_names(code)[1] for code in codes))
         # Attributes such as __doc__ and __annotations__ are not called, and Python derives others from the methods.
         attributes = {
             name: value
@@ -234,7 +233,8 @@ class _Describer:
         return f"class {cls.__name__}{self._all('', [type(cls), *cls.__bases__])}{self._mapping(attributes, '.{}')}"
 
     def _function(self, function: FunctionType) -> str:
-        code, known, changed = function.__code__, function.__globals__, changed_names(function.__code__)
+        code, known = function.__code__, function.__globals__
+        changed, _ = changed_names(code)
         values = [code, function.__defaults__, function.__kwdefaults__, vars(function)]
         cells = dict(zip(code.co_freevars, map(_contents, function.__closure__ or ()), strict=True))
         cells = {name: value for name, value in cells.items() if callable(value) or name not in changed}

@@ -82,18 +82,23 @@ def loaded_globals(code: CodeType) -> set[str]:
     return {instruction.argval for instruction in instructions if instruction.opname in operations}
 
 
-def changed_names(code: CodeType) -> set[str]:
-    """Return the names of variables and attributes that some code changes, such as a counter of its calls."""
-    names = set()
+def changed_names(code: CodeType) -> tuple[set[str], set[str]]:
+    """Return the names of outer variables and of attributes that some code changes, such as a counter of its calls."""
+    variables, attributes = set(), set()
     for nested in _nested(code):
         instructions = list(dis.get_instructions(nested))
         for position, instruction in enumerate(instructions):
-            operation, following = instruction.opname, instructions[position + 1 : position + 4]
-            if operation in ("STORE_GLOBAL", "STORE_DEREF", "STORE_ATTR") or (
-                operation in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_ATTR") and _is_change(following)
+            operation, name = instruction.opname, instruction.argval
+            is_change = _is_change(instructions[position + 1 : position + 4])
+            if operation in ("STORE_GLOBAL", "STORE_DEREF") or (
+                operation in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF") and is_change
             ):
-                names.add(instruction.argval)
-    return names
+                variables.add(name)
+            elif (operation == "STORE_ATTR" and instructions[position - 1].argval != "self") or (
+                operation == "LOAD_ATTR" and is_change
+            ):
+                attributes.add(name)
+    return variables, attributes
 
 
 def _is_change(following: list[dis.Instruction]) -> bool:

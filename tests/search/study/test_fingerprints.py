@@ -96,6 +96,8 @@ f = Score({state})
 CLASS_VALUES = {"base": 1, "attribute": 1, "method": 1, "static": 1, "prop": 1, "state": 1}
 CALLS = "def g(x):\n    return x + {}\n\ndef f(x):\n    return h(x)\n\ndef h(x):\n    return g(x) if x else f(x)\n"
 
+ATTRIBUTE = "class C:\n    n = {}\n    def set(self, n): self.n = n\n    def __call__(self): return self.n\nf = C()"
+
 DIFFERENT = {
     "array": [np.arange(6.0), np.arange(6.0).reshape(2, 3), np.arange(6), np.array(["a", "b"]), list(range(6))],
     "object array": [np.array(["a", None, 1.5], dtype=object), np.array(["a", np.nan, 1.5], dtype=object)],
@@ -153,6 +155,7 @@ DIFFERENT = {
     "vectorized": [np.vectorize(closure(n)) for n in (1, 2)],
     "class": [define(CLASS.format(**CLASS_VALUES))]
     + [define(CLASS.format(**{**CLASS_VALUES, name: 2})) for name in CLASS_VALUES],
+    "class attribute with a default": [define(ATTRIBUTE.format(n)) for n in (1, 2)],
     "bound method": [define(CLASS.format(**{**CLASS_VALUES, name: 2})).other for name in ("method", "state")],
     "scorer": [make_scorer(define(f"def f(a, b): return {n}")) for n in (1, 2)] + [make_scorer(accuracy_score)],
     "transformer": [FunctionTransformer(define(f"def f(x): return {n} * x")) for n in (1, 2)],
