@@ -91,7 +91,8 @@ class OptunaSearchCV(BaseSearchCV):
     storage : str, path, storage or None, default=None
         Where the study is stored; None keeps it in memory. A storage is the path or URL of an SQLite file, a PostgreSQL
         URL, the path of a journal file that ends in .journal or .log, or an Optuna storage object. If the same search
-        is started again, it continues until the study has ``n_trials`` candidates.
+        is started again, it continues until the study has ``n_trials`` candidates. The password in a URL is not shown,
+        but pickles of the search contain it.
     study_name : str or None, default=None
         Name of the study in the storage. None derives the name from the data, estimator, space, splits and scoring.
     n_jobs : int or None, default=None

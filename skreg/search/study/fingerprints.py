@@ -2,6 +2,7 @@
 
 import copyreg
 import hashlib
+import marshal
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -23,7 +24,8 @@ from .references import changed_names, file_digest, imported_modules, loaded_glo
 #: State of an estimator that affects the duration of a fit, or records its course, but does not affect the results.
 WITHOUT_EFFECT = {"n_jobs", "n_threads", "verbose", "memory", "storage", "study_name", "_skl_callbacks"}
 WITHOUT_EFFECT |= {"callbacks_", "cv_results_", "history_", "refit_time_", "study_", "time_budget_"}
-SIMPLE = frozenset({type(None), bool, int, float, complex, str, bytes, type(...)})
+NUMBERS = frozenset({type(None), bool, int, float})
+SIMPLE = NUMBERS | {complex, str, bytes, type(...)}
 
 
 def fingerprint(obj: object, name: str = "the object") -> str:
@@ -153,7 +155,10 @@ class _Describer:
     def _all(self, kind: str, objects: Iterable[Any]) -> str:
         objects = list(objects)
         rows = chain.from_iterable(objects) if {list, tuple}.issuperset(map(type, objects)) else objects
-        if SIMPLE.issuperset(map(type, rows)):
+        kinds = set(map(type, rows))
+        if kinds <= NUMBERS and len(objects) > 100:  # faster than repr; the format of text is not reproducible
+            return f"{kind}{hashlib.sha256(marshal.dumps(objects, 2)).hexdigest()}"
+        if kinds <= SIMPLE:
             return f"{kind}{objects!r}"
         return f"{kind}[{','.join(self.describe(obj, f'[{n}]') for n, obj in enumerate(objects))}]"
 

@@ -104,6 +104,7 @@ DIFFERENT = {
     "masked array": [np.ma.masked_array([1.0, 2.0], mask) for mask in ([False, False], [False, True])],
     "records": [np.array([(1, 2.0)], dtype=[(name, "i1"), ("b", "f8")]) for name in "ac"],
     "number": [1, "1", True, 1.0, None, np.float32(1)],
+    "long list": [[n] + list(range(200)) for n in (0, 1, 1.0, True, None, "0")],
     "list": [[1, 2], (1, 2), [[1, 2]], {1, 2}],
     "dict": [{"a": 1, "b": 2}, {"a": 2, "b": 1}, [("a", 1), ("b", 2)]],
     "frame": [
@@ -306,9 +307,9 @@ def test_large_tables_are_identified_quickly():
     rng = np.random.default_rng(0)
     numbers, text = rng.random((1_000_000, 10)), rng.choice(np.array(["a", "b", None], dtype=object), 1_000_000)
     for table in (numbers, pd.DataFrame(numbers), text, pd.DataFrame({"a": text}), numbers[:100_000].tolist()):
-        start = time.perf_counter()
+        start = time.process_time()
         fingerprint(table)
-        assert time.perf_counter() - start < 2.0
+        assert time.process_time() - start < 2.0
 
 
 def all_fingerprints():
