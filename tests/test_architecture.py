@@ -2,11 +2,13 @@
 
 import ast
 import graphlib
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -34,7 +36,7 @@ FOLDERS_OF_PACKAGE = {
     "optuna": {"search"},
     "pandas": {"diagnostics", "search"},
     "psutil": {"search"},
-    "skorch": {"plots", "training", "estimators"},
+    "skorch": {"plots", "search", "training", "estimators"},
     "sqlalchemy": {"search"},
 }
 """Folders that may import a package. The packages that are not listed and are dependencies may be imported anywhere."""
@@ -283,6 +285,79 @@ def test_a_file_and_the_init_that_exports_it_can_be_a_cycle(tmp_path):
 )
 def test_misplaced_packages_are_found(file, statement, allowed, tmp_path):
     assert (misplaced_packages(write_tree(tmp_path, {file: statement})) == []) == allowed
+
+
+# declared dependencies
+
+PROJECT = Path(__file__).parents[1] / "pyproject.toml"
+EXTRAS_OF_FOLDERS = {"search": {"search"}, "plots": {"plot"}}
+"""Extras that a folder may need; all other folders work with the dependencies alone."""
+DISTRIBUTIONS = {"sklearn": "scikit-learn"}
+"""Names of distributions that differ from the names of their packages."""
+NOT_IMPORTED = {
+    "psycopg": "SQLAlchemy imports the driver that a URL names",
+    "psycopg-binary": "psycopg imports it",
+}
+"""Distributions of the extras for users that skreg does not import itself, and the reasons."""
+IMPORTED_IF_PRESENT = {"pandas": "it is an optional result of two methods, for users who have it"}
+"""Distributions that skreg imports but does not install, and the reasons."""
+
+
+def declared(project: dict[str, Any]) -> dict[str, set[str]]:
+    """Names of the distributions that the dependencies, under "", and each extra declare."""
+    groups = {"": project["dependencies"], **project["optional-dependencies"]}
+    return {extra: {re.split(r"[^\w-]", text)[0] for text in texts} for extra, texts in groups.items()}
+
+
+def undeclared_imports(root: Path, groups: dict[str, set[str]]) -> list[str]:
+    """Imports of a distribution that neither the dependencies nor the extras of the folder declare."""
+    wrong = []
+    for found in find_imports(root):
+        package = found.module.split(".")[0]
+        if not package or package in sys.stdlib_module_names or found.for_types_only:
+            continue
+        distribution = DISTRIBUTIONS.get(package, package)
+        extras = EXTRAS_OF_FOLDERS.get(folder_of(found.file), set())
+        if distribution not in groups[""].union(IMPORTED_IF_PRESENT, *(groups[extra] for extra in extras)):
+            wrong.append(str(found))
+    return wrong
+
+
+def unused_dependencies(root: Path, groups: dict[str, set[str]]) -> set[str]:
+    """Distributions that are declared for users and imported nowhere."""
+    packages = {found.module.split(".")[0] for found in find_imports(root)}
+    imported = {DISTRIBUTIONS.get(package, package) for package in packages}
+    extras = set(groups) - {"all", "docs", "test"}
+    return set().union(*(groups[extra] for extra in extras)) - imported - set(NOT_IMPORTED)
+
+
+def test_every_imported_package_is_declared_and_every_declared_one_is_imported():
+    project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
+    groups = declared(project)
+    assert undeclared_imports(PACKAGE, groups) == []
+    assert unused_dependencies(PACKAGE, groups) == set()
+    needed = set().union(*(groups[extra] for extra in groups if extra not in ("", "all", "docs", "test")))
+    assert needed <= groups["test"], "the tests need the extras of users"
+    assert groups["search"] <= groups["postgresql"]
+
+
+@pytest.mark.parametrize(
+    ("file", "statement", "expected"),
+    [
+        ("data/table.py", "import numpy", []),
+        ("data/table.py", "import optuna", ["data/table.py:1 imports optuna"]),
+        ("search/results.py", "import optuna.trial", []),
+        ("search/results.py", "import cloudpickle", ["search/results.py:1 imports cloudpickle"]),
+        ("plots/common.py", "import_optional('matplotlib.pyplot', 'plot')", []),
+        ("plots/common.py", "import sqlalchemy", ["plots/common.py:1 imports sqlalchemy"]),
+    ],
+)
+def test_undeclared_and_unused_packages_are_found(file, statement, expected, tmp_path):
+    groups = {"": {"numpy"}, "search": {"optuna", "sqlalchemy"}, "plot": {"matplotlib"}}
+    root = write_tree(tmp_path, {file: statement})
+    assert undeclared_imports(root, groups) == expected
+    unused = unused_dependencies(root, groups)
+    assert len(unused) == 4 - sum(name in statement for name in ("numpy", "optuna", "sqlalchemy", "matplotlib"))
 
 
 # what is loaded at run time

@@ -1,7 +1,7 @@
 """Search spaces: the user's distributions as Optuna's, and the parameters of a trial. This module imports Optuna."""
 
 import ast
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -37,6 +37,7 @@ class Space:
                     "The callable given as 'param_distributions' must return a dict of parameters. "
                     f"Got {params!r} instead."
                 )
+            _check_names(params)
             self._known[trial.number] = params
         return self._known[trial.number]
 
@@ -67,6 +68,7 @@ def dict_space(definition: Mapping[str, Any]) -> Space:
     """Return the space of a dict of distributions."""
     if not definition:
         raise ValueError("param_distributions is empty. Add at least one parameter to it.")
+    _check_names(definition)
     params = {name: make_param(name, distribution) for name, distribution in definition.items()}
     return Space(lambda trial: {name: param.suggest(trial, name) for name, param in params.items()}, dict(definition))
 
@@ -79,6 +81,7 @@ def list_space(definition: Sequence[Mapping[str, Any]]) -> Space:
     if not definition or not all(isinstance(one, Mapping) for one in definition):
         raise ValueError(f"A list 'param_distributions' must contain at least one dict. Got {definition!r} instead.")
     names = [name for one in definition for name in one]
+    _check_names(names)
     dicts = [
         [
             (f"{name} of {number}" if names.count(name) > 1 else name, name, make_param(name, distribution))
@@ -92,6 +95,15 @@ def list_space(definition: Sequence[Mapping[str, Any]]) -> Space:
         return {name: param.suggest(trial, label) for label, name, param in chosen}
 
     return Space(suggest_params, [dict(one) for one in definition])
+
+
+def _check_names(names: Iterable[Any]) -> None:
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(
+                "The keys of 'param_distributions' must be the names of parameters, as str. "
+                f"Got {name!r} of type {type(name).__name__!r} instead."
+            )
 
 
 def make_param(name: str, given: Any) -> Param:

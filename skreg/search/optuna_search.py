@@ -17,6 +17,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_method_params, check_is_fitted
 
 from .._utils.optional import import_optional
+from .database_url import DatabaseURL
 from .progress import SearchProgress
 from .results import SearchResults
 from .scoring import RECORD, Candidate, FoldEvaluator, ScoreCache, SharedInputs
@@ -90,7 +91,8 @@ class OptunaSearchCV(BaseSearchCV):
     storage : str, path, storage or None, default=None
         Where the study is stored; None keeps it in memory. A storage is the path or URL of an SQLite file, a PostgreSQL
         URL, the path of a journal file that ends in .journal or .log, or an Optuna storage object. If the same search
-        is started again, it continues until the study has ``n_trials`` candidates.
+        is started again, it continues until the study has ``n_trials`` candidates. The password in a URL is not shown,
+        but pickles of the search contain it.
     study_name : str or None, default=None
         Name of the study in the storage. None derives the name from the data, estimator, space, splits and scoring.
     n_jobs : int or None, default=None
@@ -233,6 +235,15 @@ class OptunaSearchCV(BaseSearchCV):
         self.error_score = error_score
         self.return_train_score = return_train_score
 
+    @property
+    def storage(self) -> Any:
+        """The parameter ``storage``; the repr of a URL does not show its password."""
+        return self.__dict__["storage"]
+
+    @storage.setter
+    def storage(self, storage: Any) -> None:
+        self.__dict__["storage"] = DatabaseURL(storage) if type(storage) is str else storage
+
     # The estimator validates its own parameters. scikit-learn has no type information.
     @_fit_context(prefer_skip_nested_validation=False)  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any = None, **params: Any) -> Self:
@@ -336,12 +347,15 @@ class OptunaSearchCV(BaseSearchCV):
 
         identity: dict[str, str] = {}
         if self.storage is not None:
+            metric = self.refit if isinstance(self.refit, str) else None
+            failed = str(float(np.nan if self.error_score == "raise" else self.error_score))
             identity = {
-                "data": fingerprint([inputs.X, inputs.y]),
-                "estimator": fingerprint(self.estimator),
-                "space": fingerprint(space.definition),
-                "splits": fingerprint(inputs.splits),
-                "scoring": fingerprint([self.scoring, self.refit if isinstance(self.refit, str) else None]),
+                "data": fingerprint([inputs.X, inputs.y], "[X, y]"),
+                "fit parameters": fingerprint({name: inputs.settings[name] for name in ("fit_params", "score_params")}),
+                "estimator": fingerprint(inputs.estimator, "estimator"),
+                "space": fingerprint(space.definition, "param_distributions"),
+                "splits": fingerprint(inputs.splits, "cv"),
+                "scoring": fingerprint([self.scoring, metric, failed], "scoring"),
             }
         pruner = self._make_pruner()
         if identity and _prunes(pruner):

@@ -7,6 +7,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from scipy import stats
 from sklearn.linear_model import Ridge
 
+from skreg.search.default_space import make_space
 from skreg.search.distributions import labels_of, make_param, suggest
 
 
@@ -86,3 +87,13 @@ def test_suggest_uses_the_distribution():
     assert {
         name: suggest(study.trials[0], name, distribution) for name, distribution in distributions.items()
     } == values
+
+
+@pytest.mark.parametrize("key", [1, None, ("alpha",), b"alpha", np.float64(0.5)])
+@pytest.mark.parametrize("kind", ["dict", "list", "later dict", "callable"])
+def test_keys_that_are_no_strings_are_refused(kind, key):
+    given = {"alpha": [1.0], key: [2.0]}
+    spaces = {"dict": given, "list": [given], "later dict": [{"alpha": [1.0]}, given], "callable": lambda trial: given}
+    trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
+    with pytest.raises(TypeError, match=r"The keys of 'param_distributions' must be .*as str\. Got .* of type"):
+        make_space(spaces[kind], Ridge()).params(trial)

@@ -4,7 +4,8 @@
 processes. This subpackage imports Optuna.
 """
 
-from .identity import PRUNING_UNIT, fingerprint
+from .fingerprints import fingerprint
+from .identity import PRUNING_UNIT
 from .study_run import StudyRun
 
 __all__ = ["PRUNING_UNIT", "StudyRun", "fingerprint"]

@@ -1,29 +1,25 @@
-"""Identity of a study: finding the study of a search, and fingerprints that distinguish searches."""
+"""Identity of a study: finding the study of a search by its fingerprints."""
 
 import hashlib
 import json
-import pickle
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
-import narwhals as nw
 import numpy as np
 import optuna
 from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import BaseSampler, TPESampler
-from optuna.storages import BaseStorage
-from scipy import sparse
+from optuna.storages import BaseStorage, RDBStorage
 
 FINGERPRINT = "skreg:fingerprint"
 #: Item of a fingerprint that states what a pruner compares: "epochs" or "folds". Only searches that prune have it.
 PRUNING_UNIT = "pruning_unit"
 JOIN_SECONDS = 2.0
-#: Parameters that affect the speed of a search but not its results.
-WITHOUT_EFFECT = ("n_jobs", "n_threads", "verbose", "memory", "callbacks")
+MAX_NAME_LENGTH = 512
+"""Length of Optuna's column for the name of a study, which SQLite does not enforce."""
 
 
 @contextmanager
@@ -62,6 +58,7 @@ def join_study(
     if study_name is None:
         lasting = sorted((item, text) for item, text in fingerprint.items() if item != PRUNING_UNIT)
         study_name = f"skreg-{hashlib.sha256(json.dumps(lasting).encode()).hexdigest()[:16]}"
+    _check_name(storage, study_name)
     pruner = pruner or NopPruner()
     try:
         study = optuna.create_study(
@@ -73,6 +70,20 @@ def join_study(
     else:
         study.set_user_attr(FINGERPRINT, dict(fingerprint))
     return study
+
+
+def _check_name(storage: BaseStorage, name: str) -> None:
+    """Raise an error if a storage cannot hold the name of a study."""
+    shown = name if len(name) < 100 else f"{name[:100]}..."
+    if isinstance(storage, RDBStorage) and storage.engine.dialect.name != "sqlite" and len(name) > MAX_NAME_LENGTH:
+        raise ValueError(
+            f"A 'study_name' in a database must have at most {MAX_NAME_LENGTH} characters. Got {shown!r}, which has "
+            f"{len(name)}. Pass a shorter name."
+        )
+    if "\0" in name or any("\ud800" <= character <= "\udfff" for character in name):
+        raise ValueError(
+            f"A 'study_name' must not contain null characters or surrogates. Got {shown!r}. Pass another name."
+        )
 
 
 def _check_same_search(study: optuna.Study, direction: str, fingerprint: Mapping[str, str]) -> None:
@@ -114,51 +125,3 @@ def _wait_for_fingerprint(study: optuna.Study) -> dict[str, str] | None:
         if known is not None or is_over:
             return known
         time.sleep(0.05)
-
-
-def fingerprint(obj: object) -> str:
-    """Return a short text that is equal, in any process, for objects that lead to equal scores.
-
-    Tables, arrays, estimators, distributions, functions, numbers, strings and containers of these are supported.
-    """
-    return hashlib.sha256(_describe(obj).encode()).hexdigest()[:32]
-
-
-def _describe(obj: Any) -> str:
-    """Describe estimators by class and parameters, functions by name, and unknown objects by their pickle."""
-    if obj is None or isinstance(obj, bool | int | float | complex | str | bytes):
-        return repr(obj)
-    if isinstance(obj, np.ndarray | np.generic):
-        array = np.asarray(obj)
-        values = array.ravel().tolist() if array.dtype.hasobject else hashlib.sha256(array.tobytes()).hexdigest()
-        return f"{array.dtype.str}{array.shape}{_describe(values)}"
-    if sparse.issparse(obj):
-        rows = obj.tocsr()
-        return f"sparse{rows.shape}{_describe([rows.data, rows.indices, rows.indptr])}"
-    if isinstance(obj, Mapping):
-        return f"{{{','.join(sorted(f'{_describe(key)}:{_describe(value)}' for key, value in obj.items()))}}}"
-    if isinstance(obj, Set):
-        return f"{{{','.join(sorted(map(_describe, obj)))}}}"
-    if isinstance(obj, Sequence):
-        return f"[{','.join(map(_describe, obj))}]"
-    frame = nw.from_native(obj, eager_only=True, allow_series=True, pass_through=True)
-    if isinstance(frame, nw.Series | nw.DataFrame):
-        columns = [frame] if isinstance(frame, nw.Series) else frame.iter_columns()
-        described = [[column.name, str(column.dtype), column.to_numpy()] for column in columns]
-        return type(frame).__name__ + _describe(described)
-    if isinstance(obj, partial):
-        return f"partial{_describe([obj.func, obj.args, obj.keywords])}"
-    if hasattr(obj, "__qualname__"):
-        return f"{obj.__module__}.{obj.__qualname__}"
-    kind = f"{type(obj).__module__}.{type(obj).__qualname__}"
-    if hasattr(obj, "get_params"):
-        params = obj.get_params(deep=False)
-        return kind + _describe({name: value for name, value in params.items() if name not in WITHOUT_EFFECT})
-    if hasattr(obj, "ppf") and hasattr(obj, "dist"):
-        return f"{kind}{obj.dist.name}{_describe([obj.args, obj.kwds])}"
-    if not isinstance(obj, np.random.RandomState) and " at 0x" not in repr(obj):
-        return kind + repr(obj)
-    try:
-        return kind + hashlib.sha256(pickle.dumps(obj, protocol=4)).hexdigest()
-    except Exception:  # objects that cannot be pickled are described by their class
-        return kind

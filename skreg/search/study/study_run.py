@@ -25,7 +25,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from .heartbeat import HeartbeatThread, LivenessMonitor, describe_process, open_runs
 from .identity import default_sampler, join_study
-from .storage import open_storage
+from .storage import close_connections, open_storage
 from .trial_slots import COUNTED, ENQUEUED, PROCESS, RETRY_OF, WITHDRAWN, TrialSlots
 
 
@@ -50,9 +50,13 @@ class StudyRun:
     ) -> None:
         self._storage = storage = open_storage(storage)
         self._seed = None if sampler else seed
-        self.study = study = join_study(
-            storage, study_name, direction, sampler or default_sampler(seed, 0), pruner, fingerprint
-        )
+        try:
+            self.study = study = join_study(
+                storage, study_name, direction, sampler or default_sampler(seed, 0), pruner, fingerprint
+            )
+        except BaseException:
+            close_connections(storage)
+            raise
         self._study_id = storage.get_study_id_from_name(study.study_name)
         self._run_id, self._pid = uuid.uuid4().hex, os.getpid()
         self._lock = threading.RLock()
@@ -176,6 +180,7 @@ class StudyRun:
                 self._fail(number)
             self._claimed.clear()
         _end_run(self._pid, self._run_id, self._thread)
+        close_connections(self._storage)
 
     def __enter__(self) -> Self:
         return self

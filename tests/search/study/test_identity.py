@@ -1,89 +1,108 @@
-"""Tests of fingerprints, which are equal in any process for equal objects and differ for different ones."""
-
-import os
-import subprocess
-import sys
-from functools import partial
-from pathlib import Path
+"""Tests of the identity of searches: a stored study is continued by the same search and by no other."""
 
 import numpy as np
-import pandas as pd
-import polars as pl
+import optuna
 import pytest
-from scipy import sparse, stats
+from scipy import stats
+from sklearn.base import clone
+from sklearn.datasets import make_classification
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import KFold
+from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from skreg import RegularizedMLPClassifier
-from skreg.search.default_space import make_space
-from skreg.search.study import fingerprint
+from skreg import OptunaSearchCV
+from tests.helpers import plain_classifier
 
-OBJECTS = {
-    "array": np.arange(6.0),
-    "its shape": np.arange(6.0).reshape(2, 3),
-    "its kind": np.arange(6),
-    "objects": np.array(["a", None, 1.5], dtype=object),
-    "text": np.array(["a", "b"]),
-    "frame": pd.DataFrame({"a": [1, 2], "b": ["x", None]}),
-    "its names": pd.DataFrame({"a": [1, 2], "c": ["x", None]}),
-    "its values": pd.DataFrame({"a": [1, 3], "b": ["x", None]}),
-    "categories": pd.DataFrame({"a": pd.Categorical(["x", "y"])}),
-    "series": pd.Series([1, 2], name="a"),
-    "polars": pl.DataFrame({"a": [1.5, None], "b": ["x", "y"]}),
-    "sparse": sparse.csr_array(np.eye(3)),
-    "sparser": sparse.csr_array(np.eye(4)),
-    "list": [1, 2],
-    "dict": {"a": 1, "b": (2, 3)},
-    "set": {"a", "b", "c"},
-    "estimator": LogisticRegression(),
-    "its parameter": LogisticRegression(C=2),
-    "pipeline": make_pipeline(FunctionTransformer(np.log), LogisticRegression()),
-    "its function": make_pipeline(FunctionTransformer(np.exp), LogisticRegression()),
-    "distribution": {"C": stats.loguniform(1, 2)},
-    "its bounds": {"C": stats.loguniform(1, 3)},
-    "splitter": KFold(3),
-    "its folds": KFold(4),
-    "partial": partial(np.log, 1),
-    "its argument": partial(np.log, 2),
-    "default space": make_space(None, RegularizedMLPClassifier()).definition,
-    "default space without alpha": make_space(None, RegularizedMLPClassifier(alpha=0.1)).definition,
-    "generator": np.random.RandomState(0),
-    "its state": np.random.RandomState(1),
-    "text 1": "1",
-    "number 1": 1,
-    "none": None,
+X, Y = make_classification(n_samples=60, n_features=4, random_state=0)
+WEIGHT = np.linspace(0.5, 1.5, 60)
+NET = {"max_iter": 1, "n_members": 1, "random_state": 0}
+
+
+def define(source):
+    """Return the function f of a notebook, whose cell can be edited and run again."""
+    namespace = {"__name__": "__main__"}
+    exec(source, namespace)
+    return namespace["f"]
+
+
+def search_of(estimator=None, space=None, fit_params=None, X=X, **params):
+    """A search, and its arguments of fit."""
+    space = {"C": stats.loguniform(0.1, 10)} if space is None else space
+    settings = {"n_trials": 1, "cv": 2, "refit": False, "random_state": 0, **params}
+    return OptunaSearchCV(estimator or LogisticRegression(), space, **settings), (X, Y), fit_params or {}
+
+
+def network(space=None, **params):
+    return search_of(plain_classifier(**{**NET, **params}), {"alpha": [0.01]} if space is None else space)
+
+
+def with_step(*steps, space=None):
+    return search_of(make_pipeline(*steps, LogisticRegression()), space or {"logisticregression__C": [1.0]})
+
+
+def pretrained(shift):
+    return FrozenEstimator(plain_classifier(**NET).fit(X + shift, Y))
+
+
+PAIRS = {
+    "scorer": lambda n: search_of(scoring=lambda estimator, X, y: n),
+    "edited scorer": lambda n: search_of(scoring=define(f"def f(estimator, X, y): return {n}.0")),
+    "one of several scorers": lambda n: search_of(scoring={"a": lambda estimator, X, y: n}, refit="a"),
+    "edited space": lambda n: search_of(
+        space=define(f"def f(trial): return {{'C': trial.suggest_float('C', {n}, 9)}}")
+    ),
+    "distribution": lambda n: search_of(space={"C": type("D", (), {"rvs": lambda self, random_state: n})()}),
+    "options": lambda n: with_step(
+        StandardScaler(),
+        space={"standardscaler": [FunctionTransformer(define(f"def f(x): return x * {n}")), "passthrough"]},
+    ),
+    "edited transformer": lambda n: with_step(FunctionTransformer(define(f"def f(x): return x ** {n}"))),
+    "fitted step": lambda n: with_step(FrozenEstimator(StandardScaler().fit(X * n))),
+    "pretrained network": lambda n: network(pretrained=pretrained(n)),
+    "activation": lambda n: network(activation=define(f"def f(x): return x.clamp({n}, 3)")),
+    "class of the estimator": lambda n: search_of(type("L", (LogisticRegression,), {"score": lambda self, X, y: n})()),
+    "weights": lambda n: search_of(fit_params={"sample_weight": WEIGHT**n}),
+    "score of failures": lambda n: search_of(error_score=float(n)),
+    "data": lambda n: search_of(X=X * n),
+    "splitter": lambda n: search_of(cv=StratifiedKFold(2, shuffle=True, random_state=n)),
 }
+"""Searches that depend on a number."""
 
 
-def test_different_objects_have_different_fingerprints():
-    found = {name: fingerprint(obj) for name, obj in OBJECTS.items()}
-    assert len(set(found.values())) == len(OBJECTS)
+def run(made, storage, **params):
+    search, data, fit_params = made
+    search.set_params(storage=storage, **params).fit(*data, **fit_params)
+    return search
 
 
-@pytest.mark.slow
-def test_the_fingerprint_is_equal_in_another_process():
-    code = "import tests.search.study.test_identity as t; print(*map(t.fingerprint, t.OBJECTS.values()))"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=Path(__file__).parents[3],
-        env={**os.environ, "PYTHONHASHSEED": "7"},
-    )
-    assert done.stdout.split() == list(map(fingerprint, OBJECTS.values()))
+@pytest.mark.parametrize("name", PAIRS)
+def test_a_study_is_continued_by_the_same_search_only(name):
+    storage = optuna.storages.InMemoryStorage()
+    first, again, other = (run(PAIRS[name](n), storage) for n in (1, 1, 2))
+    assert first.study_.study_name == again.study_.study_name != other.study_.study_name
+    assert again.cv_results_["mean_fit_time"] == first.cv_results_["mean_fit_time"]
+    with pytest.raises(ValueError, match=r"belongs to another search with different .*Pass another 'study_name'"):
+        run(PAIRS[name](2), storage, study_name=first.study_.study_name)
 
 
-@pytest.mark.parametrize("name", ["n_jobs", "verbose"])
-def test_parameters_without_effect_on_results_are_ignored(name):
-    assert fingerprint(LogisticRegression(**{name: 1})) == fingerprint(LogisticRegression())
+def test_the_state_that_fit_replaces_does_not_matter():
+    storage = optuna.storages.InMemoryStorage()
+    names = set()
+    for estimator in (LogisticRegression(), LogisticRegression().fit(X, Y), clone(LogisticRegression())):
+        names.add(run(search_of(estimator), storage).study_.study_name)
+    assert len(names) == 1
 
 
-def test_objects_that_cannot_be_pickled_are_described_by_their_class():
-    class Local:
-        pass
-
-    assert fingerprint(Local()) == fingerprint(Local())
-    assert fingerprint([lambda: 0]) == fingerprint([lambda: 0])
+@pytest.mark.parametrize("parameter", ["estimator", "param_distributions", "scoring"])
+def test_a_search_that_cannot_be_identified_needs_a_study_in_memory(parameter):
+    values = (value for value in [1.0, 2.0])
+    made = {
+        "estimator": lambda: with_step(FunctionTransformer(lambda x: x if values else -x)),
+        "param_distributions": lambda: search_of(space=lambda trial: {"C": next(values)}),
+        "scoring": lambda: search_of(scoring=lambda estimator, X, y: next(values)),
+    }[parameter]()
+    with pytest.raises(TypeError, match=rf"{parameter}.*values, of type 'builtins.generator'.*set storage=None"):
+        run(made, optuna.storages.InMemoryStorage())
+    assert len(run(made, None).study_.trials) == 1

@@ -4,7 +4,11 @@ import json
 import multiprocessing
 import pickle
 import re
+import sqlite3
 import threading
+import time
+from contextlib import closing
+from pathlib import Path
 
 import optuna
 import pytest
@@ -12,7 +16,15 @@ import sqlalchemy
 from optuna.storages import InMemoryStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
-from skreg.search.study.storage import AtomicCursor, JournalLock, SQLiteStorage, _add_driver, open_storage
+from skreg.search.study.storage import (
+    AtomicCursor,
+    JournalLock,
+    SQLiteStorage,
+    _add_driver,
+    _retry,
+    _template,
+    open_storage,
+)
 
 
 def open_journal(path):
@@ -22,7 +34,7 @@ def open_journal(path):
 def append(path, name, count):
     journal = open_journal(path)
     for number in range(count):
-        journal.append_logs([{"writer": name, "number": number, "text": "x" * 200}])
+        journal.append_logs([{"op_code": 0, "worker_id": "", "writer": name, "number": number, "text": "x" * 200}])
 
 
 @pytest.mark.parametrize(
@@ -113,19 +125,173 @@ def test_sqlite_transactions_wait_for_each_other(tmp_path):
         assert connection.exec_driver_sql("SELECT value FROM counter").scalar() == 60
 
 
-@pytest.mark.parametrize("incomplete", [b'{"op_code":5,"wor', b"x" * 10_000, b"\x80"])
+INCOMPLETE = [
+    b"{",
+    b'{"op_code":5,"wor',
+    b'{"op_code":5,"worker_id":"' + b"x" * 10_000,
+    b"x" * 10_000,
+    b"\x80",
+    b"\0" * 50,
+    b"one line",
+    b'{"op_code":5}',
+]
+
+
+@pytest.mark.parametrize("incomplete", INCOMPLETE)
 @pytest.mark.parametrize("n_complete", [0, 3])
-def test_an_incomplete_line_is_truncated_before_the_next_is_written(tmp_path, incomplete, n_complete):
+def test_an_incomplete_line_is_removed_before_the_next_is_written(tmp_path, incomplete, n_complete):
+    """A file without a complete line is a journal if it begins like one; others are refused and not changed."""
     path = tmp_path / "study.journal"
     append(path, "first", n_complete)
     with path.open("ab") as file:
         file.write(incomplete)
+    original = path.read_bytes()
     reader = open_journal(path)
     assert len(list(reader.read_logs(0))) == n_complete
+    if not original.startswith((b'{"op_code":0,"worker_id', b'{"op_code":5,"wor')):
+        with pytest.raises(ValueError, match="is not a journal of Optuna"):
+            append(path, "second", 2)
+        assert path.read_bytes() == original
+        return
     append(path, "second", 2)
     assert [entry["writer"] for entry in reader.read_logs(0)] == ["first"] * n_complete + ["second"] * 2
     assert [entry["number"] for entry in reader.read_logs(n_complete + 1)] == [1]
     assert all(json.loads(line) for line in path.read_bytes().splitlines())
+    kept = path.with_name("study.journal.damaged")
+    assert kept.exists() == (not incomplete.startswith(b"{"))
+    assert not kept.exists() or kept.read_bytes() == original
+    assert not path.with_name("study.journal.repaired").exists()
+
+
+def test_a_repaired_journal_keeps_its_link_and_its_permissions(tmp_path):
+    path, link = tmp_path / "study.journal", tmp_path / "link.journal"
+    append(path, "first", 2)
+    path.write_bytes(path.read_bytes() + b'{"op_code":')
+    path.chmod(0o640)
+    link.symlink_to(path)
+    append(link, "second", 1)
+    assert link.is_symlink()
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert len(list(open_journal(path).read_logs(0))) == 3
+
+
+def foreign_database(path):
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE trials (id INTEGER)")
+        connection.commit()
+    return path.read_bytes()
+
+
+FOREIGN = {
+    "a line": b"one line",
+    "lines": b"one line\nanother line\n",
+    "an incomplete line": b"one line\nanother",
+    "log": b"2026-01-01 12:00:00 INFO started\n2026-01-01 12:00:01 INFO done",
+    "bytes": bytes(range(256)),
+    "zeros": b"\0" * 100,
+    "line breaks": b"\n\n",
+    "brace": b"{",
+    "json": b"{}",
+    "json lines": b'{"a":1}\n{"a":2}\n',
+    "operations": b'{"op_code":1}\n{"op_code":1}',
+    "an operation": b'{"op_code":1,"a":2}',
+    "list": b"[1, 2]\n",
+    "number": b"1\n",
+    "beginning of a database": b"SQLite format 3\0",
+    "database": None,
+}
+NAMES = ["{}/study.log", "{}/study.journal", "journal:{}/study", "{}/study.db", "{}/study", "sqlite:///{}/study.db"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("content", FOREIGN)
+def test_files_of_others_are_refused_and_not_changed(tmp_path, name, content):
+    storage = name.format(tmp_path)
+    path = tmp_path / Path(storage).name
+    before = FOREIGN[content]
+    if before is None:
+        before = foreign_database(path)
+    else:
+        path.write_bytes(before)
+    changed = path.stat().st_mtime_ns
+    with pytest.raises(ValueError, match=rf"storage='{re.escape(storage)}' cannot be opened: .*Pass another path"):
+        open_storage(storage)
+    assert path.read_bytes() == before
+    assert path.stat().st_mtime_ns == changed
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_damaged_journal_is_refused_and_not_changed(tmp_path):
+    path = tmp_path / "study.journal"
+    optuna.create_study(storage=open_storage(path), study_name="one")
+    for damaged in (b"{damaged}\n", b'{"op_code":99}\n', b'{"op_code":5,"study_id":7}\n', b"[1]\n", b"\xff\n"):
+        content = path.read_bytes() + damaged + b'{"op_code":0,"worker_id":"a"}\n'
+        (tmp_path / "damaged.journal").write_bytes(content)
+        with pytest.raises(ValueError, match=r"The journal is damaged .*Pass another path"):
+            open_storage(tmp_path / "damaged.journal")
+        assert (tmp_path / "damaged.journal").read_bytes() == content
+
+
+@pytest.mark.parametrize("name", ["", ".", "{}", "{}/", "journal:{}", "sqlite:///{}", "{}/folder.log", "/dev/null"])
+def test_a_folder_or_a_device_is_refused_at_once(tmp_path, name):
+    (tmp_path / "folder.log").mkdir()
+    start = time.perf_counter()
+    with pytest.raises(ValueError, match=r"It is a folder or a device. Pass the path of a file"):
+        open_storage(name.format(tmp_path))
+    assert time.perf_counter() - start < 2.0
+
+
+@pytest.mark.parametrize("name", ["sqlite:///{}/none/a.db", "{}/none/a.log", "{}/a\0.db", "{}/a\0.log"])
+def test_a_path_that_cannot_exist_is_refused_at_once(tmp_path, name):
+    start = time.perf_counter()
+    with pytest.raises(ValueError, match=r"cannot be opened: (It is in a folder that|A path must not contain null)"):
+        open_storage(name.format(tmp_path))
+    assert time.perf_counter() - start < 2.0
+
+
+MISTYPED = [
+    "postgresql:/me:secret@host/study",
+    "postgresql:me:secret@host/study",
+    "me:secret@host/study",
+    "postgresq://me:secret@host/study",
+    "postgresql://me:secret@host:54x2/study",
+    "postgresql+psycopg://me:sec/ret@host:port/study",
+    "postgresql://me:s@cret:secret@host:x/study",
+    "journal:/postgresql://me:secret@none/study",
+    "postgresql:/host/study?user=me&password=secret",
+    b"postgresql://me:secret@host/study",
+    Path("postgresql://me:secret@host/study"),
+]
+
+
+@pytest.mark.parametrize("url", MISTYPED)
+def test_the_sentence_that_refuses_a_url_does_not_show_its_password(url):
+    start = time.perf_counter()
+    with pytest.raises(ValueError, match=r"storage") as caught:
+        open_storage(url)
+    assert "***" in str(caught.value)
+    assert "ret" not in str(caught.value)
+    assert time.perf_counter() - start < 2.0
+
+
+def test_braces_in_a_password_are_kept():
+    url = sqlalchemy.make_url("postgresql+psycopg://me:{secret}@host/study")
+    filled = RDBStorage._fill_storage_url_template(_template(url))
+    assert sqlalchemy.make_url(filled).password == "{secret}"
+
+
+def test_only_the_concurrent_creation_of_tables_is_retried(monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    for statement, expected in [(None, 1), ("CREATE TABLE studies", 8)]:
+        attempts = []
+
+        def create(attempts=attempts, statement=statement):
+            attempts.append(1)
+            raise sqlalchemy.exc.OperationalError(statement, None, Exception("FATAL: password authentication failed"))
+
+        with pytest.raises(sqlalchemy.exc.OperationalError):
+            _retry(create)
+        assert len(attempts) == expected
 
 
 def test_a_study_continues_after_an_incomplete_line(tmp_path):

@@ -1,0 +1,142 @@
+"""Code of functions and modules: what it refers to, and whether it belongs to an installed version of a package."""
+
+import dis
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any
+
+from ..._version import __version__
+
+#: Libraries whose development versions are identified by their versions, too, because their code is large.
+LIBRARIES = {"joblib", "numpy", "optuna", "pandas", "polars", "pyarrow", "scipy", "sklearn", "skorch", "torch"}
+
+#: Methods that change a list, set or dict.
+MUTATORS = frozenset(dir(list) + dir(set) + dir(dict)) - frozenset(dir(tuple) + dir(frozenset))
+MUTATORS -= {"copy", "fromkeys", "get", "items", "keys", "values"}
+
+
+def released_name(obj: Any) -> str | None:
+    """Return the name and version of an object that Python or an installed package defines, or None for others."""
+    module: Any
+    path: Any
+    found: Any
+    if isinstance(obj, ModuleType):
+        module, path, found = obj.__name__, "", obj
+    else:
+        path = getattr(obj, "__qualname__", None) or getattr(obj, "__name__", None)
+        module = getattr(obj, "__module__", None) or getattr(getattr(obj, "__self__", None), "__name__", None)
+        if not isinstance(path, str) or not isinstance(module, str):
+            return None
+        found = sys.modules.get(module)
+        for name in path.split("."):
+            found = getattr(found, name, None)
+    version = _release(module.partition(".")[0]) if found is obj else None
+    return None if version is None else f"{module}:{path} {version}"
+
+
+@lru_cache
+def _release(package: str) -> str | None:
+    """Return the version of an installed package, or None if its code can change without its version.
+
+    This is so for code that is not installed, and for packages installed from a folder.
+    """
+    if package in sys.stdlib_module_names:
+        return f"{sys.version_info.major}.{sys.version_info.minor}"
+    if package == "skreg":
+        return __version__
+    spec = None
+    with suppress(ImportError, ValueError):
+        spec = importlib.util.find_spec(package)
+    folders = [] if spec is None else [*(spec.submodule_search_locations or ()), spec.origin or ""]
+    if not any({"site-packages", "dist-packages"} & set(Path(folder).parts) for folder in folders):
+        return None
+    name = {"sklearn": "scikit-learn"}.get(package, package)
+    try:
+        distribution = importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        names = importlib.metadata.packages_distributions().get(package)  # slow: it reads the files of all packages
+        if names is None:
+            return None
+        distribution = importlib.metadata.distribution(names[0])
+    origin = distribution.read_text("direct_url.json") or ""
+    return None if "dir_info" in origin and package not in LIBRARIES else f"{distribution.version}{origin}"
+
+
+def nested_names(code: CodeType) -> list[str]:
+    """Return the names of the global variables and attributes that occur in some code."""
+    return sorted({name for nested in _nested(code) for name in nested.co_names})
+
+
+def loaded_globals(code: CodeType) -> set[str]:
+    """Return the names of the global variables that some code reads."""
+    operations = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
+    instructions = (instruction for nested in _nested(code) for instruction in dis.get_instructions(nested))
+    return {instruction.argval for instruction in instructions if instruction.opname in operations}
+
+
+def changed_names(code: CodeType) -> tuple[set[str], set[str]]:
+    """Return the names of outer variables and of attributes that some code changes, such as a counter of its calls."""
+    variables, attributes = set(), set()
+    for nested in _nested(code):
+        instructions = list(dis.get_instructions(nested))
+        for position, instruction in enumerate(instructions):
+            operation, name = instruction.opname, instruction.argval
+            is_change = _is_change(instructions[position + 1 : position + 4])
+            if operation in ("STORE_GLOBAL", "STORE_DEREF") or (
+                operation in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF") and is_change
+            ):
+                variables.add(name)
+            elif (operation == "STORE_ATTR" and instructions[position - 1].argval != "self") or (
+                operation == "LOAD_ATTR" and is_change
+            ):
+                attributes.add(name)
+    return variables, attributes
+
+
+def _is_change(following: list[dis.Instruction]) -> bool:
+    """Return whether the instructions after the loading of a variable change its object."""
+    steps = [(step.opname, step.argval) for step in following]
+    operations = [name for name, _ in steps]
+    return (
+        operations[:1] == ["STORE_ATTR"]  # variable.name = ...
+        or operations[:2] == ["COPY", "LOAD_ATTR"]  # variable.name += ...
+        or operations[1:2] == ["STORE_SUBSCR"]  # variable[key] = ...
+        or steps[1:] == [("COPY", 2), ("COPY", 2)]  # variable[key] += ...
+        or (operations[:1] in (["LOAD_ATTR"], ["LOAD_METHOD"]) and steps[0][1] in MUTATORS)  # variable.append(...)
+    )
+
+
+def imported_modules(code: CodeType, variables: Mapping[str, Any]) -> dict[str, ModuleType | str]:
+    """Return the modules that some code imports, or the versions of those that are installed packages."""
+    modules: dict[str, ModuleType | str] = {}
+    for nested in _nested(code):
+        instructions = list(dis.get_instructions(nested))
+        for position, instruction in enumerate(instructions):
+            if instruction.opname == "IMPORT_NAME":
+                level = instructions[position - 2].argval  # loaded before the names and the module
+                with suppress(ImportError):
+                    name = importlib.util.resolve_name("." * level + instruction.argval, variables.get("__package__"))
+                    release = _release(name.partition(".")[0])
+                    modules[f"import {name}"] = release or importlib.import_module(name)
+    return modules
+
+
+def file_digest(module: ModuleType | None) -> str | None:
+    """Return a digest of the file of a module, or None if it has none."""
+    file = getattr(module, "__file__", None)
+    return None if file is None else hashlib.sha256(Path(file).read_bytes()).hexdigest()
+
+
+def _nested(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _nested(constant)
