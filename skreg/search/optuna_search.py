@@ -9,10 +9,11 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import _fit_context, clone, is_classifier
 from sklearn.model_selection import check_cv
 from sklearn.model_selection._search import BaseSearchCV
-from sklearn.utils import check_random_state, indexable
+from sklearn.utils import check_random_state, column_or_1d, indexable
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_method_params, check_is_fitted
 
@@ -21,7 +22,7 @@ from .progress import SearchProgress
 from .results import SearchResults
 from .scoring import RECORD, Candidate, FoldEvaluator, ScoreCache, SharedInputs
 from .vectorized.evaluator import BatchEvaluator
-from .vectorized.fold_fit import network_of
+from .vectorized.fold_fit import last_step, overridden_method, reproducible_network
 from .vectorized.worker import Pruning
 
 if TYPE_CHECKING:
@@ -128,6 +129,10 @@ class OptunaSearchCV(BaseSearchCV):
         Mean score of the best candidate over the folds. Not available with a callable ``refit``.
     best_index_ : int
         Row of the best candidate in ``cv_results_``.
+    best_trial_ : optuna.trial.FrozenTrial
+        Trial of the best candidate.
+    n_trials_ : int
+        Number of finished trials of the study, which are the rows of ``cv_results_``.
     scorer_ : callable or dict
         The scorer, or a dict of several scorers by name.
     n_splits_ : int
@@ -265,7 +270,7 @@ class OptunaSearchCV(BaseSearchCV):
 
         self._reset()
         scorers, _ = self._get_scorers()
-        X, y = indexable(X, y)
+        X, y = indexable(X, _flatten_column(y))
         params = _check_method_params(X, params=params)
         routed = self._get_routed_params_for_fit(params)
         space = make_space(self.param_distributions, self.estimator)
@@ -279,7 +284,8 @@ class OptunaSearchCV(BaseSearchCV):
             )
         if not splits:
             raise ValueError("No fits were performed. Was the CV iterator empty? Were there no candidates?")
-        progress = SearchProgress(self, X, y, params.get("sample_weight"), self.n_trials * len(splits))
+        n_trials = 1 if space.is_empty else self.n_trials
+        progress = SearchProgress(self, X, y, params.get("sample_weight"), n_trials * len(splits))
         settings = {
             "scorer": scorers,
             "fit_params": routed.estimator.fit,
@@ -289,7 +295,7 @@ class OptunaSearchCV(BaseSearchCV):
         }
         inputs = SharedInputs(clone(self.estimator), X, y, splits, settings)
         with self._open_study(inputs, space) as run:
-            self._search(run, space, inputs, progress)
+            self._search(run, space, inputs, progress, n_trials)
         progress.end_search()
         if self.refit:
             self._refit_best(inputs, progress)
@@ -362,11 +368,13 @@ class OptunaSearchCV(BaseSearchCV):
 
     def _is_vectorized(self) -> bool:
         """Whether candidates are trained side by side where possible."""
-        is_network = network_of(self.estimator)[1] is not None
+        is_network = reproducible_network(self.estimator) is not None
         if self.vectorize is True and not is_network:
+            method = overridden_method(self.estimator) or overridden_method(last_step(self.estimator)[1])
             raise ValueError(
                 "vectorize=True trains candidates as members of one net, which requires an estimator of skreg, alone "
-                f"or as the last step of a Pipeline. Got {self.estimator!r} instead. Set vectorize='auto'."
+                f"or as the last step of a Pipeline. Got {self.estimator!r} instead"
+                f"{f', which overrides {method!r}' if method else ''}. Set vectorize='auto'."
             )
         return is_network and self.vectorize is not False
 
@@ -379,16 +387,16 @@ class OptunaSearchCV(BaseSearchCV):
 
     def _first_rung(self) -> int:
         """Epoch after which candidates are first compared."""
-        network = network_of(self.estimator)[1]
-        assert network is not None
-        return max(1, round(float(network.max_iter) * FIRST_RUNG))
+        return max(1, round(float(last_step(self.estimator)[1].max_iter) * FIRST_RUNG))
 
-    def _search(self, run: StudyRun, space: Space, inputs: SharedInputs, progress: SearchProgress) -> None:
+    def _search(
+        self, run: StudyRun, space: Space, inputs: SharedInputs, progress: SearchProgress, n_trials: int
+    ) -> None:
         """Evaluate candidates until the study has ``n_trials``; on an interruption, the finished ones are kept."""
         if self.verbose > 0:
-            print(f"Fitting {self.n_splits_} folds for each of {self.n_trials} candidates")
+            print(f"Fitting {self.n_splits_} folds for each of {n_trials} candidates")
         try:
-            self._evaluate_batches(run, space, inputs, progress)
+            self._evaluate_batches(run, space, inputs, progress, n_trials)
         except KeyboardInterrupt:
             if _recorded(run):
                 self._set_results(run, space)
@@ -410,19 +418,21 @@ class OptunaSearchCV(BaseSearchCV):
             pruning = Pruning(scorer, self.refit, self._first_rung() if self.pruner is None else None)
         return BatchEvaluator(fold_evaluator, pruning).evaluate, CANDIDATES_PER_BATCH
 
-    def _evaluate_batches(self, run: StudyRun, space: Space, inputs: SharedInputs, progress: SearchProgress) -> None:
+    def _evaluate_batches(
+        self, run: StudyRun, space: Space, inputs: SharedInputs, progress: SearchProgress, n_trials: int
+    ) -> None:
         """Choose and evaluate batches of candidates."""
         deadline = np.inf if self.timeout is None else time.time() + self.timeout
         evaluate, size = self._evaluator(run, inputs, progress, deadline)
         cache = ScoreCache(run, inputs.estimator, space)
         while True:
             batch: list[Candidate] = []
-            size_of_batch = run.share(size, self.n_trials)
-            while len(batch) < size_of_batch and (trial := run.ask(self.n_trials)) is not None:
+            size_of_batch = run.share(size, n_trials)
+            while len(batch) < size_of_batch and (trial := run.ask(n_trials)) is not None:
                 batch.append(Candidate(trial, space.params(trial)))
             if batch:
                 cache.evaluate(batch, evaluate, deadline)
-            elif run.wait(self.n_trials, timeout=max(0.0, min(POLL_SECONDS, deadline - time.time()))):
+            elif run.wait(n_trials, timeout=max(0.0, min(POLL_SECONDS, deadline - time.time()))):
                 return
             if time.time() >= deadline:
                 return
@@ -440,6 +450,7 @@ class OptunaSearchCV(BaseSearchCV):
         if not callable(self.refit):
             self.best_score_ = self.cv_results_[f"mean_test_{metric}"][self.best_index_]
         self.best_params_ = self.cv_results_["params"][self.best_index_]
+        self.best_trial_, self.n_trials_ = trials[self.best_index_], len(trials)
         return results
 
     def _refit_best(self, inputs: SharedInputs, progress: SearchProgress) -> None:
@@ -461,6 +472,17 @@ class OptunaSearchCV(BaseSearchCV):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "best_estimator_" if self.refit else "cv_results_")
+
+
+def _flatten_column(y: Any) -> Any:
+    """Convert a target of shape (n, 1) to shape (n,) with scikit-learn's warning; other targets are unchanged."""
+    shape = getattr(y, "shape", None) or (np.shape(y) if _is_nested(y) else ())
+    return column_or_1d(y, warn=True) if len(shape) == 2 and shape[1] == 1 and not issparse(y) else y
+
+
+def _is_nested(y: Any) -> bool:
+    """Whether a target is a list of rows with one value each."""
+    return isinstance(y, list | tuple) and all(isinstance(row, list | tuple) and len(row) == 1 for row in y)
 
 
 def _recorded(run: StudyRun) -> list[FrozenTrial]:
