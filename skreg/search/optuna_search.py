@@ -476,13 +476,11 @@ class OptunaSearchCV(BaseSearchCV):
 
 def _flatten_column(y: Any) -> Any:
     """Convert a target of shape (n, 1) to shape (n,) with scikit-learn's warning; other targets are unchanged."""
-    shape = getattr(y, "shape", None) or (np.shape(y) if _is_nested(y) else ())
-    return column_or_1d(y, warn=True) if len(shape) == 2 and shape[1] == 1 and not issparse(y) else y
-
-
-def _is_nested(y: Any) -> bool:
-    """Whether a target is a list of rows with one value each."""
-    return isinstance(y, list | tuple) and all(isinstance(row, list | tuple) and len(row) == 1 for row in y)
+    if isinstance(y, list | tuple):
+        is_column = len(y) > 0 and all(isinstance(row, list | tuple) and len(row) == 1 for row in y)
+    else:
+        is_column = not issparse(y) and tuple(getattr(y, "shape", ())[1:]) == (1,)
+    return column_or_1d(y, warn=True) if is_column else y
 
 
 def _recorded(run: StudyRun) -> list[FrozenTrial]:

@@ -56,16 +56,17 @@ class BatchEvaluator:
         if self._pruning is not None:
             self._add_trials(groups, batch)
         others = set(range(len(batch))) - {state.number for state in states}
-        stopped = []
+        stopped, score_errors = [], []
         trainer = GroupTrainer(self._inputs, self._pruning, deadline)
         for result in run_groups(trainer, groups, self._fold_evaluator.n_jobs):
-            self._warn_about_score(result)
+            score_errors.append(result.score_error)
             if result.status == "failed":
                 others.add(result.number)
             elif result.status == "stopped":
                 stopped.append(result)
             else:
                 self._tell(batch[result.number], result)
+        self._warn_about_scores([error for error in score_errors if error is not None])
         if not any(trial.state.name == "COMPLETE" for trial in self._run.finished()):
             for result in stopped:
                 self._tell(batch[result.number], result)
@@ -98,14 +99,14 @@ class BatchEvaluator:
                 else:
                     copied.add_trial(finished.get(number, unfinished))
 
-    def _warn_about_score(self, result: CandidateResult) -> None:
-        """Warn about the first candidate that could not be pruned because its score could not be computed."""
-        if result.score_error is None or self._has_warned:
+    def _warn_about_scores(self, errors: list[str]) -> None:
+        """Warn once in a search about candidates that cannot be pruned because their scores cannot be computed."""
+        if not errors or self._has_warned:
             return
         self._has_warned = True
         warnings.warn(
             "A candidate cannot be pruned, because the scorer raised an error for the estimator during training, "
-            f"{result.score_error}. Such candidates are trained to the end. Pass a 'scoring' that works at any epoch, "
+            f"{errors[0]}. Such candidates are trained to the end. Pass a 'scoring' that works at any epoch, "
             "or set pruner=optuna.pruners.NopPruner().",
             UserWarning,
             stacklevel=2,
@@ -193,9 +194,7 @@ def _states(inputs: SharedInputs, batch: list[Candidate], progress: SearchProgre
     return states
 
 
-def _is_stackable(
-    estimator: Any, network: RegularizedMLP, step: str | None, fit_params: dict[str, Any] | None
-) -> bool:
+def _is_stackable(estimator: Any, network: RegularizedMLP, step: str | None, fit_params: dict[str, Any] | None) -> bool:
     """Whether a network can be trained with others; besides X and y, ``fit`` may only receive sample weights."""
     steps = [one for _, one in estimator.steps] if isinstance(estimator, Pipeline) else []
     incompatible = (

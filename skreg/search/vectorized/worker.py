@@ -206,7 +206,9 @@ class GroupTrainer:
                 for net in nets:
                     net.update_nets()
         scores = [self._score(state, epoch) for state in due]
-        return _ask_pruner([state for state, score in zip(due, scores, strict=True) if state.report(score, epoch)], epoch)
+        return _ask_pruner(
+            [state for state, score in zip(due, scores, strict=True) if state.report(score, epoch)], epoch
+        )
 
     def _score(self, state: CandidateState, epoch: int) -> float:
         """Return the score of a candidate if training ended now; after an error, the candidate is not pruned."""
