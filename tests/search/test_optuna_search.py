@@ -289,31 +289,28 @@ def test_invalid_distribution(given):
         search_of(distributions={"C": given}).fit(X, Y)
 
 
+COLUMNS = {
+    "array": lambda y: y.reshape(-1, 1),
+    "list": lambda y: y.reshape(-1, 1).tolist(),
+    "pandas": lambda y: pd.DataFrame({"y": y}),
+    "polars": lambda y: pl.DataFrame({"y": y}),
+    "pyarrow": lambda y: pa.table({"y": y}),
+}
+
+
 @pytest.mark.parametrize(
-    "convert",
+    ("estimator", "space", "target", "container"),
     [
-        lambda y: y.reshape(-1, 1),
-        lambda y: y.reshape(-1, 1).tolist(),
-        lambda y: pd.DataFrame({"y": y}),
-        lambda y: pl.DataFrame({"y": y}),
-        lambda y: pa.table({"y": y}),
-    ],
-    ids=["array", "list", "pandas", "polars", "pyarrow"],
-)
-@pytest.mark.parametrize(
-    ("estimator", "space", "target"),
-    [
-        (LogisticRegression(), C, Y),
-        (LogisticRegression(), C, np.where(Y, "yes", "no")),
-        (Ridge(), {"alpha": [0.1, 1.0]}, X[:, 0]),
-        (RegularizedMLPClassifier(**TINY), {"alpha": [0.1, 1.0]}, Y),
-        (RegularizedMLPRegressor(**TINY), {"alpha": [0.1, 1.0]}, X[:, 0]),
+        *((LogisticRegression(), C, np.where(Y, "yes", "no"), container) for container in COLUMNS),
+        *((Ridge(), {"alpha": [0.1, 1.0]}, X[:, 0], container) for container in COLUMNS),
+        (RegularizedMLPClassifier(**TINY), {"alpha": [0.1, 1.0]}, Y, "array"),
+        (RegularizedMLPRegressor(**TINY), {"alpha": [0.1, 1.0]}, X[:, 0], "pandas"),
     ],
 )
-def test_column_of_targets_equals_a_flat_target(estimator, space, target, convert):
+def test_column_of_targets_equals_a_flat_target(estimator, space, target, container):
     flat = search_of(estimator, space, n_trials=2).fit(X, target)
     with pytest.warns(DataConversionWarning, match="A column-vector y was passed"):
-        column = search_of(estimator, space, n_trials=2).fit(X, convert(target))
+        column = search_of(estimator, space, n_trials=2).fit(X, COLUMNS[container](target))
     assert_array_equal(column.cv_results_["mean_test_score"], flat.cv_results_["mean_test_score"])
     assert_array_equal(column.predict(X), flat.predict(X))
     assert column.predict(X).shape == (60,)
@@ -337,8 +334,12 @@ def test_empty_space_has_one_candidate(estimator, space):
     assert search.fit(X, Y).n_trials_ == 1  # the resumed study is complete
 
 
+def choose_third(results):
+    return 2
+
+
 @pytest.mark.parametrize(
-    "params", [{}, {"refit": False}, {"refit": lambda results: 2}, {"pruner": optuna.pruners.MedianPruner(1)}]
+    "params", [{}, {"refit": False}, {"refit": choose_third}, {"pruner": optuna.pruners.MedianPruner(1)}]
 )
 def test_best_trial_and_number_of_trials(params):
     storage = optuna.storages.InMemoryStorage()
@@ -712,14 +713,16 @@ class Recorder:
     [
         {},
         {"vectorize": False},
-        {"storage": optuna.storages.InMemoryStorage(), "sampler": optuna.samplers.RandomSampler(0)},
+        {"sampler": optuna.samplers.RandomSampler(0)},
         {"pruner": optuna.pruners.MedianPruner(1), "vectorize": False},
     ],
 )
 def test_hooks_of_callbacks_receive_the_search(n_jobs, params):
     pytest.importorskip("sklearn.callback", reason="scikit-learn's callbacks came with 1.9")
     recorder = Recorder()
-    search = search_of(RegularizedMLPClassifier(**TINY), {"alpha": [0.0, 0.1]}, n_trials=2, n_jobs=n_jobs, **params)
+    space = {"alpha": stats.loguniform(1e-6, 0.1)}
+    search = search_of(RegularizedMLPClassifier(**TINY), space, n_trials=2, n_jobs=n_jobs, **params)
+    search.set_params(storage=optuna.storages.InMemoryStorage())
     with parallel_backend("threading"):
         search.set_callbacks(recorder).fit(X, Y)
     assert all(estimator is search for _, estimator in recorder.calls)

@@ -10,7 +10,6 @@ import pytest
 import sklearn
 from imblearn.pipeline import Pipeline as SamplingPipeline
 from imblearn.under_sampling import RandomUnderSampler
-from joblib import parallel_backend
 from numpy.testing import assert_allclose
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.compose import TransformedTargetRegressor
@@ -454,8 +453,10 @@ def test_reported_scores_are_those_of_shorter_trainings(name, scorer, stacked):
     assert_allclose([curve[4] for curve in curves], search.cv_results_[f"mean_test_{metric}"], rtol=1e-12)
 
 
-@pytest.mark.parametrize("scoring", [None, "neg_log_loss", "roc_auc", lambda e, X, y: -log_loss(y, e.predict_proba(X))])
-@pytest.mark.parametrize("n_members", [1, 3])
+@pytest.mark.parametrize(
+    ("scoring", "n_members"),
+    [(None, 3), ("neg_log_loss", 1), ("roc_auc", 3), (lambda e, X, y: -log_loss(y, e.predict_proba(X)), 3)],
+)
 def test_reported_scores_of_classifiers_are_calibrated(scoring, n_members):
     network = clone(CLASSIFIER).set_params(learning_rate="constant", n_members=n_members)
     long = search_of(clone(network).set_params(max_iter=8), Y, scoring=scoring)
@@ -484,7 +485,7 @@ def fails_in_training(estimator, X, y):
     return estimator.score(X, y)
 
 
-@pytest.mark.parametrize("n_jobs", [None, 2])
+@pytest.mark.parametrize("n_jobs", [None, pytest.param(2, marks=pytest.mark.slow)])
 def test_error_of_a_scorer_is_reported_once(n_jobs):
     """Among several batches and groups of candidates, there is one warning."""
     given = {"n_trials": 12, "n_jobs": n_jobs, "cv": FOLDS, "refit": False}
@@ -493,8 +494,7 @@ def test_error_of_a_scorer_is_reported_once(n_jobs):
 
     def search_with(scoring, **params):
         search = OptunaSearchCV(network, lambda trial: {"alpha": 1e-4 * trial.number}, scoring=scoring, **given)
-        with parallel_backend("threading"):
-            return search.set_params(**params).fit(X, TARGET)
+        return search.set_params(**params).fit(X, TARGET)
 
     with pytest.warns(
         UserWarning, match=r"after epoch 1: RuntimeError: a scorer that fails early.*NopPruner"
