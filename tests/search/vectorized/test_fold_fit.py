@@ -8,6 +8,7 @@ import numpy as np
 import optuna
 import pytest
 import sklearn
+from imblearn import FunctionSampler
 from imblearn.pipeline import Pipeline as SamplingPipeline
 from imblearn.under_sampling import RandomUnderSampler
 from numpy.testing import assert_allclose
@@ -182,13 +183,18 @@ class OnlyInFit(TransformerMixin, BaseEstimator):
         return 2 * X
 
 
+def exchange_labels(X, y):
+    return X, 1 - y
+
+
 def piped(network, *before, kind=Pipeline, **params):
     return kind([*((f"step{number}", step) for number, step in enumerate(before)), ("net", network)], **params)
 
 
 OVERRIDDEN = {
+    "samplers": (piped(CLASSIFIER, RandomUnderSampler(random_state=0), kind=SamplingPipeline), Y, "net__"),
     "samplers that keep the number of rows": (
-        piped(CLASSIFIER, RandomUnderSampler(sampling_strategy="all", random_state=0), kind=SamplingPipeline),
+        piped(CLASSIFIER, FunctionSampler(func=exchange_labels), StandardScaler(), kind=SamplingPipeline),
         Y,
         "net__",
     ),
@@ -453,12 +459,13 @@ def test_reported_scores_are_those_of_shorter_trainings(name, scorer, stacked):
     assert_allclose([curve[4] for curve in curves], search.cv_results_[f"mean_test_{metric}"], rtol=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore:Early stopping uses only")
 @pytest.mark.parametrize(
     ("scoring", "n_members"),
     [(None, 3), ("neg_log_loss", 1), ("roc_auc", 3), (lambda e, X, y: -log_loss(y, e.predict_proba(X)), 3)],
 )
 def test_reported_scores_of_classifiers_are_calibrated(scoring, n_members):
-    network = clone(CLASSIFIER).set_params(learning_rate="constant", n_members=n_members)
+    network = clone(CLASSIFIER).set_params(learning_rate="constant", n_members=n_members, early_stopping=True)
     long = search_of(clone(network).set_params(max_iter=8), Y, scoring=scoring)
     short = search_of(network, Y, scoring=scoring)
     for trial, score in zip(long.study_.trials, short.cv_results_["mean_test_score"], strict=True):
