@@ -60,9 +60,10 @@ class OptunaSearchCV(BaseSearchCV):
     param_distributions : dict, list of dict, callable or None, default=None
         The distribution of each parameter, keyed by its name (such as ``"mlp__alpha"`` in a Pipeline): an Optuna
         distribution, a frozen SciPy distribution, an object with an ``rvs`` method, or a list. Given several dicts,
-        each trial first chooses one of them. A callable ``trial -> dict`` suggests the parameters as in Optuna. None
-        uses the default space for this package's estimators, alone or last in a Pipeline [3]_; parameters that are not
-        at their defaults are then not searched, and the first trial uses the parameters of ``estimator``.
+        each trial first chooses one of them. An empty dict has a single candidate, the estimator as it is. A callable
+        ``trial -> dict`` suggests the parameters as in Optuna. None uses the default space for this package's
+        estimators, alone or last in a Pipeline [3]_; parameters that are not at their defaults are then not searched,
+        and the first trial uses the parameters of ``estimator``.
     n_trials : int, default=50
         Total number of candidates, including those of earlier runs of the same study and those that were pruned or
         failed.
@@ -83,11 +84,12 @@ class OptunaSearchCV(BaseSearchCV):
     sampler : optuna.samplers.BaseSampler or None, default=None
         Sampler that chooses the candidates. None uses Optuna's TPE sampler, seeded by ``random_state`` [2]_.
     pruner : optuna.pruners.BasePruner or None, default=None
-        Pruner that stops candidates early. For candidates that are trained side by side, it compares the mean scores
-        over the folds after each epoch. For other candidates, it compares the mean scores over the folds so far, after
-        each fold (``WilcoxonPruner``: the score of each fold). None uses successive halving [4]_ for candidates that
-        are trained side by side, first after a fifth of ``max_iter``, and no pruning for others.
-        ``optuna.pruners.NopPruner()`` never prunes.
+        Pruner that stops candidates early. For candidates that are trained side by side, it compares after each epoch
+        the mean scores over the folds that the candidates would have if their training ended there. For other
+        candidates, it compares the mean scores over the folds so far, after each fold (``WilcoxonPruner``: the score of
+        each fold). None uses successive halving [4]_ for candidates that are trained side by side, at a fifth of
+        ``max_iter`` and at two and four times this number, and no pruning for others. ``optuna.pruners.NopPruner()``
+        never prunes.
     storage : str, path, storage or None, default=None
         Where the study is stored; None keeps it in memory. A storage is the path or URL of an SQLite file, a PostgreSQL
         URL, the path of a journal file that ends in .journal or .log, or an Optuna storage object. If the same search
@@ -101,9 +103,10 @@ class OptunaSearchCV(BaseSearchCV):
         Whether the candidates of a batch are trained side by side. All folds of all candidates that differ only in
         numbers such as learning rate, weight decay, penalties and dropout are then stacked and trained as one network;
         their scores are the same as if they were trained alone. This requires an estimator of this package, alone or
-        last in a Pipeline. Candidates with the solver "lbfgs", ``swa_start``, ``pretrained``, ``warm_start``,
-        ``callbacks``, ``time_limit`` or ``verbose``, or with metadata other than sample weights, are evaluated fold by
-        fold, as are all candidates with False.
+        last in a Pipeline. All candidates are evaluated fold by fold with False, and if a method of the estimator or of
+        the Pipeline is overridden, as in imbalanced-learn's Pipeline. So are candidates with the solver "lbfgs",
+        ``swa_start``, ``pretrained``, ``warm_start``, ``callbacks``, ``time_limit`` or ``verbose``, candidates in a
+        Pipeline with ``verbose`` or ``transform_input``, and those with metadata other than sample weights.
     random_state : int, RandomState instance or None, default=None
         Seed of the sampler.
     verbose : int, default=0
@@ -248,7 +251,7 @@ class OptunaSearchCV(BaseSearchCV):
         X : array-like of shape (n_samples, n_features)
             Training data in a form that the estimator accepts.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
-            Target.
+            Target. A single column is converted to one dimension with a warning.
         **params : dict of str -> object
             Parameters of the estimator's ``fit``, the scorer and the splitter, such as ``groups`` and
             ``sample_weight``. Values with one entry per row are split like the rows.

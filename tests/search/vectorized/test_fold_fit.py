@@ -460,6 +460,30 @@ def test_reported_scores_are_those_of_shorter_trainings(name, scorer, stacked):
 
 
 @pytest.mark.filterwarnings("ignore:Early stopping uses only")
+@pytest.mark.parametrize("scoring", [None, some_rows])
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"ema_decay": 0.9, "batch_norm": True},
+        {"monitor": "r2", "early_stopping": True},
+        {"patience": 1, "early_stopping": True, "n_members": 3},
+        {"loss": "quantile", "quantile": [0.2, 0.5, 0.8]},
+    ],
+)
+def test_reported_scores_are_those_of_the_kept_weights(params, scoring):
+    """This includes averaged weights, and members that have stopped."""
+    if "quantile" in params and scoring is not None:
+        pytest.skip("the scorer requires a single prediction")
+    network = clone(REGRESSOR).set_params(learning_rate="constant", **params)
+    long = search_of(clone(network).set_params(max_iter=8), TARGET, scoring=scoring)
+    short = search_of(network, TARGET, scoring=scoring, vectorize=False, pruner=None)
+    for trial, score in zip(long.study_.trials, short.cv_results_["mean_test_score"], strict=True):
+        curve = trial.intermediate_values
+        assert curve[min(4, max(curve))] == pytest.approx(score, abs=1e-3)
+    check_reported_scores(long)
+
+
+@pytest.mark.filterwarnings("ignore:Early stopping uses only")
 @pytest.mark.parametrize(
     ("scoring", "n_members"),
     [(None, 3), ("neg_log_loss", 1), ("roc_auc", 3), (lambda e, X, y: -log_loss(y, e.predict_proba(X)), 3)],
