@@ -19,6 +19,7 @@ A prediction encodes the rows, computes the raw output of all members, and decod
 The search performs the same steps through ``prepare_fit``, and the diagnostics use the functions in ``fitting.py``.
 """
 
+import copy
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -27,7 +28,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring
 from sklearn.utils import Tags
@@ -278,6 +279,22 @@ class PreparedFit:
         with torch_threads(self.estimator.n_threads):
             self.estimator._set_fitted(self.net, [])  # noqa: SLF001  # the classes of this file share private methods
             self.estimator._complete_fit(self)  # noqa: SLF001
+
+    def preview(self, X: Any = None, raw: Tensor | None = None) -> RegularizedMLP:
+        """Return the estimator as if the training had ended with the current weights of the net.
+
+        Given X and its raw output, the estimator can only predict X, and lacks other results of a fit, which is faster.
+        """
+        if raw is not None:
+            known = with_known_output(self.estimator, self.net, X, raw)
+            if is_classifier(known):
+                known._calibrate(self.split)  # noqa: SLF001
+            return known
+        fit = replace(self, estimator=copy.copy(self.estimator), net=self.net.snapshot())
+        fit.estimator._set_fitted(fit.net, [])  # noqa: SLF001
+        fit.estimator._calibrate(fit.split)  # noqa: SLF001
+        fit.estimator._score_out_of_fold(fit)  # noqa: SLF001
+        return fit.estimator
 
 
 def prepare_fit(

@@ -18,13 +18,17 @@ class Space:
     """A search space, defined by a function that suggests the parameters of a trial.
 
     ``definition`` identifies the space in a storage. ``first`` contains Optuna's values for the first trial, or is None
-    if they are not fixed.
+    if they are not fixed. ``is_empty`` states that there are no parameters, and therefore only one candidate.
     """
 
     def __init__(
-        self, suggest: Callable[[Any], dict[str, Any]], definition: Any, first: dict[str, Any] | None = None
+        self,
+        suggest: Callable[[Any], dict[str, Any]],
+        definition: Any,
+        first: dict[str, Any] | None = None,
+        is_empty: bool = False,
     ) -> None:
-        self.definition, self.first = definition, first
+        self.definition, self.first, self.is_empty = definition, first, is_empty
         self._suggest = suggest
         self._known: dict[int, dict[str, Any]] = {}
 
@@ -66,11 +70,13 @@ def suggest(trial: Trial | FrozenTrial, name: str, distribution: BaseDistributio
 
 def dict_space(definition: Mapping[str, Any]) -> Space:
     """Return the space of a dict of distributions."""
-    if not definition:
-        raise ValueError("param_distributions is empty. Add at least one parameter to it.")
     _check_names(definition)
     params = {name: make_param(name, distribution) for name, distribution in definition.items()}
-    return Space(lambda trial: {name: param.suggest(trial, name) for name, param in params.items()}, dict(definition))
+
+    def suggest_params(trial: Trial | FrozenTrial) -> dict[str, Any]:
+        return {name: param.suggest(trial, name) for name, param in params.items()}
+
+    return Space(suggest_params, dict(definition), is_empty=not params)
 
 
 def list_space(definition: Sequence[Mapping[str, Any]]) -> Space:
@@ -81,6 +87,8 @@ def list_space(definition: Sequence[Mapping[str, Any]]) -> Space:
     if not definition or not all(isinstance(one, Mapping) for one in definition):
         raise ValueError(f"A list 'param_distributions' must contain at least one dict. Got {definition!r} instead.")
     names = [name for one in definition for name in one]
+    if not names:
+        return dict_space({})
     _check_names(names)
     dicts = [
         [

@@ -9,10 +9,11 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import _fit_context, clone, is_classifier
 from sklearn.model_selection import check_cv
 from sklearn.model_selection._search import BaseSearchCV
-from sklearn.utils import check_random_state, indexable
+from sklearn.utils import check_random_state, column_or_1d, indexable
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_method_params, check_is_fitted
 
@@ -22,7 +23,7 @@ from .progress import SearchProgress
 from .results import SearchResults
 from .scoring import RECORD, Candidate, FoldEvaluator, ScoreCache, SharedInputs
 from .vectorized.evaluator import BatchEvaluator
-from .vectorized.fold_fit import network_of
+from .vectorized.fold_fit import last_step, overridden_method, reproducible_network
 from .vectorized.worker import Pruning
 
 if TYPE_CHECKING:
@@ -60,9 +61,10 @@ class OptunaSearchCV(BaseSearchCV):
     param_distributions : dict, list of dict, callable or None, default=None
         The distribution of each parameter, keyed by its name (such as ``"mlp__alpha"`` in a Pipeline): an Optuna
         distribution, a frozen SciPy distribution, an object with an ``rvs`` method, or a list. Given several dicts,
-        each trial first chooses one of them. A callable ``trial -> dict`` suggests the parameters as in Optuna. None
-        uses the default space for this package's estimators, alone or last in a Pipeline [3]_; parameters that are not
-        at their defaults are then not searched, and the first trial uses the parameters of ``estimator``.
+        each trial first chooses one of them. An empty dict has a single candidate, the estimator as it is. A callable
+        ``trial -> dict`` suggests the parameters as in Optuna. None uses the default space for this package's
+        estimators, alone or last in a Pipeline [3]_; parameters that are not at their defaults are then not searched,
+        and the first trial uses the parameters of ``estimator``.
     n_trials : int, default=50
         Total number of candidates, including those of earlier runs of the same study and those that were pruned or
         failed.
@@ -83,11 +85,12 @@ class OptunaSearchCV(BaseSearchCV):
     sampler : optuna.samplers.BaseSampler or None, default=None
         Sampler that chooses the candidates. None uses Optuna's TPE sampler, seeded by ``random_state`` [2]_.
     pruner : optuna.pruners.BasePruner or None, default=None
-        Pruner that stops candidates early. For candidates that are trained side by side, it compares the mean scores
-        over the folds after each epoch. For other candidates, it compares the mean scores over the folds so far, after
-        each fold (``WilcoxonPruner``: the score of each fold). None uses successive halving [4]_ for candidates that
-        are trained side by side, first after a fifth of ``max_iter``, and no pruning for others.
-        ``optuna.pruners.NopPruner()`` never prunes.
+        Pruner that stops candidates early. For candidates that are trained side by side, it compares after each epoch
+        the mean scores over the folds that the candidates would have if their training ended there. For other
+        candidates, it compares the mean scores over the folds so far, after each fold (``WilcoxonPruner``: the score of
+        each fold). None uses successive halving [4]_ for candidates that are trained side by side, at a fifth of
+        ``max_iter`` and at two and four times this number, and no pruning for others. ``optuna.pruners.NopPruner()``
+        never prunes.
     storage : str, path, storage or None, default=None
         Where the study is stored; None keeps it in memory. A storage is the path or URL of an SQLite file, a PostgreSQL
         URL, the path of a journal file that ends in .journal or .log, or an Optuna storage object. If the same search
@@ -102,9 +105,10 @@ class OptunaSearchCV(BaseSearchCV):
         Whether the candidates of a batch are trained side by side. All folds of all candidates that differ only in
         numbers such as learning rate, weight decay, penalties and dropout are then stacked and trained as one network;
         their scores are the same as if they were trained alone. This requires an estimator of this package, alone or
-        last in a Pipeline. Candidates with the solver "lbfgs", ``swa_start``, ``pretrained``, ``warm_start``,
-        ``callbacks``, ``time_limit`` or ``verbose``, or with metadata other than sample weights, are evaluated fold by
-        fold, as are all candidates with False.
+        last in a Pipeline. All candidates are evaluated fold by fold with False, and if a method of the estimator or of
+        the Pipeline is overridden, as in imbalanced-learn's Pipeline. So are candidates with the solver "lbfgs",
+        ``swa_start``, ``pretrained``, ``warm_start``, ``callbacks``, ``time_limit`` or ``verbose``, candidates in a
+        Pipeline with ``verbose`` or ``transform_input``, and those with metadata other than sample weights.
     random_state : int, RandomState instance or None, default=None
         Seed of the sampler.
     verbose : int, default=0
@@ -130,6 +134,10 @@ class OptunaSearchCV(BaseSearchCV):
         Mean score of the best candidate over the folds. Not available with a callable ``refit``.
     best_index_ : int
         Row of the best candidate in ``cv_results_``.
+    best_trial_ : optuna.trial.FrozenTrial
+        Trial of the best candidate.
+    n_trials_ : int
+        Number of finished trials of the study, which are the rows of ``cv_results_``.
     scorer_ : callable or dict
         The scorer, or a dict of several scorers by name.
     n_splits_ : int
@@ -254,7 +262,7 @@ class OptunaSearchCV(BaseSearchCV):
         X : array-like of shape (n_samples, n_features)
             Training data in a form that the estimator accepts.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
-            Target.
+            Target. A single column is converted to one dimension with a warning.
         **params : dict of str -> object
             Parameters of the estimator's ``fit``, the scorer and the splitter, such as ``groups`` and
             ``sample_weight``. Values with one entry per row are split like the rows.
@@ -276,7 +284,7 @@ class OptunaSearchCV(BaseSearchCV):
 
         self._reset()
         scorers, _ = self._get_scorers()
-        X, y = indexable(X, y)
+        X, y = indexable(X, _flatten_column(y))
         params = _check_method_params(X, params=params)
         routed = self._get_routed_params_for_fit(params)
         space = make_space(self.param_distributions, self.estimator)
@@ -290,7 +298,8 @@ class OptunaSearchCV(BaseSearchCV):
             )
         if not splits:
             raise ValueError("No fits were performed. Was the CV iterator empty? Were there no candidates?")
-        progress = SearchProgress(self, X, y, params.get("sample_weight"), self.n_trials * len(splits))
+        n_trials = 1 if space.is_empty else self.n_trials
+        progress = SearchProgress(self, X, y, params.get("sample_weight"), n_trials * len(splits))
         settings = {
             "scorer": scorers,
             "fit_params": routed.estimator.fit,
@@ -300,7 +309,7 @@ class OptunaSearchCV(BaseSearchCV):
         }
         inputs = SharedInputs(clone(self.estimator), X, y, splits, settings)
         with self._open_study(inputs, space) as run:
-            self._search(run, space, inputs, progress)
+            self._search(run, space, inputs, progress, n_trials)
         progress.end_search()
         if self.refit:
             self._refit_best(inputs, progress)
@@ -376,11 +385,13 @@ class OptunaSearchCV(BaseSearchCV):
 
     def _is_vectorized(self) -> bool:
         """Whether candidates are trained side by side where possible."""
-        is_network = network_of(self.estimator)[1] is not None
+        is_network = reproducible_network(self.estimator) is not None
         if self.vectorize is True and not is_network:
+            method = overridden_method(self.estimator) or overridden_method(last_step(self.estimator)[1])
             raise ValueError(
                 "vectorize=True trains candidates as members of one net, which requires an estimator of skreg, alone "
-                f"or as the last step of a Pipeline. Got {self.estimator!r} instead. Set vectorize='auto'."
+                f"or as the last step of a Pipeline. Got {self.estimator!r} instead"
+                f"{f', which overrides {method!r}' if method else ''}. Set vectorize='auto'."
             )
         return is_network and self.vectorize is not False
 
@@ -393,16 +404,16 @@ class OptunaSearchCV(BaseSearchCV):
 
     def _first_rung(self) -> int:
         """Epoch after which candidates are first compared."""
-        network = network_of(self.estimator)[1]
-        assert network is not None
-        return max(1, round(float(network.max_iter) * FIRST_RUNG))
+        return max(1, round(float(last_step(self.estimator)[1].max_iter) * FIRST_RUNG))
 
-    def _search(self, run: StudyRun, space: Space, inputs: SharedInputs, progress: SearchProgress) -> None:
+    def _search(
+        self, run: StudyRun, space: Space, inputs: SharedInputs, progress: SearchProgress, n_trials: int
+    ) -> None:
         """Evaluate candidates until the study has ``n_trials``; on an interruption, the finished ones are kept."""
         if self.verbose > 0:
-            print(f"Fitting {self.n_splits_} folds for each of {self.n_trials} candidates")
+            print(f"Fitting {self.n_splits_} folds for each of {n_trials} candidates")
         try:
-            self._evaluate_batches(run, space, inputs, progress)
+            self._evaluate_batches(run, space, inputs, progress, n_trials)
         except KeyboardInterrupt:
             if _recorded(run):
                 self._set_results(run, space)
@@ -424,19 +435,21 @@ class OptunaSearchCV(BaseSearchCV):
             pruning = Pruning(scorer, self.refit, self._first_rung() if self.pruner is None else None)
         return BatchEvaluator(fold_evaluator, pruning).evaluate, CANDIDATES_PER_BATCH
 
-    def _evaluate_batches(self, run: StudyRun, space: Space, inputs: SharedInputs, progress: SearchProgress) -> None:
+    def _evaluate_batches(
+        self, run: StudyRun, space: Space, inputs: SharedInputs, progress: SearchProgress, n_trials: int
+    ) -> None:
         """Choose and evaluate batches of candidates."""
         deadline = np.inf if self.timeout is None else time.time() + self.timeout
         evaluate, size = self._evaluator(run, inputs, progress, deadline)
         cache = ScoreCache(run, inputs.estimator, space)
         while True:
             batch: list[Candidate] = []
-            size_of_batch = run.share(size, self.n_trials)
-            while len(batch) < size_of_batch and (trial := run.ask(self.n_trials)) is not None:
+            size_of_batch = run.share(size, n_trials)
+            while len(batch) < size_of_batch and (trial := run.ask(n_trials)) is not None:
                 batch.append(Candidate(trial, space.params(trial)))
             if batch:
                 cache.evaluate(batch, evaluate, deadline)
-            elif run.wait(self.n_trials, timeout=max(0.0, min(POLL_SECONDS, deadline - time.time()))):
+            elif run.wait(n_trials, timeout=max(0.0, min(POLL_SECONDS, deadline - time.time()))):
                 return
             if time.time() >= deadline:
                 return
@@ -454,6 +467,7 @@ class OptunaSearchCV(BaseSearchCV):
         if not callable(self.refit):
             self.best_score_ = self.cv_results_[f"mean_test_{metric}"][self.best_index_]
         self.best_params_ = self.cv_results_["params"][self.best_index_]
+        self.best_trial_, self.n_trials_ = trials[self.best_index_], len(trials)
         return results
 
     def _refit_best(self, inputs: SharedInputs, progress: SearchProgress) -> None:
@@ -475,6 +489,15 @@ class OptunaSearchCV(BaseSearchCV):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "best_estimator_" if self.refit else "cv_results_")
+
+
+def _flatten_column(y: Any) -> Any:
+    """Convert a target of shape (n, 1) to shape (n,) with scikit-learn's warning; other targets are unchanged."""
+    if isinstance(y, list | tuple):
+        is_column = len(y) > 0 and all(isinstance(row, list | tuple) and len(row) == 1 for row in y)
+    else:
+        is_column = not issparse(y) and tuple(getattr(y, "shape", ())[1:]) == (1,)
+    return column_or_1d(y, warn=True) if is_column else y
 
 
 def _recorded(run: StudyRun) -> list[FrozenTrial]:

@@ -3,9 +3,22 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
+from dataclasses import dataclass
 from typing import Any
 
 from .scoring import Candidate
+
+
+@dataclass
+class Caller:
+    """The search, for the hooks of callbacks; workers in other processes receive a copy without what stays here."""
+
+    search: Any
+
+    def __getstate__(self) -> dict[str, Any]:
+        copied = copy(self.search).set_params(storage=None, sampler=None, pruner=None)
+        vars(copied).pop("study_", None)
+        return {"search": copied}
 
 
 class SearchProgress:
@@ -18,7 +31,8 @@ class SearchProgress:
     def __init__(self, search: Any = None, X: Any = None, y: Any = None, sample_weight: Any = None, max_fits: int = 0):
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         self._arguments = {"estimator": search, "X": X, "y": y, "metadata": metadata}
-        self._root = self._search = self._caller = None
+        self._root = self._search = None
+        self._caller = Caller(search)
         self._n_begun = 0
         if hasattr(search, "_init_callback_context"):
             n_tasks = 1 + (search.refit is not False)
@@ -26,11 +40,9 @@ class SearchProgress:
             self._root.call_on_fit_task_begin(**self._arguments)
             self._search = self._root.subcontext(task_name="search", max_subtasks=max_fits, sequential_subtasks=False)
             self._search.call_on_fit_task_begin(estimator=search)
-            # The caller is sent to the workers, which is impossible for a storage.
-            self._caller = copy(search).set_params(storage=None, sampler=None, pruner=None)
 
     def context(self, candidate: Candidate, fold: int) -> dict[str, Any]:
-        """Arguments of ``_fit_and_score`` for the callbacks; they are the same if the fit of a fold is repeated."""
+        """Arguments of ``fit_and_score`` for the callbacks; they are the same if the fit of a fold is repeated."""
         if self._search is None:
             return {}
         if fold not in candidate.contexts:

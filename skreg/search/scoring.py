@@ -62,7 +62,9 @@ class SharedInputs:
     def fit_and_score(
         self, estimator: Any, fold: int, params: dict[str, Any] | None, context: dict[str, Any]
     ) -> dict[str, Any]:
-        """Fit and score ``estimator`` on one fold as scikit-learn does."""
+        """Fit and score ``estimator`` on one fold as scikit-learn does; ``context`` is that of ``SearchProgress``."""
+        if "caller" in context:
+            context = {**context, "caller": context["caller"].search}
         train, test = self.splits[fold]
         result: dict[str, Any] = _fit_and_score(
             estimator,

@@ -8,6 +8,8 @@ import warnings
 import numpy as np
 import optuna
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 import sklearn
 from joblib import parallel_backend
@@ -16,7 +18,7 @@ from scipy import stats
 from sklearn.base import BaseEstimator, ClassifierMixin, clone, is_classifier, is_regressor
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_iris, make_classification
-from sklearn.exceptions import FitFailedWarning, NotFittedError
+from sklearn.exceptions import DataConversionWarning, FitFailedWarning, NotFittedError
 from sklearn.linear_model import ElasticNet, LogisticRegression, Ridge
 from sklearn.metrics import accuracy_score, make_scorer
 from sklearn.model_selection import (
@@ -38,6 +40,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.validation import check_is_fitted
 
 from skreg import OptunaSearchCV, RegularizedMLPClassifier, RegularizedMLPRegressor
+from skreg.search.progress import Caller
 
 X, Y = make_classification(60, 5, random_state=0)
 FRAME = pd.DataFrame(X, columns=list("abcde"))
@@ -165,12 +168,7 @@ def test_sampler_can_end_the_search():
             random_state=0,
             error_score="raise",
         ),
-    ],
-    expected_failed_checks=lambda search: (
-        {"check_supervised_y_2d": "scikit-learn lists it for its own searches: no warning of a column of targets"}
-        if isinstance(search.estimator, ElasticNet)
-        else {}
-    ),
+    ]
 )
 def test_scikit_learns_checks(estimator, check):
     with warnings.catch_warnings():
@@ -271,7 +269,6 @@ def test_error_without_optuna(monkeypatch):
         ({"param_distributions": 3}, "'param_distributions' parameter"),
         ({"param_distributions": []}, "must contain at least one dict"),
         ({"param_distributions": [C, 3]}, "must contain at least one dict"),
-        ({"param_distributions": {}}, "Add at least one parameter"),
         ({"param_distributions": {"C": []}}, "'C' in param_distributions is empty"),
         ({"param_distributions": {"C": stats.uniform(0, -1)}}, "a valid distribution of one number"),
         ({"param_distributions": None}, "For LogisticRegression give a dict or a callable"),
@@ -290,6 +287,70 @@ def test_invalid_parameters(params, message):
 def test_invalid_distribution(given):
     with pytest.raises(TypeError, match="The values of 'C' in param_distributions must be"):
         search_of(distributions={"C": given}).fit(X, Y)
+
+
+COLUMNS = {
+    "array": lambda y: y.reshape(-1, 1),
+    "list": lambda y: y.reshape(-1, 1).tolist(),
+    "pandas": lambda y: pd.DataFrame({"y": y}),
+    "polars": lambda y: pl.DataFrame({"y": y}),
+    "pyarrow": lambda y: pa.table({"y": y}),
+}
+
+
+@pytest.mark.parametrize(
+    ("estimator", "space", "target", "container"),
+    [
+        *((LogisticRegression(), C, np.where(Y, "yes", "no"), container) for container in COLUMNS),
+        *((Ridge(), {"alpha": [0.1, 1.0]}, X[:, 0], container) for container in COLUMNS),
+        (RegularizedMLPClassifier(**TINY), {"alpha": [0.1, 1.0]}, Y, "array"),
+        (RegularizedMLPRegressor(**TINY), {"alpha": [0.1, 1.0]}, X[:, 0], "pandas"),
+    ],
+)
+def test_column_of_targets_equals_a_flat_target(estimator, space, target, container):
+    flat = search_of(estimator, space, n_trials=2).fit(X, target)
+    with pytest.warns(DataConversionWarning, match="A column-vector y was passed"):
+        column = search_of(estimator, space, n_trials=2).fit(X, COLUMNS[container](target))
+    assert_array_equal(column.cv_results_["mean_test_score"], flat.cv_results_["mean_test_score"])
+    assert_array_equal(column.predict(X), flat.predict(X))
+    assert column.predict(X).shape == (60,)
+
+
+def test_several_targets_are_not_flattened():
+    search = search_of(Ridge(), {"alpha": [0.1, 1.0]}, n_trials=2).fit(X, X[:, :2])
+    assert search.predict(X).shape == (60, 2)
+
+
+@pytest.mark.parametrize("space", [{}, [{}], [{}, {}]])
+@pytest.mark.parametrize("estimator", [DecisionTreeClassifier(), RegularizedMLPClassifier(**TINY)])
+def test_empty_space_has_one_candidate(estimator, space):
+    estimator = clone(estimator).set_params(random_state=0)
+    search = search_of(estimator, space, n_trials=20, storage=optuna.storages.InMemoryStorage()).fit(X, Y)
+    grid = GridSearchCV(estimator, {}, cv=3).fit(X, Y)
+    assert search.cv_results_["params"] == grid.cv_results_["params"] == [{}]
+    assert_allclose(search.cv_results_["mean_test_score"], grid.cv_results_["mean_test_score"], atol=1e-4)
+    assert search.best_params_ == grid.best_params_
+    assert search.n_trials_ == 1
+    assert search.fit(X, Y).n_trials_ == 1  # the resumed study is complete
+
+
+def choose_third(results):
+    return 2
+
+
+@pytest.mark.parametrize(
+    "params", [{}, {"refit": False}, {"refit": choose_third}, {"pruner": optuna.pruners.MedianPruner(1)}]
+)
+def test_best_trial_and_number_of_trials(params):
+    storage = optuna.storages.InMemoryStorage()
+    for n_trials in (6, 9):
+        search = search_of(n_trials=n_trials, storage=storage, study_name="one", **params).fit(X, Y)
+        assert search.n_trials_ == len(search.cv_results_["params"]) == n_trials
+        assert search.best_trial_.params == search.best_params_
+        assert search.best_trial_.number == search.best_index_
+        if not callable(search.refit):
+            assert search.best_trial_.value == search.best_score_ == search.study_.best_trial.value
+        assert pickle.loads(pickle.dumps(search)).best_trial_ == search.best_trial_
 
 
 # metadata
@@ -625,6 +686,60 @@ def test_scikit_learn_callbacks_with_workers():
     assert log.estimator_name == "OptunaSearchCV"
     assert sum(entry["task_name"] == "epoch" for entry in log.data) == (2 * 2 + 1) * TINY["max_iter"]
     assert search.storage is search.sampler is search.pruner is None
+
+
+class Recorder:
+    """A callback of scikit-learn that records the estimators that its hooks receive, with the names of the tasks."""
+
+    def __init__(self):
+        self.calls = []
+
+    def setup(self, estimator, context):
+        self.calls.append(("setup", estimator))
+
+    def teardown(self, estimator, context):
+        self.calls.append(("teardown", estimator))
+
+    def on_fit_task_begin(self, estimator, context):
+        self.calls.append((context.task_name, estimator))
+
+    def on_fit_task_end(self, estimator, context):
+        self.calls.append((context.task_name, estimator))
+
+
+@pytest.mark.parametrize("n_jobs", [None, 2])
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"vectorize": False},
+        {"sampler": optuna.samplers.RandomSampler(0)},
+        {"pruner": optuna.pruners.MedianPruner(1), "vectorize": False},
+    ],
+)
+def test_hooks_of_callbacks_receive_the_search(n_jobs, params):
+    pytest.importorskip("sklearn.callback", reason="scikit-learn's callbacks came with 1.9")
+    recorder = Recorder()
+    space = {"alpha": stats.loguniform(1e-6, 0.1)}
+    search = search_of(RegularizedMLPClassifier(**TINY), space, n_trials=2, n_jobs=n_jobs, **params)
+    search.set_params(storage=optuna.storages.InMemoryStorage())
+    with parallel_backend("threading"):
+        search.set_callbacks(recorder).fit(X, Y)
+    assert all(estimator is search for _, estimator in recorder.calls)
+    tasks = [name for name, _ in recorder.calls]
+    assert tasks.count("candidate-split-evaluation") == 2 * 2 * 3
+    grid_recorder = Recorder()
+    GridSearchCV(search.estimator, {"alpha": [0.0, 0.1]}, cv=3).set_callbacks(grid_recorder).fit(X, Y)
+    assert sorted(tasks) == sorted(name for name, _ in grid_recorder.calls)
+
+
+def test_copy_of_the_search_for_other_processes_has_neither_storage_nor_study(tmp_path):
+    search = search_of(storage=tmp_path / "study.db", n_trials=1).fit(X, Y)
+    copied = pickle.loads(pickle.dumps(Caller(search))).search
+    assert copied.storage is None
+    assert not hasattr(copied, "study_")
+    assert copied.estimator.get_params() == search.estimator.get_params()
+    assert Caller(search).search is search
 
 
 def test_progress_bar_of_scikit_learn(capsys):

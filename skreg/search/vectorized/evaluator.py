@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import copy
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 
 from joblib import effective_n_jobs
 from sklearn.base import clone
+from sklearn.pipeline import Pipeline
 from sklearn.utils.parallel import Parallel, delayed
 
 from ...estimators.base import RegularizedMLP, check_parameters
@@ -21,7 +23,7 @@ from ...network.config import structure_decided_by_values
 from ...training.optimizers.registry import solvers_with
 from ..progress import SearchProgress
 from ..scoring import Candidate, FoldEvaluator, SharedInputs, fit_folds, params_key
-from .fold_fit import network_of
+from .fold_fit import last_step, reproducible_network
 from .worker import CandidateResult, CandidateState, GroupTrainer, Pruning
 
 TWO_GROUPS, FOUR_GROUPS = 24, 96
@@ -44,6 +46,7 @@ class BatchEvaluator:
     def __init__(self, fold_evaluator: FoldEvaluator, pruning: Pruning | None) -> None:
         self._fold_evaluator, self._pruning = fold_evaluator, pruning
         self._run, self._inputs = fold_evaluator.run, fold_evaluator.inputs
+        self._has_warned = False
 
     def evaluate(self, batch: list[Candidate]) -> None:
         """Evaluate candidates, and report them to the study as soon as their group has ended."""
@@ -53,15 +56,17 @@ class BatchEvaluator:
         if self._pruning is not None:
             self._add_trials(groups, batch)
         others = set(range(len(batch))) - {state.number for state in states}
-        stopped = []
+        stopped, score_errors = [], []
         trainer = GroupTrainer(self._inputs, self._pruning, deadline)
         for result in run_groups(trainer, groups, self._fold_evaluator.n_jobs):
+            score_errors.append(result.score_error)
             if result.status == "failed":
                 others.add(result.number)
             elif result.status == "stopped":
                 stopped.append(result)
             else:
                 self._tell(batch[result.number], result)
+        self._warn_about_scores([error for error in score_errors if error is not None])
         if not any(trial.state.name == "COMPLETE" for trial in self._run.finished()):
             for result in stopped:
                 self._tell(batch[result.number], result)
@@ -93,6 +98,19 @@ class BatchEvaluator:
                     own[number].trial = copied.ask()
                 else:
                     copied.add_trial(finished.get(number, unfinished))
+
+    def _warn_about_scores(self, errors: list[str]) -> None:
+        """Warn once in a search about candidates that cannot be pruned because their scores cannot be computed."""
+        if not errors or self._has_warned:
+            return
+        self._has_warned = True
+        warnings.warn(
+            "A candidate cannot be pruned, because the scorer raised an error for the estimator during training, "
+            f"{errors[0]}. Such candidates are trained to the end. Pass a 'scoring' that works at any epoch, "
+            "or set pruner=optuna.pruners.NopPruner().",
+            UserWarning,
+            stacklevel=2,
+        )
 
     def _tell(self, candidate: Candidate, result: CandidateResult) -> None:
         """Report the curve and the result of a candidate to the study.
@@ -160,10 +178,13 @@ def _states(inputs: SharedInputs, batch: list[Candidate], progress: SearchProgre
     for number, params in enumerate(candidate.params for candidate in batch):
         try:
             estimator = clone(inputs.estimator).set_params(**clone(params, safe=False))
-            step, network = network_of(estimator)
-            if network is None or not _is_stackable(network, step, inputs.settings["fit_params"]):
+            step, network = last_step(estimator)[0], reproducible_network(estimator)
+            if network is None or not _is_stackable(estimator, network, step, inputs.settings["fit_params"]):
                 continue
             check_parameters(network)
+            if isinstance(estimator, Pipeline):
+                estimator._validate_params()  # noqa: SLF001  # scikit-learn's interface
+                estimator._validate_steps()  # noqa: SLF001  # the check of Pipeline.fit
         except Exception:  # the fold-by-fold evaluation reports the error
             continue
         before = {name: value for name, value in params.items() if step and not name.startswith(f"{step}__")}
@@ -173,9 +194,11 @@ def _states(inputs: SharedInputs, batch: list[Candidate], progress: SearchProgre
     return states
 
 
-def _is_stackable(network: RegularizedMLP, step: str | None, fit_params: dict[str, Any] | None) -> bool:
+def _is_stackable(estimator: Any, network: RegularizedMLP, step: str | None, fit_params: dict[str, Any] | None) -> bool:
     """Whether a network can be trained with others; besides X and y, ``fit`` may only receive sample weights."""
+    steps = [one for _, one in estimator.steps] if isinstance(estimator, Pipeline) else []
     incompatible = (
+        steps and (estimator.verbose or estimator.transform_input is not None),
         network.solver in solvers_with("full_batch"),
         network.swa_start is not None,
         network.time_limit is not None,
@@ -183,7 +206,7 @@ def _is_stackable(network: RegularizedMLP, step: str | None, fit_params: dict[st
         network.warm_start,
         network.callbacks,
         network.verbose,
-        getattr(network, "_skl_callbacks", None),
+        any(getattr(one, "_skl_callbacks", None) for one in (estimator, *steps)),
         set(fit_params or {}) - {"sample_weight" if step is None else f"{step}__sample_weight"},
     )
     return not any(incompatible)

@@ -2,52 +2,98 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from inspect import getattr_static
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-import torch
-from sklearn.base import clone, is_classifier
-from sklearn.metrics import accuracy_score, log_loss, mean_squared_error, r2_score, root_mean_squared_error
+from sklearn.base import clone
+from sklearn.metrics._scorer import _PassthroughScorer, _Scorer
 from sklearn.pipeline import Pipeline
 from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.validation import _check_method_params
-from torch import Tensor
 
+from ..._utils.threads import torch_threads
 from ...data.batches import MemberRows
 from ...estimators.base import PreparedFit, RegularizedMLP, prepare_fit
+from ...estimators.classifier import RegularizedMLPClassifier
 from ...estimators.fitting import encode
-from ...estimators.prediction import with_known_output
+from ...estimators.regressor import RegularizedMLPRegressor
+from ...network.inference import evaluate, prepare_rows
 from ...training.history import EpochRecord, history_of
 from ...training.net import Net
 from ..scoring import SharedInputs
 
 N_COPIES = 8
 """Copies of a weight in training: itself, its start, gradient, two moments, best, average, and temporary ones."""
+ORIGINAL_ATTRIBUTES = {
+    known: {name: getattr_static(known, name) for name in dir(known)}
+    for known in (Pipeline, RegularizedMLPClassifier, RegularizedMLPRegressor)
+}
+"""Attributes of the classes whose fits and scores the search reproduces, as defined when this module was imported."""
+WITHOUT_EFFECT = {
+    *("__dict__", "__eq__", "__hash__", "__init__", "__init_subclass__", "__replace__", "__repr__", "__weakref__"),
+}
+"""Attributes that may be overridden because neither a fit nor a score depends on them."""
 
 
-def network_of(estimator: Any) -> tuple[str | None, RegularizedMLP | None]:
-    """Return the last step's name and the network that an estimator is or ends with, if this package defines it."""
+def last_step(estimator: Any) -> tuple[str | None, Any]:
+    """Return name and estimator of the last step of a Pipeline; for other estimators, None and the estimator."""
     name, last = estimator.steps[-1] if isinstance(estimator, Pipeline) and estimator.steps else (None, estimator)
-    return name, last if isinstance(last, RegularizedMLP) and type(last).fit is RegularizedMLP.fit else None
+    return name, last
+
+
+def reproducible_network(estimator: Any) -> RegularizedMLP | None:
+    """Return the network that an estimator is or ends with, if ``FoldFit`` reproduces the fit of the estimator.
+
+    The result is None if the network is of another kind, or if a method of it or of the Pipeline is overridden.
+    """
+    _, last = last_step(estimator)
+    is_network = isinstance(last, RegularizedMLPClassifier | RegularizedMLPRegressor)
+    return last if is_network and not any(map(overridden_method, (estimator, last))) else None
+
+
+def overridden_method(estimator: Any) -> str | None:
+    """Return the name of a method of a Pipeline or a network that is not the original one, None if there is none.
+
+    A method is overridden by a subclass, by an attribute of the object, or if the method of the class is replaced.
+    """
+    known = next((one for one in ORIGINAL_ATTRIBUTES if isinstance(estimator, one)), None)
+    if known is None:
+        return None
+    for name, original in ORIGINAL_ATTRIBUTES[known].items():
+        actual = getattr_static(type(estimator), name, None)
+        is_method = hasattr(type(original), "__get__") or hasattr(type(actual), "__get__")
+        is_request = name.startswith("set_") and name.endswith("_request")  # scikit-learn creates one for each class
+        replaced = actual is not original or name in vars(estimator)
+        if is_method and replaced and not is_request and name not in WITHOUT_EFFECT:
+            return name
+    return None
+
+
+def depends_on_predictions(scorer: Any, score_params: dict[str, Any] | None) -> bool:
+    """Return whether a score depends on the estimator only through its predictions for the scored rows."""
+    return type(scorer) in (_Scorer, _PassthroughScorer) and not score_params
 
 
 class FoldData(NamedTuple):
-    """Rows of a fold as the network receives them."""
+    """Rows of a fold: the training rows as the network receives them, and the test rows."""
 
     X: Any
     y: Any
     weight: Any = None
-    X_test: Any = None
+    X_test: Any = None  # as the network receives them if ``is_test_transformed``
     y_test: Any = None
     score_params: dict[str, Any] | None = None  # further arguments of the scorer
     preceding: Pipeline | None = None  # the fitted steps before the network
+    is_test_transformed: bool = False
 
     @classmethod
-    def of_fold(cls, inputs: SharedInputs, estimator: Any, fold: int) -> Self:
-        """Split the rows, and transform them by the steps of ``estimator`` before the network."""
+    def of_fold(cls, inputs: SharedInputs, estimator: Any, fold: int, transforms_test: bool = False) -> Self:
+        """Split the rows, and transform the training rows by the steps of ``estimator`` before the network."""
         train, test = (np.asarray(rows) for rows in inputs.splits[fold])
         X, y = _safe_split(estimator, inputs.X, inputs.y, train)
         X_test, y_test = _safe_split(estimator, inputs.X, inputs.y, test, train)
@@ -56,10 +102,10 @@ class FoldData(NamedTuple):
         score_params = _check_method_params(inputs.X, params=inputs.settings["score_params"], indices=test)
         preceding = None
         if isinstance(estimator, Pipeline) and len(estimator.steps) > 1:
-            preceding = clone(estimator[:-1])
+            preceding = clone(Pipeline(estimator.steps[:-1], memory=estimator.memory))
             X = preceding.fit_transform(X, y)
-            X_test = preceding.transform(X_test)
-        return cls(X, y, weight, X_test, y_test, score_params, preceding)
+            X_test = preceding.transform(X_test) if transforms_test else X_test
+        return cls(X, y, weight, X_test, y_test, score_params, preceding, transforms_test)
 
 
 @dataclass(eq=False)
@@ -69,24 +115,23 @@ class FoldFit:
     estimator: Any  # the network, or the Pipeline that ends with it
     data: FoldData
     prepared: PreparedFit
-    test: MemberRows | None = None  # the test rows, if the score is computed after every epoch
-    raw: list[Tensor | None] = field(default_factory=list)  # raw output of each member for these rows, or None
+    test: MemberRows | None = None  # the test rows, if ``data`` has them as the network receives them
     epochs: list[EpochRecord] = field(default_factory=list)
     seconds: float = 0.0  # share of the training time
     ended: bool = False  # whether training has ended or was abandoned
-    is_scored: bool = True  # whether the score is that of ``raw``
+    is_scored: bool = False  # whether the score is that of the weights that would be kept
     _score: Any = np.nan
 
     @classmethod
-    def prepare(cls, estimator: Any, data: FoldData, template: Self | None = None, scores_epochs: bool = False) -> Self:
+    def prepare(cls, estimator: Any, data: FoldData, template: Self | None = None) -> Self:
         """Perform all steps before training; ``estimator`` is modified as by ``fit``.
 
         A template is a fit on the same rows that differs only in hyperparameters of the members. Encoders, statistics
         and row tensors are taken from it.
         """
-        network: Any = network_of(estimator)[1]
+        network: Any = last_step(estimator)[1]
         prepared = prepare_fit(network, data.X, data.y, data.weight, None if template is None else template.prepared)
-        if template is not None or not scores_epochs:
+        if template is not None or not data.is_test_transformed:
             return cls(estimator, data, prepared, None if template is None else template.test)
         encoded, split = encode(network, data.X_test), prepared.split
         all_rows = [np.arange(len(encoded))] * split.n_members
@@ -127,24 +172,43 @@ class FoldFit:
         return (*net.module_.structure(), *dtypes, net.batch_size, n_steps, no_validation, n_threads)
 
     def score(self, scorer: Callable[..., Any]) -> Any:
-        """Return the score on the test rows if training ended now; NaN while a member has no finite weights."""
-        raw = [member for member in self.raw if member is not None]
-        if not self.is_scored and len(raw) == len(self.raw):
-            self.is_scored = True
-            data, params = self.data, self.data.score_params or {}
-            view = with_known_output(self.prepared.estimator, self.net, data.X_test, torch.stack(raw))
-            quick = None if params else quick_scorer(scorer, view, data.y_test)
-            self._score = (quick or scorer)(view, data.X_test, data.y_test, **params)
+        """Return the score on the test rows if training ended with the current weights of the net.
+
+        It is NaN while a member has no finite weights.
+        """
+        if not bool(self.net.stopping_.best_epoch.all()) or (self.is_scored and self.data.is_test_transformed):
+            return self._score
+        with torch_threads(self.prepared.estimator.n_threads):
+            estimator, data = self._preview(), self.data
+            self._score = scorer(estimator, data.X_test, data.y_test, **(data.score_params or {}))
+        self.is_scored = True
         return self._score
+
+    def _preview(self) -> Any:
+        """Return the estimator as if training had ended; if the test rows are encoded, it can only predict these."""
+        module = self.net.module_
+        if self.test is not None:
+            raw, _, _ = evaluate(module, prepare_rows(module, self.test))
+            return self.prepared.preview(self.data.X_test, raw)
+        self._write_history()
+        network, preceding = self.prepared.preview(), self.data.preceding
+        if not isinstance(self.estimator, Pipeline):
+            return network
+        pipeline = copy.copy(self.estimator)
+        pipeline.steps = [*(preceding.steps if preceding else []), (pipeline.steps[-1][0], network)]
+        return pipeline
+
+    def _write_history(self) -> None:
+        net, monitor = self.net, self.prepared.monitor
+        net.validation_name_ = None if monitor is None else monitor.name
+        net.epoch_ = len(self.epochs)
+        net.history = history_of(self.epochs, monitor)
 
     def end_training(self) -> None:
         """Complete the net's records once all of its members have stopped."""
         self.ended = True
-        net, monitor = self.net, self.prepared.monitor
-        net.validation_name_ = None if monitor is None else monitor.name
-        net.stopping_.active &= ~net.stopping_.diverged
-        net.epoch_ = len(self.epochs)
-        net.history = history_of(self.epochs, monitor)
+        self.net.stopping_.active &= ~self.net.stopping_.diverged
+        self._write_history()
 
     def finish(self) -> Any:
         """Perform all steps after training, and return the fitted estimator."""
@@ -154,42 +218,3 @@ class FoldFit:
             self.estimator.steps[:-1] = self.data.preceding.steps
         self.seconds += time.perf_counter() - start
         return self.estimator
-
-
-def quick_scorer(scorer: Any, estimator: Any, y: Any) -> Callable[[Any, Any, Any], float] | None:
-    """Return a function that computes the score of a common scorer for a one-dimensional target; None for others.
-
-    For a few hundred rows, a scorer's input validation takes ten times as long as the score itself, which matters if
-    scores are computed after every epoch.
-    """
-    if np.ndim(y) != 1 or getattr(scorer, "_kwargs", None):
-        return None
-    if type(scorer).__name__ == "_PassthroughScorer":
-        return _accuracy if is_classifier(estimator) else _r2
-    quick: dict[tuple[Any, Any], Callable[[Any, Any, Any], float]] = {
-        (accuracy_score, 1): _accuracy,
-        (log_loss, -1): _log_likelihood,
-        (r2_score, 1): _r2,
-        (mean_squared_error, -1): lambda view, X, y: -_mean_square(view, X, y),
-        (root_mean_squared_error, -1): lambda view, X, y: -float(np.sqrt(_mean_square(view, X, y))),
-    }
-    return quick.get((getattr(scorer, "_score_func", None), getattr(scorer, "_sign", None)))
-
-
-def _accuracy(view: Any, X: Any, y: Any) -> float:
-    return float(np.mean(view.predict(X) == np.asarray(y)))
-
-
-def _log_likelihood(view: Any, X: Any, y: Any) -> float:
-    probabilities = view.predict_proba(X)
-    own = probabilities[np.arange(len(probabilities)), np.searchsorted(view.classes_, np.asarray(y))]
-    return float(np.log(own.clip(np.finfo(own.dtype).eps, 1)).mean())
-
-
-def _mean_square(view: Any, X: Any, y: Any) -> float:
-    return float(np.square(np.asarray(y) - view.predict(X)).mean())
-
-
-def _r2(view: Any, X: Any, y: Any) -> float:
-    spread = float(np.var(np.asarray(y, dtype=np.float64)))
-    return 1 - _mean_square(view, X, y) / spread if spread else np.nan

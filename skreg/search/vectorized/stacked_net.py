@@ -18,11 +18,10 @@ from torch import Tensor
 from ..._utils.per_member import PerMemberFloat, stack
 from ...data.batches import MemberRows
 from ...network.generators import MemberGenerators
-from ...network.inference import evaluate, prepare_rows
 from ...network.network import Network
 from ...training.config import TrainingConfig
 from ...training.constraints import MaxNorm
-from ...training.early_stopping import LossMonitor, Monitor
+from ...training.early_stopping import EarlyStopping, LossMonitor, Monitor
 from ...training.history import EpochRecord
 from ...training.net import Net
 from ...training.penalties import ElasticNet
@@ -68,7 +67,6 @@ class StackedNet(Net):
         stacked.net_index = torch.arange(len(nets)).repeat_interleave(torch.tensor(counts))
         stacked.member_index = torch.cat([torch.arange(count) for count in counts])
         for fit in fits:
-            fit.raw = [None] * fit.net.module_.n_members
             fit.net.optimizer_ = None
         stacked._stack_inputs()
         return stacked
@@ -92,10 +90,8 @@ class StackedNet(Net):
         starts[self._present] = n_members.cumsum(0) - n_members
         members = starts[self.net_index] + self.member_index  # positions among all members of the nets
         self._train = MemberRows.joined([fit.prepared.train for fit in present]).of_members(members)
-        validation, self._test = (
-            None if rows[0] is None else MemberRows.joined(rows).of_members(members)
-            for rows in ([fit.prepared.validation for fit in present], [fit.test for fit in present])
-        )
+        held_out = [fit.prepared.validation for fit in present]
+        validation = None if held_out[0] is None else MemberRows.joined(held_out).of_members(members)
         monitor = StackedMonitor(self.net_index, self.member_index, self.fits) if present[0].prepared.monitor else None
         self._epochs: Iterator[int] = self.epochs(self.max_epochs, self._train, validation, monitor)
 
@@ -140,28 +136,37 @@ class StackedNet(Net):
                 own_score = None if score is None else score[own]
                 fit.epochs.append(EpochRecord(loss[own], own_score, rates[own], own_seconds))
                 if score is not None:
-                    of_members = torch.full((len(fit.raw),), torch.nan, dtype=score.dtype)
+                    of_members = torch.full((fit.n_members,), torch.nan, dtype=score.dtype)
                     of_members[self.member_index[own]] = score[own]
                     fit.net.stopping_.scores.append(of_members)
 
     def _evaluate_epoch(self, *epoch: Any) -> None:
-        """Evaluate an epoch, and update the raw output on the test rows with the weights that would be kept."""
+        """Evaluate an epoch, and mark the fits whose predictions would change if training ended now."""
         super()._evaluate_epoch(*epoch)
-        if self._test is None:
-            return
         has_validation = self.patience is not None
         improved = self.stopping_.best_epoch == self.epoch_ if has_validation else self.stopping_.active
-        if not bool(improved.any()):
-            return
-        raw, _, _ = evaluate(self.module_, prepare_rows(self.module_, self._test))
-        for member in improved.nonzero()[:, 0].tolist():
-            fit = self.fits[int(self.net_index[member])]
-            fit.raw[int(self.member_index[member])] = raw[member, : self._test.lengths[member]]
-            fit.is_scored = False
+        for number in set(self.net_index[improved].tolist()):
+            self.fits[number].is_scored = False
+
+    def update_nets(self) -> None:
+        """Copy to the nets the weights and records with which they would end if training ended now."""
+        stopping = self.stopping_
+        if stopping.pending is not None:
+            stopping = copy.deepcopy(stopping)
+            stopping.confirm(~stopping.diverged)
+        self._copy_to_nets(torch.ones_like(stopping.active), stopping)
 
     def _unstack(self, members: Tensor) -> None:
         """Copy the weights and records of ``members`` to their nets; a net without any other members has ended."""
-        weights = self.stopping_.kept
+        self._copy_to_nets(members, self.stopping_)
+        training = set(self.net_index[~members].tolist())
+        for number, fit in enumerate(self.fits):
+            if not fit.ended and number not in training:
+                fit.end_training()
+
+    def _copy_to_nets(self, members: Tensor, stopping: EarlyStopping) -> None:
+        """Copy the kept weights and the records of ``members`` to their nets, unless these have ended."""
+        weights = stopping.kept
         for member in members.nonzero()[:, 0].tolist():
             fit = self.fits[int(self.net_index[member])]
             if fit.ended:
@@ -171,11 +176,7 @@ class StackedNet(Net):
                 for tensor, kept in zip(fit.net.trained_tensors(), weights, strict=True):
                     tensor.data[own] = kept[member]
             for name in ("best", "best_epoch", "waited", "active", "diverged"):
-                getattr(fit.net.stopping_, name)[own] = getattr(self.stopping_, name)[member]
-        training = set(self.net_index[~members].tolist())
-        for number, fit in enumerate(self.fits):
-            if not fit.ended and number not in training:
-                fit.end_training()
+                getattr(fit.net.stopping_, name)[own] = getattr(stopping, name)[member]
 
     def _keep_members(self, members: Tensor) -> None:
         """Remove all but ``members`` from the tensors."""

@@ -20,12 +20,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 from sklearn.base import clone
-from sklearn.frozen import FrozenEstimator
 
 from ..._utils.threads import torch_threads
 from ...estimators.base import RegularizedMLP
 from ..scoring import SharedInputs
-from .fold_fit import FoldData, FoldFit, network_of
+from .fold_fit import FoldData, FoldFit, depends_on_predictions, last_step
 from .stacked_net import StackedNet
 
 if TYPE_CHECKING:
@@ -54,13 +53,9 @@ class Pruning:
     metric: Any  # name of the score, if the scorer returns several
     first_rung: int | None  # decisions after this epoch times each power of two; None means every epoch
 
-    def score(self, fit: FoldFit) -> float:
-        """Return the current score of a fit, NaN if it cannot be computed."""
-        try:
-            scores = fit.score(self.scorer)
-            return float(scores[self.metric] if isinstance(scores, dict) else scores)
-        except Exception:  # the final scores report the error
-            return np.nan
+    def value(self, scores: Any) -> float:
+        """Return the score that the pruner compares; NaN if it is missing, which the search reports."""
+        return float(scores.get(self.metric, np.nan) if isinstance(scores, dict) else scores)
 
     def decides(self, epoch: int) -> bool:
         """Whether the pruner decides after an epoch."""
@@ -82,13 +77,20 @@ class CandidateState:
     curve: dict[int, float] = field(default_factory=dict)  # mean score over the folds after each epoch
     decisions: list[int] = field(default_factory=list)  # epochs after which the pruner was asked
     is_due: bool = False  # whether the pruner is asked as soon as there is a score
+    score_error: str | None = None  # why a score could not be computed; the pruner is then not asked any more
 
     @property
     def network(self) -> RegularizedMLP:
         """The estimator, or the last step of a Pipeline."""
-        network = network_of(self.estimator)[1]
-        assert network is not None
+        network: RegularizedMLP = last_step(self.estimator)[1]
         return network
+
+    def report(self, score: float, epoch: int) -> bool:
+        """Report a score to the pruner if it is finite, and return whether it is."""
+        if isfinite(score) and self.trial is not None:
+            self.curve[epoch] = score
+            self.trial.report(score, epoch)
+        return isfinite(score)
 
 
 @dataclass
@@ -100,6 +102,7 @@ class CandidateResult:
     folds: list[dict[str, Any]] = field(default_factory=list)  # of _fit_and_score; of a pruned candidate only the times
     curve: dict[int, float] = field(default_factory=dict)
     decisions: list[int] = field(default_factory=list)
+    score_error: str | None = None
 
 
 class GroupTrainer:
@@ -111,6 +114,8 @@ class GroupTrainer:
 
     def __init__(self, inputs: SharedInputs, pruning: Pruning | None = None, deadline: float = inf) -> None:
         self._inputs, self._pruning, self._deadline = inputs, pruning, deadline
+        score_params = inputs.settings["score_params"]
+        self._transforms_test = pruning is not None and depends_on_predictions(pruning.scorer, score_params)
 
     def results(self, group: list[CandidateState]) -> list[CandidateResult]:
         """Train a group, and return the results of its candidates."""
@@ -151,9 +156,9 @@ class GroupTrainer:
         estimator = clone(state.estimator)
         data_key, template_key = (state.preceding_key, fold), (state.key, fold)
         if data_key not in data:
-            data[data_key] = FoldData.of_fold(self._inputs, estimator, fold)
+            data[data_key] = FoldData.of_fold(self._inputs, estimator, fold, self._transforms_test)
         template = templates.get(template_key)
-        fit = FoldFit.prepare(estimator, data[data_key], template, self._pruning is not None)
+        fit = FoldFit.prepare(estimator, data[data_key], template)
         templates.setdefault(template_key, fit)
         return fit
 
@@ -162,16 +167,19 @@ class GroupTrainer:
         nets, epoch = _stack_nets(states), 0
         while states and os.getppid() == parent:  # a worker must not outlive the process of the search
             epoch += 1
-            failed_fits = self._train_epoch(nets)
-            statuses = self._evaluate_epoch(states, epoch, failed_fits)
+            statuses = _statuses(states, self._train_epoch(nets))
             if time.time() >= self._deadline:
                 for net in nets:
                     net.stop()
                 statuses = {state.number: statuses.get(state.number, "stopped") for state in states}
             for state in states:
                 if state.number in statuses:
-                    yield self._result(state, statuses[state.number])
+                    yield self._result(state, statuses[state.number], epoch)
             states = [state for state in states if state.number not in statuses]
+            pruned = self._prune(states, nets, epoch)
+            for state in pruned:
+                yield self._result(state, "pruned", epoch)
+            states = [state for state in states if state not in pruned]
 
     def _train_epoch(self, nets: list[StackedNet]) -> set[FoldFit]:
         """Train all nets for an epoch, and return the fits of those that failed."""
@@ -186,29 +194,33 @@ class GroupTrainer:
                     fit.ended = True
         return failed
 
-    def _evaluate_epoch(self, states: list[CandidateState], epoch: int, failed_fits: set[FoldFit]) -> dict[int, Status]:
-        """Report the scores of an epoch to the pruner, and return the status of each candidate that has ended."""
-        statuses: dict[int, Status] = {}
-        asked = []
+    def _prune(self, states: list[CandidateState], nets: list[StackedNet], epoch: int) -> list[CandidateState]:
+        """Report the scores of candidates that are being trained to the pruner, and return those that it prunes."""
+        if self._pruning is None:
+            return []
         for state in states:
-            if not failed_fits.isdisjoint(state.fits):
-                statuses[state.number] = "failed"
-                continue
-            has_score = False
-            if self._pruning is not None and state.trial is not None:
-                state.is_due |= self._pruning.decides(epoch)
-                score = fmean(map(self._pruning.score, state.fits))
-                if has_score := isfinite(score):
-                    state.curve[epoch] = score
-                    state.trial.report(score, epoch)
-            if all(fit.ended for fit in state.fits):
-                statuses[state.number] = "complete"
-            elif has_score and state.is_due:
-                asked.append(state)
-        return statuses | dict.fromkeys(_prune(asked, epoch), "pruned")
+            state.is_due |= self._pruning.decides(epoch)
+        due = [state for state in states if state.is_due and state.score_error is None]
+        if due:
+            with _training_mode():
+                for net in nets:
+                    net.update_nets()
+        scores = [self._score(state, epoch) for state in due]
+        return _ask_pruner(
+            [state for state, score in zip(due, scores, strict=True) if state.report(score, epoch)], epoch
+        )
 
-    def _result(self, state: CandidateState, status: Status) -> CandidateResult:
-        """Finish and score the fits of a candidate that has ended, and release them."""
+    def _score(self, state: CandidateState, epoch: int) -> float:
+        """Return the score of a candidate if training ended now; after an error, the candidate is not pruned."""
+        assert self._pruning is not None
+        try:
+            return fmean([self._pruning.value(fit.score(self._pruning.scorer)) for fit in state.fits])
+        except Exception as error:  # the search warns about it
+            state.score_error = f"after epoch {epoch}: {type(error).__name__}: {error}"
+            return np.nan
+
+    def _result(self, state: CandidateState, status: Status, epoch: int) -> CandidateResult:
+        """Finish and score the fits of a candidate that has ended with an epoch, and release them."""
         fits, state.fits = state.fits, []
         folds: list[dict[str, Any]] = []
         if status == "pruned":
@@ -222,16 +234,43 @@ class GroupTrainer:
                 return CandidateResult(state.number, "failed")
             for fold, (fit, estimator) in enumerate(zip(fits, estimators, strict=True)):
                 context = state.contexts.get(fold, {})
-                result = self._inputs.fit_and_score(FrozenEstimator(estimator), fold, None, context)
+                result = self._inputs.fit_and_score(skipping_next_fit(estimator), fold, None, context)
                 result["fit_time"] += fit.seconds
-                folds.append(result | ({"estimator": estimator} if "estimator" in result else {}))
+                folds.append(result)
+            if self._pruning is not None:
+                state.report(fmean(self._pruning.value(fold["test_scores"]) for fold in folds), epoch)
         for fit in fits:
             fit.ended = True
-        return CandidateResult(state.number, status, folds, state.curve, state.decisions)
+        return CandidateResult(state.number, status, folds, state.curve, state.decisions, state.score_error)
 
 
-def _prune(asked: list[CandidateState], epoch: int) -> list[int]:
-    """Ask the pruner about each candidate, and return the numbers of those that it prunes.
+def skipping_next_fit(estimator: Any) -> Any:
+    """Let the next call of ``fit`` of a fitted estimator do nothing, and return the estimator.
+
+    ``_fit_and_score`` of scikit-learn fits before it scores. The scorer receives the estimator itself, unchanged.
+    """
+
+    def skip(*_args: Any, **_kwargs: Any) -> Any:
+        del estimator.fit
+        return estimator
+
+    estimator.fit = skip
+    return estimator
+
+
+def _statuses(states: list[CandidateState], failed_fits: set[FoldFit]) -> dict[int, Status]:
+    """Return the status of each candidate that has failed or completed its training."""
+    statuses: dict[int, Status] = {}
+    for state in states:
+        if not failed_fits.isdisjoint(state.fits):
+            statuses[state.number] = "failed"
+        elif all(fit.ended for fit in state.fits):
+            statuses[state.number] = "complete"
+    return statuses
+
+
+def _ask_pruner(asked: list[CandidateState], epoch: int) -> list[CandidateState]:
+    """Ask the pruner about each candidate, and return those that it prunes.
 
     Successive halving compares a candidate with those that it was asked about earlier. If the better half comes first,
     ordered from worst to best, exactly the worse half is pruned.
@@ -244,7 +283,7 @@ def _prune(asked: list[CandidateState], epoch: int) -> list[int]:
         state.is_due = False
         state.decisions.append(epoch)
         if state.trial.should_prune():
-            pruned.append(state.number)
+            pruned.append(state)
     return pruned
 
 
