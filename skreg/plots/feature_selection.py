@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
-from .common import COLORS, GRAY, AxesLike, Display, column_names, unwrap_fitted
+from .common import COLORS, GRAY, AxesLike, Display, column_names, plain_text, unwrap_fitted
 
 INCHES_PER_ROW = 0.2
 
@@ -85,7 +85,7 @@ class FeatureSelectionDisplay(Display):
         importances, names = np.asarray(self.importances, dtype=float), np.asarray(self.feature_names)
         order = np.argsort(-importances, kind="stable")
         shown, hidden = order[:max_features], order[max_features:]
-        labels = [str(name) for name in names[shown]]
+        labels = [plain_text(name) for name in names[shown]]
         if len(hidden):
             n_dropped = int((importances[hidden] == 0).sum())
             labels.append(f"{len(hidden)} more" + (f" ({n_dropped} dropped)" if n_dropped else ""))

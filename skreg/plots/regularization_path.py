@@ -19,7 +19,18 @@ from sklearn.utils._plotting import _validate_score_name
 from ..estimators.inspection import feature_norms
 from ..search.scoring import SharedInputs
 from ..search.vectorized.evaluator import cross_validate
-from .common import COLORS, DASHES, GRAY, MARKERS, Display, column_names, legend_above, share_x_axis, unwrap_fitted
+from .common import (
+    COLORS,
+    DASHES,
+    GRAY,
+    MARKERS,
+    Display,
+    column_names,
+    legend_above,
+    plain_text,
+    share_x_axis,
+    unwrap_fitted,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -185,12 +196,14 @@ class RegularizationPathDisplay(Display):
         columns.axvline(values[best], color=GRAY, ls=":")
         legend_above([self.ax_], 3)
         scale = "log" if values.min() > 0 and values.max() >= MIN_LOG_RATIO * values.min() else "linear"
-        columns.set(xlabel=self.param_name, ylabel="Weight norm", xscale=scale, ylim=(0, None))
-        self.ax_.set(ylabel=_validate_score_name(None, self.score_name, negate_score=False), xscale=scale)
+        columns.set(xlabel=plain_text(self.param_name), ylabel="Weight norm", xscale=scale, ylim=(0, None))
+        score_name = _validate_score_name(None, self.score_name, negate_score=False)
+        self.ax_.set(ylabel=plain_text(score_name), xscale=scale)
         share_x_axis(self.ax_, columns)
 
     def _draw_columns(self, ax: Axes, values: NDArray[np.floating], best: int, n_named: int) -> None:
-        norms, names = np.asarray(self.feature_norms).mean(1), [str(name) for name in np.asarray(self.feature_names)]
+        norms = np.asarray(self.feature_norms).mean(1)
+        names = [plain_text(name) for name in np.asarray(self.feature_names)]
         order = np.argsort(-norms[best], kind="stable")
         ax.plot(values, norms[:, order[n_named:]], color=GRAY, lw=0.6, alpha=0.7)
         for number, column in enumerate(order[:n_named]):
