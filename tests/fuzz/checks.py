@@ -261,6 +261,11 @@ def fingerprint(value: Any) -> Any:
     return re.sub(" at 0x[0-9a-f]+", "", repr(value))
 
 
+def unexpected(error: Exception, law: str) -> Failure:
+    """Return the failure of a law for a call that raised an error."""
+    return Failure(f"{type(error).__name__} in a law", f"{law}, {origin_of(error)}", trace(error))
+
+
 def require(condition: Any, law: str, detail: Any = "") -> None:
     """Raise ``Failure`` if a law does not hold."""
     if not bool(condition):

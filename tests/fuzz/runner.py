@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from tests.fuzz import cases
+from tests.fuzz import cases, laws
 from tests.fuzz.checks import deadline
 
 STRATEGIES: dict[str, tuple[st.SearchStrategy[Any], int]] = {
@@ -14,6 +14,7 @@ STRATEGIES: dict[str, tuple[st.SearchStrategy[Any], int]] = {
     "searches": (cases.search_cases(), 10),
     "diagnoses": (cases.report_cases(of_plots=False), 5),
     "plots": (cases.report_cases(of_plots=True), 5),
+    **{law: (laws.law_cases(law), 2) for law in laws.LAWS},
 }
 """Strategies by name, and their shares of the cases in percent."""
 
