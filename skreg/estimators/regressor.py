@@ -211,7 +211,8 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
             1 for perfect predictions, 0 for always predicting the mean of the target, and negative for worse
             predictions.
         """
-        prediction = self.target_encoder_.select_median(self.predict(X))
+        prediction = self.predict(X)  # raises an error if the estimator is not fitted
+        prediction = self.target_encoder_.select_median(prediction)
         return float(r2_score(y, prediction, sample_weight=sample_weight))
 
     def _validate_params(self) -> None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from numbers import Integral
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
+from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import check_is_fitted
 
 from .._utils.optional import import_optional
@@ -63,6 +65,15 @@ Returns
 >>> from skreg.plots import {display}
 >>> X, y = load_diabetes(return_X_y=True, as_frame=True)""",
 }
+
+
+COUNT = Interval(Integral, 1, None, closed="left")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def validated(**constraints: list[Any]) -> Callable[[F], F]:
+    """Decorate a function so that it checks arguments by scikit-learn's constraints. Keep its type."""
+    return cast("Callable[[F], F]", validate_params(constraints, prefer_skip_nested_validation=False))
 
 
 class Display(ABC):
@@ -172,6 +183,8 @@ def panels(ax: AxesLike, heights: Sequence[float], *, stacked: bool = True) -> N
     """
     n = len(heights)
     given = np.ravel(np.array(ax, object))
+    if ax is not None and not all(hasattr(one, "get_subplotspec") for one in given):
+        raise TypeError(f"'ax' must be matplotlib Axes, a sequence of {n} of them, or None. Got {ax!r} instead.")
     if ax is not None and len(given) == n:
         return given
     if ax is None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
-from .common import COLORS, GRAY, AxesLike, Display, column_names, plain_text, unwrap_fitted
+from .common import COLORS, COUNT, GRAY, AxesLike, Display, column_names, plain_text, unwrap_fitted, validated
 
 INCHES_PER_ROW = 0.2
 
@@ -53,6 +53,7 @@ class FeatureSelectionDisplay(Display):
     feature_names: ArrayLike
 
     @classmethod
+    @validated(max_features=[COUNT])
     def from_estimator(cls, estimator: BaseEstimator, *, max_features: int = 20, ax: AxesLike = None) -> Self:
         """Draw the feature importances of a fitted estimator.
 
@@ -67,6 +68,7 @@ class FeatureSelectionDisplay(Display):
         display = cls(importances=network.feature_importances_, feature_names=column_names(network))
         return display.plot(ax, max_features=max_features)
 
+    @validated(max_features=[COUNT])
     def plot(self, ax: AxesLike = None, *, max_features: int = 20) -> Self:
         """Draw the display.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -14,6 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import BaseCrossValidator, check_cv
 from sklearn.utils import indexable
+from sklearn.utils._param_validation import Interval
 from sklearn.utils._plotting import _validate_score_name
 
 from ..estimators.inspection import feature_norms
@@ -30,6 +32,7 @@ from .common import (
     plain_text,
     share_x_axis,
     unwrap_fitted,
+    validated,
 )
 
 if TYPE_CHECKING:
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from .common import AxesLike
 
 MIN_LOG_RATIO = 20
+N_NAMED = Interval(Integral, 0, None, closed="left")
 MAX_NAME_LENGTHS = 4, 7  # longest names for which the legend has four or three columns
 
 
@@ -94,6 +98,7 @@ class RegularizationPathDisplay(Display):
     score_name: str = "score"
 
     @classmethod
+    @validated(param_name=[str], param_range=["array-like"], n_named=[N_NAMED])
     def from_estimator(
         cls,
         estimator: BaseEstimator,
@@ -139,12 +144,15 @@ class RegularizationPathDisplay(Display):
             If a value of the parameter is invalid, or if the earlier steps of a pipeline produce different numbers of
             columns in different folds.
         """
+        values = np.asarray(param_range)
+        if values.ndim != 1 or values.size == 0 or values.dtype.kind not in "biuf":
+            raise ValueError(f"'param_range' must be a sequence of at least one number. Got {param_range!r} instead.")
         X, y = indexable(X, y)
         splits = list(check_cv(cv, y, classifier=is_classifier(estimator)).split(X, y))
         settings = {"fit_params": {}, "score_params": {}, "verbose": 0, "error_score": "raise"}
         settings |= dict.fromkeys(("return_train_score", "return_times", "return_estimator"), True)
         settings["scorer"] = check_scoring(estimator, scoring)
-        params = [{param_name: value} for value in np.asarray(param_range).tolist()]
+        params = [{param_name: value} for value in values.tolist()]
         with warnings.catch_warnings():
             # A path continues until no columns are left; this is intended.
             warnings.filterwarnings("ignore", "feature_alpha=.*weights of all columns to zero", ConvergenceWarning)
@@ -157,7 +165,7 @@ class RegularizationPathDisplay(Display):
             )
         return cls(
             param_name=param_name,
-            param_range=np.asarray(param_range, dtype=float),
+            param_range=values.astype(float),
             train_scores=np.array([[fold["train_scores"] for fold in of_value] for of_value in folds]),
             test_scores=np.array([[fold["test_scores"] for fold in of_value] for of_value in folds]),
             feature_norms=np.array([[feature_norms(network) for network in of_value] for of_value in networks]),
@@ -165,6 +173,7 @@ class RegularizationPathDisplay(Display):
             score_name=scoring if isinstance(scoring, str) else "score",
         ).plot(ax, n_named=n_named)
 
+    @validated(n_named=[N_NAMED])
     def plot(self, ax: AxesLike = None, *, n_named: int = 4) -> Self:
         """Draw the display.
 

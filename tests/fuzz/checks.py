@@ -183,7 +183,7 @@ def global_state() -> dict[str, Any]:
     """Return the global state that no call changes."""
     return {
         "random": random.getstate(),
-        "numpy.random": pickle.dumps(np.random.get_state()),
+        "numpy.random": pickle.dumps(np.random.mtrand._rand.get_state()),
         "torch random": torch.random.get_rng_state().numpy().tobytes(),
         "torch threads": torch.get_num_threads(),
         "torch default dtype": torch.get_default_dtype(),

@@ -4,7 +4,7 @@ import copy
 import io
 import pickle
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import joblib
@@ -312,11 +312,13 @@ def law_cases(draw: st.DrawFn, law: str) -> LawCase:
     params |= {name: value for name, value in SMALL if name == "random_state"}
     for name in ("time_limit", "verbose", "device", "callbacks", "n_threads", "warm_start"):
         params.pop(name, None)
+    table = draw(tables(min_rows=8, ordinary=True))
+    table = replace(table, gap=table.gap and draw(st.sampled_from(["None", "nan"])))
     return LawCase(
         law,
         classifier,
         tuple(params.items()),
-        draw(tables(min_rows=8, ordinary=True)),
+        table,
         draw(targets(classifier, ordinary=True)),
         draw(st.integers(0, 999)),
     )

@@ -73,6 +73,31 @@ def test_unsuitable_axes_are_rejected(classifier):
         TrainingCurveDisplay.from_estimator(classifier, ax=plt.figure().add_axes((0, 0, 1, 1)))
 
 
+HOSTILE_COUNTS = (0.5, -1, "text", None, [2], {"a": 1}, np.nan)
+OPTIONS = {
+    "bins": (ActivationDisplay, GradientDisplay, WeightDisplay),
+    "max_rows": (ActivationDisplay, GradientDisplay),
+    "max_features": (FeatureSelectionDisplay,),
+    "n_bins": (UncertaintyDisplay,),
+    "n_named": (RegularizationPathDisplay,),
+    "initial": (ActivationDisplay, GradientDisplay),
+    "ax": DISPLAYS,
+    "param_name": (RegularizationPathDisplay,),
+    "param_range": (RegularizationPathDisplay,),
+}
+HOSTILE_VALUES = {"ax": ("text", 1.0, [1, 2], {"a": 1}), "param_name": (1, None), "initial": ("yes", 2, None, [])}
+HOSTILE_VALUES["param_range"] = (1.0, "text", None, [], ["a"], [None, 1.0], [[1.0]])
+
+
+@pytest.mark.parametrize(
+    ("Display", "option"), [(Display, option) for option, displays in OPTIONS.items() for Display in displays]
+)
+def test_invalid_option_raises_an_error_that_names_it(Display, option, classifier):
+    for value in HOSTILE_VALUES.get(option, HOSTILE_COUNTS):
+        with pytest.raises((ValueError, TypeError), match=rf"'{option}' .*must be .*Got"):
+            draw(Display, classifier, **{option: value})
+
+
 @pytest.mark.parametrize("style", ["default", "dark_background"])
 @pytest.mark.parametrize("Display", DISPLAYS)
 def test_nothing_is_cut_off_or_overlaps_at_the_width_of_a_column(Display, style, classifier):
