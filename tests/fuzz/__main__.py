@@ -33,12 +33,18 @@ def main() -> int:
     return run_all(options.cases, options.seed, options.jobs, options.only)
 
 
+def evaluate(text: str) -> Any:
+    """Return the case that a text describes."""
+    from tests.fuzz import cases, laws
+
+    return eval(text, {"nan": float("nan"), "inf": float("inf"), **vars(cases), **vars(laws)})
+
+
 def run_one(text: str) -> None:
     """Run the case that a text describes."""
-    from tests.fuzz import cases, laws, runner
+    from tests.fuzz.runner import run_case
 
-    case = eval(text, {"nan": float("nan"), "inf": float("inf"), **vars(cases), **vars(laws)})
-    runner.run_case(case)
+    run_case(evaluate(text))
     print("The case satisfies all laws.")
 
 
@@ -47,7 +53,7 @@ def work(name: str, n_cases: int, seed: int) -> None:
     from hypothesis.errors import UnsatisfiedAssumption
 
     from tests.fuzz import runner
-    from tests.fuzz.checks import SECONDS, Failure
+    from tests.fuzz.checks import SECONDS, Failure, origin_of, trace
 
     out = os.fdopen(os.dup(1), "w", buffering=1)
 
@@ -63,7 +69,7 @@ def work(name: str, n_cases: int, seed: int) -> None:
         except Failure as failure:
             found |= {"kind": failure.kind, "origin": failure.origin, "detail": failure.detail}
         except Exception as error:
-            failure = Failure(f"Fuzzer: {type(error).__name__}", runner.origin_of(error), runner.trace(error))
+            failure = Failure(f"Fuzzer: {type(error).__name__}", origin_of(error), trace(error))
             found |= {"kind": failure.kind, "origin": failure.origin, "detail": failure.detail}
         finally:
             faulthandler.cancel_dump_traceback_later()

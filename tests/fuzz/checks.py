@@ -61,7 +61,18 @@ ADMITTED_WARNINGS: list[tuple[type[Warning], str]] = [
 
 ARGUMENTS = {
     *("X", "y", "sample_weight", "X_val", "y_val", "sample_weight_val", "classes", "coverage", "n_samples"),
-    *("feature names", "labels", "Labels", "target", "column", "Column", "columns", "random_state", "estimator"),
+    *(
+        "feature names",
+        "callable",
+        "labels",
+        "Labels",
+        "target",
+        "column",
+        "Column",
+        "columns",
+        "random_state",
+        "estimator",
+    ),
     *(
         name
         for cls in (RegularizedMLPClassifier, RegularizedMLPRegressor, OptunaSearchCV)
@@ -83,6 +94,7 @@ OTHERS_MESSAGES = re.compile(
             r"Classifier can't train when only one class is present",
             r"Unknown label type",
             r"Complex data not supported",
+            r"Sample weights must be 1D array or scalar",
             r"y should be a 1d array, got an array of shape",
             r"Input (X|y|sample_weight|sample_weight_val) contains (NaN|infinity)",
             r"This .* instance is not fitted yet",
@@ -251,7 +263,10 @@ def fingerprint(value: Any) -> Any:
     if isinstance(value, pa.Table | pa.RecordBatch | pa.Array | pa.ChunkedArray):
         return (str(getattr(value, "schema", getattr(value, "type", None))), repr(value.to_pylist()))
     if isinstance(value, torch.Tensor):
-        return ("tensor", str(value.dtype), str(value.device), repr(value.tolist()) if not value.is_meta else "")
+        dense = None if value.is_meta else value.detach().to_dense().tolist()
+        return ("tensor", str(value.dtype), str(value.device), str(value.layout), repr(dense))
+    if isinstance(value, pl.LazyFrame):
+        return fingerprint(value.collect())
     if isinstance(value, dict):
         return {name: fingerprint(of_name) for name, of_name in value.items()}
     if isinstance(value, list | tuple):
