@@ -10,7 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-CASES_PER_PROCESS = 500
+EXAMPLES_PER_PROCESS = 500
 
 
 def main() -> int:
@@ -20,49 +20,49 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="seed of the first case")
     parser.add_argument("--jobs", type=int, default=2, help="number of processes")
     parser.add_argument("--only", help="name of the only strategy to draw from")
-    parser.add_argument("--case", help="run a single case, as printed by a failure")
+    parser.add_argument("--case", dest="example", help="run a single case, as printed by a failure")
     parser.add_argument("--worker", nargs=3, metavar=("STRATEGY", "CASES", "SEED"), help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.case:
-        run_one(options.case)
+    if options.example:
+        run_one(options.example)
         return 0
     if options.worker:
-        name, n_cases, seed = options.worker
-        work(name, int(n_cases), int(seed))
+        name, n_examples, seed = options.worker
+        work(name, int(n_examples), int(seed))
         return 0
     return run_all(options.cases, options.seed, options.jobs, options.only)
 
 
 def evaluate(text: str) -> Any:
     """Return the case that a text describes."""
-    from tests.fuzz import cases, laws
+    from tests.fuzz import examples, laws
 
-    return eval(text, {"nan": float("nan"), "inf": float("inf"), **vars(cases), **vars(laws)})
+    return eval(text, {"nan": float("nan"), "inf": float("inf"), **vars(examples), **vars(laws)})
 
 
 def run_one(text: str) -> None:
     """Run the case that a text describes."""
-    from tests.fuzz.runner import run_case
+    from tests.fuzz.strategies import run_example
 
-    run_case(evaluate(text))
+    run_example(evaluate(text))
     print("The case satisfies all laws.")
 
 
-def work(name: str, n_cases: int, seed: int) -> None:
+def work(name: str, n_examples: int, seed: int) -> None:
     """Run cases in this process, and write one line of JSON for each."""
     from hypothesis.errors import UnsatisfiedAssumption
 
-    from tests.fuzz import runner
+    from tests.fuzz import strategies
     from tests.fuzz.checks import SECONDS, Failure, origin_of, trace
 
     out = os.fdopen(os.dup(1), "w", buffering=1)
 
-    def run(case: Any) -> None:
-        print(json.dumps({"begins": repr(case)}), file=out)
+    def run(example: Any) -> None:
+        print(json.dumps({"begins": repr(example)}), file=out)
         faulthandler.dump_traceback_later(3 * SECONDS, exit=True)  # for hangs that no exception can end
         start, found = time.perf_counter(), {}
         try:
-            runner.run_case(case)
+            strategies.run_example(example)
         except UnsatisfiedAssumption:
             found["skipped"] = True
             raise
@@ -75,20 +75,20 @@ def work(name: str, n_cases: int, seed: int) -> None:
             faulthandler.cancel_dump_traceback_later()
             print(json.dumps(found | {"seconds": time.perf_counter() - start}), file=out)
 
-    runner.run_cases(name, n_cases, seed, run)
+    strategies.run_examples(name, n_examples, seed, run)
 
 
-def chunks(n_cases: int, seed: int, only: str | None) -> list[tuple[str, int, int]]:
+def chunks(n_examples: int, seed: int, only: str | None) -> list[tuple[str, int, int]]:
     """Return strategy, number of cases and seed of each process."""
-    from tests.fuzz.runner import STRATEGIES
+    from tests.fuzz.strategies import STRATEGIES
 
     shares = {only: 100} if only else {name: share for name, (_, share) in STRATEGIES.items()}
     found = []
     for name, share in shares.items():
-        left = round(n_cases * share / sum(shares.values()))
+        left = round(n_examples * share / sum(shares.values()))
         while left > 0:
-            found.append((name, min(left, CASES_PER_PROCESS), seed + len(found)))
-            left -= CASES_PER_PROCESS
+            found.append((name, min(left, EXAMPLES_PER_PROCESS), seed + len(found)))
+            left -= EXAMPLES_PER_PROCESS
     return found
 
 
@@ -111,15 +111,15 @@ def run_process(chunk: tuple[str, int, int]) -> list[dict[str, Any]]:
     return records
 
 
-def run_all(n_cases: int, seed: int, jobs: int, only: str | None) -> int:
+def run_all(n_examples: int, seed: int, jobs: int, only: str | None) -> int:
     """Run all cases, print progress and failures, and return the exit status."""
-    start, records, parts = time.perf_counter(), [], chunks(n_cases, seed, only)
+    start, records, pending = time.perf_counter(), [], chunks(n_examples, seed, only)
     with ThreadPoolExecutor(jobs) as pool:
-        for number, found in enumerate(pool.map(run_process, parts), start=1):
+        for number, found in enumerate(pool.map(run_process, pending), start=1):
             records += found
             n_failures = sum("kind" in record for record in records)
             took = time.perf_counter() - start
-            print(f"{number} of {len(parts)} processes, {n_failures} failures, {took:.0f} s", flush=True)
+            print(f"{number} of {len(pending)} processes, {n_failures} failures, {took:.0f} s", flush=True)
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for record in records:
         if "kind" in record:

@@ -205,7 +205,7 @@ def global_state() -> dict[str, Any]:
 
 
 class Session:
-    """Performs the calls of a case, and checks errors, warnings, inputs and global state after each.
+    """Performs the calls of a example, and checks errors, warnings, inputs and global state after each.
 
     Parameters
     ----------

@@ -27,7 +27,7 @@ from tests.fuzz.targets import Target, targets
 
 
 @dataclass(frozen=True)
-class LawCase:
+class LawExample:
     """A law, with parameters, a table and a target for which it is checked.
 
     Parameters
@@ -79,11 +79,11 @@ def take(X: Any, rows: np.ndarray) -> Any:
     return X[rows]
 
 
-def weights_equal_repeated_rows(case: LawCase, estimator: Any, X: Any, y: Any) -> None:
+def weights_equal_repeated_rows(example: LawExample, estimator: Any, X: Any, y: Any) -> None:
     """A row of weight 2 equals a repeated row, and a row of weight 0 a removed one."""
     calm = {"dropout": 0.0, "input_dropout": 0.0, "augmentation": None, "early_stopping": False, "batch_size": 99}
     estimator.set_params(**calm, precision="float64")
-    weight = np.random.default_rng(case.seed).integers(0, 3, len(y))
+    weight = np.random.default_rng(example.seed).integers(0, 3, len(y))
     rows = np.repeat(np.arange(len(y)), weight)
     if len(rows) < 4 or len(np.unique(y[rows])) < 2:
         reject()
@@ -92,12 +92,12 @@ def weights_equal_repeated_rows(case: LawCase, estimator: Any, X: Any, y: Any) -
     except ValueError:
         reject()
     weighted = clone(estimator).fit(X, y, sample_weight=weight)
-    require_close(prediction(weighted, X), prediction(repeated, X), case.law, 1e-5)
+    require_close(prediction(weighted, X), prediction(repeated, X), example.law, 1e-5)
 
 
-def weight_zero_removes_a_row(case: LawCase, estimator: Any, X: Any, y: Any) -> None:
+def weight_zero_removes_a_row(example: LawExample, estimator: Any, X: Any, y: Any) -> None:
     """Whatever the parameters are, rows of weight 0 have no influence, also among the validation rows."""
-    rng = np.random.default_rng(case.seed)
+    rng = np.random.default_rng(example.seed)
     weight = np.where(rng.random(len(y)) < 0.7, rng.integers(1, 3, len(y)), 0)
     kept = np.flatnonzero(weight)
     if len(kept) < 4 or len(np.unique(y[kept])) < 2:
@@ -113,15 +113,15 @@ def weight_zero_removes_a_row(case: LawCase, estimator: Any, X: Any, y: Any) -> 
     except ValueError:
         reject()
     weighted = clone(estimator).fit(*sets[0][0], **sets[0][1])
-    require_close(prediction(weighted, X), prediction(without, X), case.law, 1e-7)
-    if not case.classifier and weighted.net_.residuals is not None:
+    require_close(prediction(weighted, X), prediction(without, X), example.law, 1e-7)
+    if not example.classifier and weighted.net_.residuals is not None:
         try:
             expected = without.predict_interval(X, 0.5)
         except ValueError:
             return
-        require_close(weighted.predict_interval(X, 0.5), expected, f"{case.law}, intervals", 1e-7)
-    if case.classifier:
-        require_close(weighted.temperature_, without.temperature_, f"{case.law}, temperature", 1e-7)
+        require_close(weighted.predict_interval(X, 0.5), expected, f"{example.law}, intervals", 1e-7)
+    if example.classifier:
+        require_close(weighted.temperature_, without.temperature_, f"{example.law}, temperature", 1e-7)
 
 
 # Containers that can hold the same values; objects keep the gap as it is written.
@@ -178,9 +178,9 @@ def dictionaries(table: pa.Table) -> pa.Table:
     return pa.Table.from_arrays(columns, table.column_names)
 
 
-def containers_agree(case: LawCase, estimator: Any, X: Any, y: Any) -> None:
+def containers_agree(example: LawExample, estimator: Any, X: Any, y: Any) -> None:
     """The same values in any container give the same predictions, with any gap, in fit and in predict."""
-    rng, n = np.random.default_rng(case.seed), len(y)
+    rng, n = np.random.default_rng(example.seed), len(y)
     frame = pd.DataFrame({"number": rng.normal(size=n), "count": rng.integers(0, 5, n).astype(float)})
     frame["text"] = rng.choice(["red", "green", "blue"], n)
     gaps = rng.random(frame.shape) < rng.choice([0.0, 0.2])
@@ -196,22 +196,22 @@ def containers_agree(case: LawCase, estimator: Any, X: Any, y: Any) -> None:
         made = SAME[name](frame, gap)
         try:
             fitted = clone(estimator).fit(made, y)
-            require_close(prediction(fitted, made), expected, f"{case.law}: {name}")
+            require_close(prediction(fitted, made), expected, f"{example.law}: {name}")
         except (ValueError, TypeError) as error:
-            raise Failure("Broken law", f"{case.law}: {name}", f"{type(error).__name__}: {error}") from None
+            raise Failure("Broken law", f"{example.law}: {name}", f"{type(error).__name__}: {error}") from None
 
 
-def sparse_equals_dense(case: LawCase, estimator: Any, X: Any, y: Any) -> None:
+def sparse_equals_dense(example: LawExample, estimator: Any, X: Any, y: Any) -> None:
     """A sparse matrix of any format gives the predictions of its dense array."""
-    rng = np.random.default_rng(case.seed)
+    rng = np.random.default_rng(example.seed)
     dense = np.where(rng.random((len(y), 3)) < 0.5, rng.normal(size=(len(y), 3)), 0)
     estimator.set_params(categorical_features="from_dtype", precision="float64")
     kind = ["csr_array", "csc_array", "coo_array", "lil_array", "dok_array", "bsr_matrix"][rng.integers(6)]
     of_dense, of_sparse = clone(estimator).fit(dense, y), clone(estimator).fit(getattr(sparse, kind)(dense), y)
-    require_close(prediction(of_sparse, sparse.csc_array(dense)), prediction(of_dense, dense), case.law, 1e-4)
+    require_close(prediction(of_sparse, sparse.csc_array(dense)), prediction(of_dense, dense), example.law, 1e-4)
 
 
-def copies_are_equal(case: LawCase, estimator: Any, X: Any, y: Any) -> None:
+def copies_are_equal(example: LawExample, estimator: Any, X: Any, y: Any) -> None:
     """Copies predict the same bits, and a clone that is fitted again does so, too."""
     fitted = clone(estimator).fit(X, y)
     stream = io.BytesIO()
@@ -224,16 +224,16 @@ def copies_are_equal(case: LawCase, estimator: Any, X: Any, y: Any) -> None:
         clone(copies[0]).fit(X, y),
         fitted.fit(X, y) if not fitted.warm_start else fitted,
     ]:
-        require(prediction(one, X).tobytes() == prediction(fitted, X).tobytes(), case.law, prediction(one, X))
+        require(prediction(one, X).tobytes() == prediction(fitted, X).tobytes(), example.law, prediction(one, X))
 
 
-def rows_are_independent(case: LawCase, estimator: Any, X: Any, y: Any) -> None:
+def rows_are_independent(example: LawExample, estimator: Any, X: Any, y: Any) -> None:
     """The prediction of a row depends neither on the other rows nor on their order."""
     fitted = clone(estimator).fit(X, y)
-    whole, order = prediction(fitted, X), np.random.default_rng(case.seed).permutation(len(y))
-    require_close(prediction(fitted, take(X, order)), whole[order], case.law, 1e-9)
+    whole, order = prediction(fitted, X), np.random.default_rng(example.seed).permutation(len(y))
+    require_close(prediction(fitted, take(X, order)), whole[order], example.law, 1e-9)
     for rows in order[:1], order[1:]:
-        require_close(prediction(fitted, take(X, rows)), whole[rows], case.law, 1e-9)
+        require_close(prediction(fitted, take(X, rows)), whole[rows], example.law, 1e-9)
 
 
 CHANGES: list[dict[str, list[Any]]] = [
@@ -250,14 +250,14 @@ CHANGES: list[dict[str, list[Any]]] = [
 ]
 
 
-def search_scores_equal_cross_validation(case: LawCase, estimator: Any, X: Any, y: Any) -> None:
+def search_scores_equal_cross_validation(example: LawExample, estimator: Any, X: Any, y: Any) -> None:
     """Each candidate of a search scores as it does in ``GridSearchCV``, and the best one is refitted alike."""
-    rng = np.random.default_rng(case.seed)
+    rng = np.random.default_rng(example.seed)
     space = CHANGES[rng.integers(len(CHANGES))]
-    splitter = StratifiedKFold if case.classifier else KFold
-    folds = list(splitter(2, shuffle=True, random_state=case.seed).split(X, y))
-    scoring = ["neg_log_loss", "roc_auc_ovr"][rng.integers(2)] if case.classifier else "neg_mean_squared_error"
-    sampler = optuna.samplers.RandomSampler(seed=case.seed)
+    splitter = StratifiedKFold if example.classifier else KFold
+    folds = list(splitter(2, shuffle=True, random_state=example.seed).split(X, y))
+    scoring = ["neg_log_loss", "roc_auc_ovr"][rng.integers(2)] if example.classifier else "neg_mean_squared_error"
+    sampler = optuna.samplers.RandomSampler(seed=example.seed)
     options = {"cv": folds, "scoring": scoring, "n_trials": 3, "sampler": sampler, "error_score": "raise"}
     search = OptunaSearchCV(estimator, space, pruner=optuna.pruners.NopPruner(), **options)
     try:
@@ -268,17 +268,17 @@ def search_scores_equal_cross_validation(case: LawCase, estimator: Any, X: Any, 
     grid = GridSearchCV(estimator, grids, scoring=scoring, cv=folds, refit=False).fit(X, y)
     for fold in range(2):
         name = f"split{fold}_test_score"
-        require_close(search.cv_results_[name], grid.cv_results_[name], f"{case.law}: {sorted(space)}", 1e-4)
+        require_close(search.cv_results_[name], grid.cv_results_[name], f"{example.law}: {sorted(space)}", 1e-4)
     best = clone(estimator).set_params(**search.best_params_).fit(X, y)
-    require_close(prediction(search, X), prediction(best, X), f"{case.law}, refit", 1e-7)
+    require_close(prediction(search, X), prediction(best, X), f"{example.law}, refit", 1e-7)
 
 
-def jobs_do_not_matter(case: LawCase, estimator: Any, X: Any, y: Any) -> None:
+def jobs_do_not_matter(example: LawExample, estimator: Any, X: Any, y: Any) -> None:
     """Cross-validation and search give the same result with any number of jobs and any backend."""
-    rng = np.random.default_rng(case.seed)
-    backend = "loky" if case.seed % 8 == 0 else "threading"
-    splitter = (StratifiedKFold if case.classifier else KFold)(2)
-    method = "predict_proba" if case.classifier else "predict"
+    rng = np.random.default_rng(example.seed)
+    backend = "loky" if example.seed % 8 == 0 else "threading"
+    splitter = (StratifiedKFold if example.classifier else KFold)(2)
+    method = "predict_proba" if example.classifier else "predict"
     space, vectorize = CHANGES[rng.integers(len(CHANGES))], bool(rng.integers(2))
     found = []
     for n_jobs in (1, 2):
@@ -289,7 +289,7 @@ def jobs_do_not_matter(case: LawCase, estimator: Any, X: Any, y: Any) -> None:
             search = OptunaSearchCV(estimator, space, **options).fit(X, y)
         found.append((predicted, scores, search.cv_results_["mean_test_score"], prediction(search, X)))
     for one, other in zip(*found, strict=True):
-        require_close(one, other, f"{case.law}: {backend}", 1e-7)
+        require_close(one, other, f"{example.law}: {backend}", 1e-7)
 
 
 LAWS = {
@@ -305,7 +305,7 @@ LAWS = {
 
 
 @st.composite
-def law_cases(draw: st.DrawFn, law: str) -> LawCase:
+def law_examples(draw: st.DrawFn, law: str) -> LawExample:
     """Draw a case of a law, with usual tables and valid parameters."""
     classifier = draw(st.booleans())
     params = dict(SMALL) | dict(draw(parameters(classifier, hostile=False, max_size=3)))
@@ -314,7 +314,7 @@ def law_cases(draw: st.DrawFn, law: str) -> LawCase:
         params.pop(name, None)
     table = draw(tables(min_rows=8, ordinary=True))
     table = replace(table, gap=table.gap and draw(st.sampled_from(["None", "nan"])))
-    return LawCase(
+    return LawExample(
         law,
         classifier,
         tuple(params.items()),

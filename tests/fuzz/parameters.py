@@ -128,7 +128,7 @@ HOSTILE: list[Any] = [
     ),
     *({"a": 1}, {0: 1.0, 1: 2.0}, {0: -1.0}, {"yes": 2}, range(2), slice(None), Ellipsis),
 ]
-# Values that are valid and would take too long or too much memory, and threads that would outlive the case.
+# Values that are valid and would take too long or too much memory, and threads that would outlive the example.
 TOO_LARGE = {"max_iter", "n_members", "n_trials", "n_threads"}
 LARGE = [Named("2**70"), Named("10**400"), Named("inf")]
 SPECIAL: dict[str, list[Any]] = {

@@ -10,26 +10,26 @@ import torch
 
 from tests.fuzz.__main__ import evaluate
 from tests.fuzz.checks import Failure, Session, check_error, deadline, fingerprint
-from tests.fuzz.runner import STRATEGIES, run_cases
+from tests.fuzz.strategies import STRATEGIES, run_examples
 from tests.fuzz.tables import CONTAINERS, Table
 
-N_CASES = 500
+N_EXAMPLES = 500
 CHUNK = 20
 
 
 def chunks():
     """Return names of strategies and seeds, with about ``CHUNK`` cases each, so that processes can share them."""
-    shares = {name: round(N_CASES * share / 100) for name, (_, share) in STRATEGIES.items()}
+    shares = {name: round(N_EXAMPLES * share / 100) for name, (_, share) in STRATEGIES.items()}
     return [
-        pytest.param(name, min(CHUNK, n_cases - start), start // CHUNK, id=f"{name} {start // CHUNK}")
-        for name, n_cases in shares.items()
-        for start in range(0, n_cases, CHUNK)
+        pytest.param(name, min(CHUNK, n_examples - start), start // CHUNK, id=f"{name} {start // CHUNK}")
+        for name, n_examples in shares.items()
+        for start in range(0, n_examples, CHUNK)
     ]
 
 
-@pytest.mark.parametrize(("name", "n_cases", "seed"), chunks())
-def test_every_case_gives_a_finite_result_or_an_error_that_names_argument_and_remedy(name, n_cases, seed):
-    run_cases(name, n_cases, seed)
+@pytest.mark.parametrize(("name", "n_examples", "seed"), chunks())
+def test_every_example_gives_a_finite_result_or_an_error_that_names_argument_and_remedy(name, n_examples, seed):
+    run_examples(name, n_examples, seed)
 
 
 # the fuzzer itself
@@ -113,17 +113,17 @@ def test_fingerprints_differ_where_values_or_types_do():
     assert len(set(found)) == len(found)
 
 
-def test_a_seed_gives_the_same_cases():
+def test_a_seed_gives_the_same_examples():
     found = [[], [], []]
-    for cases, seed in zip(found, (0, 0, 1), strict=True):
-        run_cases("estimators", 5, seed, cases.append)
+    for examples, seed in zip(found, (0, 0, 1), strict=True):
+        run_examples("estimators", 5, seed, examples.append)
     assert found[0] == found[1]
     assert found[0] != found[2]
 
 
-def test_the_text_of_a_case_reproduces_it():
+def test_the_text_of_an_example_reproduces_it():
     found = []
     for name in STRATEGIES:
-        run_cases(name, 3, 0, found.append)
-    for case in found:
-        assert evaluate(repr(case)) == case
+        run_examples(name, 3, 0, found.append)
+    for example in found:
+        assert evaluate(repr(example)) == example

@@ -50,7 +50,7 @@ ATTRIBUTES = [
 
 
 @dataclass(frozen=True)
-class EstimatorCase:
+class EstimatorExample:
     """Calls of a classifier or a regressor, one after the other.
 
     Parameters
@@ -86,30 +86,30 @@ class EstimatorCase:
 
 
 class EstimatorRun:
-    """The state of an ``EstimatorCase`` while its calls are performed."""
+    """The state of an ``EstimatorExample`` while its calls are performed."""
 
-    def __init__(self, case: EstimatorCase) -> None:
-        self.case = case
-        cls = RegularizedMLPClassifier if case.classifier else RegularizedMLPRegressor
-        self.estimator: Any = cls(**resolve(case.params))
-        other = case.other or case.table
-        self.X, self.other = case.table.build(), other.build()
-        self.y, self.other_y = case.target.build(case.table.n_rows), case.target.build(other.n_rows)
-        weight = case.weight or Weight("ones")
-        self.weight, self.other_weight = weight.build(case.table.n_rows), weight.build(other.n_rows)
+    def __init__(self, example: EstimatorExample) -> None:
+        self.example = example
+        cls = RegularizedMLPClassifier if example.classifier else RegularizedMLPRegressor
+        self.estimator: Any = cls(**resolve(example.params))
+        other = example.other or example.table
+        self.X, self.other = example.table.build(), other.build()
+        self.y, self.other_y = example.target.build(example.table.n_rows), example.target.build(other.n_rows)
+        weight = example.weight or Weight("ones")
+        self.weight, self.other_weight = weight.build(example.table.n_rows), weight.build(other.n_rows)
         self.session = Session(
             X=self.X,
             other=self.other,
             y=self.y,
             other_y=self.other_y,
             sample_weight=self.weight,
-            **({"params": self.estimator} if "random_state" in dict(case.params) else {}),
+            **({"params": self.estimator} if "random_state" in dict(example.params) else {}),
         )
         self.rows: int | None = None
 
     def run(self) -> None:
-        """Perform the calls of the case."""
-        for name in self.case.calls:
+        """Perform the calls of the example."""
+        for name in self.example.calls:
             getattr(self, "_" + name.replace(" ", "_").replace("-", "_"), partial(self._predict_by, name))()
 
     def _call(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
@@ -127,7 +127,9 @@ class EstimatorRun:
 
     def _partial_fit(self) -> None:
         if hasattr(self.estimator, "partial_fit"):
-            classes = [np.unique(self.y)] if self.case.classifier and self.case.target.kind.endswith("ints") else []
+            classes = (
+                [np.unique(self.y)] if self.example.classifier and self.example.target.kind.endswith("ints") else []
+            )
             fit = partial(self.estimator.partial_fit, sample_weight=self.weight)
             self._train(fit, self.X, self.y, **{"classes": classes[0]} if classes else {})
 
@@ -143,7 +145,7 @@ class EstimatorRun:
         self._fit()
 
     def _set_params(self) -> None:
-        name, value = self.case.change
+        name, value = self.example.change
         self._set(name, value.value if isinstance(value, Named) else value)
 
     def _set(self, name: str, value: Any) -> None:
@@ -186,7 +188,7 @@ class EstimatorRun:
         require(score is None or isinstance(score, float), "the score is a float", repr(score))
 
     def _predict_other(self) -> None:
-        self._predict_by("predict", self.other, (self.case.other or self.case.table).n_rows)
+        self._predict_by("predict", self.other, (self.example.other or self.example.table).n_rows)
 
     def _predict_std(self) -> None:
         found = self._call(self.estimator.predict, self.X, True)
@@ -206,7 +208,7 @@ class EstimatorRun:
     def _predict_by(self, method: str, X: Any = None, n_rows: int | None = None) -> None:
         found = self._call(getattr(self.estimator, method), self.X if X is None else X)
         if self.session.error is None:
-            check_prediction(self.estimator, method, found, n_rows or self.case.table.n_rows)
+            check_prediction(self.estimator, method, found, n_rows or self.example.table.n_rows)
 
 
 def check_prediction(estimator: Any, method: str, found: Any, n_rows: int) -> None:
@@ -300,7 +302,7 @@ MADE = {
 
 
 @dataclass(frozen=True)
-class SearchCase:
+class SearchExample:
     """A search: names in ``SPACES``, ``SPLITTERS`` and ``SCORERS``, and further options."""
 
     classifier: bool
@@ -345,12 +347,12 @@ class SearchCase:
 
 
 def resolve_known(params: Params) -> dict[str, Any]:
-    """As ``resolve``, but keep the names of values that are made for each case."""
+    """As ``resolve``, but keep the names of values that are made for each example."""
     return {n: v if isinstance(v, Named) and v.name in MADE else resolve(((n, v),))[n] for n, v in params}
 
 
 @dataclass(frozen=True)
-class ReportCase:
+class ReportExample:
     """A fit, followed by ``diagnose`` or a display.
 
     Parameters
@@ -418,7 +420,7 @@ DISPLAY_OPTIONS: dict[str, list[Any]] = {
 
 
 @st.composite
-def estimator_cases(draw: st.DrawFn) -> EstimatorCase:
+def estimator_examples(draw: st.DrawFn) -> EstimatorExample:
     """Draw calls of an estimator."""
     classifier = draw(st.booleans())
     first = draw(st.sampled_from(["fit", "fit", "fit weighted", "fit validated", "partial_fit", "predict"]))
@@ -426,7 +428,7 @@ def estimator_cases(draw: st.DrawFn) -> EstimatorCase:
     cls = RegularizedMLPClassifier if classifier else RegularizedMLPRegressor
     name = draw(st.sampled_from([name for name in cls._get_param_names() if name not in ("max_iter", "n_members")]))
     change = name, draw(st.sampled_from(valid_values(cls, name)))
-    return EstimatorCase(
+    return EstimatorExample(
         classifier,
         draw(parameters(classifier)),
         draw(tables()),
@@ -439,7 +441,7 @@ def estimator_cases(draw: st.DrawFn) -> EstimatorCase:
 
 
 @st.composite
-def search_cases(draw: st.DrawFn) -> SearchCase:
+def search_examples(draw: st.DrawFn) -> SearchExample:
     """Draw a search; most of its parts are usual ones, so that its errors do not hide each other."""
 
     def usual(names: list[str], known: dict[str, Any]) -> str:
@@ -450,7 +452,7 @@ def search_cases(draw: st.DrawFn) -> SearchCase:
     options = {"n_trials": 2, "random_state": 0} | {name: draw(st.sampled_from(OPTIONS[name])) for name in names}
     if names and draw(st.integers(0, 5)) == 5 and names[0] not in ("n_trials", "n_jobs", "verbose"):
         options[names[0]] = draw(st.sampled_from(HOSTILE))
-    return SearchCase(
+    return SearchExample(
         classifier,
         draw(parameters(classifier, hostile=False, max_size=1)),
         draw(tables(min_rows=4, ordinary=ordinary)),
@@ -465,7 +467,7 @@ def search_cases(draw: st.DrawFn) -> SearchCase:
 
 
 @st.composite
-def report_cases(draw: st.DrawFn, of_plots: bool) -> ReportCase:
+def report_examples(draw: st.DrawFn, of_plots: bool) -> ReportExample:
     """Draw a diagnosis or a display."""
     classifier, ordinary = draw(st.booleans()), draw(st.integers(0, 2)) < 2
     report = draw(st.sampled_from(sorted(DISPLAY_OPTIONS))) if of_plots else "diagnose"
@@ -474,7 +476,7 @@ def report_cases(draw: st.DrawFn, of_plots: bool) -> ReportCase:
         option = draw(st.sampled_from(DISPLAY_OPTIONS[report])), draw(st.sampled_from([1, 2, *HOSTILE]))
     if option is not None and option[1] in (Named("2**70"), Named("10**400")):
         option = option[0], 1
-    return ReportCase(
+    return ReportExample(
         classifier,
         draw(parameters(classifier, hostile=False, max_size=3)),
         draw(tables(min_rows=1, ordinary=ordinary)),
