@@ -49,6 +49,7 @@ ADMITTED_WARNINGS: list[tuple[type[Warning], str]] = [
     (UserWarning, "The least populated class in y has only"),
     (UserWarning, "A single label was found in 'y_true' and 'y_pred'"),
     (UserWarning, "y_pred contains classes not in y_true"),
+    (UserWarning, "The y_prob values do not sum to one"),
     (FitFailedWarning, ""),
     (UserWarning, "Scoring failed. The score on this train-test partition"),
     (UserWarning, "One or more of the .* scores are non-finite"),

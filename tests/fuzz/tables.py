@@ -339,7 +339,7 @@ def tables(draw: st.DrawFn, min_rows: int = 0, ordinary: bool = False) -> Table:
     if ordinary:
         kinds = ["normal", "count"] if container == "array of f8" else ["normal", "count", "text", "bool"]
     columns = draw(st.lists(st.sampled_from(kinds), min_size=0 if rare else 1, max_size=4))
-    n_rows = draw(st.integers(min_rows, 3)) if rare else draw(st.integers(max(min_rows, 4), 24))
+    n_rows = draw(st.integers(min_rows, max(min_rows, 3)) if rare else st.integers(max(min_rows, 4), 24))
     gap = None if draw(st.booleans()) else draw(st.sampled_from(sorted(GAPS)))
     names = draw(st.sampled_from(sorted(NAMES))) if rare else "plain"
     return Table(container, tuple(columns), n_rows, draw(st.integers(0, 99)), gap, names)
