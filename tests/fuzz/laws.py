@@ -4,6 +4,7 @@ import copy
 import io
 import pickle
 import warnings
+import zlib
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,8 +17,11 @@ import pyarrow as pa
 from hypothesis import reject
 from hypothesis import strategies as st
 from scipy import sparse
-from sklearn.base import clone
+from sklearn.base import clone, is_classifier
+from sklearn.ensemble import BaggingClassifier, BaggingRegressor
 from sklearn.model_selection import GridSearchCV, KFold, StratifiedKFold, cross_val_predict, cross_val_score
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
 
 from skreg import OptunaSearchCV, RegularizedMLPClassifier, RegularizedMLPRegressor
 from tests.fuzz.checks import Failure, require, require_close, unexpected
@@ -44,6 +48,10 @@ class LawExample:
     table: Table
     target: Target
     seed: int
+
+    def rng(self) -> np.random.Generator:
+        """Return a generator that depends on all fields, because small seeds are drawn most often."""
+        return np.random.default_rng(zlib.crc32(repr(self).encode()))
 
     def run(self) -> None:
         """Check the law; combinations of parameters that cannot be fitted are not tried."""
@@ -83,7 +91,7 @@ def weights_equal_repeated_rows(example: LawExample, estimator: Any, X: Any, y: 
     """A row of weight 2 equals a repeated row, and a row of weight 0 a removed one."""
     calm = {"dropout": 0.0, "input_dropout": 0.0, "augmentation": None, "early_stopping": False, "batch_size": 99}
     estimator.set_params(**calm, precision="float64")
-    weight = np.random.default_rng(example.seed).integers(0, 3, len(y))
+    weight = example.rng().integers(0, 3, len(y))
     rows = np.repeat(np.arange(len(y)), weight)
     if len(rows) < 4 or len(np.unique(y[rows])) < 2:
         reject()
@@ -97,7 +105,7 @@ def weights_equal_repeated_rows(example: LawExample, estimator: Any, X: Any, y: 
 
 def weight_zero_removes_a_row(example: LawExample, estimator: Any, X: Any, y: Any) -> None:
     """Whatever the parameters are, rows of weight 0 have no influence, also among the validation rows."""
-    rng = np.random.default_rng(example.seed)
+    rng = example.rng()
     weight = np.where(rng.random(len(y)) < 0.7, rng.integers(1, 3, len(y)), 0)
     kept = np.flatnonzero(weight)
     if len(kept) < 4 or len(np.unique(y[kept])) < 2:
@@ -180,7 +188,7 @@ def dictionaries(table: pa.Table) -> pa.Table:
 
 def containers_agree(example: LawExample, estimator: Any, X: Any, y: Any) -> None:
     """The same values in any container give the same predictions, with any gap, in fit and in predict."""
-    rng, n = np.random.default_rng(example.seed), len(y)
+    rng, n = example.rng(), len(y)
     frame = pd.DataFrame({"number": rng.normal(size=n), "count": rng.integers(0, 5, n).astype(float)})
     frame["text"] = rng.choice(["red", "green", "blue"], n)
     gaps = rng.random(frame.shape) < rng.choice([0.0, 0.2])
@@ -203,7 +211,7 @@ def containers_agree(example: LawExample, estimator: Any, X: Any, y: Any) -> Non
 
 def sparse_equals_dense(example: LawExample, estimator: Any, X: Any, y: Any) -> None:
     """A sparse matrix of any format gives the predictions of its dense array."""
-    rng = np.random.default_rng(example.seed)
+    rng = example.rng()
     dense = np.where(rng.random((len(y), 3)) < 0.5, rng.normal(size=(len(y), 3)), 0)
     estimator.set_params(categorical_features="from_dtype", precision="float64")
     kind = ["csr_array", "csc_array", "coo_array", "lil_array", "dok_array", "bsr_matrix"][rng.integers(6)]
@@ -230,7 +238,7 @@ def copies_are_equal(example: LawExample, estimator: Any, X: Any, y: Any) -> Non
 def rows_are_independent(example: LawExample, estimator: Any, X: Any, y: Any) -> None:
     """The prediction of a row depends neither on the other rows nor on their order."""
     fitted = clone(estimator).fit(X, y)
-    whole, order = prediction(fitted, X), np.random.default_rng(example.seed).permutation(len(y))
+    whole, order = prediction(fitted, X), example.rng().permutation(len(y))
     require_close(prediction(fitted, take(X, order)), whole[order], example.law, 1e-9)
     for rows in order[:1], order[1:]:
         require_close(prediction(fitted, take(X, rows)), whole[rows], example.law, 1e-9)
@@ -250,13 +258,82 @@ CHANGES: list[dict[str, list[Any]]] = [
 ]
 
 
+class HalfPipeline(Pipeline):
+    """A pipeline that is trained on half of the rows, as one that samples or drops rows."""
+
+    def fit(self, X: Any, y: Any = None, **params: Any) -> Any:
+        """Fit to every second row."""
+        return super().fit(take(X, np.arange(0, len(y), 2)), y[::2], **params)
+
+
+class OtherPrediction(RegularizedMLPRegressor):
+    """A regressor that predicts a shifted target."""
+
+    def predict(self, X: Any, return_std: bool = False) -> Any:
+        """Predict the target plus 1."""
+        return super().predict(X) + 1
+
+
+class OtherScore(RegularizedMLPClassifier):
+    """A classifier with a score of its own."""
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the mean of the first probability."""
+        return float(self.predict_proba(X)[:, 0].mean())
+
+
+class Doubled(StandardScaler):
+    """A transformer that changes its result in fit_transform only."""
+
+    def fit_transform(self, X: Any, y: Any = None, **params: Any) -> Any:
+        """Return twice the scaled rows."""
+        return 2 * super().fit_transform(X, y, **params)
+
+
+def subclass(estimator: Any) -> Any:
+    """Return an estimator of a subclass that overrides a method."""
+    cls = OtherScore if isinstance(estimator, RegularizedMLPClassifier) else OtherPrediction
+    return cls(**estimator.get_params(deep=False))
+
+
+# An estimator of numbers, and the prefix of the network's parameters.
+WRAPPERS: dict[str, tuple[Any, str]] = {
+    "alone": (lambda estimator: estimator, ""),
+    "subclass": (subclass, ""),
+    "pipeline": (lambda estimator: Pipeline([("scale", StandardScaler()), ("net", estimator)]), "net__"),
+    "subclass of Pipeline": (
+        lambda estimator: HalfPipeline([("scale", StandardScaler()), ("net", estimator)]),
+        "net__",
+    ),
+    "other transformer": (lambda estimator: Pipeline([("scale", Doubled()), ("net", estimator)]), "net__"),
+    "nested pipeline": (
+        lambda estimator: Pipeline([("scale", StandardScaler()), ("inner", Pipeline([("net", estimator)]))]),
+        "inner__net__",
+    ),
+    "bagging": (
+        lambda estimator: (BaggingClassifier if is_classifier(estimator) else BaggingRegressor)(
+            estimator, n_estimators=2, random_state=0
+        ),
+        "estimator__",
+    ),
+}
+
+
 def search_scores_equal_cross_validation(example: LawExample, estimator: Any, X: Any, y: Any) -> None:
     """Each candidate of a search scores as it does in ``GridSearchCV``, and the best one is refitted alike."""
-    rng = np.random.default_rng(example.seed)
-    space = CHANGES[rng.integers(len(CHANGES))]
+    rng = example.rng()
+    wrapper = "alone" if rng.random() < 0.5 else rng.choice([*WRAPPERS])
+    wrap, prefix = WRAPPERS[wrapper]
+    estimator = wrap(estimator)
+    if wrapper != "alone":  # the transformers take numbers only
+        X = rng.normal(size=(len(y), 2))
+    changes = CHANGES[rng.integers(len(CHANGES))]
+    space = {prefix + name: values for name, values in changes.items()}
     splitter = StratifiedKFold if example.classifier else KFold
     folds = list(splitter(2, shuffle=True, random_state=example.seed).split(X, y))
     scoring = ["neg_log_loss", "roc_auc_ovr"][rng.integers(2)] if example.classifier else "neg_mean_squared_error"
+    if wrapper == "subclass" and example.classifier:
+        scoring = None  # the score method, which is continuous
     sampler = optuna.samplers.RandomSampler(seed=example.seed)
     options = {"cv": folds, "scoring": scoring, "n_trials": 3, "sampler": sampler, "error_score": "raise"}
     search = OptunaSearchCV(estimator, space, pruner=optuna.pruners.NopPruner(), **options)
@@ -268,15 +345,17 @@ def search_scores_equal_cross_validation(example: LawExample, estimator: Any, X:
     grid = GridSearchCV(estimator, grids, scoring=scoring, cv=folds, refit=False).fit(X, y)
     for fold in range(2):
         name = f"split{fold}_test_score"
-        require_close(search.cv_results_[name], grid.cv_results_[name], f"{example.law}: {sorted(space)}", 1e-4)
+        require_close(
+            search.cv_results_[name], grid.cv_results_[name], f"{example.law}: {wrapper} {sorted(changes)}", 1e-4
+        )
     best = clone(estimator).set_params(**search.best_params_).fit(X, y)
     require_close(prediction(search, X), prediction(best, X), f"{example.law}, refit", 1e-7)
 
 
 def jobs_do_not_matter(example: LawExample, estimator: Any, X: Any, y: Any) -> None:
     """Cross-validation and search give the same result with any number of jobs and any backend."""
-    rng = np.random.default_rng(example.seed)
-    backend = "loky" if example.seed % 8 == 0 else "threading"
+    rng = example.rng()
+    backend = "loky" if rng.random() < 0.05 else "threading"
     splitter = (StratifiedKFold if example.classifier else KFold)(2)
     method = "predict_proba" if example.classifier else "predict"
     space, vectorize = CHANGES[rng.integers(len(CHANGES))], bool(rng.integers(2))

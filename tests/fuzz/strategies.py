@@ -31,9 +31,7 @@ def run_examples(name: str, n_examples: int, seed_of_examples: int, run: Callabl
         max_examples=n_examples,
         deadline=None,
         database=None,
-        phases=[
-            Phase.generate
-        ],  # without shrinking, because a failure of a few rows is readable and shrinking takes long
+        phases=[Phase.generate],  # shrinking takes long, and the examples are small
         suppress_health_check=list(HealthCheck),
         report_multiple_bugs=False,
     )
