@@ -4,10 +4,12 @@ import argparse
 import faulthandler
 import json
 import os
+import shlex
+import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
 EXAMPLES_PER_PROCESS = 500
@@ -92,34 +94,58 @@ def chunks(n_examples: int, seed: int, only: str | None) -> list[tuple[str, int,
     return found
 
 
-def run_process(chunk: tuple[str, int, int]) -> list[dict[str, Any]]:
-    """Run a chunk in a process, and return its records. A crash is the record of the case that began last."""
-    command = [sys.executable, "-m", "tests.fuzz", "--worker", *map(str, chunk)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    records, begun = [], None
-    for line in map(json.loads, filter(lambda line: line.startswith("{"), done.stdout.splitlines())):
-        if "begins" in line:
-            begun = line["begins"]
-        else:
-            records.append(line | {"case": begun})
-            begun = None
-    if done.returncode or begun:
-        records.append(
-            {"kind": "Crash", "origin": f"exit code {done.returncode}", "detail": done.stderr[-3000:], "case": begun}
-        )
-    return records
+class Pool:
+    """Runs chunks in processes, and ends them when it is closed."""
+
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen[str]] = set()
+
+    def run(self, chunk: tuple[str, int, int]) -> list[dict[str, Any]]:
+        """Run a chunk, and return its records. A crash is the record of the case that began last."""
+        command = [sys.executable, "-m", "tests.fuzz", "--worker", *map(str, chunk)]
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment)
+        self._running.add(process)
+        out, errors = process.communicate()
+        self._running.discard(process)
+        records, begun = [], None
+        for line in map(json.loads, filter(lambda line: line.startswith("{"), out.splitlines())):
+            if "begins" in line:
+                begun = line["begins"]
+            else:
+                records.append(line | {"case": begun})
+                begun = None
+        if process.returncode or begun:
+            origin = f"exit code {process.returncode}"
+            records.append({"kind": "Crash", "origin": origin, "detail": errors[-3000:], "case": begun})
+        return records
+
+    def close(self) -> None:
+        """End the processes that are running."""
+        for process in list(self._running):
+            process.kill()
 
 
 def run_all(n_examples: int, seed: int, jobs: int, only: str | None) -> int:
     """Run all cases, print progress and failures, and return the exit status."""
-    start, records, pending = time.perf_counter(), [], chunks(n_examples, seed, only)
-    with ThreadPoolExecutor(jobs) as pool:
-        for number, found in enumerate(pool.map(run_process, pending), start=1):
-            records += found
-            n_failures = sum("kind" in record for record in records)
-            took = time.perf_counter() - start
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # to report what was found until then
+    start, records, pending, pool = time.perf_counter(), [], chunks(n_examples, seed, only), Pool()
+    executor = ThreadPoolExecutor(jobs)
+    try:
+        for number, done in enumerate(as_completed([executor.submit(pool.run, chunk) for chunk in pending]), start=1):
+            records += done.result()
+            n_failures, took = sum("kind" in record for record in records), time.perf_counter() - start
             print(f"{number} of {len(pending)} processes, {n_failures} failures, {took:.0f} s", flush=True)
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)
+        pool.close()
+        report(records, time.perf_counter() - start)
+    return int(any("kind" in record for record in records))
+
+
+def report(records: list[dict[str, Any]], took: float) -> None:
+    """Print the failures, grouped by kind and origin, and a summary line."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for record in records:
         if "kind" in record:
@@ -127,15 +153,15 @@ def run_all(n_examples: int, seed: int, jobs: int, only: str | None) -> int:
     for (kind, origin), failures in sorted(groups.items(), key=lambda group: -len(group[1])):
         shortest = min(failures, key=lambda record: len(record["case"] or ""))
         print(f"\n{len(failures)} x {kind} at {origin}\n{shortest['detail']}")
-        print(f"Reproduce: python -m tests.fuzz --case {json.dumps(shortest['case'])}")
+        print(f"Reproduce: python -m tests.fuzz --case {shlex.quote(shortest['case'] or '')}")
     skipped = sum("skipped" in record for record in records)
-    seconds = sorted(record["seconds"] for record in records if "seconds" in record)
+    seconds = sorted(record["seconds"] for record in records if "seconds" in record) or [0.0]
     print(
         f"\n{len(records) - skipped:,} cases ({skipped:,} more could not be built), "
-        f"{sum(map(len, groups.values()))} failures in {len(groups)} groups, {time.perf_counter() - start:.0f} s; "
-        f"median {1000 * seconds[len(seconds) // 2]:.0f} ms, longest {seconds[-1]:.1f} s"
+        f"{sum(map(len, groups.values()))} failures in {len(groups)} groups, {took:.0f} s; "
+        f"median {1000 * seconds[len(seconds) // 2]:.0f} ms, longest {seconds[-1]:.1f} s",
+        flush=True,
     )
-    return int(bool(groups))
 
 
 if __name__ == "__main__":
