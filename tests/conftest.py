@@ -1,14 +1,42 @@
 """Options of the test run, and fixtures that several test files use."""
 
+import random
+
+import numpy as np
 import pandas as pd
 import pytest
+import torch
+from hypothesis import settings
 
 from skreg._utils.threads import torch_threads
 from tests.helpers import SHARED_DATA, make_mixed_table
 
+# Hypothesis draws the same examples in every run.
+settings.register_profile("seeded", derandomize=True, database=None, deadline=None)
+settings.load_profile("seeded")
+
 
 def pytest_addoption(parser):
     parser.addoption("--run-slow", action="store_true", help="also run the tests that are marked as slow")
+    parser.addoption("--global-seed", type=int, default=0, help="seed of the global random generators in each test")
+
+
+def seed_global_generators(item):
+    """Seed the generators that ``random_state=None`` uses, so that no result depends on chance or on other tests."""
+    seed = item.config.getoption("--global-seed")
+    random.seed(seed)
+    np.random.mtrand._rand.seed(seed)
+    torch.manual_seed(seed)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    seed_global_generators(item)  # before the fixtures, including those of modules and packages
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item):
+    seed_global_generators(item)
 
 
 def pytest_collection_modifyitems(config, items):

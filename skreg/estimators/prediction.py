@@ -84,7 +84,9 @@ class PredictionMixin:
         samples : ndarray of shape (n_samples, n_rows, ...)
             Probabilities or numbers, as ``predict_proba`` or ``predict`` would return them for a single member.
         """
-        return np.concatenate(list(self._sample_blocks(X, n_samples, random_state, dropout)), 1)
+        check_is_fitted(self)
+        with torch_threads(self.n_threads):
+            return np.concatenate(list(self._sample_blocks(X, n_samples, random_state, dropout)), 1)
 
     def predict_uncertainty(
         self, X: Any, n_samples: int = 100, random_state: Any = None, *, dropout: bool = True
@@ -119,7 +121,9 @@ class PredictionMixin:
         ValueError
             If a regressor was fitted without validation rows.
         """
-        blocks = [self._decompose(samples) for samples in self._sample_blocks(X, n_samples, random_state, dropout)]
+        check_is_fitted(self)
+        with torch_threads(self.n_threads):
+            blocks = [self._decompose(samples) for samples in self._sample_blocks(X, n_samples, random_state, dropout)]
         names = ("mean", "total", "aleatoric", "epistemic")
         arrays = {name: np.concatenate([getattr(block, name) for block in blocks]) for name in names}
         return Uncertainty(**arrays, source=self._describe_samples(dropout))
@@ -142,7 +146,6 @@ class PredictionMixin:
 
     def _sample_blocks(self, X: Any, n_samples: int, random_state: Any, dropout: bool) -> Iterator[np.ndarray]:
         """Yield samples ``(n_samples, rows, ...)`` of blocks of rows."""
-        check_is_fitted(self)
         if not isinstance(n_samples, Integral) or isinstance(n_samples, bool) or n_samples < 1:
             raise parameter_error(self, "n_samples", "an int in the range [1, inf)", n_samples)
         seed = self.seed_
@@ -150,14 +153,13 @@ class PredictionMixin:
             seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
         sample = partial(sample_raw, self.net_.module_, n_samples=int(n_samples), dropout=dropout, seed=seed)
         n_members = self.net_.module_.n_members
-        with torch_threads(self.n_threads):
-            for raw in self._raw_blocks(X, sample):
-                samples = []
-                for s in range(n_samples):
-                    member = slice(s % n_members, s % n_members + 1)
-                    decoded = self.target_encoder_.decode(self.net_, raw[s : s + 1], member)
-                    samples.append(self._format_prediction(decoded))
-                yield np.stack(samples)
+        for raw in self._raw_blocks(X, sample):
+            samples = []
+            for s in range(n_samples):
+                member = slice(s % n_members, s % n_members + 1)
+                decoded = self.target_encoder_.decode(self.net_, raw[s : s + 1], member)
+                samples.append(self._format_prediction(decoded))
+            yield np.stack(samples)
 
     def _raw_blocks(self, X: Any, predict: Callable[[Tensor, Tensor | None], Tensor]) -> Iterator[Tensor]:
         """Yield the raw output ``(members or samples, rows, n_raw_)`` of blocks of rows."""

@@ -214,7 +214,8 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
             1 for perfect predictions, 0 for always predicting the mean of the target, and negative for worse
             predictions.
         """
-        prediction = self.target_encoder_.select_median(self.predict(X))
+        prediction = self.predict(X)  # raises an error if the estimator is not fitted
+        prediction = self.target_encoder_.select_median(prediction)
         prediction, y, weight, _ = remove_void_rows(prediction, y, sample_weight)
         return float(r2_score(y, prediction, sample_weight=weight))
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
+from numbers import Integral
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
+from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import check_is_fitted
 
 from .._utils.optional import import_optional
@@ -31,6 +34,7 @@ DASHES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (3, 1)))
 MARKERS = "osD^vP"
 GRAY = "0.5"
 MIN_PANEL_INCHES = 2.6
+MAX_TEXT_LENGTH = 32
 
 # Sections and entries shared by several docstrings, which contain these names in braces instead.
 SHARED_DOCS = {
@@ -61,6 +65,15 @@ Returns
 >>> from skreg.plots import {display}
 >>> X, y = load_diabetes(return_X_y=True, as_frame=True)""",
 }
+
+
+COUNT = Interval(Integral, 1, None, closed="left")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def validated(**constraints: list[Any]) -> Callable[[F], F]:
+    """Decorate a function so that it checks arguments by scikit-learn's constraints. Keep its type."""
+    return cast("Callable[[F], F]", validate_params(constraints, prefer_skip_nested_validation=False))
 
 
 class Display(ABC):
@@ -145,6 +158,23 @@ def column_names(estimator: Any) -> NDArray[np.object_]:
     return getattr(estimator, "feature_names_in_", default)
 
 
+def plain_text(text: Any) -> str:
+    """Return text from data, such as a column name, in a form that matplotlib draws as it is.
+
+    Dollar signs are escaped, because text between two of them would be parsed as a formula. Newlines and other
+    characters that cannot be printed are shown as escape sequences, long text is shortened in the middle, and an empty
+    string is shown in quotes. Matplotlib omits labels with a leading underscore from legends, so a zero-width space
+    precedes it.
+    """
+    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in str(text))
+    if len(shown) > MAX_TEXT_LENGTH:
+        half = (MAX_TEXT_LENGTH - 1) // 2
+        shown = f"{shown[:half]}…{shown[-half:]}"
+    if not shown.strip():
+        shown = repr(shown)
+    return ("\u200b" if shown.startswith("_") else "") + shown.replace("$", r"\$")
+
+
 def panels(ax: AxesLike, heights: Sequence[float], *, stacked: bool = True) -> NDArray[np.object_]:
     """Return one Axes for each of the relative ``heights``.
 
@@ -153,6 +183,8 @@ def panels(ax: AxesLike, heights: Sequence[float], *, stacked: bool = True) -> N
     """
     n = len(heights)
     given = np.ravel(np.array(ax, object))
+    if ax is not None and not all(hasattr(one, "get_subplotspec") for one in given):
+        raise TypeError(f"'ax' must be matplotlib Axes, a sequence of {n} of them, or None. Got {ax!r} instead.")
     if ax is not None and len(given) == n:
         return given
     if ax is None:
@@ -186,9 +218,16 @@ def share_x_axis(upper: Axes, lower: Axes) -> None:
 
 
 def legend_above(axes: Sequence[Axes] | NDArray[np.object_], n_columns: int = 2) -> None:
-    """Draw one legend for several Axes above the first one, where it does not cover any data."""
-    entries = [ax.get_legend_handles_labels() for ax in axes]
-    by_label = {label: handle for handles, labels in entries for handle, label in zip(handles, labels, strict=True)}
+    """Draw one legend for several Axes above the first one, where it does not cover any data.
+
+    Entries with the same label in several Axes are shown once.
+    """
+    by_label: dict[tuple[str, int], Any] = {}
+    for ax in axes:
+        counts: Counter[str] = Counter()  # labels of one Axes can be equal after shortening
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            by_label[label, counts[label]] = handle
+            counts[label] += 1
     style: dict[str, Any] = {"fontsize": "small", "frameon": False, "columnspacing": 1.0, "handlelength": 1.6}
     style |= {"handletextpad": 0.5, "borderpad": 0.2, "bbox_to_anchor": (1.0, 1.0), "ncols": n_columns}
-    axes[0].legend(list(by_label.values()), list(by_label), loc="lower right", **style)
+    axes[0].legend(list(by_label.values()), [label for label, _ in by_label], loc="lower right", **style)

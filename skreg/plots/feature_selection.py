@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
-from .common import COLORS, GRAY, AxesLike, Display, column_names, unwrap_fitted
+from .common import COLORS, COUNT, GRAY, AxesLike, Display, column_names, plain_text, unwrap_fitted, validated
 
 INCHES_PER_ROW = 0.2
 
@@ -53,6 +53,7 @@ class FeatureSelectionDisplay(Display):
     feature_names: ArrayLike
 
     @classmethod
+    @validated(max_features=[COUNT])
     def from_estimator(cls, estimator: BaseEstimator, *, max_features: int = 20, ax: AxesLike = None) -> Self:
         """Draw the feature importances of a fitted estimator.
 
@@ -67,6 +68,7 @@ class FeatureSelectionDisplay(Display):
         display = cls(importances=network.feature_importances_, feature_names=column_names(network))
         return display.plot(ax, max_features=max_features)
 
+    @validated(max_features=[COUNT])
     def plot(self, ax: AxesLike = None, *, max_features: int = 20) -> Self:
         """Draw the display.
 
@@ -85,7 +87,7 @@ class FeatureSelectionDisplay(Display):
         importances, names = np.asarray(self.importances, dtype=float), np.asarray(self.feature_names)
         order = np.argsort(-importances, kind="stable")
         shown, hidden = order[:max_features], order[max_features:]
-        labels = [str(name) for name in names[shown]]
+        labels = [plain_text(name) for name in names[shown]]
         if len(hidden):
             n_dropped = int((importances[hidden] == 0).sum())
             labels.append(f"{len(hidden)} more" + (f" ({n_dropped} dropped)" if n_dropped else ""))

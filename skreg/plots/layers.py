@@ -11,7 +11,19 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
 from ..diagnostics.probe import Probe, When, probe
-from .common import COLORS, GRAY, SHARED_DOCS, AxesLike, Display, legend_above, share_x_axis, unwrap_fitted
+from .common import (
+    COLORS,
+    COUNT,
+    GRAY,
+    SHARED_DOCS,
+    AxesLike,
+    Display,
+    legend_above,
+    plain_text,
+    share_x_axis,
+    unwrap_fitted,
+    validated,
+)
 
 HALF_WIDTH = 0.42
 PERCENTILES = 0.5, 99.5
@@ -83,7 +95,7 @@ class LayerDisplay(Display):
         self._create_panels(ax, (3, 1))
         lower = self.axes_[1]
         shares_y_axis = not lower.get_autoscaley_on()  # with a display that has been drawn before
-        names = [name.removeprefix("hidden ") for name in self.layers]
+        names = [plain_text(name.removeprefix("hidden ")) for name in self.layers]
         if self.initial_shares is None or self.initial_below is None:
             self._draw_violins(self.shares, self.below, (-1, 1), fc=COLORS[0])
         else:
@@ -146,6 +158,7 @@ class WeightDisplay(LayerDisplay):
     _value_label = "Weight"
 
     @classmethod
+    @validated(bins=[COUNT])
     def from_estimator(cls, estimator: BaseEstimator, *, bins: int = 60, ax: AxesLike = None) -> Self:
         """Draw the weights of a fitted estimator.
 
@@ -199,6 +212,7 @@ class ActivationDisplay(LayerDisplay):
     _below_label = "Dead or\nsaturated"
 
     @classmethod
+    @validated(initial=["boolean"], max_rows=[COUNT], bins=[COUNT])
     def from_estimator(
         cls,
         estimator: BaseEstimator,
@@ -254,6 +268,7 @@ class GradientDisplay(LayerDisplay):
     _logarithmic = True
 
     @classmethod
+    @validated(initial=["boolean"], max_rows=[COUNT], bins=[COUNT])
     def from_estimator(
         cls,
         estimator: BaseEstimator,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -14,12 +15,25 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import BaseCrossValidator, check_cv
 from sklearn.utils import indexable
+from sklearn.utils._param_validation import Interval
 from sklearn.utils._plotting import _validate_score_name
 
 from ..estimators.inspection import feature_norms
 from ..search.scoring import SharedInputs
 from ..search.vectorized.evaluator import cross_validate
-from .common import COLORS, DASHES, GRAY, MARKERS, Display, column_names, legend_above, share_x_axis, unwrap_fitted
+from .common import (
+    COLORS,
+    DASHES,
+    GRAY,
+    MARKERS,
+    Display,
+    column_names,
+    legend_above,
+    plain_text,
+    share_x_axis,
+    unwrap_fitted,
+    validated,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,6 +41,7 @@ if TYPE_CHECKING:
     from .common import AxesLike
 
 MIN_LOG_RATIO = 20
+N_NAMED = Interval(Integral, 0, None, closed="left")
 MAX_NAME_LENGTHS = 4, 7  # longest names for which the legend has four or three columns
 
 
@@ -83,6 +98,7 @@ class RegularizationPathDisplay(Display):
     score_name: str = "score"
 
     @classmethod
+    @validated(param_name=[str], param_range=["array-like"], n_named=[N_NAMED])
     def from_estimator(
         cls,
         estimator: BaseEstimator,
@@ -128,12 +144,15 @@ class RegularizationPathDisplay(Display):
             If a value of the parameter is invalid, or if the earlier steps of a pipeline produce different numbers of
             columns in different folds.
         """
+        values = np.asarray(param_range)
+        if values.ndim != 1 or values.size == 0 or values.dtype.kind not in "biuf":
+            raise ValueError(f"'param_range' must be a sequence of at least one number. Got {param_range!r} instead.")
         X, y = indexable(X, y)
         splits = list(check_cv(cv, y, classifier=is_classifier(estimator)).split(X, y))
         settings = {"fit_params": {}, "score_params": {}, "verbose": 0, "error_score": "raise"}
         settings |= dict.fromkeys(("return_train_score", "return_times", "return_estimator"), True)
         settings["scorer"] = check_scoring(estimator, scoring)
-        params = [{param_name: value} for value in np.asarray(param_range).tolist()]
+        params = [{param_name: value} for value in values.tolist()]
         with warnings.catch_warnings():
             # A path continues until no columns are left; this is intended.
             warnings.filterwarnings("ignore", "feature_alpha=.*weights of all columns to zero", ConvergenceWarning)
@@ -146,7 +165,7 @@ class RegularizationPathDisplay(Display):
             )
         return cls(
             param_name=param_name,
-            param_range=np.asarray(param_range, dtype=float),
+            param_range=values.astype(float),
             train_scores=np.array([[fold["train_scores"] for fold in of_value] for of_value in folds]),
             test_scores=np.array([[fold["test_scores"] for fold in of_value] for of_value in folds]),
             feature_norms=np.array([[feature_norms(network) for network in of_value] for of_value in networks]),
@@ -154,6 +173,7 @@ class RegularizationPathDisplay(Display):
             score_name=scoring if isinstance(scoring, str) else "score",
         ).plot(ax, n_named=n_named)
 
+    @validated(n_named=[N_NAMED])
     def plot(self, ax: AxesLike = None, *, n_named: int = 4) -> Self:
         """Draw the display.
 
@@ -185,12 +205,14 @@ class RegularizationPathDisplay(Display):
         columns.axvline(values[best], color=GRAY, ls=":")
         legend_above([self.ax_], 3)
         scale = "log" if values.min() > 0 and values.max() >= MIN_LOG_RATIO * values.min() else "linear"
-        columns.set(xlabel=self.param_name, ylabel="Weight norm", xscale=scale, ylim=(0, None))
-        self.ax_.set(ylabel=_validate_score_name(None, self.score_name, negate_score=False), xscale=scale)
+        columns.set(xlabel=plain_text(self.param_name), ylabel="Weight norm", xscale=scale, ylim=(0, None))
+        score_name = _validate_score_name(None, self.score_name, negate_score=False)
+        self.ax_.set(ylabel=plain_text(score_name), xscale=scale)
         share_x_axis(self.ax_, columns)
 
     def _draw_columns(self, ax: Axes, values: NDArray[np.floating], best: int, n_named: int) -> None:
-        norms, names = np.asarray(self.feature_norms).mean(1), [str(name) for name in np.asarray(self.feature_names)]
+        norms = np.asarray(self.feature_norms).mean(1)
+        names = [plain_text(name) for name in np.asarray(self.feature_names)]
         order = np.argsort(-norms[best], kind="stable")
         ax.plot(values, norms[:, order[n_named:]], color=GRAY, lw=0.6, alpha=0.7)
         for number, column in enumerate(order[:n_named]):

@@ -15,7 +15,7 @@ from skorch.callbacks import Callback
 
 from ..diagnostics.curves import TrainingCurves
 from ..training.net import Net
-from .common import COLORS, GRAY, AxesLike, Display, legend_above, pyplot, share_x_axis, unwrap_fitted
+from .common import COLORS, GRAY, AxesLike, Display, legend_above, plain_text, pyplot, share_x_axis, unwrap_fitted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -116,7 +116,8 @@ class TrainingCurveDisplay(Display):
             share_x_axis(panel, rate)
 
     def _draw_validation(self, ax: Axes) -> None:
-        name, color = _validate_score_name(None, self.validation_name, negate_score=False), COLORS[3]
+        name = plain_text(_validate_score_name(None, self.validation_name, negate_score=False))
+        color = COLORS[3]
         ax.set_ylabel(name)
         label = f"Validation {name.lower()}"
         ax.plot(self.epochs, np.asarray(self.validation), color=color, ls="--", lw=1.8, zorder=2.5, label=label)

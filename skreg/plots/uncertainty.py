@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, is_classifier
 from sklearn.utils.validation import check_is_fitted
 
 from ..uncertainty.reliability import interval_reliability, reliability
-from .common import COLORS, GRAY, AxesLike, Display, legend_above, unwrap
+from .common import COLORS, COUNT, GRAY, AxesLike, Display, legend_above, unwrap, validated
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -101,6 +101,7 @@ class UncertaintyDisplay(Display):
     width: ArrayLike | None = None
 
     @classmethod
+    @validated(n_bins=[COUNT], coverage=["array-like"])
     def from_estimator(
         cls,
         estimator: BaseEstimator,
@@ -153,6 +154,7 @@ class UncertaintyDisplay(Display):
         return cls.from_intervals(y, bounds[..., 0], bounds[..., 1], coverage, ax=ax)
 
     @classmethod
+    @validated(n_bins=[COUNT])
     def from_predictions(
         cls,
         y_true: ArrayLike,

@@ -1,17 +1,20 @@
 import pickle
 import subprocess
 import sys
+import warnings
 from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
+from matplotlib.text import Text
 from numpy.testing import assert_array_equal
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skreg import RegularizedMLPClassifier
@@ -22,8 +25,9 @@ from skreg.plots import (
     RegularizationPathDisplay,
     TrainingCurveDisplay,
     UncertaintyDisplay,
+    WeightDisplay,
 )
-from skreg.plots.common import COLORS
+from skreg.plots.common import COLORS, MAX_TEXT_LENGTH, plain_text
 from tests.plots.helpers import DISPLAYS, LABEL, OF_FITTED, SMALL, X, draw
 
 COLUMN_INCHES = (3.4, 3.0)
@@ -67,6 +71,31 @@ def test_unsuitable_axes_are_rejected(classifier):
         TrainingCurveDisplay.from_estimator(classifier, ax=plt.figure().subplots(3, 1))
     with pytest.raises(ValueError, match="not in a grid of subplots"):
         TrainingCurveDisplay.from_estimator(classifier, ax=plt.figure().add_axes((0, 0, 1, 1)))
+
+
+HOSTILE_COUNTS = (0.5, -1, "text", None, [2], {"a": 1}, np.nan)
+OPTIONS = {
+    "bins": (ActivationDisplay, GradientDisplay, WeightDisplay),
+    "max_rows": (ActivationDisplay, GradientDisplay),
+    "max_features": (FeatureSelectionDisplay,),
+    "n_bins": (UncertaintyDisplay,),
+    "n_named": (RegularizationPathDisplay,),
+    "initial": (ActivationDisplay, GradientDisplay),
+    "ax": DISPLAYS,
+    "param_name": (RegularizationPathDisplay,),
+    "param_range": (RegularizationPathDisplay,),
+}
+HOSTILE_VALUES = {"ax": ("text", 1.0, [1, 2], {"a": 1}), "param_name": (1, None), "initial": ("yes", 2, None, [])}
+HOSTILE_VALUES["param_range"] = (1.0, "text", None, [], ["a"], [None, 1.0], [[1.0]])
+
+
+@pytest.mark.parametrize(
+    ("Display", "option"), [(Display, option) for option, displays in OPTIONS.items() for Display in displays]
+)
+def test_invalid_option_raises_an_error_that_names_it(Display, option, classifier):
+    for value in HOSTILE_VALUES.get(option, HOSTILE_COUNTS):
+        with pytest.raises((ValueError, TypeError), match=rf"'{option}' .*must be .*Got"):
+            draw(Display, classifier, **{option: value})
 
 
 @pytest.mark.parametrize("style", ["default", "dark_background"])
@@ -180,6 +209,103 @@ def test_display_is_drawn_again_without_the_estimator(classifier, monkeypatch):
     for display in displays:
         first = display.ax_
         assert display.plot().ax_ is not first
+
+
+HOSTILE_NAMES = [
+    "$x",
+    "$x$",
+    r"$\frac{$",
+    "cost $ and $ price",
+    r"\$x_0\$",
+    "\\alpha_{1}^2 %",
+    "a_b^c",
+    "_leading underscore",
+    "",
+    "  ",
+    "two\nlines\tand\x00\rcontrol",
+    "größe ≤ 5 é",
+    "long " * 60,
+    "long " * 60 + "and another end",
+    "<b onclick='x'>&amp;</b>",
+    "\ud800",
+    "{x:.0%}",
+]
+
+
+NAMES_OF_FIGURE = [HOSTILE_NAMES[:6], HOSTILE_NAMES[6:12], HOSTILE_NAMES[11:]]
+"""Names that one figure shows together."""
+
+
+def drawn_texts(figure):
+    """Draw a figure, and return the texts as they are drawn. Only numbers of axes may be parsed as formulas."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure.canvas.draw()
+    texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text()]
+    drawn = [text._preprocess_math(text.get_text()) for text in texts]
+    assert all(text.startswith(r"$\mathdefault{") for text, is_formula in drawn if is_formula)
+    return {text.lstrip("\u200b") for text, _ in drawn}
+
+
+def shown(name):
+    """Return a hostile name as ``plain_text`` shows it: without escapes of dollars and marks of underscores."""
+    return plain_text(name).replace(r"\$", "$").lstrip("\u200b")
+
+
+@pytest.mark.parametrize("Display", DISPLAYS)
+@pytest.mark.parametrize("names", NAMES_OF_FIGURE)
+def test_text_from_data_is_drawn_as_it_is(Display, names):
+    table = pd.DataFrame(X[:40, : len(names)], columns=[name.replace("\ud800", "") + "." for name in names])
+    label = np.where(LABEL[:40], names[0], names[1])
+    fitted = Pipeline([(names[0], RegularizedMLPClassifier((4, 3), max_iter=3, n_members=2, random_state=0))])
+    fitted.fit(table, label)
+    rows = {
+        ActivationDisplay: (table,),
+        GradientDisplay: (table, label),
+        RegularizationPathDisplay: (table, label),
+        UncertaintyDisplay: (table, label),
+    }
+    path = {"param_name": f"{names[0]}__alpha", "param_range": [0.1], "cv": 2, "n_named": len(names)}
+    options = path if Display is RegularizationPathDisplay else {}
+    display = Display.from_estimator(fitted, *rows.get(Display, ()), **options)
+    texts = drawn_texts(display.figure_)
+    if Display in (FeatureSelectionDisplay, RegularizationPathDisplay):
+        assert {shown(column) for column in table.columns} <= texts
+    if Display is RegularizationPathDisplay:
+        assert shown(path["param_name"]) in texts
+        assert len(display.axes_[1].get_legend().get_texts()) == len(names)
+
+
+@pytest.mark.parametrize("names", NAMES_OF_FIGURE)
+def test_text_given_to_the_constructor_of_a_display_is_drawn_as_it_is(names):
+    curve = TrainingCurveDisplay(
+        epochs=[1, 2], train=[2.0, 1.0], learning_rate=[0.1, 0.1], validation=[0.5, 0.6], validation_name=names[-1]
+    )
+    shares = np.full((len(names), 2), 0.5)
+    weights = WeightDisplay(layers=names, edges=[-1.0, 0.0, 1.0], shares=shares, below=shares[:, 0])
+    path = RegularizationPathDisplay(
+        param_name=names[0],
+        param_range=[0.1, 1.0],
+        train_scores=np.ones((2, 2)),
+        test_scores=np.ones((2, 2)),
+        feature_norms=np.ones((2, 2, len(names))),
+        feature_names=names,
+        score_name=names[1],
+    )
+    drawn_texts(curve.plot().figure_)
+    for display in weights.plot(plt.figure(figsize=(16, 6)).subplots(2, 1)), path.plot(n_named=len(names)):
+        assert {shown(name) for name in names} <= drawn_texts(display.figure_)
+    assert len(path.axes_[1].get_legend().get_texts()) == len(names)
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
+def test_plain_text_is_printable_short_and_not_empty(name):
+    text = shown(name)
+    assert text.isprintable()
+    assert text.strip()
+    assert len(text) <= MAX_TEXT_LENGTH
+    if name.isprintable() and name.strip() and len(name) <= MAX_TEXT_LENGTH:
+        assert text == name
 
 
 def test_missing_matplotlib_is_reported_with_the_command_that_installs_it():

@@ -85,7 +85,7 @@ class Scripted(ClassifierMixin, BaseEstimator):
     "cv",
     [
         KFold(5),
-        KFold(5, shuffle=True),
+        KFold(5, shuffle=True, random_state=0),
         StratifiedKFold(5, shuffle=True, random_state=0),
         GroupKFold(5),
         TimeSeriesSplit(5),
@@ -122,7 +122,7 @@ def test_another_seed_gives_other_candidates():
 
 def test_every_candidate_has_the_same_splits():
     """A candidate has the same scores each time, also with a shuffled splitter without a seed."""
-    search = search_of(distributions={"C": [1.0]}, cv=KFold(3, shuffle=True)).fit(X, Y)
+    search = search_of(distributions={"C": [1.0]}, cv=KFold(3, shuffle=True, random_state=None)).fit(X, Y)
     for split in range(3):
         assert len(set(search.cv_results_[f"split{split}_test_score"])) == 1
 

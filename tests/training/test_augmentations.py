@@ -146,7 +146,7 @@ def test_cutmix_mixes_the_loss_by_the_replaced_share():
 
 
 def test_mixup_mixes_rows_and_losses_by_the_same_share():
-    shares = []
+    shares, generator = [], torch.Generator().manual_seed(0)
     for before, after, mix in augmented("mixup", 0.4, epochs=40)[0]:
         for m, rows in enumerate(real(before)):
             share = (mix.own[1] / before.weight)[m][rows]
@@ -158,7 +158,7 @@ def test_mixup_mixes_rows_and_losses_by_the_same_share():
             )
             torch.testing.assert_close(mix.partner[1][m][rows], (1 - share) * before.weight[m][rows][partner])
             shares.append(share[0].item())
-        vectors = torch.randn(*before.inputs.shape[:2], 5, dtype=torch.float64)
+        vectors = torch.randn(*before.inputs.shape[:2], 5, dtype=torch.float64, generator=generator)
         blended = mix.blend(vectors)[m][rows]
         torch.testing.assert_close(blended, share[0] * vectors[m][rows] + (1 - share[0]) * vectors[m][rows][partner])
         assert torch.equal(after.levels, before.levels)

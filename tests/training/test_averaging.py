@@ -167,7 +167,7 @@ def test_batch_norm_statistics_are_computed_with_the_averaged_weights():
 def test_statistics_pooled_over_blocks_equal_those_of_all_rows():
     """Padding has no influence, even if a block contains nothing else."""
     norm = BatchNorm(2, 3, torch.float64)
-    norm(torch.rand(2, 50, 3, dtype=torch.float64), torch.ones(2, 50, dtype=torch.float64))
+    norm(torch.from_numpy(RNG.rand(2, 50, 3)), torch.ones(2, 50, dtype=torch.float64))
     x = torch.from_numpy(RNG.randn(2, 90, 3) * 3 + 2)
     weight = torch.from_numpy(RNG.randint(0, 3, (2, 90)).astype(float))
     weight[1, 60:] = 0

@@ -265,7 +265,7 @@ def test_pruning_does_not_change_the_scores_of_the_others():
 @pytest.mark.parametrize("pruner", [None, NO_PRUNING])
 @pytest.mark.parametrize(
     "cv",
-    [KFold(4), KFold(4, shuffle=True), StratifiedKFold(4), GroupKFold(4), TimeSeriesSplit(4)],
+    [KFold(4), KFold(4, shuffle=True, random_state=0), StratifiedKFold(4), GroupKFold(4), TimeSeriesSplit(4)],
     ids=["KFold", "shuffled", "stratified", "groups", "time"],
 )
 def test_random_labels_score_at_chance(cv, pruner):
