@@ -5,16 +5,17 @@ This file also computes the predictions of single members, with or without Monte
 
 import copy
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from numbers import Integral
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from scipy import sparse
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
 from torch import Tensor
 
 from .._utils.threads import torch_threads
@@ -38,6 +39,24 @@ def with_known_output(estimator: Estimator, net: Net, X: Any, raw: Tensor, membe
     copied = copy.copy(estimator)
     vars(copied).update(net_=net, _known_output=(X, raw, members))
     return copied
+
+
+def _join_blocks(blocks: Iterable[Sequence[np.ndarray]], X: Any, axis: int = 0) -> list[np.ndarray]:
+    """Concatenate the arrays of all blocks of the rows of ``X``, which is valid once there is a block.
+
+    The results are allocated with the first block. A list of blocks would fragment the memory: it would keep several
+    times their size, even after the prediction.
+    """
+    results: list[np.ndarray] = []
+    end = 0
+    for arrays in blocks:
+        if not results:
+            shapes = [(*array.shape[:axis], _num_samples(X), *array.shape[axis + 1 :]) for array in arrays]
+            results = [np.empty(shape, array.dtype) for shape, array in zip(shapes, arrays, strict=True)]
+        start, end = end, end + arrays[0].shape[axis]
+        for result, array in zip(results, arrays, strict=True):
+            result[(*[slice(None)] * axis, slice(start, end))] = array
+    return results
 
 
 class PredictionMixin:
@@ -86,7 +105,8 @@ class PredictionMixin:
         """
         check_is_fitted(self)
         with torch_threads(self.n_threads):
-            return np.concatenate(list(self._sample_blocks(X, n_samples, random_state, dropout)), 1)
+            blocks = ((samples,) for samples in self._sample_blocks(X, n_samples, random_state, dropout))
+            return _join_blocks(blocks, X, axis=1)[0]
 
     def predict_uncertainty(
         self, X: Any, n_samples: int = 100, random_state: Any = None, *, dropout: bool = True
@@ -122,11 +142,11 @@ class PredictionMixin:
             If a regressor was fitted without validation rows.
         """
         check_is_fitted(self)
+        arrays_of = attrgetter("mean", "total", "aleatoric", "epistemic")
         with torch_threads(self.n_threads):
-            blocks = [self._decompose(samples) for samples in self._sample_blocks(X, n_samples, random_state, dropout)]
-        names = ("mean", "total", "aleatoric", "epistemic")
-        arrays = {name: np.concatenate([getattr(block, name) for block in blocks]) for name in names}
-        return Uncertainty(**arrays, source=self._describe_samples(dropout))
+            blocks = self._sample_blocks(X, n_samples, random_state, dropout)
+            arrays = _join_blocks((arrays_of(self._decompose(samples)) for samples in blocks), X)
+        return Uncertainty(*arrays, source=self._describe_samples(dropout))
 
     def _predict_decoded(self, X: Any) -> np.ndarray:
         """Decoded predictions for ``X``, averaged over the members."""
@@ -137,7 +157,7 @@ class PredictionMixin:
             return decode(self.net_, known_raw, members)
         blocks = self._raw_blocks(X, partial(predict_raw, self.net_.module_))
         with torch_threads(self.n_threads):
-            return np.concatenate([decode(self.net_, raw[members], members) for raw in blocks])
+            return _join_blocks(((decode(self.net_, raw[members], members),) for raw in blocks), X)[0]
 
     def _as_in_fit(self, values: np.ndarray) -> np.ndarray:
         """Convert predictions to float32 if the numbers of the training rows were float32."""

@@ -4,14 +4,15 @@ No global generator is used, and the numbers of a member do not depend on the ot
 ``(members, count)`` or ``(steps, per_step, members)``.
 """
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import cached_property, lru_cache, wraps
 
 import numpy as np
 import torch
 from torch import Generator, Tensor
 
 POOL_SIZE = 1 << 20
+"""Number of random numbers in a pool, unless a member needs windows longer than a quarter of it."""
 
 
 def member_seeds(seed: int, n_members: int, generation: int = 0) -> list[tuple[int, int]]:
@@ -40,13 +41,13 @@ class MemberGenerators:
             torch.randperm(length, generator=generator, out=order[:length])
         return orders
 
-    def integers(self, high: int, n_steps: int, needed: Tensor) -> Tensor:
-        """Draw integers ``(n_steps, per_step, members)`` below ``high``.
+    def integers(self, highs: Sequence[int], n_steps: int, needed: Tensor) -> Tensor:
+        """Draw integers ``(n_steps, per_step, members)`` below ``highs[m]`` for member m.
 
         ``needed`` ``(members, per_step)`` marks the integers of a step that a member draws; the others are 0.
         """
         drawn = torch.zeros(n_steps, *needed.T.shape, dtype=torch.int64)
-        for member, (columns, generator) in enumerate(zip(needed, self.generators, strict=True)):
+        for member, (high, columns, generator) in enumerate(zip(highs, needed, self.generators, strict=True)):
             count = int(columns.sum())
             own = torch.randint(high, (n_steps * count,), generator=generator)
             drawn[:, columns, member] = own.view(n_steps, count)
@@ -62,13 +63,40 @@ class MemberGenerators:
             generator.set_state(state)
 
 
-@lru_cache(maxsize=4)
+def pool_sizes(longest: Sequence[int]) -> list[int]:
+    """Return the size of the pool from which each member takes windows of at most ``longest[m]`` numbers.
+
+    A member's windows start in the first half of its own pool, whose size does not depend on the other members. All
+    pools are the beginning of the largest one.
+    """
+    return [max(POOL_SIZE, 4 * length) for length in longest]
+
+
+def cache_small_pools(make_pool: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Decorate a function of a size and other arguments so that pools of at most ``POOL_SIZE`` numbers are cached.
+
+    Larger pools are freed with the fit that uses them.
+    """
+    cached = lru_cache(maxsize=4)(make_pool)
+
+    @wraps(make_pool)
+    def pool(size: int, *others: object) -> Tensor:
+        return (cached if size <= POOL_SIZE else make_pool)(size, *others)
+
+    pool.cache_clear = cached.cache_clear  # type: ignore[attr-defined]  # functions accept attributes
+    return pool
+
+
+@cache_small_pools
 def uniform_pool(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return uniform random numbers ``(size,)`` that are the same in every fit; members choose offsets into them."""
-    return torch.rand(size, generator=Generator().manual_seed(0), dtype=torch.float32).to(device, dtype)
+    """Return uniform random numbers ``(size,)`` that are the same in every fit; members choose offsets into them.
+
+    A smaller pool is the beginning of a larger one.
+    """
+    return torch.rand(size, generator=Generator().manual_seed(0), dtype=torch.float32, device="cpu").to(device, dtype)
 
 
-@lru_cache(maxsize=4)
+@cache_small_pools
 def _normal_pool(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return ``uniform_pool`` transformed to standard normal numbers."""
     epsilon = torch.finfo(torch.float32).eps
@@ -84,20 +112,35 @@ def pool_windows(pool: Tensor, length: int) -> Tensor:
 class NoisePool:
     """Random numbers of training steps: windows of a fixed pool at offsets that the members draw.
 
-    ``per_step`` is the largest number of windows in a step, and ``largest`` the length of a member's longest window.
+    ``per_step`` is the largest number of windows in a step, and ``longest[m]`` the length of the longest window of
+    member m without padding.
     """
 
     def __init__(
-        self, generators: MemberGenerators, per_step: int, largest: int, dtype: torch.dtype, device: torch.device
+        self,
+        generators: MemberGenerators,
+        per_step: int,
+        longest: Sequence[int],
+        dtype: torch.dtype,
+        device: torch.device,
     ) -> None:
         self._generators = generators
         self._needed = torch.ones(len(generators.generators), per_step, dtype=torch.bool)
-        self._pool = max(POOL_SIZE, 4 * largest), dtype, device
+        self._sizes = pool_sizes(longest)
+        self._pool = max(self._sizes), dtype, device
+
+    @cached_property
+    def _uniform(self) -> Tensor:
+        return uniform_pool(*self._pool)
+
+    @cached_property
+    def _normal(self) -> Tensor:
+        return _normal_pool(*self._pool)
 
     def begin_epoch(self, n_steps: int) -> None:
         """Draw the offsets of ``n_steps`` steps, which do not depend on the lengths of the windows."""
-        size, _, device = self._pool
-        self._offsets = self._generators.integers(size // 2, n_steps, self._needed).to(device)
+        highs = [size // 2 for size in self._sizes]
+        self._offsets = self._generators.integers(highs, n_steps, self._needed).to(self._pool[2])
 
     def begin_step(self, step: int) -> None:
         """Switch to the offsets of ``step``."""
@@ -105,11 +148,11 @@ class NoisePool:
 
     def uniform(self, count: int) -> Tensor:
         """Return uniform numbers in [0, 1), ``(members, count)``."""
-        return self._window(uniform_pool(*self._pool), count)
+        return self._window(self._uniform, count)
 
     def normal(self, count: int) -> Tensor:
         """Return standard normal numbers, ``(members, count)``."""
-        return self._window(_normal_pool(*self._pool), count)
+        return self._window(self._normal, count)
 
     def _window(self, pool: Tensor, count: int) -> Tensor:
         return pool_windows(pool, count).index_select(0, next(self._remaining))

@@ -9,6 +9,7 @@ from torch import Tensor
 from ..data.batches import MemberRows
 from .dropout import MonteCarloDropout
 from .generators import MemberGenerators, member_seeds
+from .layers import pad_zeros
 from .network import Network
 
 PREDICT_ROWS = 1024
@@ -88,7 +89,8 @@ def _monte_carlo_dropout(network: Network, seed: int) -> MonteCarloDropout:
     generators = MemberGenerators([of_generator for _, of_generator in seeds])
     width = max(linear.weight.shape[1] for linear in network.linears)
     device = network.head.weight.device
-    return MonteCarloDropout(generators, network.dropout_masks(), width, network.inputs.dtype, device)
+    widths = [width] * network.n_members
+    return MonteCarloDropout(generators, network.dropout_masks(), widths, network.inputs.dtype, device)
 
 
 def _pad(inputs: Tensor, levels: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -100,5 +102,4 @@ def _pad(inputs: Tensor, levels: Tensor | None) -> tuple[Tensor, Tensor | None]:
     missing = -inputs.shape[1] % ROW_MULTIPLE
     if not missing:
         return inputs, levels
-    padded = torch.nn.functional.pad(inputs, (0, 0, 0, missing))
-    return padded, None if levels is None else torch.nn.functional.pad(levels, (0, 0, 0, missing))
+    return pad_zeros(inputs, missing, 1), None if levels is None else pad_zeros(levels, missing, 1)

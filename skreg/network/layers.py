@@ -70,8 +70,15 @@ class Linear(nn.Module):
         weight: Tensor = self.weight
         bias = weight.new_zeros(len(weight), 1, width) if self.bias is None else self.bias
         if missing := -width % COLUMN_MULTIPLE:
-            weight, bias = (nn.functional.pad(tensor, (0, missing)) for tensor in (weight, bias))
+            weight, bias = (pad_zeros(tensor, missing, 2) for tensor in (weight, bias))
         return torch.baddbmm(bias, x, weight)[..., :width]
+
+
+def pad_zeros(tensor: Tensor, count: int, dim: int) -> Tensor:
+    """Append ``count`` zeros along axis ``dim``; ``torch.nn.functional.pad`` may refuse tensors without elements."""
+    shape = list(tensor.shape)
+    shape[dim] = count
+    return torch.cat([tensor, tensor.new_zeros(shape)], dim)
 
 
 def _affine_single_output(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -159,16 +159,17 @@ class Augmenter:
     def __init__(
         self, augmentation: Augmentation, sizes: Tensor, inputs: InputLayer, generators: MemberGenerators
     ) -> None:
-        device, height, sizes = inputs.fill.device, int(sizes.max()), sizes.clamp(min=1)
+        device, heights, sizes = inputs.fill.device, sizes.amax(1), sizes.clamp(min=1)
         self.augmentation, self.generators = augmentation, generators.generators
         self.columns, self.code_columns = (features.to(device) for features in inputs.feature_index())
         self.n_numbers, self.n_features = inputs.n_numbers, inputs.n_features
         self.indicators, self.missing = inputs.indicators, inputs.missing_row()
-        self.position = torch.arange(height, device=device).view(1, -1, 1)
+        self.position = torch.arange(int(heights.max()), device=device).view(1, -1, 1)
         self.members = torch.arange(len(sizes), device=device).unsqueeze(1)
         self.sizes_on_cpu = sizes.T.tolist()
         self.sizes = sizes.T.to(device)[..., None, None]
-        self.noise = NoisePool(generators, WINDOWS_PER_STEP, height * max(self.n_features, 2), inputs.dtype, device)
+        longest = (heights * max(self.n_features, 2)).tolist()
+        self.noise = NoisePool(generators, WINDOWS_PER_STEP, longest, inputs.dtype, device)
 
     def begin_epoch(self, n_steps: int) -> None:
         """Draw the random numbers of ``n_steps`` steps."""

@@ -44,7 +44,8 @@ class Trainer:
             average.start()  # the weights may have been initialized from data or loaded after the average was created
         masks, self._dropout = module.dropout_masks(), None
         if masks.shape[1]:
-            largest = int(self._sizes.max()) * max(linear.weight.shape[1] for linear in module.linears)
+            width = max(linear.weight.shape[1] for linear in module.linears)
+            largest = (self._sizes.amax(1) * width).tolist()
             self._dropout = Dropout(generators, masks, largest, module.inputs.dtype, module.head.weight.device)
         augmentation, inputs = training_config.augmentation, module.inputs
         self._augmenter = None

@@ -121,7 +121,7 @@ def test_sampling_and_predicting_are_thread_safe(Estimator):
 
 def test_monte_carlo_dropout_drops_the_same_units_for_all_rows_of_a_member():
     dropout = MonteCarloDropout(
-        MemberGenerators([0, 1]), torch.ones(2, 1, dtype=torch.bool), 20, torch.float64, torch.device("cpu")
+        MemberGenerators([0, 1]), torch.ones(2, 1, dtype=torch.bool), [20, 20], torch.float64, torch.device("cpu")
     )
     dropout.begin_epoch(1)
     dropped = dropout.drop(torch.ones(2, 5, 20, dtype=torch.float64), 0.5)

@@ -13,7 +13,7 @@ X = torch.ones(2, 300, 50)
 
 def make_dropout(seeds=(1, 2), layers=1, largest=300 * 50, n_steps=3, dtype=torch.float32):
     needed = torch.ones(len(seeds), layers, dtype=torch.bool)
-    dropout = Dropout(MemberGenerators(seeds), needed, largest, dtype, CPU)
+    dropout = Dropout(MemberGenerators(seeds), needed, [largest] * len(seeds), dtype, CPU)
     dropout.begin_epoch(n_steps)
     return dropout
 

@@ -8,7 +8,9 @@ from skreg.network.generators import MemberGenerators, member_seeds
 
 def integers(seeds, n_steps, high=1000):
     """Draw one integer per step: ``(n_steps, members)``."""
-    return MemberGenerators(seeds).integers(high, n_steps, torch.ones(len(seeds), 1, dtype=torch.bool))[:, 0]
+    return MemberGenerators(seeds).integers([high] * len(seeds), n_steps, torch.ones(len(seeds), 1, dtype=torch.bool))[
+        :, 0
+    ]
 
 
 def test_seeds_of_a_member_do_not_depend_on_the_number_of_members():
@@ -42,11 +44,11 @@ def test_generators_continue_from_their_state():
     generators, needed = MemberGenerators([1, 2]), torch.ones(2, 1, dtype=torch.bool)
     generators.permutations([9, 9])
     state = generators.state_dict()
-    expected = [generators.permutations([9, 9]), generators.integers(50, 4, needed)]
+    expected = [generators.permutations([9, 9]), generators.integers([50, 50], 4, needed)]
     other = MemberGenerators([3, 4])
     other.load_state_dict(state)
     assert torch.equal(other.permutations([9, 9]), expected[0])
-    assert torch.equal(other.integers(50, 4, needed), expected[1])
+    assert torch.equal(other.integers([50, 50], 4, needed), expected[1])
 
 
 def test_no_global_generator_is_used():
@@ -61,7 +63,7 @@ def test_no_global_generator_is_used():
 def test_member_draws_only_the_integers_that_it_needs():
     """Integers that a member does not need do not advance its generator, so other members' dropout has no effect."""
     needed = torch.tensor([[True, False], [True, True]])
-    drawn = MemberGenerators([3, 4]).integers(1000, 5, needed)
+    drawn = MemberGenerators([3, 4]).integers([1000, 1000], 5, needed)
     assert drawn.shape == (5, 2, 2)
     assert torch.equal(drawn[:, 0, 0], integers([3], 5)[:, 0])
     assert not drawn[:, 1, 0].any()

@@ -110,7 +110,7 @@ def test_input_dropout_sets_inputs_to_zero():
     network = make_network(width=50, hidden=(), input_dropout=0.4, n_raw=1)
     with torch.no_grad():
         network.head.weight.fill_(1.0)
-    dropout = Dropout(MemberGenerators([1, 2]), torch.ones(2, 1, dtype=torch.bool), 200 * 50, F64, CPU)
+    dropout = Dropout(MemberGenerators([1, 2]), torch.ones(2, 1, dtype=torch.bool), [200 * 50] * 2, F64, CPU)
     dropout.begin_epoch(1)
     kept = network(torch.ones(2, 200, 50, dtype=F64), dropout=dropout) * 0.6
     assert kept.mean().item() == pytest.approx(30, abs=0.5)
@@ -156,7 +156,7 @@ def moments_after_ten_layers(rate, seed=0):
     network = make_network(64, (128,) * 10, members=1, dropout=rate, n_raw=128, seeds=[seed], **structure)
     with torch.no_grad():
         network.head.weight.copy_(torch.eye(128, dtype=F64))
-    dropout = Dropout(MemberGenerators([seed]), torch.ones(1, 10, dtype=torch.bool), 512 * 128, F64, CPU)
+    dropout = Dropout(MemberGenerators([seed]), torch.ones(1, 10, dtype=torch.bool), [512 * 128], F64, CPU)
     dropout.begin_epoch(1)
     out = network(normal(1, 512, 64), weight=torch.ones(1, 512), dropout=dropout if rate else None)
     return out.mean().item(), out.var().item()

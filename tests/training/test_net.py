@@ -1,5 +1,6 @@
 """Tests that members are trained as if alone, and that a training continues exactly from its state."""
 
+import gc
 import io
 import pickle
 from functools import partial
@@ -11,6 +12,7 @@ from skorch.callbacks import Callback
 
 from skreg import activations, augmentations, schedules
 from skreg._utils.threads import torch_threads
+from skreg.network import generators
 from skreg.network.inference import predict_raw, prepare_rows
 from skreg.network.layers import BatchNorm, LayerNorm
 from skreg.training.augmented_batch import CallableAugmentation
@@ -98,6 +100,53 @@ def test_a_member_is_augmented_as_if_alone_beside_members_with_more_rows(augment
     assert together.stopping_.diverged.tolist() == [False] * NET_MEMBERS
     for i in range(NET_MEMBERS):
         assert_member_is(together, i, trained([i]))
+
+
+DROPOUTS = [
+    {"dropout": (0.3, 0.1), "input_dropout": 0.1},  # masks of one rate for all members
+    {"dropout": (torch.tensor([0.1, 0.2, 0.0, 0.4], dtype=torch.float64), 0.2)},  # a rate for each member
+    {"dropout": (0.2, 0.2), "activation": activations.selu},  # alpha dropout
+]
+
+
+@pytest.mark.parametrize("hidden", [(8, 8), (40, 16)])
+@pytest.mark.parametrize("n_rows", [(100, 96, 91, 85), (81, 100, 83, 100)])
+@pytest.mark.parametrize("settings", [*DROPOUTS, *AUGMENTED])
+def test_random_numbers_of_a_member_do_not_depend_on_the_heights_of_other_members(
+    settings, n_rows, hidden, monkeypatch
+):
+    """Members have batches of different heights, whose windows do not fit in a quarter of the standard pool."""
+    monkeypatch.setattr(generators, "POOL_SIZE", 64)
+    index = [np.resize(TRAIN_INDEX[0], n) for n in n_rows]
+    given = {**PLAIN, "epochs": 2, **settings, "hidden": hidden, "patience": None}
+    rates = given.pop("dropout")
+
+    def trained(members):
+        net, *_ = make_net(members, torch.float64, **given, dropout=(0.5, 0.5))
+        chosen = torch.tensor(list(members))
+        net.module_.dropout = tuple(rate[chosen] if isinstance(rate, torch.Tensor) else rate for rate in rates)
+        return train_net(net, member_rows(members, index, torch.float64), None)
+
+    together = trained(range(NET_MEMBERS))
+    for members in ([0], [2], [3, 1]):
+        alone = trained(members)
+        for i, member in enumerate(members):
+            for ours, theirs in zip(together.trained_tensors(), alone.trained_tensors(), strict=True):
+                torch.testing.assert_close(ours[member], theirs[i], atol=1e-9, rtol=1e-9)
+
+
+@pytest.mark.parametrize("settings", [DROPOUTS[0], DROPOUTS[1], *AUGMENTED])
+def test_random_numbers_beyond_the_standard_pool_are_freed_after_training(settings, monkeypatch):
+    monkeypatch.setattr(generators, "POOL_SIZE", 64)
+    net, rows, _ = make_net(range(NET_MEMBERS), **{**PLAIN, **settings, "hidden": (400, 16), "patience": None})
+
+    def long_tensors():
+        gc.collect()
+        return [t for t in gc.get_objects() if type(t) is torch.Tensor and t.dim() == 1 and len(t) >= 4 * 20 * 16]
+
+    before = long_tensors()  # pools that earlier tests have cached
+    train_net(net, rows, None, epochs=1)
+    assert len(long_tensors()) == len(before)
 
 
 @pytest.mark.parametrize("settings", [{"solver": "sgd", "epochs": 2}, {"norm": None, "epochs": 2}])
