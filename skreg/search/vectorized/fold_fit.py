@@ -16,6 +16,7 @@ from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.validation import _check_method_params
 from torch import Tensor
 
+from ..._utils.threads import torch_threads
 from ...data.batches import MemberRows
 from ...estimators.base import PreparedFit, RegularizedMLP, prepare_fit
 from ...estimators.fitting import encode
@@ -88,9 +89,10 @@ class FoldFit:
         prepared = prepare_fit(network, data.X, data.y, data.weight, None if template is None else template.prepared)
         if template is not None or not scores_epochs:
             return cls(estimator, data, prepared, None if template is None else template.test)
-        encoded, split = encode(network, data.X_test), prepared.split
-        all_rows = [np.arange(len(encoded))] * split.n_members
-        return cls(estimator, data, prepared, encoded.rows(all_rows, split.device_config))
+        with torch_threads(network.n_threads):
+            encoded, split = encode(network, data.X_test), prepared.split
+            all_rows = [np.arange(len(encoded))] * split.n_members
+            return cls(estimator, data, prepared, encoded.rows(all_rows, split.device_config))
 
     @property
     def net(self) -> Net:
@@ -132,7 +134,9 @@ class FoldFit:
         if not self.is_scored and len(raw) == len(self.raw):
             self.is_scored = True
             data, params = self.data, self.data.score_params or {}
-            view = with_known_output(self.prepared.estimator, self.net, data.X_test, torch.stack(raw))
+            with torch_threads(self.prepared.estimator.n_threads):
+                known = torch.stack(raw)
+            view = with_known_output(self.prepared.estimator, self.net, data.X_test, known)
             quick = None if params else quick_scorer(scorer, view, data.y_test)
             self._score = (quick or scorer)(view, data.X_test, data.y_test, **params)
         return self._score
