@@ -128,10 +128,10 @@ class PredictionMixin:
         check_is_fitted(self)
         decode = self.target_encoder_.decode
         known_X, known_raw, members = self._known_output or (None, None, slice(None))
-        if known_raw is not None and X is known_X:
-            return decode(self.net_, known_raw, members)
-        blocks = self._raw_blocks(X, partial(predict_raw, self.net_.module_))
         with torch_threads(self.n_threads):
+            if known_raw is not None and X is known_X:
+                return decode(self.net_, known_raw, members)
+            blocks = self._raw_blocks(X, partial(predict_raw, self.net_.module_))
             return np.concatenate([decode(self.net_, raw[members], members) for raw in blocks])
 
     def _sample_blocks(self, X: Any, n_samples: int, random_state: Any, dropout: bool) -> Iterator[np.ndarray]:
