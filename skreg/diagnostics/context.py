@@ -145,8 +145,8 @@ class DiagnosticContext:
         """Evaluate each member on its rows, and average the results over the members for each row."""
         index = [sample(rows, MAX_ROWS) for rows in rows_of_members]
         net, decode = self.estimator.net_, self.estimator.target_encoder_.decode
-        batches = member_rows(net.module_, data, index)
         with torch_threads(self.estimator.n_threads), torch.inference_mode(False), torch.no_grad():
+            batches = member_rows(net.module_, data, index)
             raw, target, weight = evaluate(net.module_, prepare_rows(net.module_, batches))
             loss = self._loss_per_row(raw, target, weight)
             constant_loss = self._loss_per_row(self._constant(raw), target, weight)

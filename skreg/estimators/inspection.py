@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from .._utils.threads import torch_threads
 from ..data.table import TableEncoder
 from ..training.early_stopping import LossMonitor
 from ..training.net import Net
@@ -16,6 +17,7 @@ class InspectionMixin:
     encoder_: TableEncoder
     n_features_in_: int
     loss_curve_: np.ndarray
+    n_threads: int | None
 
     @property
     def chosen_(self) -> dict[str, Any]:
@@ -85,7 +87,8 @@ class InspectionMixin:
         net = self._fitted_net(name)
         if (members := net.module_.n_members) > 1:
             raise AttributeError(f"{name} is only available with n_members=1; this estimator has {members} members.")
-        layers = net.module_.effective_layers(net.criterion_.log_link)
+        with torch_threads(self.n_threads):
+            layers = net.module_.effective_layers(net.criterion_.log_link)
         weight, bias = layers[-1]
         layers[-1] = weight / net.temperature, bias / net.temperature
         dtype = self.encoder_.dtype_
@@ -98,7 +101,8 @@ def feature_norms(estimator: InspectionMixin) -> np.ndarray:
     categories = np.array(encoder.categorical_, dtype=int)
     encoded = [categories[kind.cpu().numpy()] for kind in (module.inputs.one_hot, module.inputs.embedded)]
     norms = np.zeros(estimator.n_features_in_)
-    norms[np.concatenate([np.array(encoder.numeric_, dtype=int), *encoded])] = module.feature_norms().mean(0)
+    with torch_threads(estimator.n_threads):
+        norms[np.concatenate([np.array(encoder.numeric_, dtype=int), *encoded])] = module.feature_norms().mean(0)
     return norms
 
 

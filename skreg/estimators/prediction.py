@@ -145,18 +145,18 @@ class PredictionMixin:
         arrays_of = attrgetter("mean", "total", "aleatoric", "epistemic")
         with torch_threads(self.n_threads):
             blocks = self._sample_blocks(X, n_samples, random_state, dropout)
-            arrays = _join_blocks((arrays_of(self._decompose(samples)) for samples in blocks), X)
-        return Uncertainty(*arrays, source=self._describe_samples(dropout))
+            mean, total, aleatoric, epistemic = _join_blocks(map(arrays_of, map(self._decompose, blocks)), X)
+        return Uncertainty(mean, total, aleatoric, epistemic, self._describe_samples(dropout))
 
     def _predict_decoded(self, X: Any) -> np.ndarray:
         """Decoded predictions for ``X``, averaged over the members."""
         check_is_fitted(self)
         decode = self.target_encoder_.decode
         known_X, known_raw, members = self._known_output or (None, None, slice(None))
-        if known_raw is not None and X is known_X:
-            return decode(self.net_, known_raw, members)
-        blocks = self._raw_blocks(X, partial(predict_raw, self.net_.module_))
         with torch_threads(self.n_threads):
+            if known_raw is not None and X is known_X:
+                return decode(self.net_, known_raw, members)
+            blocks = self._raw_blocks(X, partial(predict_raw, self.net_.module_))
             return _join_blocks(((decode(self.net_, raw[members], members),) for raw in blocks), X)[0]
 
     def _as_in_fit(self, values: np.ndarray) -> np.ndarray:

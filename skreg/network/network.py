@@ -69,7 +69,8 @@ class Network(nn.Module):
         self.norms = nn.ModuleList(config.norm(members, b, dtype) for b in widths[1:] if config.norm is not None)
         self.has_skip = [config.residual and a == b for a, b in pairwise(widths)]  # of each hidden layer
         self.head = Linear(members, widths[-1], n_raw, dtype)
-        self.activation = config.activation
+        # torch would register a torch module, and train its parameters, which have no member axis.
+        vars(self)["activation"] = config.activation
         self.dropout: tuple[PerMemberFloat, ...] = config.dropout  # rate of each hidden layer
         self.input_dropout: PerMemberFloat = config.input_dropout
         for name, value in zip(("target_center", "target_scale"), target_statistics or (None, None), strict=True):

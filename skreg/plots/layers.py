@@ -172,7 +172,7 @@ class WeightDisplay(LayerDisplay):
         network, _ = unwrap_fitted(estimator)
         linears = network.net_.module_.linears
         names = [*(f"hidden {number}" for number in range(1, len(linears))), "head"]
-        weights = [linear.weight.detach().cpu().double().numpy().ravel() for linear in linears]
+        weights = [linear.weight.detach().cpu().numpy().astype(np.float64).ravel() for linear in linears]
         layers = {name: (weight, _share_of_zeros(weight)) for name, weight in zip(names, weights, strict=True)}
         return cls._from_values([layers], bins).plot(ax)
 

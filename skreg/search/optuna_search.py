@@ -25,6 +25,7 @@ from .scoring import RECORD, Candidate, FoldEvaluator, ScoreCache, SharedInputs
 from .vectorized.evaluator import BatchEvaluator
 from .vectorized.fold_fit import last_step, overridden_method, reproducible_network
 from .vectorized.worker import Pruning
+from .workers import stop_workers_on_interrupt
 
 if TYPE_CHECKING:
     import pandas  # type: ignore[import-untyped]  # pandas has no type annotations
@@ -413,7 +414,8 @@ class OptunaSearchCV(BaseSearchCV):
         if self.verbose > 0:
             print(f"Fitting {self.n_splits_} folds for each of {n_trials} candidates")
         try:
-            self._evaluate_batches(run, space, inputs, progress, n_trials)
+            with stop_workers_on_interrupt():
+                self._evaluate_batches(run, space, inputs, progress, n_trials)
         except KeyboardInterrupt:
             if _recorded(run):
                 self._set_results(run, space)

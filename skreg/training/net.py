@@ -344,6 +344,26 @@ class Net(NeuralNet):
     def __sklearn_clone__(self) -> Self:
         raise TypeError("net_ cannot be cloned, because it belongs to a fit. Clone the estimator instead.")
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state for pickling, with the functions of the network apart from its tensors.
+
+        skorch pickles the module separately and with the standard pickler, which refuses lambdas and functions that are
+        defined in ``__main__`` of a worker. The pickler of the estimator may be cloudpickle or that of joblib.
+        """
+        if not hasattr(self, "module_"):
+            return dict(super().__getstate__())
+        module, copied = copy.copy(self.module_), object.__new__(type(self))
+        functions = {name: vars(module).pop(name) for name in ("activation", "config")}
+        vars(copied).update(vars(self), module_=module)
+        return {**super(Net, copied).__getstate__(), "_functions": functions}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = state.copy()
+        functions = state.pop("_functions", {})
+        super().__setstate__(state)
+        if functions:
+            vars(self.module_).update(functions)
+
     def snapshot(self) -> "Net":
         """Return a copy as if the training ended now, which later epochs do not change."""
         copied = copy.copy(self)

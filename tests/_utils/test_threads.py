@@ -1,6 +1,11 @@
 """Tests of the context manager that sets the number of threads."""
 
 import ast
+import os
+import signal
+import threading
+import warnings
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +14,7 @@ import torch
 
 import skreg
 from skreg import RegularizedMLPRegressor, diagnose
+from skreg._utils import threads
 from skreg._utils.threads import torch_threads
 
 
@@ -18,6 +24,26 @@ def before(request):
     torch.set_num_threads(request.param)
     yield request.param
     torch.set_num_threads(usual)
+
+
+class Thread:
+    """A thread that calls functions one after the other."""
+
+    def __init__(self):
+        self._todo, self._done = threading.Semaphore(0), threading.Semaphore(0)
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self):
+        while True:
+            self._todo.acquire()
+            self._result = self._function()
+            self._done.release()
+
+    def __call__(self, function):
+        self._function = function
+        self._todo.release()
+        assert self._done.acquire(timeout=30)
+        return self._result
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
@@ -73,3 +99,83 @@ def test_no_generator_sets_the_number_of_threads():
         if any(isinstance(node, ast.Yield | ast.YieldFrom) for node in ast.walk(block))
     ]
     assert found == []
+
+
+def test_without_functions_for_a_single_thread_torch_sets_the_number(before, monkeypatch):
+    monkeypatch.setattr(threads, "_set_openmp", None)
+    with torch_threads(3), torch_threads(1):
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == before
+
+
+needs_own_numbers = pytest.mark.skipif(threads._set_openmp is None, reason="the libraries of torch were not found")
+
+
+@needs_own_numbers
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+def test_other_threads_keep_their_number_whenever_they_begin(before, n_threads):
+    others = [Thread() for _ in range(3)]  # the first uses torch before the block, the others in it and after it
+    assert others[0](torch.get_num_threads) == before
+    with torch_threads(n_threads):
+        assert [other(torch.get_num_threads) for other in others[:2]] == [before, before]
+    assert [other(torch.get_num_threads) for other in others] == [before] * 3
+
+
+@needs_own_numbers
+def test_blocks_of_several_threads_may_overlap(before):
+    first, second, third = (Thread() for _ in range(3))
+    stacks = [ExitStack() for _ in range(3)]
+    first(lambda: stacks[0].enter_context(torch_threads(1)))
+    second(lambda: stacks[1].enter_context(torch_threads(3)))
+    third(lambda: stacks[2].enter_context(torch_threads(2)))
+    assert [thread(torch.get_num_threads) for thread in (first, second, third)] == [1, 3, 2]
+    first(stacks[0].close)
+    assert [thread(torch.get_num_threads) for thread in (first, second, third)] == [before, 3, 2]
+    third(stacks[2].close)
+    second(stacks[1].close)
+    assert [thread(torch.get_num_threads) for thread in (first, second, third, Thread())] == [before] * 4
+    assert torch.get_num_threads() == before
+
+
+def test_products_of_matrices_use_the_number_of_the_block():
+    """MKL has its own number for each thread, which the block must set as well."""
+    generator = torch.Generator().manual_seed(0)
+    one, other = torch.randn(2, 300, 300, generator=generator)
+    usual = torch.get_num_threads()
+    results = []
+    try:
+        for number in (1, 2, 3):
+            torch.set_num_threads(number)
+            before = n_started()
+            with torch_threads(1):
+                results.append(one @ other)
+            assert n_started() == before
+    finally:
+        torch.set_num_threads(usual)
+    assert all(torch.equal(result, results[0]) for result in results)
+
+
+def n_started():
+    return len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+@pytest.mark.parametrize("n_threads", [1, 2, None])
+def test_a_forked_process_uses_one_thread_and_warns(n_threads):
+    usual = torch.get_num_threads()
+    torch.set_num_threads(2)
+    values = torch.randn(200_000, generator=torch.Generator().manual_seed(0))
+    values.exp()  # starts the threads for which a forked process would wait
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            with torch_threads(n_threads):
+                values.exp()
+        told = [str(one.message) for one in caught if one.category is RuntimeWarning]
+        expected = n_threads != 1
+        os._exit(0 if bool(told) == expected and all("Set n_threads=1" in text for text in told) else 1)
+    torch.set_num_threads(usual)
+    assert os.waitpid(child, 0)[1] == 0

@@ -1,15 +1,12 @@
 """The same values in every container and with every kind of missing value have the same codes and predictions."""
 
-import pickle
 from decimal import Decimal
-from fractions import Fraction
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from scipy import sparse
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
 from skreg.data.containers import check_table

@@ -1,4 +1,7 @@
-"""Detection of dead processes: with psutil on the same host, and with heartbeats on other hosts."""
+"""Detection of dead processes: with psutil on the same host, and with heartbeats on other hosts.
+
+A process that ends its run but lives on must release its trials, because others on the same host would wait for it.
+"""
 
 import itertools
 import os
@@ -14,12 +17,12 @@ from typing import Any
 import optuna
 import psutil
 from optuna.storages import BaseStorage, RDBStorage, fail_stale_trials
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from .identity import quiet
 from .trial_slots import PROCESS
 
-HEARTBEAT_SECONDS, GRACE_SECONDS = 10, 120
+HEARTBEAT_SECONDS, GRACE_SECONDS, RELEASE_SECONDS = 10, 120, 1
 COUNTER = "skreg:heartbeat"
 
 #: Open runs of this process. A run that was dropped without being closed is dead, although its process is alive.
@@ -122,22 +125,50 @@ class LivenessMonitor:
             self.record(database.get_trial_id_from_study_id_trial_number(study_id, number))
 
 
+def release_trials(storage: BaseStorage, study_id: int, run_id: str) -> None:
+    """Mark the running trials of a run as failed, so that others can retry them.
+
+    The trials are read from the storage, because an interrupt may have prevented the run from registering the last one.
+    """
+    for trial in storage.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,)):
+        if trial.system_attrs.get(PROCESS, {}).get("run") == run_id:
+            trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
+            try:
+                storage.set_trial_state_values(trial_id, state=TrialState.FAIL)
+            except RuntimeError:  # the storage's error for a trial that another process has finished
+                if not storage.get_trial(trial_id).state.is_finished():
+                    raise
+
+
 class HeartbeatThread(threading.Thread):
-    """Thread that records heartbeats of trials, given by their IDs, until it is stopped."""
+    """Thread that records heartbeats of trials, given by their IDs, until it is stopped, and then calls ``release``.
+
+    An interrupt reaches the main thread only, so it cannot prevent this call. The call is repeated until it succeeds,
+    in case that the storage is currently unreachable.
+    """
 
     def __init__(
-        self, record: Callable[[int], None], trial_ids: dict[int, int], seconds: float = HEARTBEAT_SECONDS
+        self,
+        record: Callable[[int], None],
+        trial_ids: dict[int, int],
+        release: Callable[[], None],
+        seconds: float = HEARTBEAT_SECONDS,
     ) -> None:
         super().__init__(name="skreg-heartbeat", daemon=True)
-        self._record, self._trial_ids, self._seconds = record, trial_ids, seconds
+        self._record, self._trial_ids, self._release, self._seconds = record, trial_ids, release, seconds
         self._stop_event = threading.Event()
 
     def run(self) -> None:
-        """Record heartbeats."""
+        """Record heartbeats, and call ``release`` at the end."""
         while not self._stop_event.wait(self._seconds):
             for trial_id in self._trial_ids.copy().values():
                 with suppress(Exception):  # the trial has just ended, or the storage is currently unreachable
                     self._record(trial_id)
+        while True:
+            try:
+                return self._release()
+            except Exception:  # the storage is currently unreachable
+                time.sleep(RELEASE_SECONDS)
 
     def stop(self) -> None:
         """Stop the thread and wait for it to end, unless a storage does not respond."""

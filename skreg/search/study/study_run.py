@@ -12,8 +12,9 @@ import threading
 import time
 import uuid
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -23,7 +24,7 @@ from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from .heartbeat import HeartbeatThread, LivenessMonitor, describe_process, open_runs
+from .heartbeat import HeartbeatThread, LivenessMonitor, describe_process, open_runs, release_trials
 from .identity import default_sampler, join_study
 from .storage import close_connections, open_storage
 from .trial_slots import COUNTED, ENQUEUED, PROCESS, RETRY_OF, WITHDRAWN, TrialSlots
@@ -64,12 +65,14 @@ class StudyRun:
         self._claimed: dict[int, int] = {}  # IDs of trials by their numbers
         self._is_exhausted = False
         self._monitor = LivenessMonitor(study, storage)
-        self._thread = HeartbeatThread(self._monitor.record, self._claimed)
+        release = partial(release_trials, storage, self._study_id, self._run_id)
+        self._thread = HeartbeatThread(self._monitor.record, self._claimed, release)
         self._is_shared = not isinstance(storage, InMemoryStorage)
         open_runs.add(self._run_id)
+        end = self._thread.stop if self._is_shared else release
+        self._end = weakref.finalize(self, _end_run, self._pid, self._run_id, end)
         if self._is_shared:
             self._thread.start()
-        weakref.finalize(self, _end_run, self._pid, self._run_id, self._thread)
 
     def enqueue(self, params: dict[str, Any]) -> None:
         """Use the given parameters for the first trial, unless the study already has other trials."""
@@ -173,14 +176,9 @@ class StudyRun:
 
     def close(self) -> None:
         """Release the claimed trials, which other processes or a later run can retry, and stop the heartbeat."""
-        if os.getpid() != self._pid:
-            return
-        with self._lock:
-            for number in self._claimed:
-                self._fail(number)
-            self._claimed.clear()
-        _end_run(self._pid, self._run_id, self._thread)
-        close_connections(self._storage)
+        self._end()
+        if os.getpid() == self._pid:
+            close_connections(self._storage)
 
     def __enter__(self) -> Self:
         return self
@@ -268,8 +266,8 @@ class StudyRun:
             raise RuntimeError("A StudyRun cannot be used in a forked process. Open another one there.")
 
 
-def _end_run(pid: int, run_id: str, thread: HeartbeatThread) -> None:
+def _end_run(pid: int, run_id: str, release: Callable[[], None]) -> None:
     """End a run that is closed or deleted; in a forked process, the parent's run is not ended."""
     if os.getpid() == pid:
         open_runs.discard(run_id)
-        thread.stop()
+        release()

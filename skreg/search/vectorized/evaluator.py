@@ -23,6 +23,7 @@ from ...network.config import structure_decided_by_values
 from ...training.optimizers.registry import solvers_with
 from ..progress import SearchProgress
 from ..scoring import Candidate, FoldEvaluator, SharedInputs, fit_folds, params_key
+from ..workers import stop_workers_on_interrupt
 from .fold_fit import last_step, reproducible_network
 from .worker import CandidateResult, CandidateState, GroupTrainer, Pruning
 
@@ -132,11 +133,12 @@ def cross_validate(
     """Return the results of ``_fit_and_score`` for each parameter setting and each fold, without a study."""
     candidates, progress = [Candidate(None, one) for one in params], SearchProgress()
     groups = make_groups(_states(inputs, candidates, progress), len(inputs.splits))
-    for result in run_groups(GroupTrainer(inputs), groups, n_jobs):
-        candidates[result.number].folds = result.folds
-    others = [candidate for candidate in candidates if not candidate.folds]
-    if others:
-        fit_folds(inputs, others, range(len(inputs.splits)), Parallel(n_jobs=n_jobs), progress)
+    with stop_workers_on_interrupt():
+        for result in run_groups(GroupTrainer(inputs), groups, n_jobs):
+            candidates[result.number].folds = result.folds
+        others = [candidate for candidate in candidates if not candidate.folds]
+        if others:
+            fit_folds(inputs, others, range(len(inputs.splits)), Parallel(n_jobs=n_jobs), progress)
     return [candidate.folds for candidate in candidates]
 
 

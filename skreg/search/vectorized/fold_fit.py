@@ -133,9 +133,10 @@ class FoldFit:
         prepared = prepare_fit(network, data.X, data.y, data.weight, None if template is None else template.prepared)
         if template is not None or not data.is_test_transformed:
             return cls(estimator, data, prepared, None if template is None else template.test)
-        encoded, split = encode(network, data.X_test), prepared.split
-        all_rows = [np.arange(len(encoded))] * split.n_members
-        return cls(estimator, data, prepared, encoded.rows(all_rows, split.device_config))
+        with torch_threads(network.n_threads):
+            encoded, split = encode(network, data.X_test), prepared.split
+            all_rows = [np.arange(len(encoded))] * split.n_members
+            return cls(estimator, data, prepared, encoded.rows(all_rows, split.device_config))
 
     @property
     def net(self) -> Net:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -170,7 +170,8 @@ class GroupTrainer:
             statuses = _statuses(states, self._train_epoch(nets))
             if time.time() >= self._deadline:
                 for net in nets:
-                    net.stop()
+                    with _training_mode(net.fits):
+                        net.stop()
                 statuses = {state.number: statuses.get(state.number, "stopped") for state in states}
             for state in states:
                 if state.number in statuses:
@@ -186,7 +187,7 @@ class GroupTrainer:
         failed: set[FoldFit] = set()
         for net in nets:
             try:
-                with _training_mode(), torch_threads(net.fits[0].prepared.estimator.n_threads):
+                with _training_mode(net.fits):
                     net.train_epoch()
             except Exception:  # the fit fold by fold reports the error
                 failed |= set(net.fits)
@@ -298,7 +299,8 @@ def _stack_nets(states: list[CandidateState]) -> list[StackedNet]:
         n_members = sum(fit.n_members for fit in fits)
         n_nets = min(len(fits), ceil(n_members / max_members(fits[0].n_weights)))
         ends = [round(len(fits) * number / n_nets) for number in range(n_nets + 1)]
-        nets += [StackedNet.stack(fits[start:end]) for start, end in pairwise(ends)]
+        with _training_mode(fits):
+            nets += [StackedNet.stack(fits[start:end]) for start, end in pairwise(ends)]
     return nets
 
 
@@ -308,6 +310,8 @@ def max_members(n_weights: int) -> int:
 
 
 @contextmanager
-def _training_mode() -> Iterator[None]:
-    with torch.inference_mode(False), torch.enable_grad():
+def _training_mode(fits: Sequence[FoldFit] = ()) -> Iterator[None]:
+    """Let torch record gradients, and use the number of threads of ``fits``, which is the same for all of them."""
+    n_threads = fits[0].prepared.estimator.n_threads if fits else None
+    with torch_threads(n_threads), torch.inference_mode(False), torch.enable_grad():
         yield
