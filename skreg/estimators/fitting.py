@@ -13,6 +13,7 @@ from skorch.callbacks import Callback
 
 from .._utils.device import DeviceConfig
 from .._utils.validation import SHAPE_MISMATCH, check_validation_set, check_weights
+from ..data.batches import warn_if_dense_batches_are_large
 from ..data.split import MemberSplit, assign_folds, has_enough_validation_rows, warn_if_few_validation_rows
 from ..data.statistics import CLIP, ONE_HOT_MAX, learn_statistics
 from ..data.table import EncodedTable, TableEncoder, check_table
@@ -166,6 +167,8 @@ def make_net(
     n_raw, weight_seeds = estimator.target_encoder_.n_raw_, [weight_seed for weight_seed, _ in seeds]
     network = Network(network_config, inputs, n_raw, weight_seeds, embedding_sizes, target_statistics)
     training_config.check(network)
+    batch_rows = min(split.device_config.batch_size, max(map(len, split.train_index)))
+    warn_if_dense_batches_are_large(split.train.numbers, split.n_members * batch_rows * inputs.width)
     if source is not None:
         source.copy_into(network, estimator.target_encoder_)
     net = Net(

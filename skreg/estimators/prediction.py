@@ -18,11 +18,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
 from torch import Tensor
 
+from .._utils.device import own_settings
 from .._utils.threads import torch_threads
 from .._utils.validation import parameter_error
-from ..data.batches import as_tensor
+from ..data.batches import as_tensor, sparse_tensor
 from ..data.table import TableEncoder, check_table
-from ..network.inference import PREDICT_ROWS, predict_raw, sample_raw
+from ..network.inference import block_height, predict_raw, sample_raw
 from ..training.net import Net
 from ..uncertainty.decomposition import Uncertainty
 from .targets import ClassTargetEncoder, NumberTargetEncoder
@@ -102,8 +103,9 @@ class PredictionMixin:
         samples : ndarray of shape (n_samples, n_rows, ...)
             Probabilities or numbers, as ``predict_proba`` or ``predict`` would return them for a single member.
         """
-        blocks = ((samples,) for samples in self._sample_blocks(X, n_samples, random_state, dropout))
-        return _join_blocks(blocks, X, axis=1)[0]
+        with torch_threads(self.n_threads), own_settings():
+            blocks = ((samples,) for samples in self._sample_blocks(X, n_samples, random_state, dropout))
+            return _join_blocks(blocks, X, axis=1)[0]
 
     def predict_uncertainty(
         self, X: Any, n_samples: int = 100, random_state: Any = None, *, dropout: bool = True
@@ -138,20 +140,21 @@ class PredictionMixin:
         ValueError
             If a regressor was fitted without validation rows.
         """
-        arrays_of = attrgetter("mean", "total", "aleatoric", "epistemic")
-        blocks = self._sample_blocks(X, n_samples, random_state, dropout)
-        arrays = _join_blocks((arrays_of(self._decompose(samples)) for samples in blocks), X)
-        return Uncertainty(*arrays, source=self._describe_samples(dropout))
+        names = ("mean", "total", "aleatoric", "epistemic")
+        with torch_threads(self.n_threads), own_settings():
+            blocks = map(self._decompose, self._sample_blocks(X, n_samples, random_state, dropout))
+            arrays = _join_blocks(map(attrgetter(*names), blocks), X)
+        return Uncertainty(**dict(zip(names, arrays, strict=True)), source=self._describe_samples(dropout))
 
     def _predict_decoded(self, X: Any) -> np.ndarray:
         """Decoded predictions for ``X``, averaged over the members."""
         check_is_fitted(self)
         decode = self.target_encoder_.decode
         known_X, known_raw, members = self._known_output or (None, None, slice(None))
-        if known_raw is not None and X is known_X:
-            return decode(self.net_, known_raw, members)
-        blocks = self._raw_blocks(X, partial(predict_raw, self.net_.module_))
-        with torch_threads(self.n_threads):
+        with torch_threads(self.n_threads), own_settings():
+            if known_raw is not None and X is known_X:
+                return decode(self.net_, known_raw, members)
+            blocks = self._raw_blocks(X, partial(predict_raw, self.net_.module_))
             return _join_blocks(((decode(self.net_, raw[members], members),) for raw in blocks), X)[0]
 
     def _sample_blocks(self, X: Any, n_samples: int, random_state: Any, dropout: bool) -> Iterator[np.ndarray]:
@@ -164,24 +167,27 @@ class PredictionMixin:
             seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
         sample = partial(sample_raw, self.net_.module_, n_samples=int(n_samples), dropout=dropout, seed=seed)
         n_members = self.net_.module_.n_members
-        with torch_threads(self.n_threads):
-            for raw in self._raw_blocks(X, sample):
-                samples = []
-                for s in range(n_samples):
-                    member = slice(s % n_members, s % n_members + 1)
-                    decoded = self.target_encoder_.decode(self.net_, raw[s : s + 1], member)
-                    samples.append(self._format_prediction(decoded))
-                yield np.stack(samples)
+        for raw in self._raw_blocks(X, sample):
+            samples = []
+            for s in range(n_samples):
+                member = slice(s % n_members, s % n_members + 1)
+                decoded = self.target_encoder_.decode(self.net_, raw[s : s + 1], member)
+                samples.append(self._format_prediction(decoded))
+            yield np.stack(samples)
 
     def _raw_blocks(self, X: Any, predict: Callable[[Tensor, Tensor | None], Tensor]) -> Iterator[Tensor]:
         """Yield the raw output ``(members or samples, rows, n_raw_)`` of blocks of rows."""
         X = validate_data(self, check_table(X), reset=False, skip_check_array=True)
         (numbers, levels), device = self.encoder_.transform(X), torch.device(self.net_.device)
-        for start in range(0, len(levels), PREDICT_ROWS):
-            block = numbers[start : start + PREDICT_ROWS]
-            dense = block.toarray() if sparse.issparse(block) else block
-            codes = levels[start : start + PREDICT_ROWS]
-            raw = predict(as_tensor(dense, device), as_tensor(codes, device) if codes.shape[1] else None)
+        height = block_height(self.net_.module_)
+        for start in range(0, len(levels), height):
+            block, codes = numbers[start : start + height], levels[start : start + height]
+            if sparse.issparse(block):  # one copy for each member
+                members = self.net_.module_.n_members
+                given = sparse_tensor(block[np.tile(np.arange(block.shape[0]), members)], members).to(device)
+            else:
+                given = as_tensor(block, device)
+            raw = predict(given, as_tensor(codes, device) if codes.shape[1] else None)
             if not bool(torch.isfinite(raw).all()):
                 raise ValueError(
                     "The output of the network is not finite for some rows of X, because they contain numbers far "

@@ -10,7 +10,6 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import ceil, inf, isfinite
@@ -18,10 +17,10 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
+from ..._utils.device import own_settings
 from ..._utils.threads import torch_threads
 from ...estimators.base import RegularizedMLP
 from ..scoring import SharedInputs
@@ -135,7 +134,7 @@ class GroupTrainer:
         for state in group:
             n_begun += 1
             try:
-                with _training_mode():
+                with own_settings():
                     state.fits = [self._prepare_fit(state, f, data, templates) for f in range(len(self._inputs.splits))]
             except Exception:  # the fit fold by fold reports the error
                 failed.append(CandidateResult(state.number, "failed"))
@@ -178,7 +177,7 @@ class GroupTrainer:
         failed: set[FoldFit] = set()
         for net in nets:
             try:
-                with _training_mode(), torch_threads(net.fits[0].prepared.estimator.n_threads):
+                with own_settings(), torch_threads(net.fits[0].prepared.estimator.n_threads):
                     net.train_epoch()
             except Exception:  # the fit fold by fold reports the error
                 failed |= set(net.fits)
@@ -266,9 +265,3 @@ def _stack_nets(states: list[CandidateState]) -> list[StackedNet]:
 def max_members(n_weights: int) -> int:
     """Return the largest number of members of a net with ``n_weights`` weights each."""
     return min(max(MAX_WEIGHTS // max(1, n_weights), 1), MAX_MEMBERS)
-
-
-@contextmanager
-def _training_mode() -> Iterator[None]:
-    with torch.inference_mode(False), torch.enable_grad():
-        yield
