@@ -5,6 +5,7 @@ others is padded with rows of weight 0.
 """
 
 import copy
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, repeat
 from typing import Any, NamedTuple, Self
@@ -17,8 +18,11 @@ from torch import Tensor
 BLOCK_ELEMENTS = 1 << 16  # half a megabyte of float64: larger blocks exceed the cache and double the time of a step
 PREPARE_ROWS = 4096
 PREPARED_ELEMENTS = 1 << 23  # largest table that is kept prepared over the epochs, 32 MB of float32
+LARGE_BATCH = 1 << 25  # number of inputs of a batch of a sparse table above which a warning is given, 128 MB of float32
+DENSE_ELEMENTS = 1 << 23  # largest block of a sparse table that is made dense at once, 64 MB of float64
 
 Prepare = Callable[[Tensor, Tensor | None, Tensor], tuple[Tensor, Tensor | None, Tensor]]
+"""Encodes numbers, codes and target of rows; the numbers of a sparse table are a sparse tensor."""
 
 
 class Batch(NamedTuple):
@@ -119,10 +123,19 @@ class MemberRows:
 
     def take(self, index: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
         """Return numbers or prepared inputs, codes and target of rows ``(members, n)``."""
+        height = max(1, DENSE_ELEMENTS // (self.n_members * max(1, self.numbers.shape[1])))
+        if not sparse.issparse(self.numbers) or index.shape[1] <= height:
+            return self._take(index)
+        inputs, target = join_blocks((self._take(rows)[::2] for rows in torch.split(index, height, 1)), index.shape[1])
+        return inputs, None, target  # a sparse table has no categories
+
+    def _take(self, index: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
         flat = index.flatten()
         if sparse.issparse(self.numbers):
-            numbers = torch.from_numpy(self.numbers[flat.numpy()].toarray()).to(self.device)
+            numbers = sparse_tensor(self.numbers[flat.numpy()], len(index)).to(self.device)
             flat = flat.to(self.device)
+            if self.prepare is None:
+                numbers = numbers.to_dense()
         else:
             flat = flat.to(self.device)
             numbers = self.numbers.index_select(0, flat)
@@ -130,7 +143,8 @@ class MemberRows:
         target = self.target.index_select(0, flat)
         if target.dtype == torch.int8:  # several labels per row
             target = target.to(torch.float32 if self.device.type == "mps" else torch.float64)
-        taken = numbers.view(*index.shape, -1), levels, target.view(*index.shape, *target.shape[1:])
+        numbers = numbers if numbers.dim() == 3 else numbers.view(*index.shape, -1)
+        taken = numbers, levels, target.view(*index.shape, *target.shape[1:])
         return taken if self.prepare is None else self.prepare(*taken)
 
     def eval_batches(self, height: int) -> Iterator[Batch]:
@@ -139,6 +153,14 @@ class MemberRows:
         for start in range(0, index.shape[1], height):
             block = slice(start, start + height)
             yield Batch(*self.take(index[:, block]), weight[:, block])
+
+    def blocks(self, height: int) -> Iterator[Self]:
+        """Yield these rows in blocks of ``height`` rows of each member."""
+        for start in range(0, len(self), height):
+            block = copy.copy(self)
+            block.index, block.weight = (tensor[:, start : start + height] for tensor in (self.index, self.weight))
+            block.lengths = [min(max(length - start, 0), height) for length in self.lengths]
+            yield block
 
     def batch_sizes(self, batch_size: int) -> Tensor:
         """Return the number of rows ``(members, batches)`` in each training batch, which differ by at most one."""
@@ -170,6 +192,45 @@ class MemberRows:
             inputs_of, target_of, weight_of = (torch.split(block, height, 1) for block in (inputs, target, weight))
             levels_of = repeat(None) if levels is None else torch.split(levels, height, 1)
             yield from map(Batch, inputs_of, levels_of, target_of, weight_of)
+
+
+def sparse_tensor(rows: Any, n_members: int) -> Tensor:
+    """Return the rows of all members, a ``csr_array`` that may be changed, as a tensor ``(members, rows, columns)``."""
+    rows.sum_duplicates()
+    stored, height = rows.tocoo(), rows.shape[0] // n_members
+    indices = torch.from_numpy(np.stack([stored.row // height, stored.row % height, stored.col]))
+    shape = n_members, height, rows.shape[1]
+    return torch.sparse_coo_tensor(
+        indices, torch.from_numpy(stored.data), shape, is_coalesced=True, check_invariants=False
+    )
+
+
+def warn_if_dense_batches_are_large(rows: Any, n_elements: int) -> None:
+    """Warn if the rows are sparse but the inputs of a training batch, which are dense, are many."""
+    if sparse.issparse(rows) and n_elements > LARGE_BATCH:
+        warnings.warn(
+            f"X is sparse with {rows.shape[1]} columns, but batches are dense: each takes about "
+            f"{max(1, n_elements >> 18)} MB of memory, and an epoch takes as long as for a dense X. Reduce the "
+            "columns, for example with TruncatedSVD or SelectKBest, or decrease batch_size or n_members.",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def join_blocks(blocks: Iterable[Sequence[Tensor]], n_rows: int) -> list[Tensor]:
+    """Concatenate the tensors of all blocks along the rows, axis 1.
+
+    The results are allocated with the first block: a list of all blocks would double and fragment the memory.
+    """
+    results: list[Tensor] = []
+    start = 0
+    for block in blocks:
+        results = results or [tensor.new_empty(len(tensor), n_rows, *tensor.shape[2:]) for tensor in block]
+        end = start + block[0].shape[1]
+        for result, tensor in zip(results, block, strict=True):
+            result[:, start:end] = tensor
+        start = end
+    return results
 
 
 def _stack_padded(arrays: Iterable[np.ndarray], lengths: list[int], dtype: torch.dtype) -> Tensor:

@@ -27,7 +27,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
-import torch
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring
@@ -35,6 +34,7 @@ from sklearn.utils import Tags
 from skorch.callbacks import Callback
 from torch import Tensor
 
+from .._utils.device import own_settings
 from .._utils.threads import torch_threads
 from .._utils.validation import check_parameter_types
 from ..data.batches import MemberRows
@@ -48,6 +48,7 @@ from ..training.early_stopping import LossMonitor, Monitor, ScorerMonitor, check
 from ..training.losses import Loss
 from ..training.net import Net
 from ..training.time_limit import deadline_of
+from ..uncertainty.temperature import evaluations_after_training
 from .fitting import encode_training_rows, encode_validation_rows, make_net, network_config_of, split_rows
 from .inspection import InspectionMixin, fitted_attributes
 from .parameters import CONSTRAINTS, SharedParameters
@@ -55,6 +56,7 @@ from .prediction import PredictionMixin, with_known_output
 from .sklearn_callbacks import CallbackEvents, CallbackSupportMixin, fit_method
 from .streaming import stream_device_config
 
+OUT_OF_FOLD_ROWS = 4096  # held-out rows of each member that are decoded at once
 LEARNED = ("encoder_", "feature_names_in_", "n_features_in_", "seed_", "target_encoder_")
 """Fitted attributes that a fit sets before training."""
 
@@ -108,9 +110,11 @@ class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, Sha
         deadline = deadline_of(self)
         events = CallbackEvents(self, X, y, sample_weight, self.max_iter)
         validation_set = X_val, y_val, sample_weight_val
-        with torch_threads(self.n_threads), torch.inference_mode(False), torch.enable_grad():
+        with torch_threads(self.n_threads), own_settings():
             fit = self._prepare_fit(X, y, sample_weight, validation_set, events.epoch_callbacks)
-            fit.net.time_budget_.deadline = deadline
+            budget, n_raw = fit.net.time_budget_, self.target_encoder_.n_raw_
+            budget.deadline = deadline
+            budget.evaluations_afterwards = evaluations_after_training(fit.split, n_raw)
             try:
                 fit.train_net()
             finally:  # keep the epochs before an interruption
@@ -177,7 +181,7 @@ class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, Sha
         )
         source = PretrainedSource.from_estimator(self, network_config)
         events = CallbackEvents(self, X, y, sample_weight, 1)
-        with torch_threads(self.n_threads), torch.inference_mode(False), torch.enable_grad():
+        with torch_threads(self.n_threads), own_settings():
             encoded = encode_training_rows(self, X, y, sample_weight, source, continues, *classes)
             device_config, index = stream_device_config(self, len(encoded)), [np.arange(len(encoded))] * self.n_members
             split = MemberSplit(encoded, index, None, [], device_config)
@@ -239,11 +243,18 @@ class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, Sha
         if fit.validation is None or not split.covers_all:
             return
         index, decode = split.validation_index, self.target_encoder_.decode
-        raw, _, _ = evaluate(fit.net.module_, prepare_rows(fit.net.module_, fit.validation))
-        decoded = [decode(fit.net, raw[m : m + 1, : len(rows)], slice(m, m + 1)) for m, rows in enumerate(index)]
         rows = np.concatenate(index)
-        y, weight = split.train.y_and_weight(rows)
-        prediction, self.oof_score_ = self._out_of_fold(np.concatenate(decoded), y, weight)
+        decoded, firsts = np.empty(0), np.cumsum([0, *map(len, index)])[:-1]
+        for block in prepare_rows(fit.net.module_, fit.validation).blocks(OUT_OF_FOLD_ROWS):
+            raw, _, _ = evaluate(fit.net.module_, block)
+            for m, (first, n_rows) in enumerate(zip(firsts, block.lengths, strict=True)):
+                of_member = decode(fit.net, raw[m : m + 1, :n_rows], slice(m, m + 1))
+                if not len(decoded):
+                    decoded = np.empty((len(rows), *of_member.shape[1:]))
+                decoded[first : first + n_rows] = of_member
+            firsts += block.lengths
+        prediction, self.oof_score_ = self._out_of_fold(decoded, *split.train.y_and_weight(rows))
+        del decoded
         given_rows = split.train.given_rows
         self.oof_prediction_ = np.full((len(given_rows), *prediction.shape[1:]), np.nan)
         self.oof_prediction_[np.flatnonzero(given_rows)[rows]] = prediction
@@ -276,7 +287,7 @@ class PreparedFit:
 
     def finish(self) -> None:
         """Complete the estimator after the net has been trained."""
-        with torch_threads(self.estimator.n_threads):
+        with torch_threads(self.estimator.n_threads), own_settings():
             self.estimator._set_fitted(self.net, [])  # noqa: SLF001  # the classes of this file share private methods
             self.estimator._complete_fit(self)  # noqa: SLF001
 
@@ -305,7 +316,7 @@ def prepare_fit(
     Encoders, splits, statistics and tensors are taken from ``template`` if it is given: a fit on the same rows by an
     estimator that differs only in the hyperparameter values of the members.
     """
-    with torch_threads(estimator.n_threads):
+    with torch_threads(estimator.n_threads), own_settings():
         return estimator._prepare_fit(X, y, sample_weight, template=template)  # noqa: SLF001  # of this file
 
 

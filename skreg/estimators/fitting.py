@@ -14,6 +14,7 @@ from skorch.callbacks import Callback
 
 from .._utils.device import DeviceConfig
 from .._utils.validation import SHAPE_MISMATCH, check_validation_set
+from ..data.batches import warn_if_dense_batches_are_large
 from ..data.containers import check_table, remove_void_rows, select_rows
 from ..data.split import MemberSplit, assign_folds, has_enough_validation_rows, warn_if_few_validation_rows
 from ..data.statistics import CLIP, ONE_HOT_MAX, learn_statistics
@@ -200,6 +201,8 @@ def make_net(
             f"cannot be created ({reason}). Decrease these parameters."
         ) from error
     training_config.check(network)
+    batch_rows = min(split.device_config.batch_size, max(map(len, split.train_index)))
+    warn_if_dense_batches_are_large(split.train.numbers, split.n_members * batch_rows * inputs.width)
     if source is not None:
         source.copy_into(network, estimator.target_encoder_)
     has_validation_loss = split.validation is not None and estimator.monitor == "loss"

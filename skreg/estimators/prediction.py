@@ -18,12 +18,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
 from torch import Tensor
 
+from .._utils.device import own_settings
 from .._utils.threads import torch_threads
 from .._utils.validation import parameter_error
-from ..data.batches import as_tensor
+from ..data.batches import as_tensor, sparse_tensor
 from ..data.containers import check_table
 from ..data.table import TableEncoder
-from ..network.inference import PREDICT_ROWS, predict_raw, sample_raw
+from ..network.inference import block_height, predict_raw, sample_raw
 from ..training.net import Net
 from ..uncertainty.decomposition import Uncertainty
 from .targets import ClassTargetEncoder, NumberTargetEncoder
@@ -104,7 +105,7 @@ class PredictionMixin:
             Probabilities or numbers, as ``predict_proba`` or ``predict`` would return them for a single member.
         """
         check_is_fitted(self)
-        with torch_threads(self.n_threads):
+        with torch_threads(self.n_threads), own_settings():
             blocks = ((samples,) for samples in self._sample_blocks(X, n_samples, random_state, dropout))
             return _join_blocks(blocks, X, axis=1)[0]
 
@@ -143,7 +144,7 @@ class PredictionMixin:
         """
         check_is_fitted(self)
         arrays_of = attrgetter("mean", "total", "aleatoric", "epistemic")
-        with torch_threads(self.n_threads):
+        with torch_threads(self.n_threads), own_settings():
             blocks = self._sample_blocks(X, n_samples, random_state, dropout)
             mean, total, aleatoric, epistemic = _join_blocks(map(arrays_of, map(self._decompose, blocks)), X)
         return Uncertainty(mean, total, aleatoric, epistemic, self._describe_samples(dropout))
@@ -153,7 +154,7 @@ class PredictionMixin:
         check_is_fitted(self)
         decode = self.target_encoder_.decode
         known_X, known_raw, members = self._known_output or (None, None, slice(None))
-        with torch_threads(self.n_threads):
+        with torch_threads(self.n_threads), own_settings():
             if known_raw is not None and X is known_X:
                 return decode(self.net_, known_raw, members)
             blocks = self._raw_blocks(X, partial(predict_raw, self.net_.module_))
@@ -185,11 +186,15 @@ class PredictionMixin:
         """Yield the raw output ``(members or samples, rows, n_raw_)`` of blocks of rows."""
         X = validate_data(self, check_table(X), reset=False, skip_check_array=True)
         (numbers, levels), device = self.encoder_.transform(X), torch.device(self.net_.device)
-        for start in range(0, len(levels), PREDICT_ROWS):
-            block = numbers[start : start + PREDICT_ROWS]
-            dense = block.toarray() if sparse.issparse(block) else block
-            codes = levels[start : start + PREDICT_ROWS]
-            raw = predict(as_tensor(dense, device), as_tensor(codes, device) if codes.shape[1] else None)
+        height = block_height(self.net_.module_)
+        for start in range(0, len(levels), height):
+            block, codes = numbers[start : start + height], levels[start : start + height]
+            if sparse.issparse(block):  # one copy for each member
+                members = self.net_.module_.n_members
+                given = sparse_tensor(block[np.tile(np.arange(block.shape[0]), members)], members).to(device)
+            else:
+                given = as_tensor(block, device)
+            raw = predict(given, as_tensor(codes, device) if codes.shape[1] else None)
             if not bool(torch.isfinite(raw).all()):
                 raise ValueError(
                     "The output of the network is not finite for some rows of X, because they contain numbers far "

@@ -13,6 +13,7 @@ from .layers import Linear
 from .network import Network
 
 MAX_ROWS = 4096
+MAX_ELEMENTS, MIN_ROWS = 1 << 26, 256  # largest number of inputs of all members, unless there are fewer rows
 _MIN_STD = 1e-6
 
 
@@ -21,11 +22,13 @@ def data_driven_init(network: Network, rows: MemberRows) -> None:
     """Scale the weights and shift the biases of each unit by the statistics of its pre-activations.
 
     Layers in ``pretrained_names`` are not changed. If there are more than 4,096 training rows, only every k-th
-    row is used, with the smallest k that leaves at most 4,096.
+    row is used, with the smallest k that leaves at most 4,096. With more than 16,384 inputs of all members, fewer rows
+    are used, but at least 256.
     """
     index, weight = rows.index_and_weight()
-    step = -(-index.shape[1] // MAX_ROWS)
-    inputs, levels, _ = network.prepare(*rows.take(index[:, ::step]))
+    most = max(MIN_ROWS, MAX_ELEMENTS // (network.n_members * max(1, network.inputs.width)))
+    step = -(-index.shape[1] // min(MAX_ROWS, most))
+    inputs, levels, _ = rows.prepared(network.prepare).take(index[:, ::step])
     weight = weight[:, ::step]
     share = (weight / weight.sum(1, keepdim=True)).unsqueeze(2)
 

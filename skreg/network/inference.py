@@ -6,7 +6,7 @@ All functions return tensors ``(members, rows, ...)``. No bit of the raw output 
 import torch
 from torch import Tensor
 
-from ..data.batches import MemberRows
+from ..data.batches import MemberRows, join_blocks
 from .dropout import MonteCarloDropout
 from .generators import MemberGenerators, member_seeds
 from .layers import pad_zeros
@@ -14,6 +14,7 @@ from .network import Network
 
 PREDICT_ROWS = 1024
 ROW_MULTIPLE = 32
+PREDICT_ELEMENTS = 1 << 23  # largest number of inputs of all members in a block, 64 MB of float64
 SAMPLING_GENERATION = 1 << 20  # samples use different random numbers from training with the same seed
 
 
@@ -22,19 +23,17 @@ def prepare_rows(network: Network, rows: MemberRows, reused: bool = False) -> Me
     return rows.prepared(network.prepare, network.inputs.width if reused else None)
 
 
+def block_height(network: Network) -> int:
+    """Return the number of rows to predict at once: ``PREDICT_ROWS``, or fewer if there are many inputs."""
+    most = PREDICT_ELEMENTS // (network.n_members * max(1, network.inputs.width))
+    return max(ROW_MULTIPLE, min(PREDICT_ROWS, most // ROW_MULTIPLE * ROW_MULTIPLE))
+
+
 def evaluate(network: Network, rows: MemberRows) -> tuple[Tensor, Tensor, Tensor]:
     """Return the raw output, the target and the weight of the members' prepared rows."""
-    results: list[Tensor] = []
-    start = 0
-    for inputs, levels, target, weight in rows.eval_batches(PREDICT_ROWS):
-        blocks = predict_encoded(network, inputs, levels), target, weight
-        # allocating the results first avoids fragmented memory
-        results = results or [block.new_empty(len(block), len(rows), *block.shape[2:]) for block in blocks]
-        end = start + target.shape[1]
-        for result, block in zip(results, blocks, strict=True):
-            result[:, start:end] = block
-        start = end
-    raw, target, weight = results
+    batches = rows.eval_batches(block_height(network))
+    blocks = ((predict_encoded(network, batch.inputs, batch.levels), batch.target, batch.weight) for batch in batches)
+    raw, target, weight = join_blocks(blocks, len(rows))
     return raw, target, weight
 
 
@@ -48,7 +47,8 @@ def predict_encoded(network: Network, inputs: Tensor, levels: Tensor | None) -> 
 def predict_raw(network: Network, numbers: Tensor, levels: Tensor | None) -> Tensor:
     """Return the raw output ``(members, rows, n_raw)`` of rows that are the same for all members.
 
-    The rows consist of numbers ``(rows, n_numbers)`` and category codes ``(rows, n_categories)``.
+    The rows consist of numbers ``(rows, n_numbers)`` and category codes ``(rows, n_categories)``. Numbers can also be
+    sparse, with an axis for the members.
     """
     return predict_encoded(network, *_encode(network, numbers, levels))
 
@@ -62,7 +62,7 @@ def sample_raw(
     Sample s belongs to member ``s % n_members``. It does not depend on the number of samples. With ``dropout``, each
     sample has its own masks, drawn from ``seed``, which are the same for all rows.
     """
-    members, n_rows = network.n_members, len(numbers)
+    members, n_rows = network.n_members, numbers.shape[-2]
     inputs, codes = _pad(*_encode(network, numbers, levels))
     blocks = []
     for start in range(0, inputs.shape[1], PREDICT_ROWS):
@@ -80,7 +80,8 @@ def sample_raw(
 
 def _encode(network: Network, numbers: Tensor, levels: Tensor | None) -> tuple[Tensor, Tensor | None]:
     shape = network.n_members, -1, -1
-    inputs, codes = network.inputs(numbers.expand(shape), None if levels is None else levels.expand(shape))
+    given = numbers if numbers.is_sparse else numbers.expand(shape)
+    inputs, codes = network.inputs(given, None if levels is None else levels.expand(shape))
     return inputs, codes
 
 

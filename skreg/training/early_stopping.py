@@ -132,10 +132,12 @@ class Monitor(Protocol):
 
     name: str
     greater_is_better: bool
+    uses_raw: bool
 
     def __call__(self, raw: Tensor, loss: Tensor, active: Tensor) -> Tensor:
         """Return the scores ``(members,)`` from raw output ``(members, rows, outputs)`` and mean loss ``(members,)``.
 
+        Without ``uses_raw``, the raw output may be that of the first rows only.
         Only the scores of ``active`` members are used.
         """
 
@@ -143,7 +145,7 @@ class Monitor(Protocol):
 class LossMonitor:
     """Score members by the negative validation loss."""
 
-    name, greater_is_better = "valid_loss", False
+    name, greater_is_better, uses_raw = "valid_loss", False, False
 
     def __call__(self, raw: Tensor, loss: Tensor, active: Tensor) -> Tensor:  # noqa: ARG002 - as other monitors
         """Return the negative loss."""
@@ -156,7 +158,7 @@ class ScorerMonitor:
     ``make_estimator(member, raw, X)`` returns an estimator that predicts ``X`` from the raw output of a member.
     """
 
-    name, greater_is_better = "valid_score", True
+    name, greater_is_better, uses_raw = "valid_score", True, True
 
     def __init__(
         self,

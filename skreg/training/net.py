@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..data.batches import Batch, MemberRows
 from ..network.generators import MemberGenerators
-from ..network.inference import PREDICT_ROWS, evaluate, predict_encoded, prepare_rows
+from ..network.inference import PREDICT_ROWS, block_height, evaluate, predict_encoded, prepare_rows
 from ..network.network import Network
 from .averaging import WeightAverage
 from .config import TrainingConfig
@@ -31,6 +31,8 @@ from .optimizers.base import FirstOrderOptimizer, Rate
 from .time_limit import TimeBudget
 from .trainer import Trainer
 
+MAX_RAW_ELEMENTS = 1 << 24
+"""Largest number of raw outputs for which the validation loss is computed at once, 64 MB of float32."""
 MAX_STREAM_HISTORY = 1000
 """Number of epochs kept in the history by ``partial_fit``."""
 
@@ -263,9 +265,18 @@ class Net(NeuralNet):
 
     def _validate(self, validation: MemberRows, monitor: Monitor) -> tuple[Tensor, Tensor]:
         """Return the score and loss of each member on its validation rows."""
-        raw, target, weight = evaluate(self.module_, validation)
-        loss = self._mean_loss(raw, target, weight)
-        return monitor(raw, loss, self.stopping_.active).double(), loss
+        raw: list[Tensor] = []
+        losses: list[Tensor] = []
+        total = validation.index_and_weight()[1].sum(1, keepdim=True)
+        row_elements = validation.n_members * self.module_.head.weight.shape[2]
+        with self.time_budget_.evaluation():
+            for block in validation.blocks(max(PREDICT_ROWS, MAX_RAW_ELEMENTS // row_elements)):
+                of_block, target, weight = evaluate(self.module_, block)
+                losses.append(self._mean_loss(of_block, target, weight, total))
+                if monitor.uses_raw or not raw:
+                    raw.append(of_block)
+        loss = torch.stack(losses).sum(0)
+        return monitor(torch.cat(raw, 1) if len(raw) > 1 else raw[0], loss, self.stopping_.active).double(), loss
 
     def _record(self, loss: Tensor, score: Tensor | None, monitor: Monitor | None) -> None:
         """Write the epoch to the history, averaged over the members that are still training."""
@@ -302,11 +313,11 @@ class Net(NeuralNet):
         self.stopping_.restore(self.trained_tensors())
 
     def _eval_batches(self, rows: MemberRows) -> Iterator[Batch]:
-        return prepare_rows(self.module_, rows).eval_batches(PREDICT_ROWS)
+        return prepare_rows(self.module_, rows).eval_batches(block_height(self.module_))
 
-    def _mean_loss(self, raw: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-        """Return the mean loss of each member, ``(members,)`` on the CPU."""
-        loss: Tensor = self.criterion_(raw, target, weight / weight.sum(1, keepdim=True))
+    def _mean_loss(self, raw: Tensor, target: Tensor, weight: Tensor, total: Tensor | None = None) -> Tensor:
+        """Return the mean loss of each member, ``(members,)`` on the CPU; ``total`` is the weight of all its rows."""
+        loss: Tensor = self.criterion_(raw, target, weight / (weight.sum(1, keepdim=True) if total is None else total))
         return loss.cpu().double()
 
     def trained_tensors(self) -> list[Tensor]:

@@ -17,7 +17,7 @@ _MIN_TIMED_STEPS = 4
 _TOLERANCE = 1e-9
 _FIRST_EPOCH_SHARE = 0.85
 _VALIDATIONS_AFTERWARDS = 3.0
-"""Approximate time for calibration and out-of-fold predictions after training, in units of one validation."""
+"""Smallest time reserved for the steps after training, in units of one validation with its score."""
 
 
 class TimeBudget:
@@ -28,6 +28,7 @@ class TimeBudget:
     """
 
     deadline: float | None = None  # time on ``clock`` by which training must be finished
+    evaluations_afterwards = 0.0  # time for the steps after training, in units of an evaluation of the validation rows
 
     def __init__(self, max_epochs: int, cycle_ends: Sequence[float]) -> None:
         self._max_epochs = max_epochs
@@ -36,7 +37,7 @@ class TimeBudget:
         self._progress = 0.0
         self._accelerated = False
         self._durations: list[float] = []
-        self._validation_time = 0.0
+        self._validation_time = self._evaluation_time = 0.0
 
     def next_span(self, epoch: int) -> tuple[float, float] | None:
         """Return the progress at the start and end of the epoch after ``epoch``, or None to end training."""
@@ -70,7 +71,10 @@ class TimeBudget:
         """Return the seconds left for training, excluding the time for the steps after it."""
         assert self.deadline is not None
         left = self.deadline - clock()
-        return left - _VALIDATIONS_AFTERWARDS * self._validation_time if self._durations else _FIRST_EPOCH_SHARE * left
+        if not self._durations:
+            return _FIRST_EPOCH_SHARE * left
+        afterwards = self.evaluations_afterwards * self._evaluation_time
+        return left - max(afterwards, _VALIDATIONS_AFTERWARDS * self._validation_time)
 
     def epoch_share(self, step: int, n_steps: int) -> float | None:
         """Return the completed share of the epoch after ``step`` steps; 1 ends it, None means ``step / n_steps``."""
@@ -81,6 +85,13 @@ class TimeBudget:
         if elapsed >= self._epoch_time or too_slow:
             self._share = max(self._share, step / n_steps, min(1.0, elapsed / max(self._epoch_time, _TOLERANCE)))
         return max(self._share, step / n_steps) if self._share else None
+
+    @contextmanager
+    def evaluation(self) -> Iterator[None]:
+        """Measure the time to compute the raw output of the validation rows and its loss, in a ``with`` block."""
+        start = clock()
+        yield
+        self._evaluation_time = clock() - start
 
     @contextmanager
     def validation(self) -> Iterator[None]:

@@ -22,6 +22,12 @@ from ..network.inference import evaluate, prepare_rows
 MAX_ROWS = 20_000
 """Maximum number of held-out rows used; a coverage measured on this many is accurate to about 0.25 %."""
 
+MAX_ELEMENTS, MIN_ROWS = 1 << 21, 256
+"""Maximum number of raw outputs of the held-out rows, unless there are fewer rows than in a training batch.
+
+It bounds the memory to about 100 MB and the time to about a second with thousands of classes.
+"""
+
 TEMPERATURE_RANGE = 0.01, 100.0
 MIN_TEMPERATURE_RATIO = 0.5
 TOLERANCE = 1e-4
@@ -75,13 +81,35 @@ class HeldOutOutputs(NamedTuple):
     member: np.ndarray | None  # member that held out each row, (rows,); None if all members did
 
 
+def held_out_index(split: MemberSplit, n_raw: int) -> list[np.ndarray]:
+    """Return evenly spaced held-out rows of each member, or of all members together if they hold out the same rows.
+
+    There are at most ``MAX_ROWS`` of them, and fewer if all members together have many raw outputs for each row.
+    """
+    index = split.validation_index if split.validation is split.train else split.validation_index[:1]
+    limit = min(MAX_ROWS, max(MIN_ROWS, MAX_ELEMENTS // (split.n_members * n_raw)))
+    step = -(-sum(map(len, index)) // limit)
+    return [rows[::step] for rows in index]
+
+
+def evaluations_after_training(split: MemberSplit, n_raw: int) -> float:
+    """Return the approximate time for calibration and out-of-fold predictions.
+
+    The unit is the time to compute the raw output of all validation rows and its loss. The temperature is found in
+    about 60 evaluations of its loss, which are slow for many classes: it takes 4 units per row for one raw output, 8
+    for ten, and 80 for 2,000.
+    """
+    if split.validation is None:
+        return 0.0
+    held_out = sum(map(len, held_out_index(split, n_raw))) / max(map(len, split.validation_index))
+    return held_out * (5 + n_raw / 25) + (3 if split.covers_all else 0)
+
+
 def held_out_outputs(net: Any, split: MemberSplit) -> HeldOutOutputs:
-    """Compute the raw output for evenly spaced held-out rows, at most ``MAX_ROWS`` of them."""
+    """Compute the raw output for the rows of ``held_out_index``."""
     assert split.validation is not None
     shared = split.validation is not split.train
-    index = split.validation_index[:1] if shared else split.validation_index
-    step = -(-sum(map(len, index)) // MAX_ROWS)
-    index = [rows[::step] for rows in index]
+    index = held_out_index(split, net.module_.head.weight.shape[2])
     rows = np.concatenate(index)
     member = np.repeat(np.arange(len(index)), list(map(len, index)))
     all_rows = split.validation.rows([rows] * net.module_.n_members, split.device_config)

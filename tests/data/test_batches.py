@@ -1,5 +1,7 @@
 """Tests of the training and evaluation batches of each member's rows."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
+from skreg import RegularizedMLPRegressor
 from skreg.data.batches import MemberRows, as_tensor
 from skreg.network.generators import MemberGenerators
 
@@ -24,7 +27,7 @@ def make_rows(index, weight=None, numbers=None, dtype=torch.float64):
 
 
 def prepare(numbers, levels, target):
-    return numbers, levels, target
+    return numbers.to_dense() if numbers.is_sparse else numbers, levels, target
 
 
 def epoch(rows, batch_size, seed=0):
@@ -109,7 +112,10 @@ def test_eval_batches_contain_the_rows_in_order(width):
     np.testing.assert_allclose(weight, [np.arange(1.0, 6) / 3, [0.5, 1, 1.5, 0, 0]])
 
 
-def test_sparse_and_dense_rows_give_equal_batches():
+@pytest.mark.parametrize("dense_elements", [1, 7, 1 << 20])
+def test_sparse_and_dense_rows_give_equal_batches(dense_elements, monkeypatch):
+    """Sparse rows are made dense in blocks of few elements."""
+    monkeypatch.setattr("skreg.data.batches.DENSE_ELEMENTS", dense_elements)
     dense = np.where(np.random.RandomState(0).rand(30, 4) < 0.3, 1.5, 0.0)
     index = [np.arange(30), np.arange(30)[::-1].copy()]
     one, other = (make_rows(index, numbers=numbers) for numbers in (dense, sparse.csr_array(dense)))
@@ -128,3 +134,18 @@ def test_as_tensor_copies_a_read_only_array():
     tensor = as_tensor(array, CPU)
     tensor[0] = 9
     assert array[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("columns", "elements", "warns"),
+    [(sparse.csr_array, 2, True), (sparse.csr_array, 9, False), (np.asarray, 2, False)],
+)
+def test_wide_sparse_tables_warn_about_dense_batches(columns, elements, warns, monkeypatch):
+    monkeypatch.setattr("skreg.data.batches.LARGE_BATCH", 2 * 20 * 5 * elements // 8)
+    table = np.eye(40, 5)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        RegularizedMLPRegressor((4,), max_iter=1, n_members=2, batch_size=20, early_stopping=False).fit(
+            columns(table), table[:, 0]
+        )
+    assert any("batches are dense" in str(warning.message) for warning in caught) == warns

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from scipy import sparse
 from scipy.special import ndtri
 
+from skreg.data.batches import sparse_tensor
 from skreg.data.statistics import learn_statistics
 from skreg.network.input_layer import InputLayer
 
@@ -89,3 +91,23 @@ def test_codes_of_unknown_levels_to_embed_are_zero():
     statistics = learned(np.zeros((3, 0)), levels, [3], None, np.array([[1.0, 1, 0]]))
     _, codes = encode(InputLayer(statistics, [], [0], 3.0, F64), np.zeros((3, 0)), levels)
     np.testing.assert_array_equal(codes[0], [[1], [2], [0]])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("scaling", ["robust", "standard", "quantile", None])
+def test_sparse_rows_are_encoded_like_dense_rows(scaling, dtype):
+    """Missing values, stored zeros and duplicate entries included."""
+    rng = np.random.RandomState(0)
+    X = np.where(rng.rand(40, 5) < 0.4, rng.randn(40, 5), 0.0)
+    X[rng.rand(40, 5) < 0.1] = np.nan
+    X[:, 3] = 2.0
+    rows, columns = (axis.ravel() for axis in np.indices(X.shape))
+    stored = sparse.csr_array(sparse.coo_array((np.r_[X.ravel(), 0.5], (np.r_[rows, 3], np.r_[columns, 3])), X.shape))
+    X[3, 3] += 0.5
+    X, stored = X.astype(dtype), stored.astype(dtype)
+    layer = InputLayer(learned(X, scaling=scaling, weight=rng.rand(2, 40)), [], [], 3.0, F64)
+    both = [
+        layer(tensor, None)[0]
+        for tensor in (torch.from_numpy(X).expand(2, -1, -1), sparse_tensor(stored[np.tile(np.arange(40), 2)], 2))
+    ]
+    assert torch.equal(*both)

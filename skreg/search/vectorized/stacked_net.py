@@ -216,6 +216,7 @@ class StackedMonitor:
         assert first is not None
         self.name, self.greater_is_better = first.name, first.greater_is_better
         self._by_loss = isinstance(first, LossMonitor)
+        self.uses_raw = first.uses_raw
 
     def __call__(self, raw: Tensor, loss: Tensor, active: Tensor) -> Tensor:
         """Return the scores of the members; see ``Monitor``."""

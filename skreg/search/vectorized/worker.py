@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import ceil, inf, isfinite
@@ -18,9 +17,9 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 from sklearn.base import clone
 
+from ..._utils.device import own_settings
 from ..._utils.threads import torch_threads
 from ...estimators.base import RegularizedMLP
 from ..scoring import SharedInputs
@@ -140,7 +139,7 @@ class GroupTrainer:
         for state in group:
             n_begun += 1
             try:
-                with _training_mode():
+                with own_settings():
                     state.fits = [self._prepare_fit(state, f, data, templates) for f in range(len(self._inputs.splits))]
             except Exception:  # the fit fold by fold reports the error
                 failed.append(CandidateResult(state.number, "failed"))
@@ -170,7 +169,7 @@ class GroupTrainer:
             statuses = _statuses(states, self._train_epoch(nets))
             if time.time() >= self._deadline:
                 for net in nets:
-                    with _training_mode(net.fits):
+                    with own_settings(), torch_threads(net.fits[0].prepared.estimator.n_threads):
                         net.stop()
                 statuses = {state.number: statuses.get(state.number, "stopped") for state in states}
             for state in states:
@@ -187,7 +186,7 @@ class GroupTrainer:
         failed: set[FoldFit] = set()
         for net in nets:
             try:
-                with _training_mode(net.fits):
+                with own_settings(), torch_threads(net.fits[0].prepared.estimator.n_threads):
                     net.train_epoch()
             except Exception:  # the fit fold by fold reports the error
                 failed |= set(net.fits)
@@ -203,7 +202,7 @@ class GroupTrainer:
             state.is_due |= self._pruning.decides(epoch)
         due = [state for state in states if state.is_due and state.score_error is None]
         if due:
-            with _training_mode():
+            with own_settings():
                 for net in nets:
                     net.update_nets()
         scores = [self._score(state, epoch) for state in due]
@@ -299,7 +298,7 @@ def _stack_nets(states: list[CandidateState]) -> list[StackedNet]:
         n_members = sum(fit.n_members for fit in fits)
         n_nets = min(len(fits), ceil(n_members / max_members(fits[0].n_weights)))
         ends = [round(len(fits) * number / n_nets) for number in range(n_nets + 1)]
-        with _training_mode(fits):
+        with own_settings(), torch_threads(fits[0].prepared.estimator.n_threads):
             nets += [StackedNet.stack(fits[start:end]) for start, end in pairwise(ends)]
     return nets
 
@@ -307,11 +306,3 @@ def _stack_nets(states: list[CandidateState]) -> list[StackedNet]:
 def max_members(n_weights: int) -> int:
     """Return the largest number of members of a net with ``n_weights`` weights each."""
     return min(max(MAX_WEIGHTS // max(1, n_weights), 1), MAX_MEMBERS)
-
-
-@contextmanager
-def _training_mode(fits: Sequence[FoldFit] = ()) -> Iterator[None]:
-    """Let torch record gradients, and use the number of threads of ``fits``, which is the same for all of them."""
-    n_threads = fits[0].prepared.estimator.n_threads if fits else None
-    with torch_threads(n_threads), torch.inference_mode(False), torch.enable_grad():
-        yield
