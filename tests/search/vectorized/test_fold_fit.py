@@ -497,6 +497,7 @@ def test_reported_scores_of_classifiers_are_calibrated(scoring, n_members):
     check_reported_scores(long)
 
 
+@pytest.mark.filterwarnings("ignore:Scoring failed")
 def test_metrics_that_are_undefined_on_a_fold_are_not_reported():
     """scikit-learn's log loss requires every class in the test rows."""
     labels = np.where(np.arange(len(Y)) < 30, 0, Y)
