@@ -6,7 +6,7 @@ from numbers import Integral, Rational, Real
 from typing import Any
 
 import numpy as np
-from sklearn.utils import check_consistent_length
+from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import _check_sample_weight
 from torch import Tensor
 
@@ -21,7 +21,11 @@ SHAPE_MISMATCH = (
 
 def parameter_error(estimator: object, name: str, must_be: str, value: object) -> ValueError:
     """Return the error for an invalid parameter in scikit-learn's wording."""
-    return ValueError(f"The {name!r} parameter of {type(estimator).__name__} must be {must_be}. Got {value!r} instead.")
+    if isinstance(value, int) and value.bit_length() > MAX_BITS:  # Python may refuse to write all digits
+        value = f"an int of {value.bit_length()} bits"
+    else:
+        value = repr(value)
+    return ValueError(f"The {name!r} parameter of {type(estimator).__name__} must be {must_be}. Got {value} instead.")
 
 
 def check_parameter_types(estimator: Any) -> None:
@@ -50,6 +54,21 @@ def _type_problem(item: Any) -> str | None:
     if isinstance(item, Rational) and not isinstance(item, Integral):
         return f"fractions. Got {item!r} instead. Convert it with float()"
     return None
+
+
+def seed_of(estimator: object, random_state: Any) -> int:
+    """Draw a seed from the argument ``random_state`` of a method."""
+    try:
+        return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+    except ValueError as error:
+        must = "an int in the range [0, 2**32 - 1], an instance of RandomState or None"
+        raise parameter_error(estimator, "random_state", must, random_state) from error
+
+
+def check_flag(estimator: object, name: str, value: Any) -> None:
+    """Raise an error unless the argument of a method is a bool."""
+    if not isinstance(value, bool | np.bool_):
+        raise parameter_error(estimator, name, "a bool", value)
 
 
 def layer_sizes(estimator: object, sizes: Any) -> tuple[int, ...]:

@@ -14,13 +14,12 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from scipy import sparse
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
 from torch import Tensor
 
 from .._utils.device import own_settings
 from .._utils.threads import torch_threads
-from .._utils.validation import parameter_error
+from .._utils.validation import check_flag, parameter_error, seed_of
 from ..data.batches import as_tensor, sparse_tensor
 from ..data.containers import check_table
 from ..data.table import TableEncoder
@@ -30,6 +29,7 @@ from ..uncertainty.decomposition import Uncertainty
 from .targets import ClassTargetEncoder, NumberTargetEncoder
 
 Estimator = TypeVar("Estimator")
+MAX_SAMPLES = 1_000_000
 
 
 def with_known_output(estimator: Estimator, net: Net, X: Any, raw: Tensor, members: slice = slice(None)) -> Estimator:
@@ -167,11 +167,10 @@ class PredictionMixin:
 
     def _sample_blocks(self, X: Any, n_samples: int, random_state: Any, dropout: bool) -> Iterator[np.ndarray]:
         """Yield samples ``(n_samples, rows, ...)`` of blocks of rows."""
-        if not isinstance(n_samples, Integral) or isinstance(n_samples, bool) or n_samples < 1:
-            raise parameter_error(self, "n_samples", "an int in the range [1, inf)", n_samples)
-        seed = self.seed_
-        if random_state is not None:
-            seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+        if isinstance(n_samples, bool) or not isinstance(n_samples, Integral) or not 1 <= n_samples <= MAX_SAMPLES:
+            raise parameter_error(self, "n_samples", f"an int in the range [1, {MAX_SAMPLES}]", n_samples)
+        check_flag(self, "dropout", dropout)
+        seed = self.seed_ if random_state is None else seed_of(self, random_state)
         sample = partial(sample_raw, self.net_.module_, n_samples=int(n_samples), dropout=dropout, seed=seed)
         n_members = self.net_.module_.n_members
         for raw in self._raw_blocks(X, sample):

@@ -12,7 +12,7 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from .._utils.validation import parameter_error, quantile_list
+from .._utils.validation import check_flag, parameter_error, quantile_list
 from ..data.containers import remove_void_rows
 from ..data.split import MemberSplit
 from ..training.losses import Loss, PinballLoss, RegressionLoss
@@ -145,6 +145,7 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         ValueError
             If ``return_std=True`` and the estimator was fitted without validation rows.
         """
+        check_flag(self, "return_std", return_std)
         if not return_std:
             return self._as_in_fit(self._predict_decoded(X))
         check_is_fitted(self)
@@ -186,7 +187,7 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
             If the estimator was fitted without validation rows, or with too few for the coverage.
         """
         check_is_fitted(self)
-        if not isinstance(coverage, Real) or isinstance(coverage, bool) or not 0 < float(coverage) < 1:
+        if not isinstance(coverage, Real) or isinstance(coverage, bool) or not 0 < coverage < 1:
             raise parameter_error(self, "coverage", "a float in the range (0.0, 1.0)", coverage)
         residuals, encoder = self._residuals("predict_interval"), self.target_encoder_
         interval = self._as_in_fit(

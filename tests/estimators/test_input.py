@@ -262,6 +262,27 @@ def test_infinite_patience_trains_to_the_end_and_restores_the_best_epoch(Estimat
         assert endless.best_iter_ == 1 + np.argmin(endless.validation_curve_)
 
 
+ARGUMENTS = {
+    "n_samples": lambda fitted, value: fitted.sample_predictions(X, value),
+    "random_state": lambda fitted, value: fitted.sample_predictions(X, 2, value),
+    "dropout": lambda fitted, value: fitted.predict_uncertainty(X, 2, dropout=value),
+    "coverage": lambda fitted, value: fitted.predict_interval(X, value),
+    "return_std": lambda fitted, value: fitted.predict(X, return_std=value)[0],
+}
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_every_value_of_an_argument_is_used_or_refused_by_name(name):
+    fitted = RegularizedMLPRegressor(**SMALL, early_stopping=True).fit(X, Y)
+    for value in (*HOSTILE_VALUES.values(), 2**62, True):
+        try:
+            ARGUMENTS[name](fitted, value)
+        except (TypeError, ValueError) as error:
+            assert str(error).startswith(f"The {name!r} parameter of RegularizedMLPRegressor must be ")  # noqa: PT017
+        else:
+            assert value is True or name == "coverage"
+
+
 CALLABLES = {
     "activation": lambda x: {}["missing"],
     "augmentation": lambda inputs, generator: {}["missing"],
