@@ -21,7 +21,7 @@ from ..uncertainty.temperature import held_out_outputs
 from .base import RegularizedMLP
 from .parameters import CONSTRAINTS, Names, add_shared_docs
 from .streaming import partial_fit_method
-from .targets import NumberTargetEncoder, regression_loss
+from .targets import NumberTargetEncoder, read_target, regression_loss
 
 __all__ = ["RegularizedMLPRegressor"]
 
@@ -212,7 +212,7 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
             predictions.
         """
         prediction = self.target_encoder_.select_median(self.predict(X))
-        return float(r2_score(y, prediction, sample_weight=sample_weight))
+        return float(r2_score(read_target(y), prediction, sample_weight=sample_weight))
 
     def _validate_params(self) -> None:
         super()._validate_params()
