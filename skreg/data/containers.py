@@ -144,6 +144,8 @@ def _array_of_list(rows: Sequence[Any], name: str) -> np.ndarray:
         return array
     if any(hasattr(kind, "__array__") for kind in kinds):
         if not nested:
+            if np.ma.MaskedArray in kinds and len({(row.shape, row.dtype) for row in rows if row.shape}) == 1:
+                return _unmasked(np.ma.stack(rows))
             arrays = [to_array(row, name) for row in rows]
             if len({(array.shape, array.dtype) for array in arrays}) == 1:
                 return np.stack(arrays)

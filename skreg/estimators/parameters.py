@@ -253,8 +253,9 @@ n_members : int
     shuffling and validation fold. Typical values: 4 to 16.
 categorical_features : "from_dtype", None or array-like of bool, int or str
     Categorical columns, as a mask, indices or names. "from_dtype" selects columns of categories, strings, objects and
-    booleans. Columns with up to 8 levels are one-hot encoded, those with more embedded. Missing values and unknown
-    levels are zeros in one-hot columns; in embeddings, they share a learned vector that starts at zero.
+    booleans; a NumPy array of type bool contains numbers. Boolean columns that are not selected are numbers. Columns
+    with up to 8 levels are one-hot encoded, those with more embedded. Missing values and unknown levels are zeros in
+    one-hot columns; in embeddings, they share a learned vector that starts at zero.
 numeric_scaling : {"quantile", "robust", "standard"} or None
     Scaling of numeric columns. "robust" uses the median and the interquartile range and clips smoothly to (-3, 3) [4]_;
     "standard" uses the mean and the standard deviation; "quantile" maps the rank of a value to a quantile of the normal

@@ -22,7 +22,7 @@ from ..uncertainty.temperature import held_out_outputs
 from .base import RegularizedMLP
 from .parameters import CONSTRAINTS, Names, add_shared_docs
 from .streaming import partial_fit_method
-from .targets import NumberTargetEncoder, regression_loss
+from .targets import NumberTargetEncoder, read_target, regression_loss
 
 __all__ = ["RegularizedMLPRegressor"]
 
@@ -218,7 +218,7 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         prediction = self.predict(X)  # raises an error if the estimator is not fitted
         prediction = self.target_encoder_.select_median(prediction)
         prediction, y, weight, _ = remove_void_rows(prediction, y, sample_weight)
-        return float(r2_score(y, prediction, sample_weight=weight))
+        return float(r2_score(read_target(y), prediction, sample_weight=weight))
 
     def _validate_params(self) -> None:
         super()._validate_params()

@@ -195,7 +195,7 @@ def read_target(y: Any) -> Any:
             "Input y must be an array-like of shape (n_samples,) or (n_samples, n_outputs), got "
             f"{type(y).__name__}. Convert it to an array."
         )
-    if array.dtype.kind in "mM":
+    if array.dtype.kind in "cmMV":
         raise type_error("y", array.dtype)
     if array.dtype.kind == "O":
         return _typed_array(_without_missing(object_column("y", array.ravel().tolist()))).reshape(array.shape)

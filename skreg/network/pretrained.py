@@ -200,12 +200,13 @@ def _same_value(one: Any, other: Any) -> bool:
 
 def _check_columns(names: list[str], known: list[str]) -> None:
     """Raise an error if a column is missing or is unknown to the source."""
-    if missing := [name for name in known if name not in set(names)]:
+    given, expected = set(names), set(known)
+    if missing := [name for name in known if name not in given]:
         raise ValueError(
             f"X has no column(s) {listed(missing)}, with which pretrained was fitted. Add them, with missing values if "
             "they are unknown."
         )
-    if unknown := [name for name in names if name not in set(known)]:
+    if unknown := [name for name in names if name not in expected]:
         raise ValueError(
             f"X has the column(s) {listed(unknown)}, without which pretrained was fitted. Drop them, or fit pretrained "
             "with these columns."

@@ -1,5 +1,9 @@
 """The same values in every container and with every kind of missing value have the same codes and predictions."""
 
+import pickle
+import sys
+import time
+import tracemalloc
 from decimal import Decimal
 
 import numpy as np
@@ -9,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
-from skreg.data.containers import check_table
+from skreg.data.containers import check_table, is_frame
 from skreg.data.table import TableEncoder
 from skreg.estimators.targets import ClassTargetEncoder, NumberTargetEncoder
 
@@ -199,3 +203,233 @@ def test_labels_do_not_depend_on_the_container(container, name):
     encoder.fit(labels)
     assert encoder.classes_.tolist() == sorted(set(columns[name]))
     assert labels.tolist() == columns[name]
+
+
+def test_levels_are_distinguished_exactly():
+    large = [2**53, 2**53 + 1, 2**63, 2**63 + 1, 2**64 - 1]
+    tables = [
+        np.array(large, dtype=np.uint64)[:, None],
+        [[value] for value in large],
+        pd.DataFrame({"a": np.array(large, dtype=np.uint64)}),
+        pl.DataFrame({"a": pl.Series(large, dtype=pl.UInt64)}),
+        pa.table({"a": pa.array(large, pa.uint64())}),
+    ]
+    for X in tables:
+        assert list(TableEncoder([0]).fit(check_table(X)).levels_[0]) == large
+    mixed = [[10**400], [2.0**53], [2**53 + 1], [Fraction(1, 3)], [Decimal(3)], [-1], [True]]
+    ordered = [-1, Fraction(1, 3), True, Decimal(3), 2**53, 2**53 + 1, 10**400]
+    for X in (mixed, np.array(mixed, dtype=object), pd.DataFrame(mixed, dtype=object)):
+        assert list(TableEncoder([0]).fit(check_table(X)).levels_[0]) == ordered
+
+
+@pytest.mark.parametrize("level", [(1, np.nan), (1, (None, np.nan)), frozenset({np.nan, "a"}), (1, pd.NA), ("a", 2)])
+def test_levels_are_known_after_a_pickle(level):
+    X = np.empty((3, 1), dtype=object)
+    X[:, 0] = [level, "b", None]
+    encoder = TableEncoder().fit(check_table(X))
+    for X_later in (X, pickle.loads(pickle.dumps(X)), pd.DataFrame({"a": X[:, 0]}).to_numpy()):
+        for fitted in (encoder, pickle.loads(pickle.dumps(encoder))):
+            codes = fitted.transform(check_table(X_later))[1][:, 0]
+            assert codes[2] == 0
+            assert sorted(codes[:2]) == [1, 2]
+
+
+def test_objects_that_are_equal_only_to_themselves_are_refused():
+    X = np.array([[object()], [object()]], dtype=object)
+    with pytest.raises(TypeError, match="Column 0 contains a object; each argument must be a string or a number"):
+        TableEncoder().fit(check_table(X))
+
+
+@pytest.mark.parametrize("dtype", [float, np.float32, int, bool, "U5", object])
+def test_masked_values_are_missing(dtype):
+    values = np.array([[0, 1], [1, 0], [1, 1]]).astype(dtype)
+    masked = np.ma.MaskedArray(values, mask=[[False, True], [False, False], [True, False]])
+    objects = values.astype(object)
+    objects[masked.mask] = None
+    if dtype is bool:
+        objects = np.where(masked.mask, None, values.astype(int))
+    encoder = TableEncoder()
+    expected = encoded(encoder.fit(check_table(objects)), objects)
+    for X in (masked, list(masked)):
+        for found, wanted in zip(encoded(encoder.fit(check_table(X)), X), expected, strict=True):
+            np.testing.assert_array_equal(found, wanted)
+    unmasked = np.ma.MaskedArray(values)
+    np.testing.assert_array_equal(check_table(unmasked), check_table(values))
+
+
+DATES = {
+    "datetime": np.array(["2020-01-01", "NaT", "2021-01-01"], dtype="M8[ns]"),
+    "duration": np.array([1, 2, "NaT"], dtype="m8[s]"),
+    "all missing": np.array(["NaT"] * 3, dtype="M8[D]"),
+}
+DATE_CONTAINERS = {
+    "array": lambda dates: dates[:, None],
+    "masked array": lambda dates: np.ma.MaskedArray(dates[:, None], mask=[[True], [False], [False]]),
+    "list of arrays": lambda dates: list(dates[:, None]),
+    "list": lambda dates: [[date] for date in dates],
+    "objects": lambda dates: pd.DataFrame({"a": dates}).astype(object).to_numpy(),
+    "pandas": lambda dates: pd.DataFrame({"a": dates}),
+    "polars": lambda dates: pl.DataFrame({"a": dates.astype(dates.dtype.str[:3] + "[us]")}),
+    "Arrow": lambda dates: pa.table({"a": pa.array(dates.astype(dates.dtype.str[:3] + "[us]"))}),
+}
+
+
+@pytest.mark.parametrize("dates", DATES.values(), ids=DATES)
+@pytest.mark.parametrize("container", DATE_CONTAINERS.values(), ids=DATE_CONTAINERS)
+def test_dates_are_refused_in_every_container(container, dates):
+    X = container(dates)
+    values = X.tolist() if isinstance(X, np.ndarray) else X
+    if isinstance(values, list) and all(np.all(pd.isna(value)) for value in values) and not hasattr(X, "dtype"):
+        pytest.skip("NaT without a type is a missing value")
+    if isinstance(X, np.ndarray) and X.dtype == object and pd.isna(X).all():
+        pytest.skip("NaT without a type is a missing value")
+    message = "which is neither a number nor a category. Convert it to numbers"
+    fitted = TableEncoder().fit(np.zeros((3, 1)))
+    for call in (lambda: TableEncoder().fit(check_table(X)), lambda: fitted.transform(check_table(X))):
+        with pytest.raises(TypeError, match=message):
+            call()
+
+
+@pytest.mark.parametrize("check", [ClassTargetEncoder.check, NumberTargetEncoder(None).check])
+@pytest.mark.parametrize(
+    "make", [np.asarray, list, pd.Series, pl.Series, pa.array, pd.Index, lambda y: y.astype(object)]
+)
+def test_a_target_of_dates_is_refused(check, make):
+    for y in (np.array(["2020-01-01", "2021-01-01"], dtype="M8[us]"), np.array([1, 2], dtype="m8[us]")):
+        with pytest.raises(TypeError, match=r"^Column 'y' has type .*, which is neither a number nor a category"):
+            check(make(y))
+
+
+LATER = {
+    "a category of text": (pd.DataFrame({"a": ["x", "y", "x"], "b": [1.0, 2, 3]}), "contained text"),
+    "a category of numbers": (pd.DataFrame({"a": pd.Categorical([0, 1, 2]), "b": [1.0, 2, 3]}), None),
+    "an empty column": (np.array([[np.nan, 1.0], [np.nan, 2], [np.nan, 3]]), None),
+}
+
+
+@pytest.mark.parametrize(("X", "message"), LATER.values(), ids=LATER)
+@pytest.mark.parametrize("kind", [sparse.csr_array, sparse.csc_matrix, sparse.coo_array])
+def test_a_sparse_table_is_encoded_as_a_dense_one(kind, X, message):
+    encoder, later = TableEncoder().fit(check_table(X)), np.array([[1.0, 0], [0, 5], [np.nan, 6]])
+    if message is not None:
+        with pytest.raises(ValueError, match=message):
+            encoder.transform(check_table(kind(later)))
+        return
+    numbers, levels = encoder.transform(check_table(kind(later)))
+    expected_numbers, expected_levels = encoder.transform(later)
+    np.testing.assert_array_equal(numbers.toarray(), expected_numbers)
+    np.testing.assert_array_equal(levels, expected_levels)
+
+
+def test_an_empty_column_of_a_sparse_table_is_encoded_as_in_a_dense_one():
+    dense = np.array([[np.nan, 1.0, 0], [np.nan, 2, np.nan], [np.nan, np.nan, 3]])
+    of_dense, of_sparse = TableEncoder().fit(dense), TableEncoder().fit(check_table(sparse.csr_array(dense)))
+    assert of_sparse.categorical_ == of_dense.categorical_ == [0]
+    numbers, _ = of_sparse.transform(check_table(sparse.csr_array(dense)))
+    np.testing.assert_array_equal(numbers.toarray(), of_dense.transform(dense)[0])
+
+
+@pytest.mark.parametrize("Estimator", [RegularizedMLPClassifier, RegularizedMLPRegressor])
+def test_sparse_validation_rows_and_predictions_after_a_fit_to_a_frame(Estimator):
+    X = np.column_stack([RNG.randint(0, 3, N_ROWS), RNG.randn(N_ROWS), np.full(N_ROWS, np.nan)])
+    frame = pd.DataFrame(X, columns=list("abc")).astype({"a": "category"})
+    fitted = Estimator((4,), max_iter=2, random_state=0)
+    fitted.fit(frame, Y, X_val=sparse.csr_array(X), y_val=Y)
+    with pytest.warns(UserWarning, match="valid feature names"):
+        np.testing.assert_array_equal(fitted.predict(sparse.csr_array(X)), fitted.predict(frame))
+
+
+WIDE = {
+    "array": np.asarray,
+    "objects": lambda X: X.astype(object),
+    "pandas": lambda X: pd.DataFrame(X).add_prefix("x"),
+    "pandas nullable": lambda X: pd.DataFrame(X).add_prefix("x").astype("Float64"),
+    "pandas text": lambda X: pd.DataFrame(X.astype(str)).add_prefix("x"),
+    "pandas category": lambda X: pd.DataFrame(X).add_prefix("x").astype("category"),
+    "polars": lambda X: pl.DataFrame(X),
+    "polars text": lambda X: pl.DataFrame(X).cast(pl.String),
+    "Arrow": lambda X: pl.DataFrame(X).to_arrow(),
+    "sparse": sparse.csr_array,
+}
+
+
+def n_listings(function):
+    """Return how often a call of ``function`` lists the names or the types of all columns of a frame."""
+    names = []
+    before = sys.getprofile()
+    sys.setprofile(lambda frame, event, arg: names.append(frame.f_code.co_name) if event == "call" else None)
+    try:
+        function()
+    finally:
+        sys.setprofile(before)
+    return sum(name in ("columns", "column_names", "schema") for name in names)
+
+
+def encode_both(encoder, X):
+    encoder.fit(check_table(X)).transform(check_table(X))
+
+
+@pytest.mark.parametrize("container", WIDE.values(), ids=WIDE)
+def test_names_are_not_listed_once_for_each_column(container):
+    found = []
+    for n_columns in (50, 100):
+        X = container(RNG.randint(0, 3, (4, n_columns)).astype(float))
+        found.append(n_listings(lambda X=X: encode_both(TableEncoder(), X)))
+    assert found[0] == found[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize("container", WIDE.values(), ids=WIDE)
+def test_the_time_of_encoding_is_linear_in_the_number_of_columns(container, named):
+    durations = []
+    for n_columns in (250, 4000):
+        X = container(RNG.randint(0, 3, (4, n_columns)).astype(float))
+        if named and sparse.issparse(X):
+            pytest.skip("a sparse matrix has no categories")
+        names = list(getattr(X, "columns", range(n_columns))) if is_frame(X) else list(range(n_columns))
+        features = getattr(X, "column_names", names) if named else "from_dtype"
+        encoder, runs = TableEncoder(features), []
+        for _ in range(2):
+            start = time.process_time()
+            encode_both(encoder, X)
+            runs.append(time.process_time() - start)
+        durations.append(min(runs))
+    assert durations[1] < 2.5 * 16 * max(durations[0], 1e-3)
+
+
+def test_many_sparse_labels_take_one_byte_each():
+    rng = np.random.RandomState(0)
+    n_rows, n_labels = 2000, 500
+    y = sparse.csr_array((np.ones(n_rows), (np.arange(n_rows), rng.randint(0, n_labels, n_rows))), (n_rows, n_labels))
+    encoder = ClassTargetEncoder()
+    tracemalloc.start()
+    labels = encoder.check(y)
+    target = encoder.fit(labels).transform(labels)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2.2 * n_rows * n_labels
+    np.testing.assert_array_equal(target, y.toarray())
+
+
+def test_lazy_frames_are_refused_with_the_remedy():
+    lazy = pl.DataFrame({"a": [1.0, 2.0]}).lazy()
+    fitted = RegularizedMLPRegressor((4,), max_iter=1).fit(pl.DataFrame({"a": [1.0, 2.0]}), [1.0, 2.0])
+    calls = [
+        lambda: RegularizedMLPRegressor().fit(lazy, [1.0, 2.0]),
+        lambda: RegularizedMLPRegressor().fit([[1.0], [2.0]], lazy),
+        lambda: RegularizedMLPRegressor().fit([[1.0], [2.0]], [1.0, 2.0], X_val=lazy, y_val=[1.0, 2.0]),
+        lambda: fitted.predict(lazy),
+    ]
+    for call, name in zip(calls, ("X", "y", "X_val", "X"), strict=True):
+        with pytest.raises(TypeError, match=rf"^{name} is a lazy frame of polars.* Pass {name}\.collect\(\)\.$"):
+            call()
+
+
+@pytest.mark.parametrize(("module", "method"), [("dask.dataframe", ".compute()"), ("duckdb", ".df()")])
+def test_lazy_tables_of_other_libraries_are_refused_with_the_remedy(module, method):
+    library = pytest.importorskip(module)
+    frame = pd.DataFrame({"a": [1.0, 2.0]})
+    lazy = library.from_df(frame) if module == "duckdb" else library.from_pandas(frame, npartitions=1)
+    with pytest.raises(TypeError, match=rf"lazy frame of {module.split('.')[0]}, .*Pass X\{method[:-2]}\(\)"):
+        check_table(lazy)

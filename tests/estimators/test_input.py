@@ -14,6 +14,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
+from sklearn.exceptions import DataConversionWarning
 from sklearn.frozen import FrozenEstimator
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
@@ -315,7 +316,71 @@ LISTS = FRAME.assign(things=[[1, 2]] * 60)
 TWICE = pd.DataFrame(X, columns=["a", "b", "a", "d"])
 TEXT = FRAME.astype({"a": str})
 
+OBJECTS = X.astype(object)
+Y_OBJECTS = Y.astype(object)
+
+
+def with_label(value):
+    """Return a target of objects with one value replaced."""
+    y = Y_OBJECTS.copy()
+    y[3] = value
+    return y
+
+
 INVALID_DATA = {
+    "an integer that no float holds": (fit(with_value(10**400, OBJECTS), Y), ValueError, "Input X contains infinity"),
+    "such an integer at predict": (
+        predict(X, with_value(-(10**400), OBJECTS)),
+        ValueError,
+        "Input X contains infinity",
+    ),
+    "a fraction that no float holds": (
+        fit(with_value(Fraction(10**400), OBJECTS), Y),
+        ValueError,
+        "X contains infinity",
+    ),
+    "a long double": (
+        fit(with_value(np.longdouble("1e400"), X.astype(np.longdouble)), Y),
+        ValueError,
+        "X contains inf",
+    ),
+    "a tensor with a gradient": (fit(torch.tensor(X, requires_grad=True), Y), TypeError, "Input X of type Tensor"),
+    "a bfloat16 tensor": (fit(torch.tensor(X).bfloat16(), Y), TypeError, "Input X of type Tensor"),
+    "rows with a gradient": (fit(list(torch.tensor(X, requires_grad=True)), Y), TypeError, "Input X of type Tensor"),
+    "rows of several lengths": (fit([[1.0, 2.0], [3.0]] * 30, Y), ValueError, "Input X of type list"),
+    "a structured array": (fit(np.zeros((60, 1), [("a", float)]), Y), TypeError, "Column 0 has type"),
+    "y with a gradient": (fit(X, torch.tensor(X[:, 0], requires_grad=True)), TypeError, "Input y of type Tensor"),
+    "y of lists of several lengths": (fit(X, [[1], [0, 1]] * 30), ValueError, "Input y of type list"),
+    "a set as y": (fit(X, set(Y)), ValueError, "Input y must be an array-like"),
+    "a masked y": (fit(X, np.ma.MaskedArray(Y, Y > 0)), ValueError, "Input y contains NaN"),
+    "a signaling decimal in y": (fit(X, with_label(Decimal("sNaN"))), ValueError, "Input y contains NaN"),
+    "a complex y": (fit(X, Y + 1j), TypeError, "'y' has type complex"),
+    "text as weights": (fit_with(sample_weight=["a"] * 60), ValueError, "Input sample_weight must contain numbers"),
+    "text as validation weights": (
+        fit_with(X_val=X, y_val=Y, sample_weight_val=["a"] * 60),
+        ValueError,
+        "Input sample_weight_val must contain numbers",
+    ),
+    "a weight that no float holds": (
+        fit_with(sample_weight=with_label(10**400)),
+        ValueError,
+        "Input sample_weight contains infinity",
+    ),
+    "masked weights": (
+        fit_with(sample_weight=np.ma.MaskedArray(Y + 1.0, Y > 0)),
+        ValueError,
+        "sample_weight contains NaN",
+    ),
+    "weights with a gradient": (
+        fit_with(sample_weight=torch.ones(60, requires_grad=True)),
+        TypeError,
+        "Input sample_weight of type Tensor",
+    ),
+    "dates as weights": (
+        fit_with(sample_weight=Y.astype("M8[s]")),
+        TypeError,
+        "Input sample_weight must contain numbers",
+    ),
     "infinity in an array": (fit(with_value(np.inf), Y), ValueError, "Input X contains infinity"),
     "infinity in a frame": (fit(with_value(-np.inf, FRAME), Y), ValueError, "in column 'b'"),
     "infinity in a sparse matrix": (fit(sparse.csr_array(with_value(np.inf)), Y), ValueError, "infinity"),
@@ -439,6 +504,16 @@ def test_invalid_data_raises_an_explanation(Estimator, call, error, text):
 
 
 INVALID_LABELS = {
+    "text and numbers": (fit(X, ["a", 1] * 30), "y contains labels of several types (int, str)"),
+    "text and bools": (
+        fit(X, np.array(["a", True] * 30, dtype=object)),
+        "y contains labels of several types (bool, str)",
+    ),
+    "integers of more than 64 bits": (fit(X, [2**70, 2**71] * 30), "y contains numbers that are no labels"),
+    "decimals": (fit(X, [Decimal("1.5"), Decimal(2)] * 30), "y contains numbers that are no labels"),
+    "bytes": (fit(X, [b"a", b"b"] * 30), "y contains labels of type bytes"),
+    "labels that are not 0 or 1": (fit(X, np.where(X > 0, 1, -1)), "must contain 0 and 1, got -1"),
+    "sparse labels that are not 0 or 1": (fit(X, sparse.csr_array(2 * (X > 0))), "must contain 0 and 1, got 2"),
     "three dimensions": (fit(X, np.zeros((60, 2, 2))), "Unknown label type"),
     "None": (fit(X, np.where(Y, None, "no")), "Input y contains NaN"),
     "one class": (fit(X, np.ones(60)), "only one class is present"),
@@ -468,9 +543,11 @@ def test_invalid_labels_raise_an_explanation(call, text):
 
 
 INVALID_NUMBERS = {
+    "an integer that no float holds": (fit(X, with_label(10**400)), "Input y contains infinity"),
+    "text and numbers": (fit(X, ["a", 1] * 30), "Input y must contain numbers"),
     "three dimensions": (fit(X, np.zeros((60, 2, 2))), "Found array with dim 3"),
     "None": (fit(X, np.where(Y, None, 0.0)), "Input y contains NaN"),
-    "text": (fit(X, np.where(Y, "yes", "no")), "could not convert string to float"),
+    "text": (fit(X, np.where(Y, "yes", "no")), "Input y must contain numbers, but could not convert string to float"),
     "beyond float32": (fit(X, Y * 1e39), "too large for dtype('float32')"),
     "a warm start with more outputs": (
         lambda Estimator: Estimator(**SMALL, warm_start=True).fit(X, Y).fit(X, X[:, :2]),
@@ -511,7 +588,11 @@ NUMBERS = {
     "sparse": sparse.csr_array(X),
     "pandas": pd.DataFrame(X),
     "pandas Float64": pd.DataFrame(X).astype("Float64"),
+    "tensor": torch.tensor(X),
+    "rows of tensors": list(torch.tensor(X)),
+    "masked array": np.ma.MaskedArray(X),
     "polars": pl.DataFrame(X),
+    "record batch": pl.DataFrame(X).to_arrow().to_batches()[0],
     "arrow": pl.DataFrame(X).to_arrow(),
 }
 
@@ -634,6 +715,70 @@ def test_predictions_do_not_depend_on_the_container_of_y(Estimator, target):
     fitted = Estimator(**SMALL).fit(X, given)
     expected = Estimator(**SMALL).fit(X, Y).predict(X)
     assert_array_equal(fitted.predict(X).reshape(-1), expected)
+
+
+@pytest.mark.parametrize("Estimator", BOTH)
+@pytest.mark.parametrize(
+    "column", [lambda y: y[:, None], lambda y: pd.DataFrame(y), lambda y: sparse.csr_array(y[:, None])]
+)
+def test_a_column_of_targets_is_equivalent_to_one_dimension(Estimator, column):
+    plain = Estimator(**SMALL).fit(X, Y, X_val=X, y_val=Y)
+    with pytest.warns(DataConversionWarning, match="A column-vector y was passed"):
+        fitted = Estimator(**SMALL).fit(X, column(Y), X_val=X, y_val=column(Y))
+    assert_array_equal(predictions_of(fitted, X), predictions_of(plain, X))
+    with pytest.warns(DataConversionWarning, match="A column-vector y was passed"):
+        streamed = Estimator(**SMALL).partial_fit(X, column(Y), **({"classes": [0, 1]} if Estimator is BOTH[0] else {}))
+    assert streamed.predict(X).shape == (60,)
+    assert fitted.score(X, Y[:, None]) == plain.score(X, Y)
+
+
+@pytest.mark.parametrize("Estimator", BOTH)
+def test_a_score_with_missing_targets_is_refused(Estimator):
+    fitted = Estimator(**SMALL).fit(X, Y)
+    for y in (np.ma.MaskedArray(Y, Y > 0), pd.Series(Y).where(Y > 0).astype("Int64"), with_label(pd.NA)):
+        with pytest.raises(ValueError, match="Input y contains NaN"):
+            fitted.score(X, y)
+
+
+BOOLS = {
+    "pandas": lambda column: FRAME.drop(columns="e").assign(flag=column),
+    "nullable": lambda column: FRAME.drop(columns="e").assign(flag=pd.array(column, dtype="boolean")),
+    "polars": lambda column: pl.DataFrame(X[:, :4], schema=list("abcd")).with_columns(flag=pl.Series(column)),
+    "objects": lambda column: np.column_stack([OBJECTS, column.astype(object)]),
+}
+
+
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
+@pytest.mark.parametrize("Estimator", BOTH)
+@pytest.mark.parametrize("features", [None, [0]])
+@pytest.mark.parametrize("make", BOOLS.values(), ids=BOOLS)
+def test_bools_that_are_no_categories_are_numbers(Estimator, features, make):
+    flag = X[:, 1] > 0
+    if features is not None:
+        features = np.arange(5) == 0
+    bools, numbers = make(flag), np.column_stack([X, flag.astype(float)])
+    fitted, expected = (Estimator(**SMALL, categorical_features=features).fit(table, Y) for table in (bools, numbers))
+    assert_array_equal(predictions_of(fitted, bools), predictions_of(expected, numbers))
+
+
+@pytest.mark.parametrize("Estimator", BOTH)
+@pytest.mark.parametrize("make", BOOLS.values(), ids=BOOLS)
+def test_bools_and_numbers_can_replace_each_other(Estimator, make):
+    flag = X[:, 1] > 0
+    bools, numbers = make(flag), np.column_stack([OBJECTS, flag.astype(int)])
+    numbers = pd.DataFrame(numbers.astype(float), columns=[*"abcd", "flag"]) if hasattr(bools, "columns") else numbers
+    for one, other in ((bools, numbers), (numbers, bools)):
+        fitted = Estimator(**SMALL).fit(one, Y)
+        assert_array_equal(predictions_of(fitted, other), predictions_of(fitted, one))
+
+
+@pytest.mark.parametrize("Estimator", BOTH)
+@pytest.mark.parametrize("make", [set, frozenset, dict.fromkeys, tuple, np.array, pd.Index])
+def test_names_of_categories_can_be_a_collection_of_any_type(Estimator, make):
+    table = FRAME.assign(color=np.arange(60) % 3)
+    expected = predictions_of(Estimator(**SMALL, categorical_features=["color", "e"]).fit(table, Y), table)
+    fitted = Estimator(**SMALL, categorical_features=make(["color", "e"])).fit(table, Y)
+    assert_array_equal(predictions_of(fitted, table), expected)
 
 
 @pytest.mark.filterwarnings("ignore:A column-vector y was passed")
