@@ -104,7 +104,7 @@ DIFFERENT = {
     "masked array": [np.ma.masked_array([1.0, 2.0], mask) for mask in ([False, False], [False, True])],
     "records": [np.array([(1, 2.0)], dtype=[(name, "i1"), ("b", "f8")]) for name in "ac"],
     "number": [1, "1", True, 1.0, None, np.float32(1)],
-    "long list": [[n] + list(range(200)) for n in (0, 1, 1.0, True, None, "0")],
+    "long list": [[n, *range(200)] for n in (0, 1, 1.0, True, None, "0")],
     "list": [[1, 2], (1, 2), [[1, 2]], {1, 2}],
     "dict": [{"a": 1, "b": 2}, {"a": 2, "b": 1}, [("a", 1), ("b", 2)]],
     "frame": [
