@@ -109,6 +109,9 @@ def _open_journal(path: Path) -> JournalStorage:
     if path.exists():
         with path.open("rb") as file:
             _check_journal(file)
+    lock = Path(f"{path}.lock")
+    if lock.exists() and (not lock.is_file() or lock.stat().st_size):
+        raise StorageError(f"The lock of the journal, {str(lock)!r}, is a file with content. Pass another path.")
     try:
         return JournalStorage(JournalFileBackend(str(path), lock_obj=JournalLock(str(path))))
     except OSError:

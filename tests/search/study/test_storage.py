@@ -220,6 +220,14 @@ def test_files_of_others_are_refused_and_not_changed(tmp_path, name, content):
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
+def test_a_file_that_has_the_name_of_the_lock_is_refused_and_not_changed(tmp_path):
+    (tmp_path / "study.log.lock").write_text("content")
+    with pytest.raises(ValueError, match=r"The lock of the journal, .*is a file with content\. Pass another path"):
+        open_storage(tmp_path / "study.log")
+    assert (tmp_path / "study.log.lock").read_text() == "content"
+    assert not (tmp_path / "study.log").exists()
+
+
 def test_a_damaged_journal_is_refused_and_not_changed(tmp_path):
     path = tmp_path / "study.journal"
     optuna.create_study(storage=open_storage(path), study_name="one")
