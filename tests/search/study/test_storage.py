@@ -63,6 +63,13 @@ def test_a_path_is_opened_and_a_storage_is_returned_unchanged(tmp_path):
     assert isinstance(open_storage(None), InMemoryStorage)
 
 
+@pytest.mark.parametrize("name", ["sqlite.db", "sqlite_studies", "postgresql.db", "a:b.db"])
+def test_a_path_that_begins_like_a_url_is_a_path(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    assert isinstance(open_storage(name), SQLiteStorage)
+    assert (tmp_path / name).exists()
+
+
 def test_invalid_storages_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"'storage' parameter of OptunaSearchCV must be None, a path.* Got 3 instead"):
         open_storage(3)
