@@ -361,7 +361,9 @@ class OptunaSearchCV(BaseSearchCV):
             failed = str(float(np.nan if self.error_score == "raise" else self.error_score))
             identity = {
                 "data": fingerprint([inputs.X, inputs.y], "[X, y]"),
-                "fit parameters": fingerprint({name: inputs.settings[name] for name in ("fit_params", "score_params")}),
+                "fit parameters": fingerprint(
+                    [inputs.settings[name] for name in ("fit_params", "score_params")], "fit"
+                ),
                 "estimator": fingerprint(inputs.estimator, "estimator"),
                 "space": fingerprint(space.definition, "param_distributions"),
                 "splits": fingerprint(inputs.splits, "cv"),

@@ -22,8 +22,17 @@ from ...estimators.base import RegularizedMLP
 from .references import changed_names, file_digest, imported_modules, loaded_globals, nested_names, released_name
 
 #: State of an estimator that affects the duration of a fit, or records its course, but does not affect the results.
-WITHOUT_EFFECT = {"n_jobs", "n_threads", "verbose", "memory", "storage", "study_name", "_skl_callbacks"}
-WITHOUT_EFFECT |= {"callbacks_", "cv_results_", "history_", "refit_time_", "study_", "time_budget_"}
+WITHOUT_EFFECT = {"n_jobs", "n_threads", "verbose", "memory", "storage", "study_name"}
+WITHOUT_EFFECT |= {
+    "_n_threads",
+    "_skl_callbacks",
+    "callbacks_",
+    "cv_results_",
+    "history_",
+    "refit_time_",
+    "study_",
+    "time_budget_",
+}
 NUMBERS = frozenset({type(None), bool, int, float})
 SIMPLE = NUMBERS | {complex, str, bytes, type(...)}
 

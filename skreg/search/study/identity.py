@@ -103,7 +103,8 @@ def _check_same_search(study: optuna.Study, direction: str, fingerprint: Mapping
     if different:
         raise ValueError(
             f"The study {study.study_name!r} belongs to another search with different {' and '.join(different)}, so "
-            "that its trials cannot be compared with those of this search. Pass another 'study_name' or 'storage'."
+            "that its trials cannot be compared with those of this search. This includes fitted state, the code of "
+            "functions, and the versions of packages. Pass another 'study_name' or 'storage'."
         )
     unit = fingerprint.get(PRUNING_UNIT)
     if unit is not None and PRUNING_UNIT not in known:

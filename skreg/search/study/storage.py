@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import sqlite3
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -108,6 +109,9 @@ def _open_journal(path: Path) -> JournalStorage:
     if path.exists():
         with path.open("rb") as file:
             _check_journal(file)
+    lock = Path(f"{path}.lock")
+    if lock.exists() and (not lock.is_file() or lock.stat().st_size):
+        raise StorageError(f"The lock of the journal, {str(lock)!r}, is a file with content. Pass another path.")
     try:
         return JournalStorage(JournalFileBackend(str(path), lock_obj=JournalLock(str(path))))
     except OSError:
@@ -291,7 +295,7 @@ def _check_journal(file: BinaryIO) -> None:
 def _repair_journal(path: str) -> None:
     """Replace a journal that ends in an incomplete line by a copy without it.
 
-    If the line does not begin like a record, the original is kept with the suffix .damaged.
+    If the line does not begin like a record, the original is kept with the suffix .damaged-*.
     """
     with open(path, "rb") as file:
         _check_journal(file)
@@ -301,11 +305,18 @@ def _repair_journal(path: str) -> None:
     if end == size:
         return
     if not RECORD.startswith(start):
-        shutil.copy2(path, f"{path}.damaged")
-    copy = f"{path}.repaired"
+        _copy(path, "damaged")
+    repaired = _copy(path, "repaired")
+    os.truncate(repaired, end)
+    os.replace(repaired, path)
+
+
+def _copy(path: str, suffix: str) -> str:
+    """Copy a file to a new one in the same folder, and return its path."""
+    descriptor, copy = tempfile.mkstemp(prefix=f"{os.path.basename(path)}.{suffix}-", dir=os.path.dirname(path))
+    os.close(descriptor)
     shutil.copy2(path, copy)
-    os.truncate(copy, end)
-    os.replace(copy, path)
+    return copy
 
 
 def _end_of_last_line(file: BinaryIO, block_size: int = 4096) -> int:

@@ -63,6 +63,13 @@ def test_a_path_is_opened_and_a_storage_is_returned_unchanged(tmp_path):
     assert isinstance(open_storage(None), InMemoryStorage)
 
 
+@pytest.mark.parametrize("name", ["sqlite.db", "sqlite_studies", "postgresql.db", "a:b.db"])
+def test_a_path_that_begins_like_a_url_is_a_path(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    assert isinstance(open_storage(name), SQLiteStorage)
+    assert (tmp_path / name).exists()
+
+
 def test_invalid_storages_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"'storage' parameter of OptunaSearchCV must be None, a path.* Got 3 instead"):
         open_storage(3)
@@ -157,10 +164,9 @@ def test_an_incomplete_line_is_removed_before_the_next_is_written(tmp_path, inco
     assert [entry["writer"] for entry in reader.read_logs(0)] == ["first"] * n_complete + ["second"] * 2
     assert [entry["number"] for entry in reader.read_logs(n_complete + 1)] == [1]
     assert all(json.loads(line) for line in path.read_bytes().splitlines())
-    kept = path.with_name("study.journal.damaged")
-    assert kept.exists() == (not incomplete.startswith(b"{"))
-    assert not kept.exists() or kept.read_bytes() == original
-    assert not path.with_name("study.journal.repaired").exists()
+    kept = list(tmp_path.glob("study.journal.damaged-*"))
+    assert [file.read_bytes() for file in kept] == ([] if incomplete.startswith(b"{") else [original])
+    assert not list(tmp_path.glob("*.repaired*"))
 
 
 def test_a_repaired_journal_keeps_its_link_and_its_permissions(tmp_path):
@@ -219,6 +225,14 @@ def test_files_of_others_are_refused_and_not_changed(tmp_path, name, content):
     assert path.read_bytes() == before
     assert path.stat().st_mtime_ns == changed
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_file_that_has_the_name_of_the_lock_is_refused_and_not_changed(tmp_path):
+    (tmp_path / "study.log.lock").write_text("content")
+    with pytest.raises(ValueError, match=r"The lock of the journal, .*is a file with content\. Pass another path"):
+        open_storage(tmp_path / "study.log")
+    assert (tmp_path / "study.log.lock").read_text() == "content"
+    assert not (tmp_path / "study.log").exists()
 
 
 def test_a_damaged_journal_is_refused_and_not_changed(tmp_path):
