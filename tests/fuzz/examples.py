@@ -30,7 +30,6 @@ from tests.fuzz.tables import Table, tables
 from tests.fuzz.targets import Target, Weight, targets, weights
 
 plt.switch_backend("Agg")
-optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 UNSUPPORTED = (AttributeError,)
 """Error of methods and attributes that a parameter makes unavailable."""
