@@ -37,6 +37,7 @@ from .._utils.device import own_settings
 from .._utils.threads import torch_threads
 from ..data.batches import MemberRows
 from ..data.split import MemberSplit
+from ..data.statistics import moderate
 from ..network.inference import evaluate, prepare_rows
 from ..network.pretrained import PretrainedSource
 from ..training import schedules
@@ -247,7 +248,9 @@ class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, Sha
                     decoded = np.empty((len(rows), *of_member.shape[1:]))
                 decoded[first : first + n_rows] = of_member
             firsts += block.lengths
-        prediction, self.oof_score_ = self._out_of_fold(decoded, *split.train.y_and_weight(rows))
+        y, weight = split.train.y_and_weight(rows)
+        weight = None if weight is None else moderate(weight)
+        prediction, self.oof_score_ = self._out_of_fold(decoded, y, weight)
         del decoded
         given_rows = np.arange(split.train.n_given)[split.train.kept]
         self.oof_prediction_ = np.full((split.train.n_given, *prediction.shape[1:]), np.nan)
