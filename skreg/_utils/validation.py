@@ -164,6 +164,10 @@ def check_weights(weight: Any, X: Any, name: str = "sample_weight") -> np.ndarra
     if not np.any(np.asarray(weight)):
         raise ValueError(f"All values of {name} are zero, so no row is left. Give at least one row a positive weight.")
     checked: np.ndarray = _check_sample_weight(weight, X, dtype=np.float64, ensure_non_negative=True)
+    with np.errstate(over="ignore"):
+        total = checked.sum()
+    if not np.isfinite(total):
+        raise ValueError(f"The values of {name} are so large that their sum is not finite. Divide {name} by its mean.")
     return checked
 
 

@@ -82,6 +82,7 @@ class _SortedColumn:
 
     def __init__(self, values: np.ndarray, weight: np.ndarray, rows: np.ndarray | None = None) -> None:
         order = np.argsort(values)
+        weight = moderate(weight)
         self.values = values[order].astype(np.float64)
         self.weight = weight[:, order if rows is None else rows[order]]
         self.total = self.weight.sum(1)
@@ -184,9 +185,22 @@ def _rounding_error(center: np.ndarray) -> np.ndarray:
 
 
 def _inverse(width: np.ndarray) -> np.ndarray:
+    """Return ``1 / width``, or 0 where ``width`` is 0 or so small that no float64 holds the result."""
     out = np.zeros_like(width)
-    np.divide(1.0, width, out=out, where=width > 0)
+    np.divide(1.0, width, out=out, where=width > 1 / np.finfo(np.float64).max)
     return out
+
+
+def moderate(weight: np.ndarray) -> np.ndarray:
+    """Multiply very large or small weights by a power of two, so that their products with values do not overflow.
+
+    Weighted means do not change.
+    """
+    largest = float(weight.max(initial=0))
+    if weight.dtype == bool or not largest or 1e-100 < largest < 1e100:
+        return weight
+    scaled: np.ndarray = np.ldexp(weight, -int(np.frexp(largest)[1]))
+    return scaled
 
 
 def _columns(numbers: Any, weight: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None, bool]]:

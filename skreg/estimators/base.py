@@ -39,6 +39,7 @@ from .._utils.threads import torch_threads
 from .._utils.validation import check_parameter_types
 from ..data.batches import MemberRows
 from ..data.split import MemberSplit
+from ..data.statistics import moderate
 from ..network.inference import evaluate, prepare_rows
 from ..network.pretrained import PretrainedSource
 from ..training import schedules
@@ -253,7 +254,9 @@ class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, Sha
                     decoded = np.empty((len(rows), *of_member.shape[1:]))
                 decoded[first : first + n_rows] = of_member
             firsts += block.lengths
-        prediction, self.oof_score_ = self._out_of_fold(decoded, *split.train.y_and_weight(rows))
+        y, weight = split.train.y_and_weight(rows)
+        weight = None if weight is None else moderate(weight)
+        prediction, self.oof_score_ = self._out_of_fold(decoded, y, weight)
         del decoded
         given_rows = split.train.given_rows
         self.oof_prediction_ = np.full((len(given_rows), *prediction.shape[1:]), np.nan)

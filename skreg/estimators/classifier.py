@@ -301,7 +301,8 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
 
 
 def _log_odds(proba: np.ndarray) -> np.ndarray:
-    """Log-odds; a probability that was rounded to 1 counts as the midpoint between 1 and the next smaller number."""
-    below = 1 - np.finfo(np.float64).epsneg
-    log_odds: np.ndarray = logit(proba.clip(max=below))
-    return log_odds + np.where(proba > below, np.log(2), 0.0)
+    """Log-odds; a probability that was rounded to 0 or 1 counts as half the distance to the nearest other number."""
+    above, below = np.finfo(np.float64).smallest_subnormal, 1 - np.finfo(np.float64).epsneg
+    log_odds: np.ndarray = logit(proba.clip(above, below))
+    log_odds += np.log(2) * ((proba > below).astype(float) - (proba < above))
+    return log_odds

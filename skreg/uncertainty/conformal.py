@@ -65,7 +65,9 @@ class Residuals:
         noise = np.maximum(squares - known, MIN_NOISE_SHARE * squares)
         unit = np.average(_spread(loss, prediction) ** 2, axis=0, weights=weights)
         per_unit = np.divide(noise, unit, out=np.zeros_like(noise), where=unit > 0)
-        return cls(loss, residual / _unit(loss, prediction), weights, per_unit)
+        units = _unit(loss, prediction)
+        scaled = np.divide(residual, units, out=np.zeros_like(residual), where=units > 0)
+        return cls(loss, scaled, weights, per_unit)
 
     def variance(self, prediction: np.ndarray) -> np.ndarray:
         """Return the variance ``(rows, outputs)`` of the target around predictions ``(rows, outputs, columns)``."""
