@@ -225,7 +225,7 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         X : {array-like, data frame, sparse matrix} of shape (n_samples, n_features)
             Rows to predict, with the columns passed to ``fit``.
         y : array-like of shape (n_samples,) or (n_samples, n_labels)
-            True labels.
+            True labels. Missing labels raise an error.
         sample_weight : array-like of shape (n_samples,), default=None
             Nonnegative weights of the rows. Rows of weight 0 are ignored.
 
@@ -235,26 +235,7 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
             Weighted fraction of the rows that are predicted correctly.
         """
         prediction, y, weight, _ = remove_void_rows(self.predict(X), y, sample_weight)
-        return float(accuracy_score(y, prediction, sample_weight=weight))
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the accuracy of the predicted classes; for several labels, all labels of a row must be correct.
-
-        Parameters
-        ----------
-        X : {array-like, data frame, sparse matrix} of shape (n_samples, n_features)
-            Rows to predict, with the columns passed to ``fit``.
-        y : array-like of shape (n_samples,) or (n_samples, n_labels)
-            True classes. Missing classes raise an error.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-
-        Returns
-        -------
-        score : float
-            Fraction of the rows that are predicted correctly.
-        """
-        return float(super().score(X, read_target(y), sample_weight))
+        return float(accuracy_score(read_target(y), prediction, sample_weight=weight))
 
     def _make_loss(self, split: MemberSplit) -> Callable[[], ClassificationLoss]:
         kind = MulticlassLoss if self.target_encoder_.kind_ == "multiclass" else BinaryLoss

@@ -5,12 +5,14 @@ import sys
 import time
 import tracemalloc
 from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from scipy import sparse
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
 from skreg.data.containers import check_table, is_frame
