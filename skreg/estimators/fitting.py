@@ -58,7 +58,6 @@ def encode_training_rows(
         estimator.seed_ = int(check_random_state(estimator.random_state).randint(np.iinfo(np.int32).max))
         estimator.target_encoder_ = target_encoder.fit(y, *classes)
     target_encoder = estimator.target_encoder_
-    target_encoder.transform(y)  # raises an error for unknown labels, which have no class weight
     if continues and not classes:
         target_encoder.check_same_classes(y)
     target_encoder.fit_class_weight(estimator, y, weight)

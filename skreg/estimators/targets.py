@@ -164,6 +164,7 @@ class ClassTargetEncoder(TargetEncoder):
             return
         if y.ndim == 2:
             raise ValueError("class_weight does not support several labels. Use sample_weight instead.")
+        self.transform(y)  # raises an error for unknown labels, which have no weight
         if isinstance(estimator.class_weight, dict) and not all(
             isinstance(value, Real) for value in estimator.class_weight.values()
         ):

@@ -81,7 +81,9 @@ def test_every_option_fits_every_kind_of_table(options, n_rows):
             check_fit(RegularizedMLPClassifier(**settings, random_state=0), rows, np.arange(n_rows) % 2)
 
 
-@pytest.mark.parametrize("name", ["categories", "empty columns", "sparse"])
+@pytest.mark.parametrize(
+    "name", ["categories", *(pytest.param(name, marks=pytest.mark.slow) for name in ("empty columns", "sparse"))]
+)
 def test_candidates_of_the_default_space_fit_tables_without_numbers(name):
     net = RegularizedMLPRegressor(max_iter=1, n_members=1, hidden_layer_sizes=(4,), random_state=0)
     search = OptunaSearchCV(net, n_trials=10, cv=2, error_score="raise", random_state=0)

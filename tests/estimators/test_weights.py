@@ -190,8 +190,7 @@ def test_options_contain_every_scaling():
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-@pytest.mark.parametrize("class_weight", [{0: 7.0, 1: 1.0, 2: 0.2}, "balanced"], ids=str)
-@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(("class_weight", "weighted"), [({0: 7.0, 1: 1.0, 2: 0.2}, False), ("balanced", True)])
 def test_class_weight_equals_the_corresponding_sample_weight(class_weight, options, weighted):
     row_weight = np.where(np.arange(150) % 4, 1.0, 0.5) if weighted else None
     net = RegularizedMLPClassifier(**SMALL).set_params(**options)
