@@ -178,8 +178,17 @@ def test_quantiles_do_not_cross_and_cover_their_share():
 
 @pytest.mark.parametrize(
     ("y", "quantile", "shape"),
-    [(Y, 0.3, ()), (Y, [0.3], (1,)), (Y, SEVERAL, (3,)), (Y[:, None], [0.3, 0.4], (1, 2)), (Y[:, None], 0.3, (1,))],
+    [
+        (Y, 0.3, ()),
+        (Y, [0.3], (1,)),
+        (Y, SEVERAL, (3,)),
+        (np.column_stack([Y, Y]), [0.3, 0.4], (2, 2)),
+        (np.column_stack([Y, Y]), 0.3, (2,)),
+        (Y[:, None], [0.3, 0.4], (2,)),
+        (Y[:, None], 0.3, ()),
+    ],
 )
+@pytest.mark.filterwarnings("ignore:A column-vector y was passed")
 def test_shape_of_predicted_quantiles(y, quantile, shape):
     model = plain_regressor(loss="quantile", quantile=quantile, **SMALL).fit(X, y)
     assert model.predict(X).shape == (N, *shape)

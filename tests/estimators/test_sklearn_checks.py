@@ -16,6 +16,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_diabetes, load_iris, make_blobs, make_multilabel_classification, make_regression
 from sklearn.ensemble import StackingClassifier
+from sklearn.exceptions import DataConversionWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.inspection import permutation_importance
 from sklearn.linear_model import LogisticRegression
@@ -363,9 +364,12 @@ def test_multioutput_target():
 
 def test_predictions_have_the_dimensions_of_y():
     X, y = load_diabetes(return_X_y=True)
-    fitted = RegularizedMLPRegressor(**SMALL).fit(X, y[:, None])
-    assert fitted.predict(X).shape == (len(y), 1)
+    fitted = RegularizedMLPRegressor(**SMALL).fit(X, np.column_stack([y, y]))
+    assert fitted.predict(X).shape == (len(y), 2)
     assert RegularizedMLPRegressor(**SMALL).fit(X, y).predict(X).shape == y.shape
+    with pytest.warns(DataConversionWarning, match="A column-vector y was passed"):
+        of_column = RegularizedMLPRegressor(**SMALL).fit(X, y[:, None])
+    assert of_column.predict(X).shape == y.shape
 
 
 # tags
