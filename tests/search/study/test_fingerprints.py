@@ -5,6 +5,8 @@ import functools
 import importlib
 import importlib.metadata
 import itertools
+import math
+import operator
 import os
 import pickle
 import subprocess
@@ -22,7 +24,7 @@ import pytest
 import sklearn
 import sqlalchemy
 import torch
-from scipy import sparse, stats
+from scipy import sparse, special, stats
 from sklearn.base import clone
 from sklearn.datasets import make_classification
 from sklearn.ensemble import RandomForestClassifier
@@ -228,6 +230,17 @@ COUNTERS = {
     "attribute of an object": "class C:\n    n = 0\nc = C()\ndef f(): c.n += 1",
 }
 """Functions f that count their calls."""
+
+
+def test_every_function_of_a_library_is_identified():
+    modules = [np, np.random, special, torch.nn, torch.special, stats, sklearn.metrics, math, operator]
+    functions = {}
+    for module in modules:
+        for name in dir(module):
+            value = getattr(module, name)
+            if callable(value) and not name.startswith("_"):
+                functions[id(value)] = value
+    assert len({fingerprint(value) for value in functions.values()}) == len(functions) > 1000
 
 
 @pytest.mark.parametrize("name", COUNTERS)
