@@ -16,25 +16,21 @@ import narwhals as nw
 import numpy as np
 import torch
 from scipy import sparse
+from sklearn.model_selection._search import BaseSearchCV
 from skorch import NeuralNet
 
 from ...estimators.base import RegularizedMLP
 from .references import changed_names, file_digest, imported_modules, loaded_globals, nested_names, released_name
 
-#: State of an estimator that affects the duration of a fit, or records its course, but does not affect the results.
-WITHOUT_EFFECT = {"n_jobs", "n_threads", "verbose", "memory", "storage", "study_name"}
-WITHOUT_EFFECT |= {
-    "_n_threads",
-    "_skl_callbacks",
-    "callbacks_",
-    "cv_results_",
-    "history_",
-    "refit_time_",
-    "study_",
-    "time_budget_",
+#: State that affects the duration of a fit or records its course, but does not affect the results, by type.
+WITHOUT_EFFECT: dict[type, set[str]] = {
+    object: {"n_jobs", "n_threads", "_n_threads", "verbose", "memory", "_skl_callbacks"},
+    BaseSearchCV: {"cv_results_", "refit_time_", "storage", "study_name", "study_"},
+    NeuralNet: {"callbacks_", "history_", "time_budget_"},
+    RegularizedMLP: {"callbacks"},  # they only read the history
 }
 NUMBERS = frozenset({type(None), bool, int, float})
-SIMPLE = NUMBERS | {complex, str, bytes, type(...)}
+SIMPLE = NUMBERS | {complex, str, bytes, type(...), type(NotImplemented)}
 
 
 def fingerprint(obj: object, name: str = "the object") -> str:
@@ -45,10 +41,10 @@ def fingerprint(obj: object, name: str = "the object") -> str:
     version of the package. An object that can be identified by neither, such as a generator or a lock, raises a
     TypeError, in which ``obj`` has the given ``name``.
     """
-    return _digest(_Describer(name).describe_all(obj))
+    return _hash(_Describer(name).describe_all(obj))
 
 
-def _digest(text: str) -> str:
+def _hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
@@ -58,7 +54,7 @@ def _ignored_state(obj: object) -> set[str]:
         return {"_random_state"}
     if not hasattr(obj, "get_params"):
         return set()
-    return WITHOUT_EFFECT | ({"callbacks"} if isinstance(obj, RegularizedMLP) else set())  # they only read the history
+    return set().union(*(names for kind, names in WITHOUT_EFFECT.items() if isinstance(obj, kind)))
 
 
 def _contents(cell: CellType) -> object:
@@ -133,7 +129,7 @@ class _Describer:
         depth = self._depths[key] = len(self._depths)
         outer, self._lowest = self._lowest, sys.maxsize
         try:
-            digest = _digest(self._describe(obj))
+            digest = _hash(self._describe(obj))
         except RecursionError:
             self._refuse(obj, "is nested too deeply")
         del self._depths[key]
@@ -247,6 +243,9 @@ class _Describer:
         return f"class {cls.__name__}{self._all('', [type(cls), *cls.__bases__])}{self._mapping(attributes, '.{}')}"
 
     def _function(self, function: FunctionType) -> str:
+        registry = getattr(function, "registry", None)
+        if isinstance(registry, MappingProxyType):  # of functools.singledispatch, which also has a cache
+            return self._all("singledispatch", [registry])
         code, known = function.__code__, function.__globals__
         changed, _ = changed_names(code)
         values = [code, function.__defaults__, function.__kwdefaults__, vars(function)]

@@ -13,11 +13,14 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
+import numpy as np
+
 from ..._version import __version__
 
 #: Libraries whose development versions are identified by their versions, too, because their code is large.
 LIBRARIES = {"joblib", "numpy", "optuna", "pandas", "polars", "pyarrow", "scipy", "sklearn", "skorch", "torch"}
 
+UFUNC_MODULES = ("numpy", "scipy.special")
 #: Methods that change a list, set or dict.
 MUTATORS = frozenset(dir(list) + dir(set) + dir(dict)) - frozenset(dir(tuple) + dir(frozenset))
 MUTATORS -= {"copy", "fromkeys", "get", "items", "keys", "values"}
@@ -33,6 +36,9 @@ def released_name(obj: Any) -> str | None:
     else:
         path = getattr(obj, "__qualname__", None) or getattr(obj, "__name__", None)
         module = getattr(obj, "__module__", None) or getattr(getattr(obj, "__self__", None), "__name__", None)
+        if isinstance(obj, np.ufunc):  # not every version of NumPy knows the module of a universal function
+            modules = (name for name in UFUNC_MODULES if getattr(sys.modules.get(name), path, None) is obj)
+            module = next(modules, None)
         if not isinstance(path, str) or not isinstance(module, str):
             return None
         found = sys.modules.get(module)

@@ -5,6 +5,8 @@ import functools
 import importlib
 import importlib.metadata
 import itertools
+import math
+import operator
 import os
 import pickle
 import subprocess
@@ -22,7 +24,7 @@ import pytest
 import sklearn
 import sqlalchemy
 import torch
-from scipy import sparse, stats
+from scipy import sparse, special, stats
 from sklearn.base import clone
 from sklearn.datasets import make_classification
 from sklearn.ensemble import RandomForestClassifier
@@ -151,6 +153,7 @@ DIFFERENT = {
         define("def f(x): return tools.scale(x)", tools=define_module(f"def scale(x): return {n} * x", "tools"))
         for n in (1, 2)
     ],
+    "functions by type": [functools.singledispatch(closure(n)) for n in (1, 2)],
     "decorator": [functools.lru_cache(closure(n)) for n in (1, 2)],
     "wrapper": [functools.wraps(np.log)(closure(n)) for n in (1, 2)],
     "vectorized": [np.vectorize(closure(n)) for n in (1, 2)],
@@ -198,6 +201,7 @@ SAME = {
     "order of a set": [set(names) for names in itertools.permutations(["a", "b", "c"])],
     "names of lambdas": [closure(1), closure(1)],
     "position in the file": [define("\n" * n + "def f(x):\n" + "    # text\n" * n + "    return x") for n in (0, 9)],
+    "cache of types": [functools.singledispatch(closure(1)), functools.singledispatch(closure(1))],
     "cache of calls": [functools.lru_cache(closure(1)), functools.lru_cache(closure(1))],
     "verbosity": [LogisticRegression(verbose=verbose) for verbose in (0, 1)],
     "workers": [RandomForestClassifier(n_jobs=n_jobs) for n_jobs in (1, 2)],
@@ -209,6 +213,9 @@ SAME = {
     ],
 }
 """Groups of objects that lead to the same scores."""
+SAME["cache of calls"][0](1)
+SAME["cache of types"][0](1)
+
 COUNTERS = {
     "global number": "n = 0\ndef f():\n    global n\n    n += 1",
     "global list": "n = []\ndef f(): n.append(1)",
@@ -223,6 +230,17 @@ COUNTERS = {
     "attribute of an object": "class C:\n    n = 0\nc = C()\ndef f(): c.n += 1",
 }
 """Functions f that count their calls."""
+
+
+def test_every_function_of_a_library_is_identified():
+    modules = [np, np.random, special, torch.nn, torch.special, stats, sklearn.metrics, math, operator]
+    functions = {}
+    for module in modules:
+        for name in dir(module):
+            value = getattr(module, name)
+            if callable(value) and not name.startswith("_"):
+                functions[id(value)] = value
+    assert len({fingerprint(value) for value in functions.values()}) == len(functions) > 1000
 
 
 @pytest.mark.parametrize("name", COUNTERS)
