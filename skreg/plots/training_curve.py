@@ -223,8 +223,9 @@ class LiveTrainingCurve(Callback):
 
     def on_train_begin(self, _net: Net, **_: Any) -> None:
         """Start a new figure."""
-        if not isinstance(self.seconds, Real) or not float(self.seconds) >= 0:
-            raise parameter_error(self, "seconds", "a float in the range [0.0, inf)", self.seconds)
+        seconds: Any = self.seconds
+        if not (isinstance(seconds, Real) and float(seconds) >= 0):
+            raise parameter_error(self, "seconds", "a float in the range [0.0, inf)", seconds)
         pyplot()  # fails before training if matplotlib is not installed
         if hasattr(self, "display_"):
             del self.display_
