@@ -275,5 +275,6 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
-        tags.target_tags.positive_only = getattr(RegressionLoss.registered().get(self.loss), "log_link", False)
+        loss = RegressionLoss.registered().get(self.loss) if isinstance(self.loss, str) else None  # not validated yet
+        tags.target_tags.positive_only = getattr(loss, "log_link", False)
         return tags

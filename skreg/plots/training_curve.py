@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from numbers import Real
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
@@ -13,6 +14,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._plotting import _validate_score_name
 from skorch.callbacks import Callback
 
+from .._utils.validation import parameter_error
 from ..diagnostics.curves import TrainingCurves
 from ..training.net import Net
 from .common import COLORS, GRAY, AxesLike, Display, legend_above, plain_text, pyplot, share_x_axis, unwrap_fitted
@@ -221,6 +223,9 @@ class LiveTrainingCurve(Callback):
 
     def on_train_begin(self, _net: Net, **_: Any) -> None:
         """Start a new figure."""
+        seconds: Any = self.seconds
+        if not (isinstance(seconds, Real) and float(seconds) >= 0):
+            raise parameter_error(self, "seconds", "a float in the range [0.0, inf)", seconds)
         pyplot()  # fails before training if matplotlib is not installed
         if hasattr(self, "display_"):
             del self.display_

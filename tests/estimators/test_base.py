@@ -10,11 +10,13 @@ from numpy.testing import assert_array_equal
 from scipy.special import logit
 from scipy.stats import rankdata
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import log_loss, r2_score
+from sklearn.utils import get_tags
 from skorch.callbacks import Callback, EpochTimer
 
-from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
+from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor, diagnose
 from skreg.estimators.classifier import _log_odds
 from skreg.network.inference import predict_raw
 from skreg.training.callbacks import REFUSED, SUPPORTED
@@ -375,3 +377,27 @@ def test_decision_function_and_probability_rank_equally_close_to_one():
     assert_array_equal(rankdata(decision), rankdata(proba))
     assert np.isfinite(decision).all()
     assert decision[0] == logit(0.2)
+
+
+METHODS = ["predict", "predict_log_proba", "predict_proba", "decision_function", "predict_interval"]
+METHODS += ["predict_uncertainty", "sample_predictions"]
+
+
+@pytest.mark.parametrize("Estimator", [RegularizedMLPClassifier, RegularizedMLPRegressor])
+def test_every_method_of_an_unfitted_estimator_raises_not_fitted_error(Estimator):
+    rows, y = [[0.0], [1.0]], [0, 1]
+    calls = [getattr(Estimator(), name) for name in METHODS if hasattr(Estimator, name)]
+    for call in [*calls, lambda rows: Estimator().score(rows, y), lambda rows: Estimator().score(rows, y, y)]:
+        with pytest.raises(NotFittedError, match="not fitted yet"):
+            call(rows)
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        diagnose(Estimator(), rows, y)
+
+
+@pytest.mark.parametrize("Estimator", [RegularizedMLPClassifier, RegularizedMLPRegressor])
+@pytest.mark.parametrize("value", [[], {}, "unknown", np.zeros(2), np.nan, 10**400], ids=str)
+def test_tags_and_available_methods_can_be_read_with_any_invalid_parameter(Estimator, value):
+    for name in Estimator._get_param_names():
+        invalid = Estimator(**{name: value})
+        get_tags(invalid)
+        assert isinstance(hasattr(invalid, "partial_fit"), bool)

@@ -97,12 +97,13 @@ class EstimatorRun:
         weight = example.weight or Weight("ones")
         self.weight, self.other_weight = weight.build(example.table.n_rows), weight.build(other.n_rows)
         self.session = Session(
+            may_draw={**dict(example.params), example.change[0]: example.change[1]}.get("random_state") is None,
             X=self.X,
             other=self.other,
             y=self.y,
             other_y=self.other_y,
             sample_weight=self.weight,
-            **({"params": self.estimator} if "random_state" in dict(example.params) else {}),
+            params=self.estimator,
         )
         self.rows: int | None = None
 
@@ -331,10 +332,14 @@ class SearchExample:
         search = OptunaSearchCV(estimator, space, cv=SPLITTERS[self.splitter], scoring=SCORERS[self.scorer], **options)
         X, y = self.table.build(), self.target.build(self.table.n_rows)
         fit_params = {"sample_weight": self.weight.build(self.table.n_rows)} if self.weight else {}
-        session = Session(X=X, y=y, **fit_params)
+        session = Session(dict(self.params).get("random_state") is None, X=X, y=y, **fit_params)
         # An error of the user's own callable or of their splitter is passed on.
-        raised_by_user = {"raises", "returns text"} & {self.space, self.scorer} or self.splitter == "out of range"
-        allowed = (ZeroDivisionError, IndexError, ValueError) if raised_by_user else ()
+        raised_by_user = (
+            {"raises", "returns text"} & {self.space, self.scorer}
+            or self.splitter in ("pairs", "masks", "out of range")
+            or callable(options.get("refit"))
+        )
+        allowed = (Exception,) if raised_by_user else ()
         session.call(lambda: search.fit(X, y, **fit_params), allowed=allowed)
         session.call(repr, search)
         if session.error is None and hasattr(search, "best_estimator_"):
@@ -377,7 +382,8 @@ class ReportExample:
         X, y = self.table.build(), self.target.build(self.table.n_rows)
         other = self.other or self.table
         other_X, other_y = other.build(), self.target.build(other.n_rows)
-        session = Session(X=X, y=y, other=other_X, other_y=other_y)
+        may_draw = dict(self.params).get("random_state") is None
+        session = Session(may_draw, X=X, y=y, other=other_X, other_y=other_y)
         session.call(estimator.fit, X, y)
         if session.error is not None:
             reject()
@@ -451,16 +457,17 @@ def search_examples(draw: st.DrawFn) -> SearchExample:
     options = {"n_trials": 2, "random_state": 0} | {name: draw(st.sampled_from(OPTIONS[name])) for name in names}
     if names and draw(st.integers(0, 5)) == 5 and names[0] not in ("n_trials", "n_jobs", "verbose"):
         options[names[0]] = draw(st.sampled_from(HOSTILE))
+    table = draw(tables(min_rows=4, ordinary=ordinary))
     return SearchExample(
         classifier,
         draw(parameters(classifier, hostile=False, max_size=1)),
-        draw(tables(min_rows=4, ordinary=ordinary)),
+        table,
         draw(targets(classifier, ordinary)),
         usual(["list", "scipy", "optuna", "structure", "several", "callable"], SPACES),
         usual(["2", "KFold", "shuffled", "stratified"] if classifier else ["2", "KFold", "shuffled"], SPLITTERS),
         usual(["None", "accuracy", "neg_log_loss"] if classifier else ["None", "r2"], SCORERS),
         tuple(options.items()),
-        draw(st.integers(0, 4)) == 4,
+        table.container == "array of f8" and draw(st.booleans()),  # the scaler takes numbers only
         draw(weights()) if draw(st.integers(0, 3)) == 3 else None,
     )
 

@@ -16,6 +16,7 @@ import polars as pl
 import pyarrow as pa
 from hypothesis import reject
 from hypothesis import strategies as st
+from hypothesis.errors import UnsatisfiedAssumption
 from scipy import sparse
 from sklearn.base import clone, is_classifier
 from sklearn.ensemble import BaggingClassifier, BaggingRegressor
@@ -66,7 +67,7 @@ class LawExample:
                 reject()
             try:
                 LAWS[self.law](self, estimator, X, y)
-            except (Failure, AssertionError):
+            except (Failure, UnsatisfiedAssumption):
                 raise
             except Exception as error:
                 raise unexpected(error, self.law) from None
@@ -129,7 +130,7 @@ def weight_zero_removes_a_row(example: LawExample, estimator: Any, X: Any, y: An
             return
         require_close(weighted.predict_interval(X, 0.5), expected, f"{example.law}, intervals", 1e-7)
     if example.classifier:
-        require_close(weighted.temperature_, without.temperature_, f"{example.law}, temperature", 1e-7)
+        require_close(weighted.temperature_, without.temperature_, f"{example.law}, temperature", 1e-5)
 
 
 # Containers that can hold the same values; objects keep the gap as it is written.

@@ -181,3 +181,10 @@ def test_live_curve_waits_between_drawings(monkeypatch):
     monkeypatch.setattr(TrainingCurveDisplay, "plot", lambda self, ax=None: drawn.append(self) or plot(self, ax))
     RegularizedMLPClassifier(callbacks=[LiveTrainingCurve(seconds=1000)], **SMALL).fit(X, LABEL)
     assert len(drawn) == 1
+
+
+@pytest.mark.parametrize("seconds", [-1, "text", None, np.nan, [1]])
+def test_an_invalid_time_between_drawings_raises(seconds):
+    live = RegularizedMLPClassifier(**SMALL, callbacks=[LiveTrainingCurve(seconds)])
+    with pytest.raises(ValueError, match=r"'seconds' parameter of LiveTrainingCurve must be .*Got"):
+        live.fit(X, LABEL)
