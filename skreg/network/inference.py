@@ -14,7 +14,7 @@ from .network import Network
 
 PREDICT_ROWS = 1024
 ROW_MULTIPLE = 32
-PREDICT_ELEMENTS = 1 << 23  # largest number of inputs of all members in a block, 64 MB of float64
+PREDICT_ELEMENTS = 1 << 24  # largest number of inputs of all members in a block, 64 MB of float32
 SAMPLING_GENERATION = 1 << 20  # samples use different random numbers from training with the same seed
 
 
