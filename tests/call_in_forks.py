@@ -1,7 +1,7 @@
 """Call every public function in a forked process whose parent has used several threads.
 
 OpenMP's threads do not exist in a forked process, which waits for them forever as soon as torch uses more than one. The
-functions run with torch's number of threads at 2 and ``n_threads=1``, so that a computation outside of ``torch_threads``
+functions run with torch's number of threads at 2 and ``n_threads=1``, so a computation outside of ``torch_threads``
 hangs. Each function prints its name and the number of threads that it started, and its traceback if it hangs.
 ``test_processes.py`` runs this file.
 """
@@ -95,9 +95,9 @@ def public_calls(regressor, classifier, several_threads, folder):
         "several members": lambda: RegularizedMLPRegressor(**NET, n_members=3).fit(X, Y).predict(X),
         "warm start": lambda: copy.copy(regressor).set_params(warm_start=True).fit(X, Y),
         "monitor": lambda: RegularizedMLPClassifier(**NET, monitor="accuracy").fit(X, LABEL),
-        "lbfgs": lambda: RegularizedMLPRegressor(
-            **NET, solver="lbfgs", n_members=1, dropout=0.0, weight_decay=0.0
-        ).fit(X, Y),
+        "lbfgs": lambda: RegularizedMLPRegressor(**NET, solver="lbfgs", n_members=1, dropout=0.0, weight_decay=0.0).fit(
+            X, Y
+        ),
         "pickle.dumps": lambda: pickle.dumps(regressor),
         "pickle.loads": lambda: pickle.loads(content).predict(X),
         "copy.deepcopy": lambda: copy.deepcopy(regressor).predict(X),

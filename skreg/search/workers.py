@@ -4,8 +4,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from joblib.externals.loky import reusable_executor
-
 
 @contextmanager
 def stop_workers_on_interrupt() -> Iterator[None]:
@@ -30,9 +28,10 @@ def stop_workers_on_interrupt() -> Iterator[None]:
 def _stop_workers() -> None:
     # Without waiting, because an executor whose manager thread has not been started cannot be joined. joblib replaces
     # an executor that is shut down; its function that returns the executor would wait for this one first.
-    executor = getattr(reusable_executor, "_executor", None)
-    if executor is not None:
-        executor.shutdown(wait=False, kill_workers=True)
+    for name in ("joblib.externals.loky.reusable_executor", "loky.reusable_executor"):
+        executor = getattr(sys.modules.get(name), "_executor", None)
+        if executor is not None:
+            executor.shutdown(wait=False, kill_workers=True)
     try:
         import psutil
     except ImportError:  # outside of a search, which requires it

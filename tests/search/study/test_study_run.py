@@ -249,7 +249,7 @@ def test_no_trial_is_running_after_an_interrupt_of_any_call_of_the_storage(kind,
         with open_run(storage) as run:
             run._storage = Interrupted(storage, n, after)
             try:
-                run.tell(*[(trial, 1.0) for trial in ask(run, 3, 100)][0])
+                run.tell(ask(run, 3, 100)[0], 1.0)
                 run._withdraw(run.ask(100).number)
             except KeyboardInterrupt:
                 interrupted.append(n)
@@ -271,9 +271,10 @@ def test_trials_are_released_when_the_storage_is_reachable_again(tmp_path, monke
 
     monkeypatch.setattr(type(storage), "set_trial_state_values", set_trial_state_values)
     monkeypatch.setattr(threading.Thread, "join", lambda thread, timeout=None: None)  # it waits for five seconds
-    with pytest.raises(optuna.exceptions.StorageInternalError), open_run(storage) as run:
-        (trial,) = ask(run, 1, 2)
-        is_out.set()
+    run = open_run(storage)
+    (trial,) = ask(run, 1, 2)
+    is_out.set()
+    with pytest.raises(optuna.exceptions.StorageInternalError), run:
         run.tell(trial, 1.0)
     assert states(run) == ["RUNNING"]
     is_out.clear()
