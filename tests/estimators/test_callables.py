@@ -34,6 +34,18 @@ class Scaled:
         return -float(np.abs(x.predict(others[0]) - others[1]).mean()) if others else self.factor  # monitor or schedule
 
 
+class WithNumber:
+    """An activation with the attribute ``init`` of torch's PReLU."""
+
+    init = 0.25
+
+    def __init__(self, function):
+        self.function = function
+
+    def __call__(self, x):
+        return self.function(x.double()).to(x.dtype)
+
+
 CALLABLES = {
     "activation": lambda x: torch.tanh(x) * 0.5,
     "augmentation": lambda inputs, generator: inputs * 0.5,
@@ -91,9 +103,11 @@ def test_a_torch_module_is_an_activation_like_any_function(module):
 
 
 def test_an_attribute_of_torch_is_not_taken_for_the_name_of_an_initializer():
-    assert isinstance(torch.nn.PReLU().init, float)
-    net = plain_regressor((4,), max_iter=2, activation=torch.nn.PReLU())
-    assert np.isfinite(net.fit(X.astype(np.float32), Y).predict(X.astype(np.float32))).all()
+    slope = torch.nn.PReLU().double()
+    assert isinstance(slope.init, float)
+    net = plain_regressor((4,), max_iter=2, random_state=0, activation=lambda x: slope(x.double()).to(x.dtype))
+    other = plain_regressor((4,), max_iter=2, random_state=0, activation=WithNumber(slope))
+    np.testing.assert_array_equal(net.fit(X, Y).predict(X), other.fit(X, Y).predict(X))
 
 
 @pytest.mark.slow
