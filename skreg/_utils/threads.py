@@ -35,15 +35,16 @@ if hasattr(os, "register_at_fork"):
 def _native_function(name: str) -> Callable[[int], int] | None:
     """Return a function of the libraries that torch has loaded, or None."""
     try:
-        return cast("Callable[[int], int]", getattr(ctypes.CDLL(torch._C.__file__), name))
+        return cast("Callable[[int], int]", getattr(ctypes.CDLL(torch._C.__file__), name))  # noqa: SLF001
     except (AttributeError, OSError):
         return None
 
 
-_set_openmp = _native_function("omp_set_num_threads") if torch.backends.openmp.is_available() else None
-_set_mkl = _native_function("MKL_Set_Num_Threads_Local") if torch.backends.mkl.is_available() else None
-_set_mkl_dynamic = _native_function("MKL_Set_Dynamic") if torch.backends.mkl.is_available() else None
-if torch.backends.mkl.is_available() and (_set_mkl is None or _set_mkl_dynamic is None):
+_has_openmp, _has_mkl = (getattr(torch.backends, name).is_available() for name in ("openmp", "mkl"))
+_set_openmp = _native_function("omp_set_num_threads") if _has_openmp else None
+_set_mkl = _native_function("MKL_Set_Num_Threads_Local") if _has_mkl else None
+_set_mkl_dynamic = _native_function("MKL_Set_Dynamic") if _has_mkl else None
+if _has_mkl and (_set_mkl is None or _set_mkl_dynamic is None):
     _set_openmp = None
 
 

@@ -291,7 +291,8 @@ precision : {choices}
     Precision of training. "bfloat16" applies only to the matrix products of the hidden layers. "auto" is float64 if all
     rows fit in one batch; otherwise, it is bfloat16 for wide layers if the processor supports it, or float32.
 n_threads : int or None
-    Number of threads for matrix products; None keeps torch's setting. The rounding of results depends on this number.
+    Number of threads for matrix products; None keeps torch's setting. The rounding of results depends on this number. A
+    process created by ``os.fork`` uses one thread, with a warning if more were requested.
 """
 
 ATTRIBUTES = """

@@ -52,7 +52,9 @@ class NetworkConfig:
         activation = _activation(estimator)
         init = head_init = estimator.init
         if init in ("auto", _DATA_DRIVEN):
-            init = getattr(activation, "init", activations.DEFAULT_INIT)
+            init = getattr(activation, "init", None)
+            if not isinstance(init, str):  # torch's PReLU has a number of this name
+                init = activations.DEFAULT_INIT
             head_init = init if hidden else "normal"
         # a first layer that selects features needs all inputs of each feature, and gradient descent may diverge
         plain = not hidden or bool(estimator.feature_alpha) or not scale_invariant_solver

@@ -36,6 +36,7 @@ class Network(nn.Module):
     and the scale ``(members, n_raw)`` of a standardized target.
     """
 
+    activation: Callable[[Tensor], Tensor]
     target_center: Tensor | None
     target_scale: Tensor | None
     pretrained_names: frozenset[str] = frozenset()
@@ -70,7 +71,7 @@ class Network(nn.Module):
         self.has_skip = [config.residual and a == b for a, b in pairwise(widths)]  # of each hidden layer
         self.head = Linear(members, widths[-1], n_raw, dtype)
         # torch would register a torch module, and train its parameters, which have no member axis.
-        vars(self)["activation"] = config.activation
+        self.__dict__["activation"] = config.activation
         self.dropout: tuple[PerMemberFloat, ...] = config.dropout  # rate of each hidden layer
         self.input_dropout: PerMemberFloat = config.input_dropout
         for name, value in zip(("target_center", "target_scale"), target_statistics or (None, None), strict=True):

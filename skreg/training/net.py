@@ -364,8 +364,8 @@ class Net(NeuralNet):
         if not hasattr(self, "module_"):
             return dict(super().__getstate__())
         module, copied = copy.copy(self.module_), object.__new__(type(self))
-        functions = {name: vars(module).pop(name) for name in ("activation", "config")}
-        vars(copied).update(vars(self), module_=module)
+        functions = {name: module.__dict__.pop(name) for name in ("activation", "config")}
+        copied.__dict__.update(vars(self), module_=module)
         return {**super(Net, copied).__getstate__(), "_functions": functions}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -373,7 +373,7 @@ class Net(NeuralNet):
         functions = state.pop("_functions", {})
         super().__setstate__(state)
         if functions:
-            vars(self.module_).update(functions)
+            self.module_.__dict__.update(functions)
 
     def snapshot(self) -> "Net":
         """Return a copy as if the training ended now, which later epochs do not change."""

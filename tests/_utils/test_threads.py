@@ -138,7 +138,7 @@ def test_blocks_of_several_threads_may_overlap(before):
 
 
 def test_products_of_matrices_use_the_number_of_the_block():
-    """MKL has its own number for each thread, which the block must set as well."""
+    """MKL has its own number for each thread, which the block must set, too; one thread gives the same bits."""
     generator = torch.Generator().manual_seed(0)
     one, other = torch.randn(2, 300, 300, generator=generator)
     usual = torch.get_num_threads()

@@ -47,7 +47,7 @@ def started(storage, mode):
     process = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", CODE, storage, NAME, mode],
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
@@ -77,7 +77,7 @@ def interrupt(storage, mode, seconds, to_group, after_first_worker):
         (os.killpg if to_group else os.kill)(process.pid, signal.SIGINT)
         began, problems = time.monotonic(), []
         try:
-            output = process.communicate(timeout=SECONDS)[0]
+            output, errors = process.communicate(timeout=SECONDS)
         except subprocess.TimeoutExpired:
             return ["hangs"], {}
         took = time.monotonic() - began
@@ -89,7 +89,7 @@ def interrupt(storage, mode, seconds, to_group, after_first_worker):
         if states["RUNNING"]:
             problems.append(f"leaves {states['RUNNING']} running trials")
         if process.returncode != 0 or not output.strip().isdigit():
-            problems.append(f"exits with {process.returncode} and {output!r}")
+            problems.append(f"exits with {process.returncode} and {output!r}: {errors[-2000:]}")
         elif int(output) != n_scored:
             problems.append(f"keeps {int(output)} of {n_scored} finished trials")
         return problems, {"seconds": round(took, 1), "finished": n_scored, **states}

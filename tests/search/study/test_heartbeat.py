@@ -117,7 +117,8 @@ def test_the_thread_records_heartbeats_until_it_is_stopped_and_survives_errors()
         if len(recorded) == 2:
             raise OSError("the storage is not reachable")
 
-    thread = HeartbeatThread(record, {0: 7}, seconds=0.005)
+    released = []
+    thread = HeartbeatThread(record, {0: 7}, lambda: released.append(list(recorded)), seconds=0.005)
     thread.start()
     while len(recorded) < 4:
         time.sleep(0.001)
@@ -126,3 +127,4 @@ def test_the_thread_records_heartbeats_until_it_is_stopped_and_survives_errors()
     n_recorded = len(recorded)
     time.sleep(0.03)
     assert len(recorded) == n_recorded
+    assert released == [recorded], "the trials are released once, at the end"

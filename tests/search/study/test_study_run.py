@@ -2,6 +2,8 @@
 
 import contextlib
 import copy
+import functools
+import gc
 import os
 import pickle
 import threading
@@ -15,6 +17,7 @@ from skreg.search.study import StudyRun, identity
 from skreg.search.study.heartbeat import describe_process, open_runs
 from skreg.search.study.storage import open_storage
 from skreg.search.study.trial_slots import COUNTED, PROCESS, RETRY_OF
+from tests.search.study.interrupt_searches import interrupt_at_random
 from tests.search.study.kill_studies import (
     FIRST,
     NAME,
@@ -64,6 +67,12 @@ def abandon(run):
 def test_two_processes_share_a_study_and_survive_kills(storage):
     assert survive(storage, moments=4, total=40, seed=0, at_once=2) >= 3
     check(storage, 40)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
+@pytest.mark.slow
+def test_an_interrupt_at_a_random_moment_ends_a_search_and_leaves_nothing():
+    assert interrupt_at_random(moments=6, seed=0) == []
 
 
 @pytest.mark.slow
@@ -200,6 +209,89 @@ def test_close_releases_unfinished_trials():
         again = ask(other, 9, 4)
         assert [trial.params for trial in again[:3]] == lost
         assert len(again) == 4
+
+
+class Interrupted:
+    """A storage whose n-th call is interrupted, before it is made or after it."""
+
+    def __init__(self, storage, n, after):
+        self._storage, self._left, self._after = storage, n, after
+
+    def __getattr__(self, name):
+        attribute = getattr(self._storage, name)
+        return functools.partial(self._call, attribute) if callable(attribute) else attribute
+
+    def _call(self, function, *args, **kwargs):
+        if threading.current_thread() is not threading.main_thread():  # an interrupt reaches the main thread only
+            return function(*args, **kwargs)
+        self._left -= 1
+        if self._left or self._after:
+            with contextlib.suppress(*(Exception,) if self._left == 0 else ()):
+                result = function(*args, **kwargs)
+        if self._left == 0:
+            raise KeyboardInterrupt
+        return result
+
+
+def states(run):
+    return [trial.state.name for trial in run.study.get_trials(deepcopy=False)]
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("kind", ["memory", "sqlite", "journal"])
+def test_no_trial_is_running_after_an_interrupt_of_any_call_of_the_storage(kind, after, tmp_path):
+    """Neither after an interrupt between the creation of a trial and its registration."""
+    path = {"memory": None, "sqlite": tmp_path / "study.db", "journal": tmp_path / "study.journal"}[kind]
+    storage, interrupted = open_storage(path), []
+    with open_run(storage) as lost:
+        ask(lost, 2, 100)  # are retried
+    for n in range(1, 60, 1 if kind == "memory" else 7):
+        with open_run(storage) as run:
+            run._storage = Interrupted(storage, n, after)
+            try:
+                run.tell(ask(run, 3, 100)[0], 1.0)
+                run._withdraw(run.ask(100).number)
+            except KeyboardInterrupt:
+                interrupted.append(n)
+        assert "RUNNING" not in states(run)
+    assert 1 < len(interrupted) < n, "the last numbers are beyond the last call"
+
+
+def test_trials_are_released_when_the_storage_is_reachable_again(tmp_path, monkeypatch):
+    """After an outage that has ended a search, although its process lives on."""
+    monkeypatch.setattr("skreg.search.study.heartbeat.RELEASE_SECONDS", 0.05)
+    storage = open_storage(tmp_path / "study.db")
+    is_out = threading.Event()
+    original = type(storage).set_trial_state_values
+
+    def set_trial_state_values(*args, **kwargs):
+        if is_out.is_set():
+            raise optuna.exceptions.StorageInternalError("the database is not reachable")
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(type(storage), "set_trial_state_values", set_trial_state_values)
+    monkeypatch.setattr(threading.Thread, "join", lambda thread, timeout=None: None)  # it waits for five seconds
+    run = open_run(storage)
+    (trial,) = ask(run, 1, 2)
+    is_out.set()
+    with pytest.raises(optuna.exceptions.StorageInternalError), run:
+        run.tell(trial, 1.0)
+    assert states(run) == ["RUNNING"]
+    is_out.clear()
+    end = time.monotonic() + 20
+    while states(run) == ["RUNNING"] and time.monotonic() < end:
+        time.sleep(0.01)
+    assert states(run) == ["FAIL"]
+
+
+def test_a_run_that_is_dropped_without_being_closed_releases_its_trials():
+    storage = optuna.storages.InMemoryStorage()
+    run = open_run(storage)
+    study = run.study
+    trials = [trial.number for trial in ask(run, 2, 2)]
+    del run
+    gc.collect()
+    assert [trial.state.name for trial in study.trials] == ["FAIL"] * len(trials)
 
 
 def ask_in_between(run, other, total):

@@ -1,0 +1,78 @@
+"""Tests of interrupts while joblib's workers start."""
+
+import sys
+
+import psutil
+import pytest
+from joblib.externals.loky.process_executor import ProcessPoolExecutor
+from optuna.distributions import FloatDistribution
+from sklearn.linear_model import Ridge
+
+from skreg import OptunaSearchCV
+from tests.helpers import plain_regressor
+from tests.test_processes import X, Y
+
+RIDGE = Ridge(), {"alpha": FloatDistribution(0.1, 1.0)}
+NETWORK = plain_regressor((4,), max_iter=2, n_members=4), {"weight_decay": FloatDistribution(1e-4, 1e-2)}
+
+
+def search_with_workers(estimator, space):
+    return OptunaSearchCV(estimator, space, n_trials=4, cv=6, n_jobs=2, random_state=0, refit=False)
+
+
+def workers():
+    return [one for one in psutil.Process().children() if any("popen_loky" in part for part in one.cmdline())]
+
+
+def interrupted_after(monkeypatch, owner, name):
+    """Let a function be interrupted when it ends."""
+    original = getattr(owner, name)
+
+    def interrupted(*args, **kwargs):
+        original(*args, **kwargs)
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(owner, name, interrupted)
+
+
+def interrupted_before(monkeypatch, owner, name):
+    """Let a function be interrupted when it begins."""
+
+    def interrupted(*args, **kwargs):
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(owner, name, interrupted)
+
+
+@pytest.fixture(params=["worker", "workers", "manager"])
+def interrupt_at_start(request, monkeypatch):
+    """Interrupt the start of the workers: when the first is running, when both are, and when their manager starts."""
+    from joblib.externals.loky import get_reusable_executor, process_executor
+    from joblib.externals.loky.backend.process import LokyProcess
+
+    get_reusable_executor(kill_workers=True).shutdown(kill_workers=True)
+    if request.param == "worker":
+        interrupted_after(monkeypatch, LokyProcess, "start")
+    elif request.param == "workers":
+        interrupted_before(monkeypatch, ProcessPoolExecutor, "_start_executor_manager_thread")
+    else:
+        interrupted_before(monkeypatch, process_executor._ExecutorManagerThread, "start")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="workers are recognized by their command line")
+@pytest.mark.parametrize("searched", [RIDGE, NETWORK], ids=["fold by fold", "side by side"])
+def test_an_interrupt_while_workers_start_leaves_no_process_and_no_running_trial(searched, interrupt_at_start):
+    search = search_with_workers(*searched)
+    with pytest.raises(KeyboardInterrupt):
+        search.fit(X, Y)
+    assert workers() == []
+    assert {trial.state.name for trial in search.study_.trials} == {"FAIL"}
+
+
+def test_a_search_works_after_an_interrupted_one(monkeypatch):
+    interrupted_before(monkeypatch, ProcessPoolExecutor, "_start_executor_manager_thread")
+    with pytest.raises(KeyboardInterrupt):
+        search_with_workers(*RIDGE).fit(X, Y)
+    assert len(search_with_workers(*RIDGE).fit(X, Y).cv_results_["params"]) == 4
