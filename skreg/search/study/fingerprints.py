@@ -20,7 +20,7 @@ from sklearn.model_selection._search import BaseSearchCV
 from skorch import NeuralNet
 
 from ...estimators.base import RegularizedMLP
-from .references import changed_names, file_digest, imported_modules, loaded_globals, nested_names, released_name
+from .references import file_digest, imported_modules, loaded_globals, nested_names, released_name
 
 #: State that affects the duration of a fit or records its course, but does not affect the results, by type.
 WITHOUT_EFFECT: dict[type, set[str]] = {
@@ -231,14 +231,11 @@ class _Describer:
         return f"{name}{self._module(module) if is_compiled else self.describe(type(obj))}"
 
     def _class(self, cls: type) -> str:
-        methods = [getattr(value, "__wrapped__", value) for value in vars(cls).values()]
-        codes = [method.__code__ for method in methods if isinstance(method, FunctionType)]
-        changed: set[str] = set().union(*(changed_names(code)[1] for code in codes))
         # Attributes such as __doc__ and __annotations__ are not called, and Python derives others from the methods.
         attributes = {
             name: value
             for name, value in vars(cls).items()
-            if name != "_abc_impl" and (callable(value) or not (name.startswith("__") or name in changed))
+            if name != "_abc_impl" and (callable(value) or not name.startswith("__"))
         }
         return f"class {cls.__name__}{self._all('', [type(cls), *cls.__bases__])}{self._mapping(attributes, '.{}')}"
 
@@ -247,13 +244,10 @@ class _Describer:
         if isinstance(registry, MappingProxyType):  # of functools.singledispatch, which also has a cache
             return self._all("singledispatch", [registry])
         code, known = function.__code__, function.__globals__
-        changed, _ = changed_names(code)
         values = [code, function.__defaults__, function.__kwdefaults__, vars(function)]
         cells = dict(zip(code.co_freevars, map(_contents, function.__closure__ or ()), strict=True))
-        cells = {name: value for name, value in cells.items() if callable(value) or name not in changed}
         names = nested_names(code)
         used = {name: known[name] for name in loaded_globals(code) if name in known}
-        used = {name: value for name, value in used.items() if callable(value) or name not in changed}
         used |= imported_modules(code, known)
         described = [f"{name}:{self._used(used[name], names, f'.{name}')}" for name in sorted(used)]
         return f"{self._all('function', values)}{self._mapping(cells, '.{}')}{described}"

@@ -21,9 +21,6 @@ from ..._version import __version__
 LIBRARIES = {"joblib", "numpy", "optuna", "pandas", "polars", "pyarrow", "scipy", "sklearn", "skorch", "torch"}
 
 UFUNC_MODULES = ("numpy", "scipy.special")
-#: Methods that change a list, set or dict.
-MUTATORS = frozenset(dir(list) + dir(set) + dir(dict)) - frozenset(dir(tuple) + dir(frozenset))
-MUTATORS -= {"copy", "fromkeys", "get", "items", "keys", "values"}
 
 
 def released_name(obj: Any) -> str | None:
@@ -86,38 +83,6 @@ def loaded_globals(code: CodeType) -> set[str]:
     operations = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
     instructions = (instruction for nested in _nested(code) for instruction in dis.get_instructions(nested))
     return {instruction.argval for instruction in instructions if instruction.opname in operations}
-
-
-def changed_names(code: CodeType) -> tuple[set[str], set[str]]:
-    """Return the names of outer variables and of attributes that some code changes, such as a counter of its calls."""
-    variables, attributes = set(), set()
-    for nested in _nested(code):
-        instructions = list(dis.get_instructions(nested))
-        for position, instruction in enumerate(instructions):
-            operation, name = instruction.opname, instruction.argval
-            is_change = _is_change(instructions[position + 1 : position + 4])
-            if operation in ("STORE_GLOBAL", "STORE_DEREF") or (
-                operation in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF") and is_change
-            ):
-                variables.add(name)
-            elif (operation == "STORE_ATTR" and instructions[position - 1].argval != "self") or (
-                operation == "LOAD_ATTR" and is_change
-            ):
-                attributes.add(name)
-    return variables, attributes
-
-
-def _is_change(following: list[dis.Instruction]) -> bool:
-    """Return whether the instructions after the loading of a variable change its object."""
-    steps = [(step.opname, step.argval) for step in following]
-    operations = [name for name, _ in steps]
-    return (
-        operations[:1] == ["STORE_ATTR"]  # variable.name = ...
-        or operations[:2] == ["COPY", "LOAD_ATTR"]  # variable.name += ...
-        or operations[1:2] == ["STORE_SUBSCR"]  # variable[key] = ...
-        or steps[1:] == [("COPY", 2), ("COPY", 2)]  # variable[key] += ...
-        or (operations[:1] in (["LOAD_ATTR"], ["LOAD_METHOD"]) and steps[0][1] in MUTATORS)  # variable.append(...)
-    )
 
 
 def imported_modules(code: CodeType, variables: Mapping[str, Any]) -> dict[str, ModuleType | str]:
