@@ -6,6 +6,7 @@ from numbers import Real
 from typing import Any, Self
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils import Tags
@@ -213,6 +214,7 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         """
         prediction = self.predict(X)  # raises an error if the estimator is not fitted
         prediction = self.target_encoder_.select_median(prediction)
+        y = y.toarray() if sparse.issparse(y) else y  # as in fit
         return float(r2_score(y, prediction, sample_weight=sample_weight))
 
     def _validate_params(self) -> None:
