@@ -6,6 +6,7 @@ from numbers import Real
 from typing import Any, Self
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils import Tags
@@ -218,7 +219,8 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         prediction = self.predict(X)  # raises an error if the estimator is not fitted
         prediction = self.target_encoder_.select_median(prediction)
         prediction, y, weight, _ = remove_void_rows(prediction, y, sample_weight)
-        return float(r2_score(read_target(y), prediction, sample_weight=weight))
+        y = read_target(y)
+        return float(r2_score(y.toarray() if sparse.issparse(y) else y, prediction, sample_weight=weight))
 
     def _validate_params(self) -> None:
         super()._validate_params()

@@ -5,7 +5,7 @@ import pytest
 from scipy import sparse
 from sklearn.utils.class_weight import compute_class_weight
 
-from skreg import RegularizedMLPClassifier
+from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
 from skreg.estimators.targets import ClassTargetEncoder, NumberTargetEncoder
 from skreg.training.losses import HalfSquaredError
 
@@ -106,3 +106,10 @@ def test_class_weights_of_a_classifier_are_multiplied_by_row_weights():
     np.testing.assert_array_equal(classifier.target_encoder_.loss_weight(y, weight), expected[y] * weight)
     assert RegularizedMLPClassifier((4,), max_iter=1).fit(X, y).class_weight_ is None
     assert not hasattr(RegularizedMLPClassifier(), "class_weight_")
+
+
+def test_a_sparse_target_is_scored_as_it_is_fitted():
+    rng = np.random.RandomState(0)
+    rows, y = rng.randn(20, 2), rng.randint(0, 3, (20, 2)).astype(float)
+    net = RegularizedMLPRegressor((3,), max_iter=2, n_members=1, random_state=0).fit(rows, sparse.csr_array(y))
+    assert net.score(rows, sparse.csr_array(y)) == net.score(rows, y)

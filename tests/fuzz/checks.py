@@ -107,6 +107,7 @@ OTHERS_MESSAGES = re.compile(
             r"Sample weights must be 1D array or scalar",
             r"You appear to be using a legacy multi-label data representation",
             r"Supported target types are",
+            r"The classes, .*, are not in class_weight",
             r"Invalid parameter .* for estimator",
             r"y should be a 1d array, got an array of shape",
             r"Input (X|y|sample_weight|sample_weight_val) contains (NaN|infinity)",
@@ -148,7 +149,10 @@ class Hang(BaseException):
 
 @contextlib.contextmanager
 def deadline(seconds: float = SECONDS) -> Iterator[None]:
-    """Raise ``Hang`` in the main thread after some seconds."""
+    """Raise ``Hang`` in the main thread after some seconds, on systems that have alarms."""
+    if not hasattr(signal, "SIGALRM"):
+        yield
+        return
 
     def stop(*_: Any) -> None:
         raise Hang

@@ -56,7 +56,7 @@ class RegressionLoss(Loss):
         if (self.bound and (y < 0).any()) or (self.bound == ">" and (y == 0).any()):
             raise ValueError(
                 f"Some value(s) of y are out of the valid range of the loss {self.name!r}, y {self.bound} 0. The "
-                f"smallest is {y.min():.6g}."
+                f"smallest is {y.min():.6g}. Use another loss, or remove these rows."
             )
 
     def check_training(self, y: np.ndarray) -> None:
