@@ -65,14 +65,20 @@ def of_session(pid):
     return found
 
 
-def interrupt(storage, mode, seconds, to_group, after_first_worker):
+def wait_until(condition, pause, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(pause)
+
+
+def interrupt(storage, mode, seconds, to_group, after):
     """Interrupt a search once, and return the problems found and a description."""
     process = started(storage, mode)
     try:
-        if after_first_worker:
-            end = time.monotonic() + 30
-            while not psutil.Process(process.pid).children() and time.monotonic() < end:
-                time.sleep(0.002)
+        if after == "the first worker":
+            wait_until(psutil.Process(process.pid).children, 0.002)
+        elif after == "the first scores":
+            wait_until(lambda: states_of(storage)[1], 0.1)
         time.sleep(seconds)
         (os.killpg if to_group else os.kill)(process.pid, signal.SIGINT)
         began, problems = time.monotonic(), []
@@ -104,7 +110,7 @@ def states_of(storage):
     """Return the numbers of trials by state, and how many have scores."""
     try:
         trials = optuna.load_study(study_name=NAME, storage=open_storage(storage)).trials
-    except KeyError:  # interrupted before the study was created
+    except (KeyError, OSError):  # interrupted before the study was created
         return Counter(), 0
     scored = [trial for trial in trials if trial.state.is_finished() and RECORD in trial.user_attrs]
     return Counter(trial.state.name for trial in trials), len(scored)
@@ -115,12 +121,11 @@ def interrupt_at_random(moments, seed, most_seconds=4.0):
     rng, found = random.Random(seed), []
     for number in range(moments):
         mode, kind = rng.choice(["vectorize", "fold by fold"]), rng.choice(["study.db", "study.journal"])
-        to_group, after_first_worker = rng.random() < 0.5, rng.random() < 0.5
-        seconds = rng.uniform(0.0, 0.5 if after_first_worker else most_seconds)
+        to_group, after = rng.random() < 0.5, rng.choice(["the start", "the first worker", "the first scores"])
+        seconds = rng.uniform(0.0, 0.5 if after == "the first worker" else most_seconds)
         with tempfile.TemporaryDirectory() as folder:
-            moment = f"{mode}, {kind}, {'group' if to_group else 'process'}, {seconds:.3f} s"
-            moment += " after the first worker" if after_first_worker else ""
-            problems, description = interrupt(f"{folder}/{kind}", mode, seconds, to_group, after_first_worker)
+            moment = f"{mode}, {kind}, {'group' if to_group else 'process'}, {seconds:.3f} s after {after}"
+            problems, description = interrupt(f"{folder}/{kind}", mode, seconds, to_group, after)
         print(number, moment, dict(description), *problems, flush=True)
         found += [f"{moment}: {problem}" for problem in problems]
     return found
