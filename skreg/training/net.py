@@ -8,7 +8,6 @@ stay on the device, and batch events are sent only if a callback implements them
 import copy
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from time import perf_counter
 from typing import Any, Self
 
 import torch
@@ -235,7 +234,6 @@ class Net(NeuralNet):
             span = self.time_budget_.next_span(self.epoch_)
             if span is None:
                 break
-            self.epoch_start_ = perf_counter()
             self.notify("on_epoch_begin", dataset_train=train_rows, dataset_valid=validation_rows)
             lr = self.lr if plateau is None else plateau.rate(self.lr, self.stopping_.active, self.module_.head.weight)
             loss = trainer.train_epoch(lr, *span, notify, self.time_budget_)
@@ -281,7 +279,7 @@ class Net(NeuralNet):
     def _record(self, loss: Tensor, score: Tensor | None, monitor: Monitor | None) -> None:
         """Write the epoch to the history, averaged over the members that are still training."""
         active = self.stopping_.active
-        seconds = perf_counter() - self.epoch_start_
+        seconds = self.time_budget_.epoch_seconds()
         record = EpochRecord(loss[active], None if score is None else score[active], self._last_lr()[active], seconds)
         write_epoch(self.history, record, monitor)
 

@@ -41,6 +41,7 @@ class TimeBudget:
 
     def next_span(self, epoch: int) -> tuple[float, float] | None:
         """Return the progress at the start and end of the epoch after ``epoch``, or None to end training."""
+        self._epoch_start = clock()
         natural = epoch / self._max_epochs, (epoch + 1) / self._max_epochs
         if self.deadline is None:
             return natural
@@ -52,7 +53,7 @@ class TimeBudget:
         self._accelerated |= (target - start) * self._max_epochs > epochs_left + _TOLERANCE
         stop = min(start + (target - start) / max(1, int(epochs_left)), target) if self._accelerated else natural[1]
         self._stop, self._share = stop, 0.0
-        self._epoch_start, self._epoch_time = clock(), self._time_left()
+        self._epoch_time = self._time_left()
         return start, stop
 
     def _target(self, start: float, epochs_left: float) -> float | None:
@@ -76,11 +77,15 @@ class TimeBudget:
         afterwards = self.evaluations_afterwards * self._evaluation_time
         return left - max(afterwards, _VALIDATIONS_AFTERWARDS * self._validation_time)
 
+    def epoch_seconds(self) -> float:
+        """Return the seconds since the start of the epoch."""
+        return clock() - self._epoch_start
+
     def epoch_share(self, step: int, n_steps: int) -> float | None:
         """Return the completed share of the epoch after ``step`` steps; 1 ends it, None means ``step / n_steps``."""
         if self.deadline is None or step == 0:
             return None
-        elapsed = clock() - self._epoch_start
+        elapsed = self.epoch_seconds()
         too_slow = step >= _MIN_TIMED_STEPS and elapsed * n_steps / step > self._epoch_time
         if elapsed >= self._epoch_time or too_slow:
             self._share = max(self._share, step / n_steps, min(1.0, elapsed / max(self._epoch_time, _TOLERANCE)))
@@ -99,9 +104,8 @@ class TimeBudget:
         start = clock()
         yield
         if self.deadline is not None:
-            now = clock()
-            self._progress, self._validation_time = self._stop, now - start
-            self._durations.append(now - self._epoch_start)
+            self._progress, self._validation_time = self._stop, clock() - start
+            self._durations.append(self.epoch_seconds())
 
     def may_stop(self, epoch: int) -> bool:
         """Return whether members may stop after ``epoch``: if there are cycles, only at the end of one."""

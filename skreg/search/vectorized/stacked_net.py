@@ -127,7 +127,7 @@ class StackedNet(Net):
         self._unstack(~self.stopping_.active)
 
     def _record(self, loss: Tensor, score: Tensor | None, monitor: Monitor | None) -> None:  # noqa: ARG002 - of the net
-        active, rates, seconds = self.stopping_.active, self._last_lr(), time.perf_counter() - self.epoch_start_
+        active, rates, seconds = self.stopping_.active, self._last_lr(), self.time_budget_.epoch_seconds()
         for number in self._present.tolist():
             own = active & (self.net_index == number)
             if bool(own.any()):
