@@ -15,6 +15,8 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
+from .statistics import moderate
+
 BLOCK_ELEMENTS = 1 << 16  # half a megabyte of float64: larger blocks exceed the cache and double the time of a step
 PREPARE_ROWS = 4096
 PREPARED_ELEMENTS = 1 << 23  # largest table that is kept prepared over the epochs, 32 MB of float32
@@ -61,6 +63,8 @@ class MemberRows:
         self.width = 0
         self.lengths = [len(rows) for rows in index]
         self.index = _stack_padded(index, self.lengths, torch.int32 if len(target) < 1 << 31 else torch.int64)
+        if weight is not None and unit is None:
+            weight = moderate(weight)
         given = (np.ones(len(rows)) if weight is None else weight[rows] for rows in index)
         scaled = (own / (own.mean() if unit is None else unit) for own in given)
         self.weight = _stack_padded(scaled, self.lengths, dtype)

@@ -14,19 +14,19 @@ from skreg.estimators.classifier import _log_odds
 N = 60
 RNG = np.random.RandomState(0)
 PLAIN = RNG.normal(size=(N, 3))
-SIGN = np.where(PLAIN[:, 0] > 0, 1.0, -1.0)
+SIDE = np.where(PLAIN[:, 0] > 0, 1.0, -1.0)
 MAGNITUDES = [3e38, 1e38, 1e20, 1e-20, 1e-45, 1e-300, 5e-324]
 COLUMNS = {
     **{f"{m:g}": PLAIN[:, 0] / 4 * m for m in MAGNITUDES},
-    **{f"two values of {m:g}": SIGN * m for m in MAGNITUDES},
-    "largest": np.where(SIGN > 0, 3.4e38, -3.4e38),
-    "all magnitudes": 10.0 ** RNG.uniform(-300, 38, N) * SIGN,
+    **{f"two values of {m:g}": SIDE * m for m in MAGNITUDES},
+    "largest": np.where(SIDE > 0, 3.4e38, -3.4e38),
+    "all magnitudes": 10.0 ** RNG.uniform(-300, 38, N) * SIDE,
     "one outlier": np.r_[3e38, np.zeros(N - 1)],
     "tiny differences": 1e38 + 1e22 * np.arange(N),
     "constant": np.full(N, 3e38),
     "constant tiny": np.full(N, 5e-324),
     "zeros": np.zeros(N),
-    "negative zeros": np.where(SIGN > 0, 0.0, -0.0),
+    "negative zeros": np.where(SIDE > 0, 0.0, -0.0),
 }
 SMALL = {
     "hidden_layer_sizes": (8,),
@@ -73,7 +73,7 @@ def check(estimator, X, y, weight=None, rows=None):
             assert found is None or np.isfinite(found[1]).all()
         found = call(estimator.predict_uncertainty, table, 3)
         assert found is None or all(
-            np.isfinite(part).all() for part in (found.mean, found.total, found.aleatoric, found.epistemic)
+            np.isfinite(array).all() for array in (found.mean, found.total, found.aleatoric, found.epistemic)
         )
         call(estimator.score, table, y)
     return True
@@ -103,7 +103,7 @@ def test_extreme_columns(name, scaling, kind):
     X = kind(np.column_stack([COLUMNS[name], PLAIN[:, 1:]]))
     fitted = check(RegularizedMLPRegressor(**SMALL, numeric_scaling=scaling), X, PLAIN[:, 0], rows=kind(PLAIN))
     assert fitted or scaling is None
-    check(RegularizedMLPClassifier(**SMALL, numeric_scaling=scaling), X, SIGN, rows=kind(PLAIN))
+    check(RegularizedMLPClassifier(**SMALL, numeric_scaling=scaling), X, SIDE, rows=kind(PLAIN))
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -122,17 +122,17 @@ def test_extreme_weights(name, scaling, column):
     X = np.column_stack([COLUMNS[column], PLAIN[:, 1:]])
     weight = WEIGHTS[name]
     check(RegularizedMLPRegressor(**SMALL, numeric_scaling=scaling), X, COLUMNS[column], weight)
-    check(RegularizedMLPClassifier(**SMALL, numeric_scaling=scaling, class_weight="balanced"), X, SIGN, weight)
+    check(RegularizedMLPClassifier(**SMALL, numeric_scaling=scaling, class_weight="balanced"), X, SIDE, weight)
 
 
 @pytest.mark.parametrize("name", ["sample_weight", "sample_weight_val"])
 @pytest.mark.parametrize("Estimator", [RegularizedMLPClassifier, RegularizedMLPRegressor])
 def test_weights_whose_sum_overflows_are_refused(Estimator, name):
-    given = {"X_val": PLAIN, "y_val": SIGN} if name == "sample_weight_val" else {}
+    given = {"X_val": PLAIN, "y_val": SIDE} if name == "sample_weight_val" else {}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(ValueError, match=f"{name}.* sum"):
-            Estimator(**SMALL).fit(PLAIN, SIGN, **given, **{name: np.full(N, 1e308)})
+            Estimator(**SMALL).fit(PLAIN, SIDE, **given, **{name: np.full(N, 1e308)})
 
 
 def test_decision_function_is_finite_for_probabilities_that_round_to_zero():
