@@ -91,7 +91,7 @@ ARGUMENTS = {
 }
 NAMES_ARGUMENT = re.compile(rf"(?<![\w'])'?({'|'.join(sorted(ARGUMENTS, key=len, reverse=True))})'?(?!\w)")
 NAMES_REMEDY = re.compile(
-    r"\b(must|should|requires?|required|needs?|[Ss]et|[Pp]ass|Remove|Convert|Rescale|Decrease|Increase|Use|Add|Give"
+    r"\b(must|should|requires?|required|needs?|[Ss]et|[Pp]ass|Remove|Convert|Rescale|Decrease|Increase|Use|Add|Give|Divide"
     r"|Fit|Call|Reshape|Rename|Drop|Restore|Scale|Encode|Reduce|[Ee]xpect(s|ed|ing)|use|add|call|supported)\b"
 )
 OTHERS_MESSAGES = re.compile(
@@ -107,6 +107,8 @@ OTHERS_MESSAGES = re.compile(
             r"Sample weights must be 1D array or scalar",
             r"You appear to be using a legacy multi-label data representation",
             r"Supported target types are",
+            r"np.matrix is not supported",
+            r"No fits were performed. Was the CV iterator empty",
             r"The classes, .*, are not in class_weight",
             r"Invalid parameter .* for estimator",
             r"y should be a 1d array, got an array of shape",
