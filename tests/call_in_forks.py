@@ -1,7 +1,7 @@
 """Call every public function in a forked process whose parent has used several threads.
 
 OpenMP's threads do not exist in a forked process, which waits for them forever as soon as torch uses more than one. The
-functions run with torch's number of threads at 2 and ``n_threads=1``, so a computation outside of ``torch_threads``
+functions run with torch's number of threads at 2 and ``n_threads=1``, so a computation outside of ``torch_settings``
 hangs. Each function prints its name and the number of threads that it started, and its traceback if it hangs.
 ``test_processes.py`` runs this file.
 """

@@ -2,14 +2,10 @@
 
 With ``precision="bfloat16"``, only the matrix products of the hidden layers in training use bfloat16, which has the
 range of float32 and a precision of 8 bits. Weights, optimizer, norms, loss and predictions stay in float32.
-
-The global settings of torch do not change results; see ``own_settings``.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from threading import Lock
 from typing import Any, Self
 
 import numpy as np
@@ -103,75 +99,3 @@ def _find_device(name: str) -> torch.device:
     except Exception as error:  # the type depends on the device
         reason = str(error).splitlines()[0].rstrip(".")
         raise ValueError(f"device={name!r} cannot be used on this machine ({reason}). Set device='auto'.") from error
-
-
-_HAS_BACKENDS = hasattr(torch.backends.mkldnn, "matmul")  # from torch 2.9, each backend has a precision of its own
-_SMALLEST = 5e-324  # a denormal number
-
-
-@contextmanager
-def own_settings() -> Iterator[None]:
-    """Exclude the global settings of torch that change results from a ``with`` block, and restore them after it.
-
-    Inside the block, gradients are computed, and inference mode, autocast, default devices and other function modes,
-    flushing of denormal numbers, and reduced precision of float32 products are off. All but the last are settings of
-    the thread. The package does not use the default dtype or the global generators. Deterministic algorithms and
-    settings for debugging stay on, because they do not change results.
-    """
-    flushes = _SMALLEST * 1.0 == 0.0
-    kinds = [kind for kind in ("cpu", "cuda", "mps") if torch.is_autocast_enabled(kind)]
-    with ExitStack() as stack:
-        no_function_modes = torch._C.DisableTorchFunction()  # noqa: SLF001  # it has no public name
-        modes = torch.inference_mode(False), torch.enable_grad(), no_function_modes, _exact_products
-        for mode in (*modes, *(torch.autocast(kind, enabled=False) for kind in kinds)):
-            stack.enter_context(mode)
-        if flushes:
-            torch.set_flush_denormal(False)
-            stack.callback(torch.set_flush_denormal, True)
-        yield
-
-
-class _ExactProducts:
-    """A context manager that gives float32 matrix products full precision.
-
-    This is a setting of the process. The blocks of several threads may overlap, so the last one restores it.
-    """
-
-    def __init__(self) -> None:
-        self._lock, self._depth = Lock(), 0
-        self._before: list[str] = []
-
-    def __enter__(self) -> None:
-        with self._lock:
-            self._depth += 1
-            if self._depth == 1:
-                self._before = _float32_precisions()
-                _set_float32_precisions(["ieee" if _HAS_BACKENDS else "highest"] * len(self._before))
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._depth -= 1
-            if self._depth == 0:
-                _set_float32_precisions(self._before)
-
-
-_exact_products = _ExactProducts()
-
-
-def _float32_precisions() -> list[str]:
-    """Return the precision of float32 products, for each backend if torch distinguishes them."""
-    if not _HAS_BACKENDS:
-        return [torch.get_float32_matmul_precision()]
-    return [backend.matmul.fp32_precision for backend in (torch.backends.mkldnn, torch.backends.cuda)]
-
-
-def _set_float32_precisions(precisions: list[str]) -> None:
-    """Set the values that ``_float32_precisions`` returns; "none" has the same effect as "ieee"."""
-    if not _HAS_BACKENDS:
-        torch.set_float32_matmul_precision(precisions[0])
-        return
-    for backend, precision in zip((torch.backends.mkldnn, torch.backends.cuda), precisions, strict=True):
-        now = backend.matmul.fp32_precision
-        if now != precision and {now, precision} != {"none", "ieee"}:
-            inherits = getattr(torch.backends, "fp32_precision", None) == precision
-            backend.matmul.fp32_precision = "none" if inherits else precision

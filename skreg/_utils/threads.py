@@ -72,7 +72,7 @@ def torch_threads(n_threads: int | None) -> Iterator[None]:
             "forever for the threads of its parent. Set n_threads=1, or start the process with the method 'spawn' or "
             "'forkserver'.",
             RuntimeWarning,
-            stacklevel=3,
+            stacklevel=5,  # the block of torch_settings
         )
         number = 1
     if number == before:

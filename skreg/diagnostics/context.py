@@ -13,8 +13,7 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from .._utils.device import own_settings
-from .._utils.threads import torch_threads
+from .._utils.torch_settings import torch_settings
 from .._utils.validation import check_validation_set
 from ..data.table import EncodedTable
 from ..estimators.base import RegularizedMLP
@@ -146,7 +145,7 @@ class DiagnosticContext:
         """Evaluate each member on its rows, and average the results over the members for each row."""
         index = [sample(rows, MAX_ROWS) for rows in rows_of_members]
         net, decode = self.estimator.net_, self.estimator.target_encoder_.decode
-        with torch_threads(self.estimator.n_threads), own_settings(), torch.no_grad():
+        with torch_settings(self.estimator.n_threads), torch.no_grad():
             batches = member_rows(net.module_, data, index)
             raw, target, weight = evaluate(net.module_, prepare_rows(net.module_, batches))
             loss = self._loss_per_row(raw, target, weight)

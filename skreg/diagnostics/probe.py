@@ -14,8 +14,7 @@ from sklearn.utils import _safe_indexing, check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from .._utils.device import own_settings
-from .._utils.threads import torch_threads
+from .._utils.torch_settings import torch_settings
 from ..data.batches import MemberRows
 from ..data.containers import check_table, remove_void_rows
 from ..data.statistics import ONE_HOT_MAX
@@ -85,7 +84,7 @@ def probe(
         chosen = sample(np.arange(n_rows), max_rows)
         X, y = _safe_indexing(X, chosen), None if y is None else _safe_indexing(y, chosen)
         weight = None if weight is None else weight[chosen]
-    with torch_threads(estimator.n_threads), own_settings():
+    with torch_settings(estimator.n_threads):
         network = _initial_network(estimator) if when == "initial" else copy.deepcopy(estimator.net_.module_)
         network.requires_grad_(True).set_matmul_dtype(network.inputs.dtype)
         data = encode(estimator, X, y, weight)

@@ -34,8 +34,7 @@ from sklearn.utils import Tags
 from skorch.callbacks import Callback
 from torch import Tensor
 
-from .._utils.device import own_settings
-from .._utils.threads import torch_threads
+from .._utils.torch_settings import torch_settings
 from .._utils.validation import check_parameter_types
 from ..data.batches import MemberRows
 from ..data.split import MemberSplit
@@ -111,7 +110,7 @@ class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, Sha
         deadline = deadline_of(self)
         events = CallbackEvents(self, X, y, sample_weight, self.max_iter)
         validation_set = X_val, y_val, sample_weight_val
-        with torch_threads(self.n_threads), own_settings():
+        with torch_settings(self.n_threads):
             fit = self._prepare_fit(X, y, sample_weight, validation_set, events.epoch_callbacks)
             budget, n_raw = fit.net.time_budget_, self.target_encoder_.n_raw_
             budget.deadline = deadline
@@ -182,7 +181,7 @@ class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, Sha
         )
         source = PretrainedSource.from_estimator(self, network_config)
         events = CallbackEvents(self, X, y, sample_weight, 1)
-        with torch_threads(self.n_threads), own_settings():
+        with torch_settings(self.n_threads):
             encoded = encode_training_rows(self, X, y, sample_weight, source, continues, *classes)
             device_config, index = stream_device_config(self, len(encoded)), [np.arange(len(encoded))] * self.n_members
             split = MemberSplit(encoded, index, None, [], device_config)
@@ -290,7 +289,7 @@ class PreparedFit:
 
     def finish(self) -> None:
         """Complete the estimator after the net has been trained."""
-        with torch_threads(self.estimator.n_threads), own_settings():
+        with torch_settings(self.estimator.n_threads):
             self.estimator._set_fitted(self.net, [])  # noqa: SLF001  # the classes of this file share private methods
             self.estimator._complete_fit(self)  # noqa: SLF001
 
@@ -319,7 +318,7 @@ def prepare_fit(
     Encoders, splits, statistics and tensors are taken from ``template`` if it is given: a fit on the same rows by an
     estimator that differs only in the hyperparameter values of the members.
     """
-    with torch_threads(estimator.n_threads), own_settings():
+    with torch_settings(estimator.n_threads):
         return estimator._prepare_fit(X, y, sample_weight, template=template)  # noqa: SLF001  # of this file
 
 

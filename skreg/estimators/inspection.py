@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from .._utils.threads import torch_threads
+from .._utils.torch_settings import torch_settings
 from ..data.table import TableEncoder
 from ..training.early_stopping import LossMonitor
 from ..training.net import Net
@@ -87,7 +87,7 @@ class InspectionMixin:
         net = self._fitted_net(name)
         if (members := net.module_.n_members) > 1:
             raise AttributeError(f"{name} is only available with n_members=1; this estimator has {members} members.")
-        with torch_threads(self.n_threads):
+        with torch_settings(self.n_threads):
             layers = net.module_.effective_layers(net.criterion_.log_link)
         weight, bias = layers[-1]
         layers[-1] = weight / net.temperature, bias / net.temperature
@@ -101,7 +101,7 @@ def feature_norms(estimator: InspectionMixin) -> np.ndarray:
     categories = np.array(encoder.categorical_, dtype=int)
     encoded = [categories[kind.cpu().numpy()] for kind in (module.inputs.one_hot, module.inputs.embedded)]
     norms = np.zeros(estimator.n_features_in_)
-    with torch_threads(estimator.n_threads):
+    with torch_settings(estimator.n_threads):
         norms[np.concatenate([np.array(encoder.numeric_, dtype=int), *encoded])] = module.feature_norms().mean(0)
     return norms
 

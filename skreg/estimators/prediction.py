@@ -17,8 +17,7 @@ from scipy import sparse
 from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
 from torch import Tensor
 
-from .._utils.device import own_settings
-from .._utils.threads import torch_threads
+from .._utils.torch_settings import torch_settings
 from .._utils.validation import check_flag, parameter_error, seed_of
 from ..data.batches import as_tensor, sparse_tensor
 from ..data.containers import check_table
@@ -105,7 +104,7 @@ class PredictionMixin:
             Probabilities or numbers, as ``predict_proba`` or ``predict`` would return them for a single member.
         """
         check_is_fitted(self)
-        with torch_threads(self.n_threads), own_settings():
+        with torch_settings(self.n_threads):
             blocks = ((samples,) for samples in self._sample_blocks(X, n_samples, random_state, dropout))
             return _join_blocks(blocks, X, axis=1)[0]
 
@@ -144,7 +143,7 @@ class PredictionMixin:
         """
         check_is_fitted(self)
         arrays_of = attrgetter("mean", "total", "aleatoric", "epistemic")
-        with torch_threads(self.n_threads), own_settings():
+        with torch_settings(self.n_threads):
             blocks = self._sample_blocks(X, n_samples, random_state, dropout)
             mean, total, aleatoric, epistemic = _join_blocks(map(arrays_of, map(self._decompose, blocks)), X)
         return Uncertainty(mean, total, aleatoric, epistemic, self._describe_samples(dropout))
@@ -154,7 +153,7 @@ class PredictionMixin:
         check_is_fitted(self)
         decode = self.target_encoder_.decode
         known_X, known_raw, members = self._known_output or (None, None, slice(None))
-        with torch_threads(self.n_threads), own_settings():
+        with torch_settings(self.n_threads):
             if known_raw is not None and X is known_X:
                 return decode(self.net_, known_raw, members)
             blocks = self._raw_blocks(X, partial(predict_raw, self.net_.module_))

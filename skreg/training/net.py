@@ -6,12 +6,11 @@ stay on the device, and batch events are sent only if a callback implements them
 """
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Self
 
 import torch
-from skorch import NeuralNet
 from skorch.callbacks import Callback, PrintLog
 from skorch.history import History
 from torch import Tensor
@@ -20,13 +19,14 @@ from ..data.batches import Batch, MemberRows
 from ..network.generators import MemberGenerators
 from ..network.inference import PREDICT_ROWS, block_height, evaluate, predict_encoded, prepare_rows
 from ..network.network import Network
-from .averaging import WeightAverage
 from .config import TrainingConfig
 from .early_stopping import EarlyStopping, Monitor
 from .history import EpochRecord, write_epoch
 from .learning_rates import ReduceOnPlateau
 from .losses.base import Loss
 from .optimizers.base import FirstOrderOptimizer, Rate
+from .skorch_net import SkorchNet
+from .state import TrainingState
 from .time_limit import TimeBudget
 from .trainer import Trainer
 
@@ -41,86 +41,13 @@ def _is_finite(loss: Tensor) -> Tensor:
     return torch.isfinite(loss.float())
 
 
-def _copy_to_cpu(tensors: Iterable[Tensor]) -> list[Tensor]:
-    return [tensor.detach().to("cpu", copy=True) for tensor in tensors]
-
-
-class TrainingState:
-    """CPU copies of all tensors that a step changes, from which the next ``partial_fit`` continues.
-
-    The tensors are the weights, the running statistics, the moments and the averages.
-    """
-
-    def __init__(self, trained: list[Tensor], optimizer: FirstOrderOptimizer, average: WeightAverage | None) -> None:
-        self.trained = _copy_to_cpu(trained)
-        self.moments = {name: _copy_to_cpu(tensors) for name, tensors in optimizer.state_dict().items()}
-        state = {} if average is None else average.state_dict()
-        self.averages, self.count = _copy_to_cpu(state.get("averages", [])), state.get("count", 0)
-
-    def member_tensors(self) -> list[Tensor]:
-        """Return the tensors that have the members on axis 0."""
-        moments = [tensor for tensors in self.moments.values() for tensor in tensors]
-        return [tensor for tensor in (*self.trained, *self.averages, *moments) if tensor.dim() > 1]
-
-    def reset_members(self, members: Tensor, earlier: "TrainingState") -> None:
-        """Replace the values of ``members`` by those of an ``earlier`` state."""
-        for now, then in zip(self.member_tensors(), earlier.member_tensors(), strict=True):
-            now[members] = then[members]
-
-    @torch.no_grad()
-    def load(self, trained: list[Tensor], optimizer: FirstOrderOptimizer | None, average: WeightAverage | None) -> None:
-        """Copy the state into the weights, optimizer and average; without an ``optimizer``, its moments start anew."""
-        torch._foreach_copy_(trained, self.trained)
-        if optimizer is not None:
-            optimizer.load_state_dict(self.moments)
-        if average is not None and self.averages:
-            average.load_state_dict({"averages": self.averages, "count": self.count})
-
-
-UNAVAILABLE = (
-    "check_data",
-    "evaluation_step",
-    "fit",
-    "fit_loop",
-    "forward",
-    "forward_iter",
-    "get_dataset",
-    "get_iterator",
-    "get_loss",
-    "get_split_datasets",
-    "infer",
-    "load_params",
-    "partial_fit",
-    "predict",
-    "predict_proba",
-    "run_single_epoch",
-    "score",
-    "set_params",
-    "train_step",
-    "train_step_single",
-    "trim_for_prediction",
-    "validation_step",
-)
-"""Methods of skorch's nets that a net does not have, because only the estimator can encode rows and decode outputs."""
-
-
-def _unavailable(name: str) -> property:
-    def refuse(_net: "Net") -> None:
-        raise AttributeError(
-            f"net_ has no method {name}, because it only receives encoded rows. Use the methods of the estimator, or "
-            "apply net_.module_ to the tensors of net_.module_.prepare."
-        )
-
-    return property(refuse)
-
-
-class Net(NeuralNet):
+class Net(SkorchNet):
     """A skorch net whose members are trained side by side.
 
     ``seeds`` contains the seed of each member's generator. Other keyword arguments are parameters of skorch:
     ``callbacks``, ``device``, ``verbose``.
 
-    Callbacks use the net as that of skorch. It is not an estimator: ``UNAVAILABLE`` lists the methods that it lacks.
+    Callbacks use the net as that of skorch.
     """
 
     module: Network | type[Network]
@@ -350,32 +277,10 @@ class Net(NeuralNet):
 
     # state
 
-    def __sklearn_clone__(self) -> Self:
-        raise TypeError("net_ cannot be cloned, because it belongs to a fit. Clone the estimator instead.")
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return the state for pickling, with the functions of the network apart from its tensors.
-
-        skorch pickles the module separately and with the standard pickler, which refuses lambdas and functions that are
-        defined in ``__main__`` of a worker. The pickler of the estimator may be cloudpickle or that of joblib.
-        """
-        if not hasattr(self, "module_"):
-            return dict(super().__getstate__())
-        module, copied = copy.copy(self.module_), object.__new__(type(self))
-        functions = {name: module.__dict__.pop(name) for name in ("activation", "config")}
-        copied.__dict__.update(vars(self), module_=module)
-        return {**super(Net, copied).__getstate__(), "_functions": functions}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        state = state.copy()
-        functions = state.pop("_functions", {})
-        super().__setstate__(state)
-        if functions:
-            self.module_.__dict__.update(functions)
-
     def snapshot(self) -> "Net":
         """Return a copy as if the training ended now, which later epochs do not change."""
-        copied = copy.copy(self)
+        copied = object.__new__(type(self))  # copy.copy would serialize the weights
+        copied.__dict__.update(vars(self))
         copied.module_ = copied.module = copy.deepcopy(self.module_)
         copied.callbacks, copied.callbacks_ = [], []
         copied.optimizer_ = copied.average_ = None
@@ -450,7 +355,3 @@ class Net(NeuralNet):
         if earlier.training_state_ is not None:
             optimizer = self.optimizer_ if earlier.optimizer_key_ == self.optimizer_key_ else None
             earlier.training_state_.load(self.trained_tensors(), optimizer, self.average_)
-
-
-for _name in UNAVAILABLE:
-    setattr(Net, _name, _unavailable(_name))

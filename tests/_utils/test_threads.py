@@ -95,7 +95,7 @@ def test_no_generator_sets_the_number_of_threads():
         for function in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
         if isinstance(function, ast.FunctionDef)
         for block in ast.walk(function)
-        if isinstance(block, ast.With) and any("torch_threads" in ast.unparse(item) for item in block.items)
+        if isinstance(block, ast.With) and any("torch_settings" in ast.unparse(item) for item in block.items)
         if any(isinstance(node, ast.Yield | ast.YieldFrom) for node in ast.walk(block))
     ]
     assert found == []

@@ -9,7 +9,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
-from skreg._utils.device import own_settings
+from skreg._utils.torch_settings import torch_settings
 from tests.helpers import make_mixed_table
 
 TABLE = make_mixed_table(80)
@@ -106,7 +106,7 @@ def results(Estimator):
     """Return everything that a fit and the predictions compute."""
     target = TABLE.label if Estimator is RegularizedMLPClassifier else TABLE.number
     estimator = Estimator(**PARAMS).fit(TABLE.X, target)
-    with own_settings():
+    with torch_settings():
         arrays = [tensor.detach().numpy() for tensor in estimator.net_.module_.parameters()]
     arrays += [estimator.loss_curve_, estimator.validation_curve_, estimator.sample_predictions(TABLE.X, 4)]
     if Estimator is RegularizedMLPClassifier:
@@ -133,7 +133,7 @@ def test_global_settings_of_torch_change_no_bit(name, Estimator, expected):
 def test_settings_of_a_block_are_those_of_the_package():
     torch.set_flush_denormal(True)
     try:
-        with torch.inference_mode(), torch.autocast("cpu"), torch.device("meta"), own_settings():
+        with torch.inference_mode(), torch.autocast("cpu"), torch.device("meta"), torch_settings():
             assert TINY * 1.0 == TINY
             assert torch.is_grad_enabled()
             assert not torch.is_inference_mode_enabled()
@@ -146,7 +146,7 @@ def test_settings_of_a_block_are_those_of_the_package():
 
 def test_overlapping_blocks_of_threads_restore_the_precision():
     """The block that ends last restores the setting from before the first one."""
-    first, second = own_settings(), own_settings()
+    first, second = torch_settings(), torch_settings()
     with (
         changed(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "medium"),
         ThreadPoolExecutor(1) as other,
@@ -160,5 +160,5 @@ def test_overlapping_blocks_of_threads_restore_the_precision():
 
 
 def test_an_error_restores_the_settings():
-    with SETTINGS["matmul_precision=medium"](), pytest.raises(ValueError, match="abc"), own_settings():
+    with SETTINGS["matmul_precision=medium"](), pytest.raises(ValueError, match="abc"), torch_settings():
         raise ValueError("abc")

@@ -14,7 +14,8 @@ from skorch import NeuralNet
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
 from skreg.training.callbacks import SUPPORTED
-from skreg.training.net import UNAVAILABLE, Net
+from skreg.training.net import Net
+from skreg.training.skorch_net import UNAVAILABLE
 
 RNG = np.random.RandomState(0)
 X = RNG.randn(150, 3)

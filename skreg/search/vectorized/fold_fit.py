@@ -16,7 +16,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.validation import _check_method_params
 
-from ..._utils.threads import torch_threads
+from ..._utils.torch_settings import torch_settings
 from ...data.batches import MemberRows
 from ...estimators.base import PreparedFit, RegularizedMLP, prepare_fit
 from ...estimators.classifier import RegularizedMLPClassifier
@@ -133,7 +133,7 @@ class FoldFit:
         prepared = prepare_fit(network, data.X, data.y, data.weight, None if template is None else template.prepared)
         if template is not None or not data.is_test_transformed:
             return cls(estimator, data, prepared, None if template is None else template.test)
-        with torch_threads(network.n_threads):
+        with torch_settings(network.n_threads):
             encoded, split = encode(network, data.X_test), prepared.split
             all_rows = [np.arange(len(encoded))] * split.n_members
             return cls(estimator, data, prepared, encoded.rows(all_rows, split.device_config))
@@ -179,7 +179,7 @@ class FoldFit:
         """
         if not bool(self.net.stopping_.best_epoch.all()) or (self.is_scored and self.data.is_test_transformed):
             return self._score
-        with torch_threads(self.prepared.estimator.n_threads):
+        with torch_settings(self.prepared.estimator.n_threads):
             estimator, data = self._preview(), self.data
             self._score = scorer(estimator, data.X_test, data.y_test, **(data.score_params or {}))
         self.is_scored = True

@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from sklearn.base import clone
 
-from ..._utils.device import own_settings
-from ..._utils.threads import torch_threads
+from ..._utils.torch_settings import torch_settings
 from ...estimators.base import RegularizedMLP
 from ..scoring import SharedInputs
 from .fold_fit import FoldData, FoldFit, depends_on_predictions, last_step
@@ -139,7 +138,7 @@ class GroupTrainer:
         for state in group:
             n_begun += 1
             try:
-                with own_settings():
+                with torch_settings():
                     state.fits = [self._prepare_fit(state, f, data, templates) for f in range(len(self._inputs.splits))]
             except Exception:  # the fit fold by fold reports the error
                 failed.append(CandidateResult(state.number, "failed"))
@@ -169,7 +168,7 @@ class GroupTrainer:
             statuses = _statuses(states, self._train_epoch(nets))
             if time.time() >= self._deadline:
                 for net in nets:
-                    with own_settings(), torch_threads(net.fits[0].prepared.estimator.n_threads):
+                    with torch_settings(net.fits[0].prepared.estimator.n_threads):
                         net.stop()
                 statuses = {state.number: statuses.get(state.number, "stopped") for state in states}
             for state in states:
@@ -186,7 +185,7 @@ class GroupTrainer:
         failed: set[FoldFit] = set()
         for net in nets:
             try:
-                with own_settings(), torch_threads(net.fits[0].prepared.estimator.n_threads):
+                with torch_settings(net.fits[0].prepared.estimator.n_threads):
                     net.train_epoch()
             except Exception:  # the fit fold by fold reports the error
                 failed |= set(net.fits)
@@ -202,7 +201,7 @@ class GroupTrainer:
             state.is_due |= self._pruning.decides(epoch)
         due = [state for state in states if state.is_due and state.score_error is None]
         if due:
-            with own_settings():
+            with torch_settings():
                 for net in nets:
                     net.update_nets()
         scores = [self._score(state, epoch) for state in due]
@@ -298,7 +297,7 @@ def _stack_nets(states: list[CandidateState]) -> list[StackedNet]:
         n_members = sum(fit.n_members for fit in fits)
         n_nets = min(len(fits), ceil(n_members / max_members(fits[0].n_weights)))
         ends = [round(len(fits) * number / n_nets) for number in range(n_nets + 1)]
-        with own_settings(), torch_threads(fits[0].prepared.estimator.n_threads):
+        with torch_settings(fits[0].prepared.estimator.n_threads):
             nets += [StackedNet.stack(fits[start:end]) for start, end in pairwise(ends)]
     return nets
 
