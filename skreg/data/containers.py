@@ -102,6 +102,8 @@ def remove_void_rows(
     if sample_weight is None:
         return X, y, None, None
     X, y = load(X, "X"), load(y, "y")
+    if getattr(X, "shape", None if hasattr(X, "__len__") else ()) == ():
+        return X, y, None, None  # check_table refuses a single value
     weight = check_weights(sample_weight, X, name)
     if weight is None or weight.all():
         return X, y, weight, None

@@ -309,6 +309,7 @@ class Table:
                 AttributeError,
                 RuntimeError,
                 pa.ArrowException,
+                pl.exceptions.PanicException,
                 pl.exceptions.PolarsError,
             ):
                 reject()
