@@ -128,10 +128,10 @@ class MemberRows:
     def take(self, index: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
         """Return numbers or prepared inputs, codes and target of rows ``(members, n)``."""
         height = max(1, DENSE_ELEMENTS // (self.n_members * max(1, self.numbers.shape[1])))
-        if not sparse.issparse(self.numbers) or index.shape[1] <= height:
+        if not sparse.issparse(self.numbers) or self.levels.shape[1] or index.shape[1] <= height:
             return self._take(index)
         inputs, target = join_blocks((self._take(rows)[::2] for rows in torch.split(index, height, 1)), index.shape[1])
-        return inputs, None, target  # a sparse table has no categories
+        return inputs, None, target
 
     def _take(self, index: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
         flat = index.flatten()

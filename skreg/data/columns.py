@@ -128,8 +128,7 @@ class Columns:
         """Return some columns as floats; an array or a sparse matrix of floats is not copied if no column changes."""
         chosen, every = np.asarray(positions, dtype=np.intp), slice(None)
         if self._frame is None and self._plain.all():
-            in_order = len(chosen) == self.n and bool((np.diff(chosen) > 0).all())
-            return _as_float(self._table) if in_order else self._block(chosen, every)
+            return _as_float(self._table) if self._are_all(chosen) else self._block(chosen, every)
         plain = self._plain[chosen]
         dtype = np.float32 if len(chosen) and self._single[chosen].all() else np.float64
         if plain.all() and len(chosen):
@@ -153,12 +152,16 @@ class Columns:
         dtype = np.float32 if self._single[positions].all() else np.float64
         if nw.dependencies.is_pandas_dataframe(self._table):
             table = self._table.iloc[rows]
-            return (table if len(positions) == self.n else table.iloc[:, positions]).to_numpy(dtype, na_value=np.nan)
+            return (table if self._are_all(positions) else table.iloc[:, positions]).to_numpy(dtype, na_value=np.nan)
         table = self._table[rows]
         out = np.empty((len(table), len(positions)), dtype, order="F")
         for column, j in zip(out.T, positions.tolist(), strict=True):
             column[:] = table[self._keys[j]].to_numpy()
         return out
+
+    def _are_all(self, positions: NDArray[np.intp]) -> bool:
+        """Whether the positions are those of all columns, in order."""
+        return bool(np.array_equal(positions, np.arange(self.n)))
 
     def _number(self, j: int) -> np.ndarray:
         column = self.read(j)

@@ -15,7 +15,7 @@ from skorch.callbacks import Callback
 from .._utils.device import DeviceConfig
 from .._utils.validation import SHAPE_MISMATCH, check_validation_set
 from ..data.batches import warn_if_dense_batches_are_large
-from ..data.containers import check_table, remove_void_rows, select_rows
+from ..data.containers import check_table, load, remove_void_rows, select_rows
 from ..data.split import MemberSplit, assign_folds, has_enough_validation_rows, warn_if_few_validation_rows
 from ..data.statistics import CLIP, ONE_HOT_MAX, learn_statistics
 from ..data.table import EncodedTable, TableEncoder
@@ -115,7 +115,7 @@ def _encode_target(
 
 def encode_validation_rows(estimator: Any, X_val: Any, y_val: Any, sample_weight_val: Any) -> EncodedTable | None:
     """Check and encode the validation rows passed to ``fit``; None if there are none."""
-    X_val = None if X_val is None else check_table(X_val, "X_val")
+    X_val = None if X_val is None else load(X_val, "X_val")
     check_validation_set(X_val, y_val, sample_weight_val)
     if X_val is None:
         return None

@@ -121,9 +121,9 @@ class InputLayer(nn.Module):
     def forward(self, numbers: Tensor, levels: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return the inputs ``(members, rows, width)`` and the codes to embed ``(members, rows, n_embedded)``.
 
-        The numbers may be a coalesced sparse tensor if there are no categories.
+        The numbers may be a coalesced sparse tensor.
         """
-        if numbers.is_sparse and self.knots is None:
+        if numbers.is_sparse and self.knots is None and levels is None:
             return self._encode_sparse(numbers), None
         if numbers.is_sparse:
             numbers = numbers.to_dense()

@@ -174,8 +174,8 @@ def test_a_forked_process_uses_one_thread_and_warns(n_threads):
             warnings.simplefilter("always")
             with torch_threads(n_threads):
                 values.exp()
-        told = [str(one.message) for one in caught if one.category is RuntimeWarning]
+        messages = [str(one.message) for one in caught if one.category is RuntimeWarning]
         expected = n_threads != 1
-        os._exit(0 if bool(told) == expected and all("Set n_threads=1" in text for text in told) else 1)
+        os._exit(0 if bool(messages) == expected and all("Set n_threads=1" in text for text in messages) else 1)
     torch.set_num_threads(usual)
     assert os.waitpid(child, 0)[1] == 0

@@ -277,7 +277,7 @@ def test_counts_that_are_all_zero_are_refused():
 
 @pytest.mark.parametrize("quantile", [[], [0.5, 1.0], [0.0], ["a"], [[0.1, 0.2]], 1.0, 0])
 def test_invalid_quantiles_are_refused(quantile):
-    with pytest.raises(ValueError, match="The 'quantile' parameter of RegularizedMLPRegressor must be"):
+    with pytest.raises(ValueError, match="The 'quantile' parameter of RegularizedMLPRegressor must"):
         plain_regressor(loss="quantile", quantile=quantile).fit(X, Y)
 
 

@@ -39,6 +39,7 @@ SECONDS = 30
 ERRORS = (ValueError, TypeError, NotFittedError)
 ADMITTED_WARNINGS: list[tuple[type[Warning], str]] = [
     # of this package
+    (UserWarning, "A candidate cannot be pruned, because the scorer raised an error"),
     (ConvergenceWarning, "The training diverged|feature_alpha=.* has set the weights of all columns to zero"),
     (UserWarning, "Early stopping uses only .* too few to distinguish an improvement from chance"),
     # of scikit-learn

@@ -523,8 +523,9 @@ def test_repeated_candidate_is_not_fitted_again():
     assert len(set(search.cv_results_["mean_test_score"])) <= 2
     _, fits = counted(Counted(), storage=storage)
     assert fits == 1
+    Counted.fits = 0  # as before, because it belongs to the identity of the search
     more = search_of(Counted(), {"behavior": [1.0, 2.0]}, n_trials=12, storage=storage).fit(X, Y)
-    assert Counted.fits == 1 + 1
+    assert Counted.fits == 1
     assert len(more.cv_results_["params"]) == 12
     assert counted(Counted(random_state=None))[1] == 9 * 3 + 1
 

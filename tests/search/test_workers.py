@@ -21,29 +21,29 @@ def search_with_workers(estimator, space):
 
 
 def workers():
-    return [one for one in psutil.Process().children() if any("popen_loky" in part for part in one.cmdline())]
+    return [one for one in psutil.Process().children() if any("popen_loky" in word for word in one.cmdline())]
 
 
-def interrupted_after(monkeypatch, owner, name):
+def interrupted_after(monkeypatch, module, name):
     """Let a function be interrupted when it ends."""
-    original = getattr(owner, name)
+    original = getattr(module, name)
 
     def interrupted(*args, **kwargs):
         original(*args, **kwargs)
         monkeypatch.undo()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(owner, name, interrupted)
+    monkeypatch.setattr(module, name, interrupted)
 
 
-def interrupted_before(monkeypatch, owner, name):
+def interrupted_before(monkeypatch, module, name):
     """Let a function be interrupted when it begins."""
 
     def interrupted(*args, **kwargs):
         monkeypatch.undo()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(owner, name, interrupted)
+    monkeypatch.setattr(module, name, interrupted)
 
 
 @pytest.fixture(params=["worker", "workers", "manager"])
