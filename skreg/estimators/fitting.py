@@ -119,8 +119,7 @@ def _encode_target(
 
 def encode_validation_rows(estimator: Any, X_val: Any, y_val: Any, sample_weight_val: Any) -> EncodedTable | None:
     """Check and encode the validation rows passed to ``fit``; None if there are none."""
-    X_val = None if X_val is None else check_table(X_val, "X_val")
-    y_val = load(y_val, "y_val")
+    X_val, y_val = load(X_val, "X_val"), load(y_val, "y_val")
     check_validation_set(X_val, y_val, sample_weight_val)
     if X_val is None:
         return None

@@ -169,8 +169,8 @@ def _activation_error(x: Tensor, problem: str) -> ValueError:
     name = str(x.dtype).removeprefix("torch.")
     return ValueError(
         f"The callable given as 'activation' {problem.rstrip('.')}. It must return a tensor of the same shape, type "
-        "and device as its argument, computed by differentiable operations. If it supports only one type, set 'precision' "
-        f"accordingly; a torch module can also be converted with .to(torch.{name})."
+        "and device as its argument, computed by differentiable operations. If it supports only one type, set "
+        f"'precision' accordingly; a torch module can also be converted with .to(torch.{name})."
     )
 
 

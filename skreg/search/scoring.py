@@ -65,8 +65,8 @@ def list_splits(splitter: Any, X: Any, y: Any, **params: Any) -> list[tuple[Any,
             isinstance(split, Sequence | np.ndarray) and len(split) == 2 and all(_are_rows(s, n_rows) for s in split)
         ):
             raise ValueError(
-                "The 'cv' parameter must yield pairs (train, test) of arrays of row indices, with at least one row each and "
-                f"indices below {n_rows}. Got {split!r} instead."
+                "The 'cv' parameter must yield pairs (train, test) of arrays of row indices, with at least one row "
+                f"in each and indices below {n_rows}. Got {split!r} instead."
             )
     return splits
 
