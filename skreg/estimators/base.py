@@ -39,7 +39,7 @@ from .._utils.threads import torch_threads
 from .._utils.validation import check_parameter_types
 from ..data.batches import MemberRows
 from ..data.split import MemberSplit
-from ..network.inference import evaluate, prepare_rows
+from ..network.inference import ROW_MULTIPLE, evaluate, prepare_rows
 from ..network.pretrained import PretrainedSource
 from ..training import schedules
 from ..training.callbacks import check_callbacks
@@ -56,7 +56,8 @@ from .prediction import PredictionMixin, with_known_output
 from .sklearn_callbacks import CallbackEvents, CallbackSupportMixin, fit_method
 from .streaming import stream_device_config
 
-OUT_OF_FOLD_ROWS = 4096  # held-out rows of each member that are decoded at once
+OUT_OF_FOLD_ROWS = 4096  # most held-out rows of each member that are decoded at once
+OUT_OF_FOLD_ELEMENTS = 1 << 21  # most raw outputs of these rows, 16 MB of float64
 LEARNED = ("encoder_", "feature_names_in_", "n_features_in_", "seed_", "target_encoder_")
 """Fitted attributes that a fit sets before training."""
 
@@ -249,7 +250,9 @@ class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, Sha
         index, given_rows = split.validation_index, split.train.given_rows
         rows, firsts = np.concatenate(index), np.cumsum([0, *map(len, index)])[:-1]
         given, scored, predictions = np.flatnonzero(given_rows)[rows], np.empty(0), np.empty(0)
-        for block in prepare_rows(fit.net.module_, fit.validation).blocks(OUT_OF_FOLD_ROWS):
+        most = OUT_OF_FOLD_ELEMENTS // (len(index) * self.target_encoder_.n_raw_) // ROW_MULTIPLE * ROW_MULTIPLE
+        height = min(OUT_OF_FOLD_ROWS, max(ROW_MULTIPLE, most))
+        for block in prepare_rows(fit.net.module_, fit.validation).blocks(height):
             raw, _, _ = evaluate(fit.net.module_, block)
             for m, (first, n_rows) in enumerate(zip(firsts, block.lengths, strict=True)):
                 decoded = self.target_encoder_.decode(fit.net, raw[m : m + 1, :n_rows], slice(m, m + 1))
