@@ -94,6 +94,7 @@ def _find_device(name: str) -> torch.device:
         known = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         tensor = torch.ones(1, device=known)
+        tensor.item()  # fails on "meta", where the sum would import SymPy, which changes the warning filters
         (tensor + tensor).item()  # torch can create tensors on some devices on which it cannot compute
         return tensor.device
     except Exception as error:  # the type depends on the device

@@ -1,13 +1,15 @@
 """Checks of parameters, rows and weights, and their error messages."""
 
-from collections.abc import Sequence, Set
+import re
+from collections.abc import Iterator, Sequence, Set
+from contextlib import contextmanager
 from math import inf
 from numbers import Integral, Rational, Real
 from typing import Any
 
 import numpy as np
-from sklearn.utils import check_consistent_length, check_random_state
-from sklearn.utils.validation import _check_sample_weight
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import _check_sample_weight, _num_samples
 from torch import Tensor
 
 MAX_BITS = 63  # of the integers of NumPy and torch
@@ -28,15 +30,20 @@ def parameter_error(estimator: object, name: str, must_be: str, value: object) -
     return ValueError(f"The {name!r} parameter of {type(estimator).__name__} must be {must_be}. Got {value} instead.")
 
 
-def check_parameter_types(estimator: Any) -> None:
-    """Raise an error for values that scikit-learn's constraints accept or cannot compare, and that torch cannot use."""
+def check_parameter_types(estimator: Any, names: Sequence[str] | None = None) -> None:
+    """Raise an error for values that scikit-learn's constraints accept or cannot compare, and that torch cannot use.
+
+    ``names`` are the parameters to check, by default all of them.
+    """
     for name, value in estimator.get_params(deep=False).items():
+        if names is not None and name not in names:
+            continue
         is_sequence = isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0)
         items = list(value.values()) if isinstance(value, dict) else list(value) if is_sequence else [value]
         for item in items:
             problem = _type_problem(item)
             if is_sequence and name != "callbacks" and isinstance(item, list | tuple | dict | Set | np.ndarray):
-                problem = f"other sequences. Got {value!r} instead"
+                problem = f"other sequences. Got {value!r} instead. Pass a flat sequence"
             if problem is not None:
                 raise ValueError(f"The {name!r} parameter of {type(estimator).__name__} must not contain {problem}.")
         if name in _PER_LAYER and isinstance(value, dict | Set):
@@ -46,13 +53,17 @@ def check_parameter_types(estimator: Any) -> None:
 def _type_problem(item: Any) -> str | None:
     """Return a description of a value that is not a usable number, or None."""
     if isinstance(item, Integral) and int(item).bit_length() > MAX_BITS:
-        return f"integers of more than {MAX_BITS} bits. Got one of {int(item).bit_length()} bits instead"
+        return f"integers of more than {MAX_BITS} bits. Got one of {int(item).bit_length()} bits instead. Decrease it"
     if isinstance(item, Tensor):
         return f"tensors. Got {item!r} instead. Convert it with its method item or tolist"
     if isinstance(item, np.ndarray) and item.ndim == 0:
         return f"arrays without dimensions. Got {item!r} instead. Convert it with its method item"
     if isinstance(item, Rational) and not isinstance(item, Integral):
         return f"fractions. Got {item!r} instead. Convert it with float()"
+    if isinstance(item, np.longdouble) and np.isfinite(item):
+        with np.errstate(over="ignore", under="ignore"):
+            if not np.isfinite(float(item)) or (item != 0 and float(item) == 0):
+                return f"numbers outside the range of float64. Got {item!r} instead. Pass a number in this range"
     return None
 
 
@@ -149,7 +160,9 @@ def as_floats(values: Any, name: str) -> np.ndarray:
         with np.errstate(over="ignore", invalid="ignore"):
             floats: np.ndarray = array.astype(np.float64)
     except OverflowError as error:
-        raise ValueError(f"Input {name} contains infinity or a value too large for dtype('float64').") from error
+        raise ValueError(
+            f"Input {name} contains infinity or a value too large for dtype('float64'). Remove or rescale this value."
+        ) from error
     except (ValueError, TypeError) as error:
         raise type(error)(f"Input {name} must contain numbers, but {error}. Convert it to numbers.") from error
     return np.where(mask, np.nan, floats) if np.any(mask) else floats
@@ -159,11 +172,13 @@ def check_weights(weight: Any, X: Any, name: str = "sample_weight") -> np.ndarra
     """Return the weights ``(rows,)`` as float64, or None; negative or all-zero weights raise an error."""
     if weight is None:
         return None
-    if not isinstance(weight, Real):
-        weight = as_floats(weight, name)
+    weight = as_floats(weight, name)
+    if weight.ndim == 0:
+        weight = float(weight)
     if not np.any(np.asarray(weight)):
         raise ValueError(f"All values of {name} are zero, so no row is left. Give at least one row a positive weight.")
-    checked: np.ndarray = _check_sample_weight(weight, X, dtype=np.float64, ensure_non_negative=True)
+    with naming(name, "sample_weight"):
+        checked: np.ndarray = _check_sample_weight(weight, X, dtype=np.float64, ensure_non_negative=True)
     with np.errstate(over="ignore"):
         total = checked.sum()
     if not np.isfinite(total):
@@ -187,11 +202,45 @@ def check_validation_set(X_val: Any, y_val: Any, sample_weight_val: Any) -> None
     """Raise an error for an incomplete validation set, with the messages of ``HistGradientBoostingClassifier``."""
     for one, other, a, b in ((X_val, y_val, "X_val", "y_val"), (y_val, X_val, "y_val", "X_val")):
         if one is not None and other is None:
-            raise ValueError(f"{a} is provided, but {b} was not provided.")
+            raise ValueError(f"{a} is provided, but {b} was not provided. Pass both or neither.")
     if X_val is None and sample_weight_val is not None:
-        raise ValueError("sample_weight_val is provided, but X_val and y_val were not provided.")
+        raise ValueError("sample_weight_val is provided, but X_val and y_val were not provided. Pass them, too.")
     if X_val is not None:
-        check_consistent_length(X_val, y_val, sample_weight_val)
+        check_lengths(X_val=X_val, y_val=y_val)
+
+
+def check_lengths(**arguments: Any) -> None:
+    """Raise an error unless all arguments that are not None have the same number of rows."""
+    lengths = []
+    for name, value in arguments.items():
+        if value is not None:
+            with naming(name):
+                lengths.append(_num_samples(value))
+    if len(set(lengths)) > 1:
+        raise ValueError(
+            f"Found input variables with inconsistent numbers of samples: {lengths} (of {' and '.join(arguments)}). "
+            "Pass one value for each row."
+        )
+
+
+@contextmanager
+def naming(name: str, known_as: str = "") -> Iterator[None]:
+    """Add the name of an argument to errors that do not contain it.
+
+    Libraries know the argument by no name or as ``known_as``, with which the messages begin.
+    """
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        kind = ValueError if isinstance(error, ValueError) else TypeError
+        message = str(error)
+        if known_as and known_as != name:
+            message = re.sub(rf"^(Input |)`?{known_as}\b|`{known_as}`", lambda found: (found[1] or "") + name, message)
+        if not re.search(rf"(?<!['\w]){name}\b", message):
+            message = f"{name}: {message}"
+        if message == str(error):
+            raise
+        raise kind(message) from error
 
 
 def listed(names: Sequence[object], limit: int = 5) -> str:

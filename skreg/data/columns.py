@@ -141,7 +141,10 @@ class Columns:
         if np.isinf(out).any():
             column = self.names[chosen[np.isinf(out).any(axis=0).argmax()]]
             where = "" if self._frame is None else f" in column {column!r}"
-            raise ValueError(f"Input X contains infinity or a value too large for dtype('float64'){where}.")
+            raise ValueError(
+                f"Input X contains infinity or a value too large for dtype('float64'){where}. "
+                "Replace infinite values by NaN, or rescale the column."
+            )
         check_magnitude(out, "X")
         return out
 
@@ -272,7 +275,10 @@ def _check_kinds(kinds: set[type], name: Any) -> None:
             raise type_error(name, kind.__name__)
         by_identity = kind.__eq__ is object.__eq__ and not issubclass(kind, Enum)
         if kind.__hash__ is None or by_identity:  # an object equal only to itself is unknown after a pickle
-            raise TypeError(f"Column {name!r} contains a {kind.__name__}; each argument must be a string or a number.")
+            raise TypeError(
+                f"Column {name!r} contains a {kind.__name__}; each argument must be a string or a number. Convert it "
+                "to text or numbers."
+            )
 
 
 # columns of frames

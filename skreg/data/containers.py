@@ -10,9 +10,9 @@ from typing import Any
 import narwhals.stable.v2 as nw
 import numpy as np
 from scipy import sparse
-from sklearn.utils import _safe_indexing, check_array, check_consistent_length
+from sklearn.utils import _safe_indexing, check_array
 
-from .._utils.validation import as_array, check_magnitude, check_weights, listed
+from .._utils.validation import as_array, check_lengths, check_magnitude, check_weights, listed, naming
 
 IN_MEMORY = {"dask": ".compute()", "duckdb": ".df()", "ibis": ".to_pandas()", "polars": ".collect()"}
 """Method that loads a lazy frame of a library into memory."""
@@ -28,13 +28,18 @@ def check_table(X: Any, name: str = "X") -> Any:
 
     Lists become arrays of objects, unless all values are floats. Masked values become None or NaN.
     """
+    with naming(name, "X"):
+        return _checked_table(X, name)
+
+
+def _checked_table(X: Any, name: str) -> Any:
     X = load(X, name)
     if is_frame(X):
         frame = _check_unique_names(X)
         if len(frame) == 0 or len(frame.columns) == 0:
             raise ValueError(
                 f"Found array with {len(frame)} sample(s) and {len(frame.columns)} feature(s) "
-                f"(shape={frame.shape}) while a minimum of 1 is required."
+                f"(shape={frame.shape}) while a minimum of 1 is required. Pass at least one row and one column."
             )
         return X
     with np.errstate(over="ignore", invalid="ignore"):  # values that no float holds become infinite
@@ -93,21 +98,21 @@ def _check_unique_names(X: Any) -> nw.DataFrame[Any]:
 
 
 def remove_void_rows(
-    X: Any, y: Any, sample_weight: Any, name: str = "sample_weight"
+    X: Any, y: Any, sample_weight: Any, suffix: str = ""
 ) -> tuple[Any, Any, np.ndarray | None, np.ndarray | None]:
     """Return X, y and the weights without the rows of weight 0, and the mask of the rows that are left, if not all.
 
-    It is called before X and y are checked, so that the values and labels of the removed rows may be invalid.
+    It is called before X and y are checked, so that the values and labels of the removed rows may be invalid. The
+    names of the arguments end with ``suffix``.
     """
     if sample_weight is None:
         return X, y, None, None
-    X, y = load(X, "X"), load(y, "y")
-    if getattr(X, "shape", None if hasattr(X, "__len__") else ()) == ():
-        return X, y, None, None  # check_table refuses a single value
-    weight = check_weights(sample_weight, X, name)
+    names = f"X{suffix}", f"y{suffix}"
+    X, y = load(X, names[0]), load(y, names[1])
+    check_lengths(**dict(zip(names, (X, y), strict=True)))
+    weight = check_weights(sample_weight, X, f"sample_weight{suffix}")
     if weight is None or weight.all():
         return X, y, weight, None
-    check_consistent_length(X, y)
     kept = weight > 0
     rows = np.flatnonzero(kept)
     return select_rows(X, rows), select_rows(y, rows), weight[rows], kept

@@ -18,6 +18,7 @@ from .._utils.device import DeviceConfig
 from .._utils.validation import listed
 from .batches import MemberRows
 from .columns import NUMBERS, Column, Columns, changed_type_error
+from .statistics import moderate
 
 MAX_LEVELS = 4096
 
@@ -68,8 +69,8 @@ class EncodedTable:
         return _safe_indexing(self.X, index), *self.y_and_weight(index)
 
     def y_and_weight(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return y and the weights of some rows as given."""
-        return self.y[index], None if self.weight is None else self.weight[index]
+        """Return y and the weights of some rows as given, apart from a factor on extreme weights."""
+        return self.y[index], None if self.weight is None else moderate(self.weight[index])
 
 
 class TableEncoder:
@@ -134,22 +135,26 @@ class TableEncoder:
             if wanted.shape != (columns.n,):
                 raise ValueError(
                     f"categorical_features set as a boolean mask should have shape ({columns.n},), got: {wanted.shape}"
+                    ". Pass one bool for each column of X."
                 )
             mask[:] = wanted
         elif wanted.dtype.kind in "iu":
             if wanted.max() >= columns.n or wanted.min() < 0:
                 must = f"should be in [0, {columns.n - 1}], got: {wanted.tolist()}"
-                raise ValueError(f"categorical_features set as integer indices {must}")
+                raise ValueError(f"categorical_features set as integer indices {must}. Remove the other indices.")
             mask[wanted] = True
         elif wanted.dtype.kind in "UO" and all(isinstance(name, str) for name in wanted):
             position = {name: j for j, name in enumerate(columns.names)}
             if unknown := [name for name in wanted.tolist() if name not in position]:
-                raise ValueError(f"categorical_features contains {listed(unknown)}, which X does not have as columns.")
+                raise ValueError(
+                    f"categorical_features contains {listed(unknown)}, which X does not have as columns. Pass names of "
+                    f"columns of X, which are {listed(columns.names)}."
+                )
             mask[[position[name] for name in wanted.tolist()]] = True
         else:
             raise ValueError(
                 "categorical_features must be an array-like of bool, int or str, got an array-like of dtype "
-                f"{wanted.dtype}."
+                f"{wanted.dtype}. Pass names, or indices, or one bool for each column of X."
             )
         if columns.sparse and mask.any():
             raise ValueError(

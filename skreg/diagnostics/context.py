@@ -9,12 +9,11 @@ import numpy as np
 import torch
 from scipy import sparse
 from sklearn.impute import SimpleImputer
-from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from .._utils.torch_settings import torch_settings
-from .._utils.validation import check_validation_set
+from .._utils.validation import check_lengths, check_validation_set
 from ..data.table import EncodedTable
 from ..estimators.base import RegularizedMLP
 from ..estimators.fitting import encode, split_rows
@@ -73,14 +72,14 @@ class DiagnosticContext:
     ) -> None:
         check_is_fitted(estimator)
         check_validation_set(X_val, y_val, sample_weight_val)
-        check_consistent_length(X, y)
+        check_lengths(X=X, y=y)
         self.estimator: Any = estimator  # fitted attributes are set dynamically, so type checkers do not know them
         self.parameters: dict[str, Any] = estimator.get_params(deep=False)
         self.curves = TrainingCurves.from_net(self.estimator.net_)
         self.data = encode(estimator, X, y, sample_weight)
         self.validation_data = None
         if X_val is not None:
-            self.validation_data = encode(estimator, X_val, y_val, sample_weight_val, "sample_weight_val")
+            self.validation_data = encode(estimator, X_val, y_val, sample_weight_val, "_val")
         out_of_fold = getattr(estimator, "oof_prediction_", None)
         n_given = len(self.data.given_rows)
         if out_of_fold is not None and len(out_of_fold) != n_given:

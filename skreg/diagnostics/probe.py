@@ -10,11 +10,12 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-from sklearn.utils import _safe_indexing, check_consistent_length
+from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from .._utils.torch_settings import torch_settings
+from .._utils.validation import check_lengths
 from ..data.batches import MemberRows
 from ..data.containers import check_table, remove_void_rows
 from ..data.statistics import ONE_HOT_MAX
@@ -78,7 +79,7 @@ def probe(
         raise ValueError(f"The 'when' parameter must be one of 'initial', 'now'. Got {when!r} instead.")
     X, y, weight, _ = remove_void_rows(X, y, sample_weight)
     X = check_table(X)
-    check_consistent_length(X, y)
+    check_lengths(X=X, y=y)
     n_rows = X.shape[0] if hasattr(X, "shape") else len(X)
     if n_rows > max_rows:
         chosen = sample(np.arange(n_rows), max_rows)
@@ -177,7 +178,10 @@ def _flat_units(activation: _Activation | None, before: Tensor) -> tuple[np.ndar
 def _slope(activation: _Activation, x: Tensor) -> Tensor:
     """Magnitude of the activation's derivative."""
     x = x.detach().clone().requires_grad_()
-    (slope,) = torch.autograd.grad(activation(x).sum(), x)
+    after = activation(x.clone())  # it may work in place
+    if not after.requires_grad:
+        return torch.zeros_like(x)
+    (slope,) = torch.autograd.grad(after.sum(), x)
     return torch.nan_to_num(slope).abs()
 
 

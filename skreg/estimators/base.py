@@ -38,8 +38,7 @@ from .._utils.torch_settings import torch_settings
 from .._utils.validation import check_parameter_types
 from ..data.batches import MemberRows
 from ..data.split import MemberSplit
-from ..data.statistics import moderate
-from ..network.inference import evaluate, prepare_rows
+from ..network.inference import ROW_MULTIPLE, evaluate, prepare_rows
 from ..network.pretrained import PretrainedSource
 from ..training import schedules
 from ..training.callbacks import check_callbacks
@@ -56,7 +55,8 @@ from .prediction import PredictionMixin, with_known_output
 from .sklearn_callbacks import CallbackEvents, CallbackSupportMixin, fit_method
 from .streaming import stream_device_config
 
-OUT_OF_FOLD_ROWS = 4096  # held-out rows of each member that are decoded at once
+OUT_OF_FOLD_ROWS = 4096  # most held-out rows of each member that are decoded at once
+OUT_OF_FOLD_ELEMENTS = 1 << 21  # most raw outputs of these rows, 16 MB of float64
 LEARNED = ("encoder_", "feature_names_in_", "n_features_in_", "seed_", "target_encoder_")
 """Fitted attributes that a fit sets before training."""
 
@@ -132,8 +132,12 @@ class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, Sha
         """Return a factory of the loss, after fitting the target encoder."""
 
     @abstractmethod
-    def _out_of_fold(self, decoded: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, float]:
-        """Return decoded predictions in the format of ``oof_prediction_``, and their score."""
+    def _scored(self, decoded: np.ndarray) -> np.ndarray:
+        """Return the labels or numbers that ``score`` compares with the target, given decoded predictions."""
+
+    @abstractmethod
+    def _metric(self, y: Any, prediction: np.ndarray, weight: np.ndarray | None) -> float:
+        """Return the score of the results of ``_scored``."""
 
     def _check_split(self, split: MemberSplit) -> None:
         """Raise an error if a parameter requires validation rows and there are none."""
@@ -242,24 +246,25 @@ class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, Sha
         split = fit.split
         if fit.validation is None or not split.covers_all:
             return
-        index, decode = split.validation_index, self.target_encoder_.decode
-        rows = np.concatenate(index)
-        decoded, firsts = np.empty(0), np.cumsum([0, *map(len, index)])[:-1]
-        for block in prepare_rows(fit.net.module_, fit.validation).blocks(OUT_OF_FOLD_ROWS):
+        index, given_rows = split.validation_index, split.train.given_rows
+        rows, firsts = np.concatenate(index), np.cumsum([0, *map(len, index)])[:-1]
+        given, scored, predictions = np.flatnonzero(given_rows)[rows], np.empty(0), np.empty(0)
+        most = OUT_OF_FOLD_ELEMENTS // (len(index) * self.target_encoder_.n_raw_) // ROW_MULTIPLE * ROW_MULTIPLE
+        height = min(OUT_OF_FOLD_ROWS, max(ROW_MULTIPLE, most))
+        for block in prepare_rows(fit.net.module_, fit.validation).blocks(height):
             raw, _, _ = evaluate(fit.net.module_, block)
             for m, (first, n_rows) in enumerate(zip(firsts, block.lengths, strict=True)):
-                of_member = decode(fit.net, raw[m : m + 1, :n_rows], slice(m, m + 1))
-                if not len(decoded):
-                    decoded = np.empty((len(rows), *of_member.shape[1:]))
-                decoded[first : first + n_rows] = of_member
+                decoded = self.target_encoder_.decode(fit.net, raw[m : m + 1, :n_rows], slice(m, m + 1))
+                found, prediction = self._scored(decoded), self._as_in_fit(self._format_prediction(decoded))
+                if not len(scored):
+                    scored = np.empty((len(rows), *found.shape[1:]), found.dtype)
+                    shape = len(given_rows), *prediction.shape[1:]
+                    predictions = np.full(shape, np.nan, prediction.dtype)
+                scored[first : first + n_rows] = found
+                predictions[given[first : first + n_rows]] = prediction
             firsts += block.lengths
         y, weight = split.train.y_and_weight(rows)
-        weight = None if weight is None else moderate(weight)
-        prediction, self.oof_score_ = self._out_of_fold(decoded, y, weight)
-        del decoded
-        given_rows = split.train.given_rows
-        self.oof_prediction_ = np.full((len(given_rows), *prediction.shape[1:]), np.nan)
-        self.oof_prediction_[np.flatnonzero(given_rows)[rows]] = prediction
+        self.oof_prediction_, self.oof_score_ = predictions, self._metric(y, scored, weight)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "net_")

@@ -14,8 +14,10 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval
 from skorch.callbacks import Callback
 
+from .._utils.validation import naming
 from ..data.containers import remove_void_rows
 from ..data.split import MemberSplit
+from ..data.statistics import moderate
 from ..training.losses import BinaryLoss, ClassificationLoss, MulticlassLoss
 from ..training.net import Net
 from ..uncertainty.decomposition import Uncertainty, of_probabilities
@@ -23,7 +25,7 @@ from ..uncertainty.temperature import check_held_out_rows, check_partial_fit, fi
 from .base import RegularizedMLP
 from .parameters import CONSTRAINTS, Names, add_shared_docs
 from .streaming import check_classes, partial_fit_method
-from .targets import ClassTargetEncoder, read_target
+from .targets import ClassTargetEncoder
 
 __all__ = ["RegularizedMLPClassifier"]
 
@@ -165,7 +167,7 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         y : ndarray of shape (n_samples,) or (n_samples, n_labels)
             Predicted classes, or a 0/1 matrix of several labels.
         """
-        return self._labels(self._predict_decoded(X))
+        return self._scored(self._predict_decoded(X))
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Predict the logarithms of the probabilities, which are accurate even where ``predict_proba`` rounds to 0.
@@ -235,7 +237,8 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
             Weighted fraction of the rows that are predicted correctly.
         """
         prediction, y, weight, _ = remove_void_rows(self.predict(X), y, sample_weight)
-        return float(accuracy_score(read_target(y), prediction, sample_weight=weight))
+        with naming("y"):
+            return self._metric(self.target_encoder_.check(y), prediction, weight)
 
     def _make_loss(self, split: MemberSplit) -> Callable[[], ClassificationLoss]:
         kind = MulticlassLoss if self.target_encoder_.kind_ == "multiclass" else BinaryLoss
@@ -263,17 +266,17 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         proba: np.ndarray = np.exp(decoded[..., 1] if decoded.ndim == 3 else decoded)
         return proba
 
+    def _metric(self, y: Any, prediction: np.ndarray, weight: np.ndarray | None) -> float:
+        return float(accuracy_score(y, prediction, sample_weight=None if weight is None else moderate(weight)))
+
     def _decompose(self, samples: np.ndarray) -> Uncertainty:
         if self.target_encoder_.kind_ != "multilabel":
             return of_probabilities(samples)
         return replace(of_probabilities(np.stack([1 - samples, samples], -1)), mean=samples.mean(0))
 
-    def _labels(self, decoded: np.ndarray) -> np.ndarray:
+    def _scored(self, decoded: np.ndarray) -> np.ndarray:
         labels: np.ndarray = decoded.argmax(-1)
         return labels if decoded.ndim == 3 else self.classes_.take(labels)
-
-    def _out_of_fold(self, decoded: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, float]:
-        return self._format_prediction(decoded), accuracy_score(y, self._labels(decoded), sample_weight=weight)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -8,18 +8,18 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 from skorch.callbacks import Callback
 
 from .._utils.device import DeviceConfig
-from .._utils.validation import SHAPE_MISMATCH, check_validation_set
+from .._utils.validation import SHAPE_MISMATCH, check_lengths, check_validation_set, naming
 from ..data.batches import warn_if_dense_batches_are_large
 from ..data.containers import check_table, load, remove_void_rows, select_rows
 from ..data.split import MemberSplit, assign_folds, has_enough_validation_rows, warn_if_few_validation_rows
 from ..data.statistics import CLIP, ONE_HOT_MAX, learn_statistics
 from ..data.table import EncodedTable, TableEncoder
-from ..network.config import NetworkConfig
+from ..network.config import NetworkConfig, check_derivative
 from ..network.data_driven_init import data_driven_init
 from ..network.generators import member_seeds
 from ..network.input_layer import InputLayer
@@ -48,8 +48,10 @@ def encode_training_rows(
         )
     target_encoder = target_encoder_for(estimator)
     X, y, weight, kept = remove_void_rows(X, y, sample_weight)
-    X, y = check_table(X), target_encoder.check(y)
-    check_consistent_length(X, y)
+    X = check_table(X)
+    with naming("y"):
+        y = target_encoder.check(y)
+    check_lengths(X=X, y=y)
     if not continues:  # a fit that fails must not leave a mixture of two fits
         for name in [name for name in vars(estimator) if name.endswith("_") and not name.startswith("_")]:
             delattr(estimator, name)
@@ -74,23 +76,25 @@ def encode_training_rows(
     return replace(table, numbers=numbers, levels=levels)
 
 
-def encode(
-    estimator: Any, X: Any, y: Any = None, sample_weight: Any = None, weight_name: str = "sample_weight"
-) -> EncodedTable:
+def encode(estimator: Any, X: Any, y: Any = None, sample_weight: Any = None, suffix: str = "") -> EncodedTable:
     """Check and encode rows with the fitted encoders of an estimator; without ``y``, all targets are 0.
 
-    Rows of weight 0 are removed.
+    Rows of weight 0 are removed. The names of the arguments, which errors contain, end with ``suffix``.
     """
+    X_name, y_name = f"X{suffix}", f"y{suffix}"
     kept = weight = None
     if y is not None:
-        X, y, weight, kept = remove_void_rows(X, y, sample_weight, weight_name)
-    X = validate_data(estimator, check_table(X), reset=False, skip_check_array=True)
+        X, y, weight, kept = remove_void_rows(X, y, sample_weight, suffix)
+    with naming(X_name, "X"):
+        X = validate_data(estimator, check_table(X, X_name), reset=False, skip_check_array=True)
     if y is None:
         numbers, levels = estimator.encoder_.transform(X)
         y, target = np.zeros(len(levels)), np.zeros((len(levels), estimator.target_encoder_.n_raw_))
         return EncodedTable(X, y, numbers, levels, target, None, None, None)
-    table = _encode_target(estimator.target_encoder_, X, estimator.target_encoder_.check(y), weight, kept)
-    numbers, levels = estimator.encoder_.transform(table.X)
+    with naming(y_name, "y"):
+        table = _encode_target(estimator.target_encoder_, X, estimator.target_encoder_.check(y), weight, kept)
+    with naming(X_name, "X"):
+        numbers, levels = estimator.encoder_.transform(table.X)
     return replace(table, numbers=numbers, levels=levels)
 
 
@@ -115,7 +119,7 @@ def _encode_target(
 
 def encode_validation_rows(estimator: Any, X_val: Any, y_val: Any, sample_weight_val: Any) -> EncodedTable | None:
     """Check and encode the validation rows passed to ``fit``; None if there are none."""
-    X_val = None if X_val is None else load(X_val, "X_val")
+    X_val, y_val = load(X_val, "X_val"), load(y_val, "y_val")
     check_validation_set(X_val, y_val, sample_weight_val)
     if X_val is None:
         return None
@@ -124,7 +128,7 @@ def encode_validation_rows(estimator: Any, X_val: Any, y_val: Any, sample_weight
             "X_val and y_val are passed to fit while at the same time early_stopping is False. When passing X_val "
             "and y_val to fit, early_stopping should be set to either 'auto' or True."
         )
-    return encode(estimator, X_val, y_val, sample_weight_val, "sample_weight_val")
+    return encode(estimator, X_val, y_val, sample_weight_val, "_val")
 
 
 def network_config_of(estimator: Any, continues: bool = False) -> NetworkConfig:
@@ -219,6 +223,7 @@ def make_net(
         device=str(split.device_config.device),
     )
     net.initialize()
+    check_derivative(network_config.activation, net.module_.head.weight.new_zeros(1, 2, 1))
     net.module_.set_matmul_dtype(split.device_config.matmul_dtype)
     if earlier is not None:
         try:

@@ -6,16 +6,16 @@ from numbers import Real
 from typing import Any, Self
 
 import numpy as np
-from scipy import sparse
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from .._utils.validation import check_flag, parameter_error, quantile_list
+from .._utils.validation import check_flag, naming, parameter_error, quantile_list
 from ..data.containers import remove_void_rows
 from ..data.split import MemberSplit
+from ..data.statistics import moderate
 from ..training.losses import Loss, PinballLoss, RegressionLoss
 from ..uncertainty.conformal import Residuals
 from ..uncertainty.decomposition import Uncertainty, of_numbers
@@ -23,7 +23,7 @@ from ..uncertainty.temperature import held_out_outputs
 from .base import RegularizedMLP
 from .parameters import CONSTRAINTS, Names, add_shared_docs
 from .streaming import partial_fit_method
-from .targets import NumberTargetEncoder, read_target, regression_loss
+from .targets import NumberTargetEncoder, regression_loss
 
 __all__ = ["RegularizedMLPRegressor"]
 
@@ -219,8 +219,8 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         prediction = self.predict(X)  # raises an error if the estimator is not fitted
         prediction = self.target_encoder_.select_median(prediction)
         prediction, y, weight, _ = remove_void_rows(prediction, y, sample_weight)
-        y = read_target(y)
-        return float(r2_score(y.toarray() if sparse.issparse(y) else y, prediction, sample_weight=weight))
+        with naming("y"):
+            return self._metric(self.target_encoder_.check(y), prediction, weight)
 
     def _validate_params(self) -> None:
         super()._validate_params()
@@ -271,8 +271,11 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         medians = encoder.select_median(samples)
         return of_numbers(medians, noise.reshape(medians.shape[1:]))
 
-    def _out_of_fold(self, decoded: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, float]:
-        return decoded, r2_score(y, self.target_encoder_.select_median(decoded), sample_weight=weight)
+    def _scored(self, decoded: np.ndarray) -> np.ndarray:
+        return self.target_encoder_.select_median(decoded)
+
+    def _metric(self, y: Any, prediction: np.ndarray, weight: np.ndarray | None) -> float:
+        return float(r2_score(y, prediction, sample_weight=None if weight is None else moderate(weight)))
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

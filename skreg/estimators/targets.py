@@ -22,7 +22,7 @@ from torch import Tensor
 from .._utils.validation import as_floats, check_magnitude, listed, parameter_error
 from ..data.columns import NUMBERS, Column, object_column, read_series, to_float
 from ..data.containers import to_array, type_error
-from ..data.statistics import mean_statistics, quantile_statistics, target_statistics
+from ..data.statistics import mean_statistics, moderate, quantile_statistics, target_statistics
 from ..training.losses import PinballLoss, RegressionLoss
 from ..training.losses.link import log_mean_of_members, mean_of_members
 from ..training.net import Net
@@ -54,11 +54,14 @@ class TargetEncoder:
         """Compute the class weights from the training rows, if there are classes."""
 
     def loss_weight(self, y: np.ndarray, weight: np.ndarray | None) -> np.ndarray | None:
-        """Return the product of class weight and row weight of each row; None without weights."""
+        """Return the product of class weight and row weight of each row; None without weights.
+
+        Extreme weights are multiplied by a factor first, so that the product is finite.
+        """
         if self.class_weight_ is None:
             return weight
-        class_weight: np.ndarray = self.class_weight_[self.strata(y)]
-        return class_weight if weight is None else class_weight * weight
+        class_weight: np.ndarray = moderate(self.class_weight_)[self.strata(y)]
+        return class_weight if weight is None else class_weight * moderate(weight)
 
 
 class ClassTargetEncoder(TargetEncoder):
@@ -169,7 +172,7 @@ class ClassTargetEncoder(TargetEncoder):
             isinstance(value, Real) for value in estimator.class_weight.values()
         ):
             raise parameter_error(estimator, "class_weight", "a dict of numbers", estimator.class_weight)
-        row_weight = np.ones(len(y)) if weight is None else weight
+        row_weight = np.ones(len(y)) if weight is None else moderate(weight)
         weights = compute_class_weight(estimator.class_weight, classes=self.classes_, y=y, sample_weight=row_weight)
         if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
             must_be = "finite and nonnegative weights that are not all 0"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isfinite
 from numbers import Real
 from typing import Any, Self
 
@@ -10,7 +11,7 @@ import torch
 from sklearn.base import is_regressor
 from torch import Tensor
 
-from .._utils.validation import layer_sizes, parameter_error, rate_per_layer
+from .._utils.validation import layer_sizes, rate_per_layer
 from . import activations, embeddings, initializers
 from .layers import BatchNorm, Initializer, LayerNorm
 
@@ -52,9 +53,7 @@ class NetworkConfig:
         activation = _activation(estimator)
         init = head_init = estimator.init
         if init in ("auto", _DATA_DRIVEN):
-            init = getattr(activation, "init", None)
-            if not isinstance(init, str):  # torch's PReLU has a number of this name
-                init = activations.DEFAULT_INIT
+            init = _init_of(activation)
             head_init = init if hidden else "normal"
         # a first layer that selects features needs all inputs of each feature, and gradient descent may diverge
         plain = not hidden or bool(estimator.feature_alpha) or not scale_invariant_solver
@@ -119,12 +118,70 @@ def _first_layer_bounds(estimator: Any) -> list[str]:
 def _activation(estimator: Any) -> Callable[[Tensor], Tensor]:
     given = estimator.activation
     activation: Callable[[Tensor], Tensor] = getattr(activations, given) if isinstance(given, str) else given
-    probe = torch.linspace(-1, 1, 6).view(1, 2, 3)
-    try:
-        result = activation(probe)
-    except Exception as error:
-        raise ValueError(f"The callable given as 'activation' failed on a tensor: {error}") from error
-    if not isinstance(result, Tensor) or result.shape != probe.shape:
-        must = "a name, or a callable that returns a tensor of the shape of its argument"
-        raise parameter_error(estimator, "activation", must, activation)
+    apply_activation(activation, torch.linspace(-1, 1, 6).view(1, 2, 3))
+    limit = getattr(activation, "negative_limit", 0.0)
+    if not isinstance(limit, Real) or not isfinite(limit):
+        raise ValueError(
+            "The attribute 'negative_limit' of the callable given as 'activation' must be a finite number. Got "
+            f"{limit!r} instead."
+        )
     return activation
+
+
+def apply_activation(activation: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Return ``activation(x)``; an error of a user-defined activation names the parameter and the remedy."""
+    try:
+        result = activation(x)
+        if isinstance(result, Tensor) and (result.shape, result.dtype, result.device) == (x.shape, x.dtype, x.device):
+            return result
+    except Exception as error:  # user-defined activations can raise anything
+        if _is_named(activation):
+            raise
+        raise _activation_error(x, f"failed on {_described(x)}: {error}") from error
+    got = _described(result) if isinstance(result, Tensor) else repr(result)
+    raise _activation_error(x, f"returned {got} for {_described(x)}")
+
+
+def check_derivative(activation: Callable[[Tensor], Tensor], x: Tensor) -> None:
+    """Raise an error if an activation cannot be applied or differentiated for the type and device of ``x``."""
+    if _is_named(activation):
+        return
+    x = x.detach().clone().requires_grad_()
+    result = apply_activation(activation, x.clone())  # it may work in place
+    if getattr(activation, "inplace_safe", False):
+        result.mul_(1)
+    try:
+        if result.requires_grad:  # otherwise, it is constant
+            torch.autograd.grad(result.sum(), x, allow_unused=True)
+    except Exception as error:
+        raise _activation_error(x, f"cannot be differentiated for {_described(x)}: {error}") from error
+
+
+def _is_named(activation: Callable[[Tensor], Tensor]) -> bool:
+    return getattr(activation, "__module__", None) == activations.__name__
+
+
+def _described(x: Tensor) -> str:
+    return f"a tensor of shape {tuple(x.shape)} and type {x.dtype} on the device {str(x.device)!r}"
+
+
+def _activation_error(x: Tensor, problem: str) -> ValueError:
+    name = str(x.dtype).removeprefix("torch.")
+    return ValueError(
+        f"The callable given as 'activation' {problem.rstrip('.')}. It must return a tensor of the same shape, type "
+        "and device as its argument, computed by differentiable operations. If it supports only one type, set "
+        f"'precision' accordingly; a torch module can also be converted with .to(torch.{name})."
+    )
+
+
+def _init_of(activation: Callable[[Tensor], Tensor]) -> str:
+    """Return the name of the initializer that suits an activation."""
+    init = getattr(activation, "init", None)
+    if not isinstance(init, str):  # torch's PReLU has a number of this name
+        return activations.DEFAULT_INIT
+    if init not in initializers.__all__:
+        raise ValueError(
+            "The attribute 'init' of the callable given as 'activation' must be the name of an initializer: one of "
+            f"{', '.join(map(repr, initializers.__all__))}. Got {init!r} instead."
+        )
+    return init

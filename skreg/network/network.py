@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from .._utils.per_member import PerMemberFloat, is_nonzero
 from ..data.batches import Batch
-from .config import NetworkConfig
+from .config import NetworkConfig, apply_activation
 from .dropout import Dropout
 from .embeddings import NumericEmbedding
 from .input_layer import InputLayer
@@ -304,7 +304,7 @@ class Network(nn.Module):
             input_scale = None
             if norm is not None:
                 x = norm(x, weight)
-            x = self.activation(x)
+            x = apply_activation(self.activation, x)
             if dropout is not None and is_nonzero(rate):
                 x = dropout.drop(x, rate, limit, in_place)
             if has_skip:

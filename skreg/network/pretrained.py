@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from .._utils.validation import listed, parameter_error
 from ..data.table import TableEncoder
-from .config import NetworkConfig
+from .config import NetworkConfig, apply_activation
 from .input_layer import InputLayer
 from .layers import BatchNorm, LayerNorm
 from .network import Network
@@ -178,7 +178,7 @@ def _check_structure(fitted: Any, known: Network, config: NetworkConfig, n_layer
 def _same_function(one: Callable[[Tensor], Tensor], other: Callable[[Tensor], Tensor]) -> bool:
     """Return whether two activations are equal; copies of a callable object count as equal."""
     probe = torch.linspace(-4, 4, 24).view(2, 3, 4)
-    return one is other or torch.equal(one(probe), other(probe))
+    return one is other or torch.equal(apply_activation(one, probe), apply_activation(other, probe))
 
 
 def _check_column_parameters(estimator: Any, fitted: Any) -> None:

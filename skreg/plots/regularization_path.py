@@ -19,7 +19,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils._plotting import _validate_score_name
 
 from ..estimators.inspection import feature_norms
-from ..search.scoring import SharedInputs
+from ..search.scoring import SharedInputs, list_splits
 from ..search.vectorized.evaluator import cross_validate
 from .common import (
     COLORS,
@@ -148,7 +148,7 @@ class RegularizationPathDisplay(Display):
         if values.ndim != 1 or values.size == 0 or values.dtype.kind not in "biuf":
             raise ValueError(f"'param_range' must be a sequence of at least one number. Got {param_range!r} instead.")
         X, y = indexable(X, y)
-        splits = list(check_cv(cv, y, classifier=is_classifier(estimator)).split(X, y))
+        splits = list_splits(check_cv(cv, y, classifier=is_classifier(estimator)), X, y)
         settings = {"fit_params": {}, "score_params": {}, "verbose": 0, "error_score": "raise"}
         settings |= dict.fromkeys(("return_train_score", "return_times", "return_estimator"), True)
         settings["scorer"] = check_scoring(estimator, scoring)

@@ -14,8 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from joblib import effective_n_jobs
 from sklearn.base import clone
+from sklearn.model_selection._split import _CVIterableWrapper
 from sklearn.model_selection._validation import _fit_and_score
 from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.validation import _num_samples
+
+from .._utils.validation import naming
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -47,6 +51,36 @@ def _to_json(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: float(score) for name, score in value.items()}
     return value if value is None or isinstance(value, str) else float(value)
+
+
+def list_splits(splitter: Any, X: Any, y: Any, **params: Any) -> list[tuple[Any, Any]]:
+    """Return the splits of a cross-validation splitter; raise an error unless each is a pair of arrays of rows."""
+    with naming("cv"):
+        given = splitter.cv if isinstance(splitter, _CVIterableWrapper) else splitter.split(X, y, **params)
+        splits, n_rows = list(given), _num_samples(X)
+    if not splits:
+        raise ValueError("No fits were performed. Was the CV iterator empty? Were there no candidates?")
+    for split in splits:
+        if not (
+            isinstance(split, Sequence | np.ndarray) and len(split) == 2 and all(_are_rows(s, n_rows) for s in split)
+        ):
+            raise ValueError(
+                "The 'cv' parameter must yield pairs (train, test) of arrays of row indices, with at least one row "
+                f"in each and indices below {n_rows}. Got {split!r} instead."
+            )
+    return splits
+
+
+def _are_rows(rows: Any, n_rows: int) -> bool:
+    """Return whether ``rows`` contains indices of rows, or is a mask of them."""
+    try:
+        array = np.asarray(rows)
+    except ValueError:
+        return False
+    if array.dtype.kind == "b":
+        return array.shape == (n_rows,) and bool(array.any())
+    valid = array.ndim == 1 and array.size > 0 and array.dtype.kind in "iu"
+    return valid and bool(array.min() >= -n_rows and array.max() < n_rows)
 
 
 @dataclass

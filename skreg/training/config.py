@@ -181,7 +181,7 @@ def _check_combinations(estimator: Any) -> None:
             f"swa_start={estimator.swa_start!r} and ema_decay={estimator.ema_decay!r} exclude each other, because only "
             "one average of the weights is used for predictions. Set swa_start=None or ema_decay=0.0."
         )
-    if estimator.learning_rate_init * estimator.weight_decay > 1:
+    if float(estimator.learning_rate_init) * float(estimator.weight_decay) > 1:
         raise ValueError(
             f"weight_decay={estimator.weight_decay!r} times learning_rate_init={estimator.learning_rate_init!r} is "
             "above 1, so that each step would change the signs of the weights. Decrease one of them."

@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import entr
-from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils import column_or_1d
+
+from .._utils.validation import check_lengths
 
 NORMAL_95 = 1.96
 ENTROPY_BINS = 20
@@ -84,14 +86,14 @@ def _check_probabilities(
             f"'y_prob' must have the shape (rows, classes) or (samples, rows, classes), with a column for each of the "
             f"{len(known)} classes. Got {np.shape(y_prob)} instead. Pass 'classes' in the order of the columns."
         )
-    check_consistent_length(labels, prob[0])
+    check_lengths(y_true=labels, y_prob=prob[0])
     if not (prob.min() >= 0 and prob.max() <= 1):
         raise ValueError(
             f"'y_prob' must contain probabilities in [0, 1]. Got {prob.min():.4g} to {prob.max():.4g} instead."
         )
     number = {label: position for position, label in enumerate(known.tolist())}
     if unknown := [label for label in np.unique(labels).tolist() if label not in number]:
-        raise ValueError(f"'y_true' contains labels that are not among the classes: {unknown[:5]}.")
+        raise ValueError(f"'y_true' contains labels that are not among the classes: {unknown[:5]}. Pass all 'classes'.")
     return np.array([number[label] for label in labels.tolist()]), prob, len(known) == 2
 
 

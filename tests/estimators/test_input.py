@@ -463,7 +463,7 @@ INVALID_DATA = {
     "y_val alone": (fit_with(y_val=Y), ValueError, "y_val is provided, but X_val was not provided"),
     "sample_weight_val alone": (fit_with(sample_weight_val=Y), ValueError, "X_val and y_val were not provided"),
     "X_val and y_val of other lengths": (fit_with(X_val=X, y_val=Y[1:]), ValueError, "inconsistent numbers of samples"),
-    "X_val of other columns": (fit_with(X_val=X[:, :2], y_val=Y), ValueError, "X has 2 features"),
+    "X_val of other columns": (fit_with(X_val=X[:, :2], y_val=Y), ValueError, "X_val has 2 features"),
     "infinity in X_val": (fit_with(X_val=with_value(np.inf), y_val=Y), ValueError, "infinity"),
     "no validation weight above 0": (
         fit_with(X_val=X, y_val=Y, sample_weight_val=0.0 * Y),
