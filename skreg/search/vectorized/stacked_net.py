@@ -18,7 +18,9 @@ from torch import Tensor
 from ..._utils.per_member import PerMemberFloat, stack
 from ...data.batches import MemberRows
 from ...network.generators import MemberGenerators
+from ...network.inference import evaluate, prepare_rows
 from ...network.network import Network
+from ...training.averaging import replaced
 from ...training.config import TrainingConfig
 from ...training.constraints import MaxNorm
 from ...training.early_stopping import EarlyStopping, LossMonitor, Monitor
@@ -88,10 +90,11 @@ class StackedNet(Net):
         n_members = torch.tensor([module.n_members for module in modules])
         starts = torch.zeros(len(self.fits), dtype=torch.int64)
         starts[self._present] = n_members.cumsum(0) - n_members
-        members = starts[self.net_index] + self.member_index  # positions among all members of the nets
+        self._members = members = starts[self.net_index] + self.member_index  # positions among the members of the nets
         self._train = MemberRows.joined([fit.prepared.train for fit in present]).of_members(members)
         held_out = [fit.prepared.validation for fit in present]
         validation = None if held_out[0] is None else MemberRows.joined(held_out).of_members(members)
+        self._scored_rows: list[MemberRows | None] | None = None  # prepared when they are used for the first time
         monitor = StackedMonitor(self.net_index, self.member_index, self.fits) if present[0].prepared.monitor else None
         self._epochs: Iterator[int] = self.epochs(self.max_epochs, self._train, validation, monitor)
 
@@ -149,12 +152,41 @@ class StackedNet(Net):
             self.fits[number].is_scored = False
 
     def update_nets(self) -> None:
-        """Copy to the nets the weights and records with which they would end if training ended now."""
+        """Compute what scores depend on if training ended now: the outputs of the scored rows, or the nets."""
         stopping = self.stopping_
         if stopping.pending is not None:
             stopping = copy.deepcopy(stopping)
             stopping.confirm(~stopping.diverged)
-        self._copy_to_nets(torch.ones_like(stopping.active), stopping)
+        fits = [self.fits[number] for number in self._present.tolist()]
+        known = fits[0].test is not None and self._update_outputs(fits, stopping.kept)
+        self._copy_to_nets(torch.ones_like(stopping.active), stopping, weights=not known)
+
+    def _update_outputs(self, fits: list[FoldFit], weights: list[Tensor] | None) -> bool:
+        """Evaluate the scored rows of all members with these weights; return whether this was possible."""
+        if weights is None or len(self.net_index) < sum(fit.n_members for fit in fits):
+            for fit in fits:
+                fit.outputs = None
+            return False
+        if all(fit.is_scored or fit.ended for fit in fits):
+            return True
+        if self._scored_rows is None:
+            self._scored_rows = [
+                None
+                if rows[0] is None
+                else prepare_rows(self.module_, MemberRows.joined(rows).of_members(self._members), reused=True)
+                for rows in zip(*(fit.scored_rows for fit in fits), strict=True)
+            ]
+        with replaced([tensor.detach() for tensor in self.trained_tensors()], weights):
+            outputs = [None if rows is None else evaluate(self.module_, rows) for rows in self._scored_rows]
+        start = 0
+        for fit in fits:
+            own = slice(start, start := start + fit.n_members)
+            if not fit.ended:
+                fit.outputs = [
+                    None if of_rows is None else tuple(tensor[own, : len(rows)] for tensor in of_rows)
+                    for rows, of_rows in zip(fit.scored_rows, outputs, strict=True)
+                ]
+        return True
 
     def _unstack(self, members: Tensor) -> None:
         """Copy the weights and records of ``members`` to their nets; a net without any other members has ended."""
@@ -162,21 +194,23 @@ class StackedNet(Net):
         training = set(self.net_index[~members].tolist())
         for number, fit in enumerate(self.fits):
             if not fit.ended and number not in training:
+                fit.outputs = None
                 fit.end_training()
 
-    def _copy_to_nets(self, members: Tensor, stopping: EarlyStopping) -> None:
-        """Copy the kept weights and the records of ``members`` to their nets, unless these have ended."""
-        weights = stopping.kept
-        for member in members.nonzero()[:, 0].tolist():
-            fit = self.fits[int(self.net_index[member])]
+    def _copy_to_nets(self, members: Tensor, stopping: EarlyStopping, weights: bool = True) -> None:
+        """Copy the records of ``members``, and the kept weights, to their nets, unless these have ended."""
+        kept = stopping.kept if weights else None
+        for number in set(self.net_index[members].tolist()):
+            fit = self.fits[number]
             if fit.ended:
                 continue
-            own = int(self.member_index[member])
-            if weights is not None:
-                for tensor, kept in zip(fit.net.trained_tensors(), weights, strict=True):
-                    tensor.data[own] = kept[member]
+            chosen = members & (self.net_index == number)
+            own = self.member_index[chosen]
+            if kept is not None:
+                for tensor, of_members in zip(fit.net.trained_tensors(), kept, strict=True):
+                    tensor.data[own] = of_members[chosen]
             for name in ("best", "best_epoch", "waited", "active", "diverged"):
-                getattr(fit.net.stopping_, name)[own] = getattr(stopping, name)[member]
+                getattr(fit.net.stopping_, name)[own] = getattr(stopping, name)[chosen]
 
     def _keep_members(self, members: Tensor) -> None:
         """Remove all but ``members`` from the tensors."""
