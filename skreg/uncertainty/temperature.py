@@ -8,7 +8,7 @@ most of these rows, they agree slightly too much: the variance is too small by 5
 """
 
 from collections.abc import Callable
-from math import exp, log
+from math import exp, log, nan
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -32,8 +32,10 @@ It bounds the memory to about 100 MB and the time to about a second with thousan
 TEMPERATURE_RANGE = 0.01, 100.0
 MIN_TEMPERATURE_RATIO = 0.5
 TOLERANCE = 1e-4
-NEAR_RATIO, NEAR_TOLERANCE = 1.15, 2e-3
-"""Change of the temperature in an epoch that is usually not exceeded, and its relative error if it is only compared."""
+NEAR_RATIO, NEAR_STEPS = 1.15, 4
+"""Ratio of the points of a parabola that approximates the loss, and largest number of parabolas."""
+NEAR_TOLERANCE = 2e-3
+"""Largest change of the logarithm of the temperature by the last parabola; the remaining error is much smaller."""
 
 
 def check_held_out_rows(estimator: Any, split: MemberSplit) -> None:
@@ -178,20 +180,51 @@ class HeldOutLoss:
         return float((rows.flatten(1).sum(1) if rows.dim() > 1 else rows) @ self._weight)
 
 
-def _minimize(loss: Callable[[float], float], low: float, high: float, tolerance: float = TOLERANCE) -> float:
+def _minimize(loss: Callable[[float], float], low: float, high: float) -> float:
     """Return the minimizer of a loss in an interval of positive numbers, found on a logarithmic scale."""
     bounds = log(low), log(high)
-    found = minimize_scalar(lambda t: loss(exp(t)), bounds=bounds, method="bounded", options={"xatol": tolerance})
+    found = minimize_scalar(lambda t: loss(exp(t)), bounds=bounds, method="bounded", options={"xatol": TOLERANCE})
     return exp(found.x)
 
 
 def _minimize_near(loss: Callable[[float], float], low: float, high: float, near: tuple[float, ...]) -> float:
-    """Return the minimizer of a loss in an interval, with fewer evaluations if it is close to one of ``near``."""
-    for center in near:
-        first, last = max(low, center / NEAR_RATIO), min(high, center * NEAR_RATIO)
-        if first < last:
-            found = _minimize(loss, first, last, NEAR_TOLERANCE)
-            margin = exp(2 * NEAR_TOLERANCE)
-            if (found > first * margin or first == low) and (found < last / margin or last == high):
-                return found
+    """Return the minimizer of a loss in an interval, with fewer evaluations if it is close to ``near``.
+
+    Each step finds the minimum of a parabola through three points, in the logarithm of the temperature.
+    """
+    step, first, last = log(NEAR_RATIO), log(low), log(high)
+    for start in near:
+        point = log(start)
+        for _ in range(NEAR_STEPS):
+            middle = min(max(point, first + step), last - step)
+            points = [middle - step, middle, middle + step]
+            values = [loss(exp(x)) for x in points]
+            if values[0] + values[2] <= 2 * values[1]:
+                break
+            point = _vertex(points, values)
+            if first < point < last and abs(point - middle) <= step:
+                return _refine(loss, points, values, point) or _minimize(loss, low, high)
+            point = min(max(point, middle - NEAR_STEPS * step), middle + NEAR_STEPS * step)
     return _minimize(loss, low, high)
+
+
+def _refine(loss: Callable[[float], float], points: list[float], values: list[float], point: float) -> float | None:
+    """Return the minimizer of a loss close to the vertex ``point`` of the parabola through three points."""
+    lowest, highest = points[0], points[-1]
+    order = (2, 1) if point > points[1] else (0, 1)
+    points, values = [points[i] for i in order], [values[i] for i in order]
+    for _ in range(NEAR_STEPS):
+        points, values = [*points[-2:], point], [*values[-2:], loss(exp(point))]
+        before, point = point, _vertex(points, values)
+        if not lowest < point < highest:
+            return None
+        if abs(point - before) <= NEAR_TOLERANCE:
+            return exp(point)
+    return None
+
+
+def _vertex(x: list[float], y: list[float]) -> float:
+    """Return the position of the extremum of the parabola through three points, NaN if they are not distinct."""
+    (a, b, c), (before, at, after) = x, y
+    left, right = (b - a) * (at - after), (b - c) * (at - before)
+    return b - ((b - a) * left - (b - c) * right) / (2 * (left - right)) if left != right else nan

@@ -52,14 +52,16 @@ def _has_labels(estimator: Any, y: np.ndarray) -> bool:
 
 def _r2(estimator: Any, X: Any, y: np.ndarray) -> float | None:
     square = _mean_square(estimator, X, y)
-    variance = np.var(y, dtype=np.float64)
-    return None if square is None or not variance else float(1 - square / variance)
+    if square is None or not (variance := np.var(y, dtype=np.float64)):
+        return None
+    return float(1 - square / variance)
 
 
 def _mean_square(estimator: Any, X: Any, y: np.ndarray) -> float | None:
-    """Return the mean squared error; scikit-learn computes it in float32 if neither y nor the predictions are float64."""
+    """Return the mean squared error unless scikit-learn computes it in float32, because no array is float64."""
     prediction = estimator.predict(X)
-    if prediction.shape != y.shape or y.dtype.kind not in "iuf" or np.float64 not in (y.dtype, prediction.dtype):
+    dtypes = y.dtype, prediction.dtype
+    if prediction.shape != y.shape or any(d.kind not in "iuf" for d in dtypes) or np.float64 not in dtypes:
         return None
     return float(np.square(y.astype(np.float64, copy=False) - prediction).mean())
 

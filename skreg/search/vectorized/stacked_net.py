@@ -6,7 +6,7 @@ can differ. Members that have stopped are removed from the tensors once there ar
 
 import copy
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from math import inf
@@ -157,36 +157,41 @@ class StackedNet(Net):
         if stopping.pending is not None:
             stopping = copy.deepcopy(stopping)
             stopping.confirm(~stopping.diverged)
-        fits = [self.fits[number] for number in self._present.tolist()]
-        known = fits[0].test is not None and self._update_outputs(fits, stopping.kept)
-        self._copy_to_nets(torch.ones_like(stopping.active), stopping, weights=not known)
+        known = self._update_outputs(stopping.kept)
+        self._copy_to_nets(torch.ones_like(stopping.active), stopping, known)
 
-    def _update_outputs(self, fits: list[FoldFit], weights: list[Tensor] | None) -> bool:
-        """Evaluate the scored rows of all members with these weights; return whether this was possible."""
-        if weights is None or len(self.net_index) < sum(fit.n_members for fit in fits):
-            for fit in fits:
-                fit.outputs = None
-            return False
-        if all(fit.is_scored or fit.ended for fit in fits):
-            return True
+    def _update_outputs(self, weights: list[Tensor] | None) -> set[int]:
+        """Evaluate the scored rows of all members with these weights; return the numbers of the fits with all members.
+
+        The members of other fits have been removed from the tensors, so that these fits evaluate their own nets.
+        """
+        fits = {number: self.fits[number] for number in self._present.tolist()}
+        rows = list(zip(*(fit.scored_rows for fit in fits.values()), strict=True))
+        if weights is None or rows[0][0] is None:
+            return set()
+        positions = {number: (self.net_index == number).nonzero()[:, 0] for number in fits}
+        complete = {number for number, fit in fits.items() if len(positions[number]) == fit.n_members}
+        outdated = {number for number, fit in fits.items() if not (fit.is_scored or fit.ended)}
+        for number in outdated - complete:
+            fits[number].outputs = None
+        if not outdated & complete:
+            return complete
         if self._scored_rows is None:
-            self._scored_rows = [
-                None
-                if rows[0] is None
-                else prepare_rows(self.module_, MemberRows.joined(rows).of_members(self._members), reused=True)
-                for rows in zip(*(fit.scored_rows for fit in fits), strict=True)
-            ]
+            self._scored_rows = [None if of_fits[0] is None else self._joined(of_fits) for of_fits in rows]
         with replaced([tensor.detach() for tensor in self.trained_tensors()], weights):
-            outputs = [None if rows is None else evaluate(self.module_, rows) for rows in self._scored_rows]
-        start = 0
-        for fit in fits:
-            own = slice(start, start := start + fit.n_members)
-            if not fit.ended:
-                fit.outputs = [
-                    None if of_rows is None else tuple(tensor[own, : len(rows)] for tensor in of_rows)
-                    for rows, of_rows in zip(fit.scored_rows, outputs, strict=True)
-                ]
-        return True
+            outputs = [None if one is None else evaluate(self.module_, one) for one in self._scored_rows]
+        for number in outdated & complete:
+            fits[number].outputs = [
+                None
+                if given is None or one is None
+                else tuple(tensor[positions[number], : len(one)] for tensor in given)
+                for one, given in zip(fits[number].scored_rows, outputs, strict=True)
+            ]
+        return complete
+
+    def _joined(self, rows: Sequence[MemberRows]) -> MemberRows:
+        """Return the rows of the present nets for the members in the tensors, prepared for several evaluations."""
+        return prepare_rows(self.module_, MemberRows.joined(rows).of_members(self._members), reused=True)
 
     def _unstack(self, members: Tensor) -> None:
         """Copy the weights and records of ``members`` to their nets; a net without any other members has ended."""
@@ -197,17 +202,19 @@ class StackedNet(Net):
                 fit.outputs = None
                 fit.end_training()
 
-    def _copy_to_nets(self, members: Tensor, stopping: EarlyStopping, weights: bool = True) -> None:
-        """Copy the records of ``members``, and the kept weights, to their nets, unless these have ended."""
-        kept = stopping.kept if weights else None
+    def _copy_to_nets(self, members: Tensor, stopping: EarlyStopping, only_records: Collection[int] = ()) -> None:
+        """Copy the kept weights and the records of ``members`` to their nets, unless these have ended.
+
+        The nets with numbers in ``only_records`` do not receive weights.
+        """
         for number in set(self.net_index[members].tolist()):
             fit = self.fits[number]
             if fit.ended:
                 continue
             chosen = members & (self.net_index == number)
             own = self.member_index[chosen]
-            if kept is not None:
-                for tensor, of_members in zip(fit.net.trained_tensors(), kept, strict=True):
+            if stopping.kept is not None and number not in only_records:
+                for tensor, of_members in zip(fit.net.trained_tensors(), stopping.kept, strict=True):
                     tensor.data[own] = of_members[chosen]
             for name in ("best", "best_epoch", "waited", "active", "diverged"):
                 getattr(fit.net.stopping_, name)[own] = getattr(stopping, name)[chosen]
