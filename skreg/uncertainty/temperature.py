@@ -204,6 +204,9 @@ def _minimize_near(loss: Callable[[float], float], low: float, high: float, near
             point = _vertex(points, values)
             if first < point < last and abs(point - middle) <= step:
                 return _refine(loss, points, values, point) or _minimize(loss, low, high)
+            for bound, outermost in ((first, first + step), (last, last - step)):
+                if middle == outermost and abs(point - middle) > step and (point - middle) * (bound - middle) > 0:
+                    return exp(bound)
             point = min(max(point, middle - NEAR_STEPS * step), middle + NEAR_STEPS * step)
     return _minimize(loss, low, high)
 
