@@ -27,7 +27,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, is_classifier
+from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring
 from sklearn.utils import Tags
@@ -38,7 +38,7 @@ from .._utils.torch_settings import torch_settings
 from .._utils.validation import check_parameter_types
 from ..data.batches import MemberRows
 from ..data.split import MemberSplit
-from ..network.inference import ROW_MULTIPLE, evaluate, prepare_rows
+from ..network.inference import ROW_MULTIPLE, RowOutputs, evaluate, prepare_rows
 from ..network.pretrained import PretrainedSource
 from ..training import schedules
 from ..training.callbacks import check_callbacks
@@ -47,7 +47,7 @@ from ..training.early_stopping import LossMonitor, Monitor, ScorerMonitor, check
 from ..training.losses import Loss
 from ..training.net import Net
 from ..training.time_limit import deadline_of
-from ..uncertainty.temperature import evaluations_after_training
+from ..uncertainty.temperature import HeldOutLoss, HeldOutOutputs, evaluations_after_training, held_out_rows
 from .fitting import encode_training_rows, encode_validation_rows, make_net, network_config_of, split_rows
 from .inspection import InspectionMixin, fitted_attributes
 from .parameters import CONSTRAINTS, SharedParameters
@@ -144,6 +144,10 @@ class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, Sha
 
     def _calibrate(self, split: MemberSplit) -> None:
         """Calibrate the fitted estimator on its validation rows."""
+
+    def _predicts_calibrated(self, split: MemberSplit) -> bool:  # noqa: ARG002 - of the classifier
+        """Whether calibration changes predictions."""
+        return False
 
     def _prepare_fit(
         self,
@@ -286,6 +290,7 @@ class PreparedFit:
     train: MemberRows
     validation: MemberRows | None  # None without early stopping
     monitor: Monitor | None
+    temperatures: tuple[float, ...] = ()  # of the last preview
 
     def train_net(self) -> None:
         """Train the net to the end."""
@@ -298,21 +303,30 @@ class PreparedFit:
             self.estimator._set_fitted(self.net, [])  # noqa: SLF001  # the classes of this file share private methods
             self.estimator._complete_fit(self)  # noqa: SLF001
 
-    def preview(self, X: Any = None, raw: Tensor | None = None) -> RegularizedMLP:
-        """Return the estimator as if the training had ended with the current weights of the net.
+    def calibration_rows(self) -> MemberRows | None:
+        """Return the rows on which predictions are calibrated, None if they are not."""
+        calibrated = self.estimator._predicts_calibrated(self.split)  # noqa: SLF001
+        return held_out_rows(self.net, self.split) if calibrated else None
 
-        Given X and its raw output, the estimator can only predict X, and lacks other results of a fit, which is faster.
-        """
-        if raw is not None:
-            known = with_known_output(self.estimator, self.net, X, raw)
-            if is_classifier(known):
-                known._calibrate(self.split)  # noqa: SLF001
-            return known
+    def preview(self) -> RegularizedMLP:
+        """Return the estimator as if the training had ended with the current weights of the net."""
         fit = replace(self, estimator=copy.copy(self.estimator), net=self.net.snapshot())
         fit.estimator._set_fitted(fit.net, [])  # noqa: SLF001
         fit.estimator._calibrate(fit.split)  # noqa: SLF001
         fit.estimator._score_out_of_fold(fit)  # noqa: SLF001
         return fit.estimator
+
+    def preview_of_rows(self, X: Any, raw: Tensor, held_out: RowOutputs | None) -> RegularizedMLP:
+        """Return a preview that only predicts X, whose raw output is given, and lacks other results of a fit.
+
+        ``held_out`` is the output for ``calibration_rows``, with which a classifier is calibrated. The temperatures of
+        the last call make this faster.
+        """
+        if held_out is not None:
+            loss = HeldOutLoss(self.net.criterion_.log_probability, HeldOutOutputs.of(self.split, *held_out))
+            self.temperatures = loss.temperatures(self.temperatures)
+            self.net.temperature = self.temperatures[-1]
+        return with_known_output(self.estimator, self.net, X, raw)
 
 
 def prepare_fit(

@@ -254,8 +254,11 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         check_held_out_rows(self, split)
 
     def _calibrate(self, split: MemberSplit) -> None:
-        if self.calibrate is not None and split.validation is not None:
+        if self._predicts_calibrated(split):
             self.net_.temperature = fit_temperature(self.net_, split)
+
+    def _predicts_calibrated(self, split: MemberSplit) -> bool:
+        return self.calibrate is not None and split.validation is not None
 
     def _set_fitted(self, net: Net, callbacks: list[Callback]) -> None:
         if self.calibrate is not None and hasattr(self, "net_"):  # the temperature of the earlier fit

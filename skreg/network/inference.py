@@ -15,6 +15,7 @@ from .network import Network
 PREDICT_ROWS = 1024
 ROW_MULTIPLE = 32
 PREDICT_ELEMENTS = 1 << 24  # largest number of inputs of all members in a block, 64 MB of float32
+RowOutputs = tuple[Tensor, Tensor, Tensor]  # raw output, target and weight
 SAMPLING_GENERATION = 1 << 20  # samples use different random numbers from training with the same seed
 
 
@@ -29,7 +30,7 @@ def block_height(network: Network) -> int:
     return max(ROW_MULTIPLE, min(PREDICT_ROWS, most // ROW_MULTIPLE * ROW_MULTIPLE))
 
 
-def evaluate(network: Network, rows: MemberRows) -> tuple[Tensor, Tensor, Tensor]:
+def evaluate(network: Network, rows: MemberRows) -> RowOutputs:
     """Return the raw output, the target and the weight of the members' prepared rows."""
     batches = rows.eval_batches(block_height(network))
     blocks = ((predict_encoded(network, batch.inputs, batch.levels), batch.target, batch.weight) for batch in batches)

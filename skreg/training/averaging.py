@@ -1,13 +1,24 @@
 """Averages of the weights over training, which replace the weights in validation and prediction."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .._utils.per_member import PerMemberFloat, broadcast
+
+
+@contextmanager
+def replaced(tensors: list[Tensor], values: list[Tensor]) -> Iterator[None]:
+    """Replace the values of detached tensors inside a ``with`` block."""
+    before = [tensor.clone() for tensor in tensors]
+    torch._foreach_copy_(tensors, values)
+    try:
+        yield
+    finally:
+        torch._foreach_copy_(tensors, before)
 
 
 class WeightAverage:
@@ -37,15 +48,9 @@ class WeightAverage:
     def after_epoch(self, progress: float) -> None:
         """Update the average after an epoch that ends at ``progress`` in [0, 1]."""
 
-    @contextmanager
-    def swapped_in(self) -> Iterator[None]:
+    def swapped_in(self) -> AbstractContextManager[None]:
         """Replace the weights by the averages inside a ``with`` block."""
-        weights = [tensor.clone() for tensor in self._tensors]
-        torch._foreach_copy_(self._tensors, self._averages)
-        try:
-            yield
-        finally:
-            torch._foreach_copy_(self._tensors, weights)
+        return replaced(self._tensors, self._averages)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the averages and the number of steps or epochs in them."""

@@ -8,14 +8,15 @@ most of these rows, they agree slightly too much: the variance is too small by 5
 """
 
 from collections.abc import Callable
-from math import exp, log
-from typing import Any, NamedTuple
+from math import exp, log, nan
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
+from ..data.batches import MemberRows
 from ..data.split import MemberSplit
 from ..network.inference import evaluate, prepare_rows
 
@@ -31,6 +32,10 @@ It bounds the memory to about 100 MB and the time to about a second with thousan
 TEMPERATURE_RANGE = 0.01, 100.0
 MIN_TEMPERATURE_RATIO = 0.5
 TOLERANCE = 1e-4
+NEAR_RATIO, NEAR_STEPS = 1.15, 4
+"""Ratio of the points of a parabola that approximates the loss, and largest number of parabolas."""
+NEAR_TOLERANCE = 2e-3
+"""Largest change of the logarithm of the temperature by the last parabola; the remaining error is much smaller."""
 
 
 def check_held_out_rows(estimator: Any, split: MemberSplit) -> None:
@@ -63,12 +68,7 @@ def fit_temperature(net: Any, split: MemberSplit) -> float:
     For members with different validation rows, the result is between half of the temperature that is best for single
     members and this temperature.
     """
-    held_out = held_out_outputs(net, split)
-    loss = HeldOutLoss(net.criterion_.log_probability, held_out)
-    alone = _minimize(loss.of_members, *TEMPERATURE_RANGE)
-    if held_out.member is None or len(held_out.raw) == 1:
-        return alone
-    return _minimize(loss.of_mean, alone * MIN_TEMPERATURE_RATIO, alone)
+    return HeldOutLoss(net.criterion_.log_probability, held_out_outputs(net, split)).temperatures()[-1]
 
 
 class HeldOutOutputs(NamedTuple):
@@ -79,6 +79,14 @@ class HeldOutOutputs(NamedTuple):
     target: Tensor  # (rows, ...)
     weight: Tensor  # weights in the loss, (rows,)
     member: np.ndarray | None  # member that held out each row, (rows,); None if all members did
+
+    @classmethod
+    def of(cls, split: MemberSplit, raw: Tensor, target: Tensor, weight: Tensor) -> Self:
+        """Return the result of ``evaluate`` for ``held_out_rows`` with the positions of the rows."""
+        index = held_out_index(split, raw.shape[2])
+        member = np.repeat(np.arange(len(index)), list(map(len, index)))
+        shared = split.validation is not split.train
+        return cls(np.concatenate(index), raw, target[0], weight[0], None if shared else member)
 
 
 def held_out_index(split: MemberSplit, n_raw: int) -> list[np.ndarray]:
@@ -107,14 +115,14 @@ def evaluations_after_training(split: MemberSplit, n_raw: int) -> float:
 
 def held_out_outputs(net: Any, split: MemberSplit) -> HeldOutOutputs:
     """Compute the raw output for the rows of ``held_out_index``."""
+    return HeldOutOutputs.of(split, *evaluate(net.module_, prepare_rows(net.module_, held_out_rows(net, split))))
+
+
+def held_out_rows(net: Any, split: MemberSplit) -> MemberRows:
+    """Return the rows of ``held_out_index``, each of them for all members."""
     assert split.validation is not None
-    shared = split.validation is not split.train
-    index = held_out_index(split, net.module_.head.weight.shape[2])
-    rows = np.concatenate(index)
-    member = np.repeat(np.arange(len(index)), list(map(len, index)))
-    all_rows = split.validation.rows([rows] * net.module_.n_members, split.device_config)
-    raw, target, weight = evaluate(net.module_, prepare_rows(net.module_, all_rows))
-    return HeldOutOutputs(rows, raw, target[0], weight[0], None if shared else member)
+    rows = np.concatenate(held_out_index(split, net.module_.head.weight.shape[2]))
+    return split.validation.rows([rows] * net.module_.n_members, split.device_config)
 
 
 class HeldOutLoss:
@@ -131,6 +139,16 @@ class HeldOutLoss:
         if outputs.member is not None:
             member = torch.as_tensor(outputs.member, device=self._raw.device)
             self._own = self._raw[member, torch.arange(len(member), device=self._raw.device)]
+
+    def temperatures(self, near: tuple[float, ...] = ()) -> tuple[float, ...]:
+        """Return the temperature that is best for single members, and if several held out rows, that for their mean.
+
+        The results for a similar raw output, ``near`` these, make the search faster and less precise.
+        """
+        alone = _minimize_near(self.of_members, *TEMPERATURE_RANGE, near[:1])
+        if self._own is None or len(self._raw) == 1:
+            return (alone,)
+        return alone, _minimize_near(self.of_mean, alone * MIN_TEMPERATURE_RATIO, alone, near[1:])
 
     def of_members(self, temperature: float) -> float:
         """Return the log loss of the members that held out the rows, or of their mean if all members did."""
@@ -167,3 +185,49 @@ def _minimize(loss: Callable[[float], float], low: float, high: float) -> float:
     bounds = log(low), log(high)
     found = minimize_scalar(lambda t: loss(exp(t)), bounds=bounds, method="bounded", options={"xatol": TOLERANCE})
     return exp(found.x)
+
+
+def _minimize_near(loss: Callable[[float], float], low: float, high: float, near: tuple[float, ...]) -> float:
+    """Return the minimizer of a loss in an interval, with fewer evaluations if it is close to ``near``.
+
+    Each step finds the minimum of a parabola through three points, in the logarithm of the temperature.
+    """
+    step, first, last = log(NEAR_RATIO), log(low), log(high)
+    for start in near:
+        point = log(start)
+        for _ in range(NEAR_STEPS):
+            middle = min(max(point, first + step), last - step)
+            points = [middle - step, middle, middle + step]
+            values = [loss(exp(x)) for x in points]
+            if values[0] + values[2] <= 2 * values[1]:
+                break
+            point = _vertex(points, values)
+            if first < point < last and abs(point - middle) <= step:
+                return _refine(loss, points, values, point) or _minimize(loss, low, high)
+            for bound, outermost in ((first, first + step), (last, last - step)):
+                if middle == outermost and abs(point - middle) > step and (point - middle) * (bound - middle) > 0:
+                    return exp(bound)
+            point = min(max(point, middle - NEAR_STEPS * step), middle + NEAR_STEPS * step)
+    return _minimize(loss, low, high)
+
+
+def _refine(loss: Callable[[float], float], points: list[float], values: list[float], point: float) -> float | None:
+    """Return the minimizer of a loss close to the vertex ``point`` of the parabola through three points."""
+    lowest, highest = points[0], points[-1]
+    order = (2, 1) if point > points[1] else (0, 1)
+    points, values = [points[i] for i in order], [values[i] for i in order]
+    for _ in range(NEAR_STEPS):
+        points, values = [*points[-2:], point], [*values[-2:], loss(exp(point))]
+        before, point = point, _vertex(points, values)
+        if not lowest < point < highest:
+            return None
+        if abs(point - before) <= NEAR_TOLERANCE:
+            return exp(point)
+    return None
+
+
+def _vertex(x: list[float], y: list[float]) -> float:
+    """Return the position of the extremum of the parabola through three points, NaN if they are not distinct."""
+    (a, b, c), (before, at, after) = x, y
+    left, right = (b - a) * (at - after), (b - c) * (at - before)
+    return b - ((b - a) * left - (b - c) * right) / (2 * (left - right)) if left != right else nan

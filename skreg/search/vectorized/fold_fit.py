@@ -22,10 +22,11 @@ from ...estimators.base import PreparedFit, RegularizedMLP, prepare_fit
 from ...estimators.classifier import RegularizedMLPClassifier
 from ...estimators.fitting import encode
 from ...estimators.regressor import RegularizedMLPRegressor
-from ...network.inference import evaluate, prepare_rows
+from ...network.inference import RowOutputs, evaluate, prepare_rows
 from ...training.history import EpochRecord, history_of
 from ...training.net import Net
 from ..scoring import SharedInputs
+from .quick_score import quick_score
 
 N_COPIES = 8
 """Copies of a weight in training: itself, its start, gradient, two moments, best, average, and temporary ones."""
@@ -64,8 +65,9 @@ def overridden_method(estimator: Any) -> str | None:
     known = next((one for one in ORIGINAL_ATTRIBUTES if isinstance(estimator, one)), None)
     if known is None:
         return None
+    attributes = {name: value for base in reversed(type(estimator).__mro__) for name, value in vars(base).items()}
     for name, original in ORIGINAL_ATTRIBUTES[known].items():
-        actual = getattr_static(type(estimator), name, None)
+        actual = attributes.get(name)
         is_method = hasattr(type(original), "__get__") or hasattr(type(actual), "__get__")
         is_request = name.startswith("set_") and name.endswith("_request")  # scikit-learn creates one for each class
         replaced = actual is not original or name in vars(estimator)
@@ -77,6 +79,11 @@ def overridden_method(estimator: Any) -> str | None:
 def depends_on_predictions(scorer: Any, score_params: dict[str, Any] | None) -> bool:
     """Return whether a score depends on the estimator only through its predictions for the scored rows."""
     return type(scorer) in (_Scorer, _PassthroughScorer) and not score_params
+
+
+def depends_on_labels(scorer: Any) -> bool:
+    """Return whether the score of a classifier depends only on the labels that it predicts."""
+    return type(scorer) is _PassthroughScorer or getattr(scorer, "_response_method", None) == "predict"
 
 
 class FoldData(NamedTuple):
@@ -116,6 +123,8 @@ class FoldFit:
     data: FoldData
     prepared: PreparedFit
     test: MemberRows | None = None  # the test rows, if ``data`` has them as the network receives them
+    held_out: MemberRows | None = None  # rows on which the predictions for the test rows are calibrated
+    outputs: list[RowOutputs | None] | None = None  # of these rows, if they are known for the current weights
     epochs: list[EpochRecord] = field(default_factory=list)
     seconds: float = 0.0  # share of the training time
     ended: bool = False  # whether training has ended or was abandoned
@@ -123,20 +132,25 @@ class FoldFit:
     _score: Any = np.nan
 
     @classmethod
-    def prepare(cls, estimator: Any, data: FoldData, template: Self | None = None) -> Self:
+    def prepare(cls, estimator: Any, data: FoldData, template: Self | None = None, scorer: Any = None) -> Self:
         """Perform all steps before training; ``estimator`` is modified as by ``fit``.
 
         A template is a fit on the same rows that differs only in hyperparameters of the members. Encoders, statistics
-        and row tensors are taken from it.
+        and row tensors are taken from it. The ``scorer`` is that of ``score``.
         """
         network: Any = last_step(estimator)[1]
         prepared = prepare_fit(network, data.X, data.y, data.weight, None if template is None else template.prepared)
-        if template is not None or not data.is_test_transformed:
-            return cls(estimator, data, prepared, None if template is None else template.test)
-        with torch_settings(network.n_threads):
-            encoded, split = encode(network, data.X_test), prepared.split
-            all_rows = [np.arange(len(encoded))] * split.n_members
-            return cls(estimator, data, prepared, encoded.rows(all_rows, split.device_config))
+        fit = cls(estimator, data, prepared)
+        if template is not None:
+            fit.test, fit.held_out = template.test, template.held_out
+        elif data.is_test_transformed:
+            with torch_settings(network.n_threads):
+                encoded, split = encode(network, data.X_test), prepared.split
+                fit.test = encoded.rows([np.arange(len(encoded))] * split.n_members, split.device_config)
+                # the temperature does not change which class a single member predicts
+                if fit.n_members > 1 or not depends_on_labels(scorer):
+                    fit.held_out = prepared.calibration_rows()
+        return fit
 
     @property
     def net(self) -> Net:
@@ -179,9 +193,12 @@ class FoldFit:
         """
         if not bool(self.net.stopping_.best_epoch.all()) or (self.is_scored and self.data.is_test_transformed):
             return self._score
+        data = self.data
         with torch_settings(self.prepared.estimator.n_threads):
-            estimator, data = self._preview(), self.data
-            self._score = scorer(estimator, data.X_test, data.y_test, **(data.score_params or {}))
+            estimator = self._preview()
+            self._score = quick_score(scorer, estimator, data.X_test, data.y_test) if data.is_test_transformed else None
+            if self._score is None:
+                self._score = scorer(estimator, data.X_test, data.y_test, **(data.score_params or {}))
         self.is_scored = True
         return self._score
 
@@ -189,8 +206,11 @@ class FoldFit:
         """Return the estimator as if training had ended; if the test rows are encoded, it can only predict these."""
         module = self.net.module_
         if self.test is not None:
-            raw, _, _ = evaluate(module, prepare_rows(module, self.test))
-            return self.prepared.preview(self.data.X_test, raw)
+            test, held_out = self.outputs or [
+                None if rows is None else evaluate(module, prepare_rows(module, rows)) for rows in self.scored_rows
+            ]
+            assert test is not None
+            return self.prepared.preview_of_rows(self.data.X_test, test[0], held_out)
         self._write_history()
         network, preceding = self.prepared.preview(), self.data.preceding
         if not isinstance(self.estimator, Pipeline):
@@ -198,6 +218,11 @@ class FoldFit:
         pipeline = copy.copy(self.estimator)
         pipeline.steps = [*(preceding.steps if preceding else []), (pipeline.steps[-1][0], network)]
         return pipeline
+
+    @property
+    def scored_rows(self) -> tuple[MemberRows | None, MemberRows | None]:
+        """Rows whose outputs determine the score."""
+        return self.test, self.held_out
 
     def _write_history(self) -> None:
         net, monitor = self.net, self.prepared.monitor

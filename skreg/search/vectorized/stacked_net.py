@@ -6,7 +6,7 @@ can differ. Members that have stopped are removed from the tensors once there ar
 
 import copy
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from math import inf
@@ -18,7 +18,9 @@ from torch import Tensor
 from ..._utils.per_member import PerMemberFloat, stack
 from ...data.batches import MemberRows
 from ...network.generators import MemberGenerators
+from ...network.inference import evaluate, prepare_rows
 from ...network.network import Network
+from ...training.averaging import replaced
 from ...training.config import TrainingConfig
 from ...training.constraints import MaxNorm
 from ...training.early_stopping import EarlyStopping, LossMonitor, Monitor
@@ -88,10 +90,11 @@ class StackedNet(Net):
         n_members = torch.tensor([module.n_members for module in modules])
         starts = torch.zeros(len(self.fits), dtype=torch.int64)
         starts[self._present] = n_members.cumsum(0) - n_members
-        members = starts[self.net_index] + self.member_index  # positions among all members of the nets
+        self._members = members = starts[self.net_index] + self.member_index  # positions among the members of the nets
         self._train = MemberRows.joined([fit.prepared.train for fit in present]).of_members(members)
         held_out = [fit.prepared.validation for fit in present]
         validation = None if held_out[0] is None else MemberRows.joined(held_out).of_members(members)
+        self._scored_rows: list[MemberRows | None] | None = None  # prepared when they are used for the first time
         monitor = StackedMonitor(self.net_index, self.member_index, self.fits) if present[0].prepared.monitor else None
         self._epochs: Iterator[int] = self.epochs(self.max_epochs, self._train, validation, monitor)
 
@@ -149,12 +152,46 @@ class StackedNet(Net):
             self.fits[number].is_scored = False
 
     def update_nets(self) -> None:
-        """Copy to the nets the weights and records with which they would end if training ended now."""
+        """Compute what scores depend on if training ended now: the outputs of the scored rows, or the nets."""
         stopping = self.stopping_
         if stopping.pending is not None:
             stopping = copy.deepcopy(stopping)
             stopping.confirm(~stopping.diverged)
-        self._copy_to_nets(torch.ones_like(stopping.active), stopping)
+        known = self._update_outputs(stopping.kept)
+        self._copy_to_nets(torch.ones_like(stopping.active), stopping, known)
+
+    def _update_outputs(self, weights: list[Tensor] | None) -> set[int]:
+        """Evaluate the scored rows of all members with these weights; return the numbers of the fits with all members.
+
+        The members of other fits have been removed from the tensors, so that these fits evaluate their own nets.
+        """
+        fits = {number: self.fits[number] for number in self._present.tolist()}
+        rows = list(zip(*(fit.scored_rows for fit in fits.values()), strict=True))
+        if weights is None or rows[0][0] is None:
+            return set()
+        positions = {number: (self.net_index == number).nonzero()[:, 0] for number in fits}
+        complete = {number for number, fit in fits.items() if len(positions[number]) == fit.n_members}
+        outdated = {number for number, fit in fits.items() if not (fit.is_scored or fit.ended)}
+        for number in outdated - complete:
+            fits[number].outputs = None
+        if not outdated & complete:
+            return complete
+        if self._scored_rows is None:
+            self._scored_rows = [None if of_fits[0] is None else self._joined(of_fits) for of_fits in rows]
+        with replaced([tensor.detach() for tensor in self.trained_tensors()], weights):
+            outputs = [None if one is None else evaluate(self.module_, one) for one in self._scored_rows]
+        for number in outdated & complete:
+            fits[number].outputs = [
+                None
+                if given is None or one is None
+                else tuple(tensor[positions[number], : len(one)] for tensor in given)
+                for one, given in zip(fits[number].scored_rows, outputs, strict=True)
+            ]
+        return complete
+
+    def _joined(self, rows: Sequence[MemberRows]) -> MemberRows:
+        """Return the rows of the present nets for the members in the tensors, prepared for several evaluations."""
+        return prepare_rows(self.module_, MemberRows.joined(rows).of_members(self._members), reused=True)
 
     def _unstack(self, members: Tensor) -> None:
         """Copy the weights and records of ``members`` to their nets; a net without any other members has ended."""
@@ -162,21 +199,25 @@ class StackedNet(Net):
         training = set(self.net_index[~members].tolist())
         for number, fit in enumerate(self.fits):
             if not fit.ended and number not in training:
+                fit.outputs = None
                 fit.end_training()
 
-    def _copy_to_nets(self, members: Tensor, stopping: EarlyStopping) -> None:
-        """Copy the kept weights and the records of ``members`` to their nets, unless these have ended."""
-        weights = stopping.kept
-        for member in members.nonzero()[:, 0].tolist():
-            fit = self.fits[int(self.net_index[member])]
+    def _copy_to_nets(self, members: Tensor, stopping: EarlyStopping, only_records: Collection[int] = ()) -> None:
+        """Copy the kept weights and the records of ``members`` to their nets, unless these have ended.
+
+        The nets with numbers in ``only_records`` do not receive weights.
+        """
+        for number in set(self.net_index[members].tolist()):
+            fit = self.fits[number]
             if fit.ended:
                 continue
-            own = int(self.member_index[member])
-            if weights is not None:
-                for tensor, kept in zip(fit.net.trained_tensors(), weights, strict=True):
-                    tensor.data[own] = kept[member]
+            chosen = members & (self.net_index == number)
+            own = self.member_index[chosen]
+            if stopping.kept is not None and number not in only_records:
+                for tensor, of_members in zip(fit.net.trained_tensors(), stopping.kept, strict=True):
+                    tensor.data[own] = of_members[chosen]
             for name in ("best", "best_epoch", "waited", "active", "diverged"):
-                getattr(fit.net.stopping_, name)[own] = getattr(stopping, name)[member]
+                getattr(fit.net.stopping_, name)[own] = getattr(stopping, name)[chosen]
 
     def _keep_members(self, members: Tensor) -> None:
         """Remove all but ``members`` from the tensors."""

@@ -156,7 +156,7 @@ class GroupTrainer:
         if data_key not in data:
             data[data_key] = FoldData.of_fold(self._inputs, estimator, fold, self._transforms_test)
         template = templates.get(template_key)
-        fit = FoldFit.prepare(estimator, data[data_key], template)
+        fit = FoldFit.prepare(estimator, data[data_key], template, self._pruning and self._pruning.scorer)
         templates.setdefault(template_key, fit)
         return fit
 
