@@ -14,6 +14,7 @@ from sklearn.utils import _safe_indexing, check_array
 
 from .._utils.validation import as_array, check_lengths, check_magnitude, check_weights, listed, naming
 
+EXACT_INTEGERS = 2.0**53  # all integers below have a float64 of their own
 IN_MEMORY = {"dask": ".compute()", "duckdb": ".df()", "ibis": ".to_pandas()", "polars": ".collect()"}
 """Method that loads a lazy frame of a library into memory."""
 
@@ -143,12 +144,15 @@ def _array_of_list(rows: Sequence[Any], name: str) -> np.ndarray:
     """Convert values or rows; an array of objects holds what another array would round, convert or unmask."""
     nested = len(rows) > 0 and all(isinstance(row, list | tuple) for row in rows)
     kinds = set(map(type, chain.from_iterable(rows) if nested else rows))
-    if kinds and all(issubclass(kind, float | np.floating) for kind in kinds):
-        return as_array(rows, name)
+    if kinds and all(issubclass(kind, int | float | np.integer | np.floating) and kind is not bool for kind in kinds):
+        array = as_array(rows, name)
+        only_floats = all(issubclass(kind, float | np.floating) for kind in kinds)
+        if array.dtype.kind in "iu" or only_floats:
+            return array
+        if array.dtype.kind == "f" and not (np.abs(array) >= EXACT_INTEGERS).any():
+            return array
     if kinds == {str} and not nested:
         return as_array(rows, name)
-    if kinds == {int} and (array := as_array(rows, name)).dtype.kind in "iu":
-        return array
     if any(hasattr(kind, "__array__") for kind in kinds):
         if not nested:
             if np.ma.MaskedArray in kinds and len({(row.shape, row.dtype) for row in rows if row.shape}) == 1:
