@@ -237,6 +237,6 @@ def test_errors_of_named_activations_are_kept(monkeypatch):
 
 
 @pytest.mark.parametrize("activation", [torch.nn.ReLU(inplace=True), lambda x: x.tanh_(), lambda x: x.mul_(0.0)])
-def test_activations_that_work_in_place_can_be_diagnosed(activation):
+def test_activations_that_modify_their_argument_can_be_diagnosed(activation):
     fitted = plain_regressor((4,), max_iter=2, activation=activation).fit(X, Y)
     assert diagnose(fitted, X, Y).findings is not None
