@@ -178,10 +178,7 @@ def _flat_units(activation: _Activation | None, before: Tensor) -> tuple[np.ndar
 def _slope(activation: _Activation, x: Tensor) -> Tensor:
     """Magnitude of the activation's derivative."""
     x = x.detach().clone().requires_grad_()
-    after = activation(x.clone())  # it may work in place
-    if not after.requires_grad:
-        return torch.zeros_like(x)
-    (slope,) = torch.autograd.grad(after.sum(), x)
+    (slope,) = torch.autograd.grad(activation(x.clone()).sum(), x)  # it may work in place
     return torch.nan_to_num(slope).abs()
 
 

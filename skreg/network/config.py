@@ -118,7 +118,11 @@ def _first_layer_bounds(estimator: Any) -> list[str]:
 def _activation(estimator: Any) -> Callable[[Tensor], Tensor]:
     given = estimator.activation
     activation: Callable[[Tensor], Tensor] = getattr(activations, given) if isinstance(given, str) else given
-    apply_activation(activation, torch.linspace(-1, 1, 6).view(1, 2, 3))
+    probe = torch.linspace(-1, 1, 6).view(1, 2, 3)
+    try:
+        apply_activation(activation, probe)
+    except ValueError:  # it may support only float64; the type of the network is not known yet
+        apply_activation(activation, probe.double())
     limit = getattr(activation, "negative_limit", 0.0)
     if not isinstance(limit, Real) or not isfinite(limit):
         raise ValueError(
@@ -151,8 +155,7 @@ def check_derivative(activation: Callable[[Tensor], Tensor], x: Tensor) -> None:
     if getattr(activation, "inplace_safe", False):
         result.mul_(1)
     try:
-        if result.requires_grad:  # otherwise, it is constant
-            torch.autograd.grad(result.sum(), x, allow_unused=True)
+        torch.autograd.grad(result.sum(), x)
     except Exception as error:
         raise _activation_error(x, f"cannot be differentiated for {_described(x)}: {error}") from error
 

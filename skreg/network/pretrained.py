@@ -162,7 +162,7 @@ def _check_structure(fitted: Any, known: Network, config: NetworkConfig, n_layer
     has_skip = [config.residual and a == b for a, b in pairwise(widths)]
     copied, numeric = n_layers > 0, bool(known.inputs.n_numbers)
     differs = {
-        "activation": copied and not _same_function(config.activation, known.activation),
+        "activation": copied and not _same_function(config.activation, known.activation, known.inputs.dtype),
         "batch_norm": copied and (config.norm is BatchNorm) != (known.config.norm is BatchNorm),
         "layer_norm": copied and (config.norm is LayerNorm) != (known.config.norm is LayerNorm),
         "residual": has_skip != known.has_skip[:n_layers],
@@ -175,9 +175,9 @@ def _check_structure(fitted: Any, known: Network, config: NetworkConfig, n_layer
         )
 
 
-def _same_function(one: Callable[[Tensor], Tensor], other: Callable[[Tensor], Tensor]) -> bool:
+def _same_function(one: Callable[[Tensor], Tensor], other: Callable[[Tensor], Tensor], dtype: torch.dtype) -> bool:
     """Return whether two activations are equal; copies of a callable object count as equal."""
-    probe = torch.linspace(-4, 4, 24).view(2, 3, 4)
+    probe = torch.linspace(-4, 4, 24, dtype=dtype).view(2, 3, 4)
     return one is other or torch.equal(apply_activation(one, probe), apply_activation(other, probe))
 
 

@@ -4,6 +4,7 @@ import os
 import pickle
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -237,3 +238,14 @@ def test_a_warm_start_can_change_the_precision():
         fitted.set_params(precision=precision).fit(X, Y)
         assert str(types_in_use(fitted.net_)[1]) == f"torch.{precision}"
     assert fitted.score(X, Y) > 0.5
+
+
+@pytest.mark.parametrize("device", ["meta", "hpu", "xla", "vulkan", "xpu", "nonsense"])
+def test_a_refused_device_changes_no_warning_filters(device, monkeypatch):
+    """torch imports SymPy for a sum on "meta", and SymPy adds a warning filter."""
+    monkeypatch.setattr(torch.Tensor, "__add__", lambda *_: pytest.fail("a sum was computed"))
+    filters, modules = list(warnings.filters), set(sys.modules)
+    with pytest.raises(ValueError, match=f"device='{device}' .* Set device='auto'"):
+        RegularizedMLPRegressor(device=device).fit([[0.0], [1.0]], [0.0, 1.0])
+    assert warnings.filters == filters
+    assert "sympy" in modules or "sympy" not in sys.modules

@@ -165,3 +165,78 @@ def test_estimators_with_callables_of_main_return_from_workers():
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "11"
+
+
+def with_attributes(function, **attributes):
+    vars(function).update(attributes)
+    return function
+
+
+UNUSABLE_ACTIVATIONS = {
+    "float32 parameters": torch.nn.PReLU(),
+    "unknown initializer": with_attributes(lambda x: x.tanh(), init="nothing"),
+    "text as limit": with_attributes(lambda x: x.tanh(), negative_limit="low"),
+    "infinite limit": with_attributes(lambda x: x.tanh(), negative_limit=-np.inf),
+    "another type": lambda x: x.float().tanh(),
+    "another shape": lambda x: x.sum(-1),
+    "no tensor": lambda x: None,
+    "an error": lambda x: 1 / 0,
+    "an error for float64": lambda x: x if x.dtype == torch.float32 else x.missing,
+    "another device": lambda x: x.to("meta"),
+    "no derivative": lambda x: x.detach().tanh(),
+    "constant": torch.zeros_like,
+    "no derivative in place": lambda x: torch.sigmoid(x).mul_(2.0),
+    "wrongly said to be safe in place": with_attributes(lambda x: torch.sigmoid(x), inplace_safe=True),
+}
+
+
+@pytest.mark.parametrize("init", ["auto", "data_driven"])
+@pytest.mark.parametrize("activation", UNUSABLE_ACTIVATIONS.values(), ids=UNUSABLE_ACTIVATIONS)
+def test_an_unusable_activation_is_refused_before_training(activation, init, monkeypatch):
+    monkeypatch.setattr("skreg.training.net.Net.train", lambda *_: pytest.fail("training has started"))
+    net = plain_regressor((4,), init=init, activation=activation)
+    with pytest.raises(ValueError, match=r"(?s)'activation'.* (must|set 'precision')"):
+        net.fit(X, Y)
+
+
+def test_an_activation_of_one_type_is_used_with_that_precision():
+    fitted = plain_regressor((4,), max_iter=2, activation=torch.nn.PReLU(), precision="float32").fit(X, Y)
+    assert np.isfinite(fitted.predict(X)).all()
+    fitted = plain_regressor((4,), max_iter=2, activation=torch.nn.PReLU().double(), precision="float64").fit(X, Y)
+    assert np.isfinite(fitted.predict(X)).all()
+
+
+class FailsLater:
+    """An activation that fails after some calls, as one that runs out of memory does."""
+
+    def __init__(self, n_calls):
+        self.n_calls = n_calls
+
+    def __call__(self, x):
+        self.n_calls -= 1
+        if self.n_calls < 0:
+            raise KeyError("late")
+        return torch.tanh(x)
+
+
+def test_an_activation_that_fails_later_is_named():
+    with pytest.raises(ValueError, match=r"given as 'activation' failed .*late"):
+        plain_regressor((4,), max_iter=50, activation=FailsLater(20)).fit(X, Y)
+    net = plain_regressor((4,), max_iter=2, activation=FailsLater(10**6)).fit(X, Y)
+    net.net_.module_.activation.n_calls = 0
+    with pytest.raises(ValueError, match=r"given as 'activation' failed .*late"):
+        net.predict(X)
+
+
+def test_errors_of_named_activations_are_kept(monkeypatch):
+    """A lack of memory is not a fault of the activation."""
+    net = plain_regressor((4,), max_iter=2, activation="tanh").fit(X, Y)
+    monkeypatch.setattr(torch, "tanh", lambda x: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        net.predict(X)
+
+
+@pytest.mark.parametrize("activation", [torch.nn.ReLU(inplace=True), lambda x: x.tanh_(), lambda x: x.mul_(0.0)])
+def test_activations_that_modify_their_argument_can_be_diagnosed(activation):
+    fitted = plain_regressor((4,), max_iter=2, activation=activation).fit(X, Y)
+    assert diagnose(fitted, X, Y).findings is not None

@@ -1,6 +1,9 @@
 """Finite fits of extreme but finite numbers are silent; weights whose sum overflows are refused."""
 
+import re
 import warnings
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
@@ -10,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
 from skreg.estimators.classifier import _log_odds
+from skreg.estimators.parameters import CONSTRAINTS
 
 N = 60
 RNG = np.random.RandomState(0)
@@ -139,3 +143,75 @@ def test_decision_function_is_finite_for_probabilities_that_round_to_zero():
     log_odds = _log_odds(np.array([0.0, 5e-324, 1e-300, 0.5, 1 - 1.2e-16, 1.0]))
     assert np.isfinite(log_odds).all()
     assert (np.diff(log_odds) > 0).all()
+
+
+NUMBERS = [
+    10**400,
+    -(10**400),
+    2**63,
+    1e308,
+    -1e308,
+    5e-324,
+    -0.0,
+    np.inf,
+    np.nan,
+    True,
+    Fraction(1, 2),
+    Decimal("0.5"),
+]
+NUMBERS += [np.float32(0.5), np.float16(0.5), np.float64(1e308), np.int8(1), np.uint64(2**64 - 1), np.bool_(True)]
+NUMBERS += [np.longdouble("1e4000"), np.longdouble("1e-4000"), Decimal("sNaN")]
+NUMERIC = [name for name, rules in CONSTRAINTS.items() if "Interval" in str([type(rule) for rule in rules])]
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning", "ignore::UserWarning")
+@pytest.mark.parametrize("name", [*NUMERIC, "learning_rate_init and weight_decay", "label_smoothing", "quantile"])
+def test_a_number_is_used_or_refused_with_the_name_of_the_parameter(name):
+    estimator = RegularizedMLPRegressor if name == "quantile" else RegularizedMLPClassifier
+    names = name.split(" and ")
+    for number in NUMBERS:
+        loss = {"loss": "quantile"} if name == "quantile" else {}
+        net = estimator((2,), max_iter=1, n_members=1, random_state=0, **loss).set_params(
+            **dict.fromkeys(names, number)
+        )
+        try:
+            predicted = net.fit(PLAIN[:20], SIDE[:20]).predict(PLAIN)
+        except (ValueError, TypeError) as error:
+            if not re.search("|".join([*names, "diverged"]), str(error)):
+                raise
+        else:
+            assert np.isfinite(predicted).all()
+
+
+WEIGHTS = [1e306, 1e200, 1.0, 1e-200, 1e-310, 5e-324]
+CLASS_WEIGHTS = [{-1: 1e10, 1: 1e308}, {-1: 2.0, 1: 1.0}, {-1: 1e-300, 1: 2e-300}, {-1: 5e-324, 1: 5e-324}, "balanced"]
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("class_weight", CLASS_WEIGHTS, ids=str)
+def test_the_scale_of_weights_and_class_weights_has_no_effect(class_weight):
+    """Their product overflows or is 0 in floating-point numbers."""
+    y = SIDE.astype(int)
+    for weight in WEIGHTS:
+        fitted = RegularizedMLPClassifier(**SMALL, class_weight=class_weight)
+        proba = fitted.fit(PLAIN, y, sample_weight=np.full(N, weight)).predict_proba(PLAIN)
+        expected = RegularizedMLPClassifier(**SMALL, class_weight=class_weight).fit(PLAIN, y).predict_proba(PLAIN)
+        np.testing.assert_allclose(proba, expected, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("scale", WEIGHTS)
+@pytest.mark.parametrize("estimator", [RegularizedMLPClassifier(**SMALL), RegularizedMLPRegressor(**SMALL)])
+def test_the_scale_of_weights_has_no_effect_on_scores(estimator, scale):
+    estimator.fit(PLAIN, SIDE)
+    weight = 2.0 ** (np.arange(N) % 2) if scale > 5e-324 else np.ones(N)
+    expected = estimator.score(PLAIN, SIDE, sample_weight=weight)
+    assert estimator.score(PLAIN, SIDE, sample_weight=weight * scale) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("wrong", [np.inf, -np.inf, np.nan, 1e300, 10**400])
+@pytest.mark.parametrize("estimator", [RegularizedMLPClassifier(**SMALL), RegularizedMLPRegressor(**SMALL)])
+def test_extreme_targets_are_refused_by_score(estimator, wrong):
+    with pytest.raises((ValueError, TypeError), match=r"\by\b"):
+        estimator.fit(PLAIN, SIDE).score(PLAIN, [*SIDE[1:].tolist(), wrong])

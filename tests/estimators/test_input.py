@@ -853,3 +853,88 @@ def test_real_tables_with_categories(shared_data, name):
 def test_error_lists_names_in_order(Estimator):
     with pytest.raises(ValueError, match=r"\{'adam', 'adamw', 'lbfgs', 'sgd'\}. Got 'x'"):
         Estimator(solver="x").fit(X, Y)
+
+
+LAZY = pl.DataFrame(X).lazy()
+WRONG_TABLES = {
+    "lazy": LAZY,
+    "one dimension": X[:, 0],
+    "three dimensions": X[None],
+    "no rows": X[:0],
+    "no rows of a frame": pd.DataFrame(X)[:0],
+    "fewer columns": X[:, :2],
+    "fewer rows": X[:30],
+    "infinity": with_value(np.inf),
+    "too large": with_value(1e300),
+    "infinity in a frame": with_value(np.inf, pd.DataFrame(X)),
+    "too large in a frame": with_value(1e300, pd.DataFrame(X)),
+    "large integers": [[10**400] * 4] * 60,
+    "text": X.astype(str),
+    "dates": X.astype("M8[s]"),
+    "complex numbers": X + 1j,
+    "objects": np.full(X.shape, object()),
+    "ragged rows": [[1.0] * 4] * 59 + [[1.0]],
+    "duplicate names": pd.DataFrame(X, columns=list("aabc")),
+    "number": 5,
+    "generator": (row for row in X),
+    "sparse infinity": sparse.csr_array(with_value(np.inf)),
+}
+WRONG_TARGETS = {
+    "lazy": LAZY,
+    "fewer rows": Y[:30],
+    "missing": [None] * 60,
+    "NaN": np.full(60, np.nan),
+    "infinity": np.full(60, np.inf),
+    "too large": X[:, 0] * 1e300,
+    "large integers": [10**400] * 60,
+    "unknown text": ["a"] * 60,
+    "mixed types": ["a", 1] * 30,
+    "dates": X[:, 0].astype("M8[s]"),
+    "complex numbers": X[:, 0] + 1j,
+    "objects": [object()] * 60,
+    "ragged rows": [[1], [1, 2]] * 30,
+    "three columns": X[:, :3],
+    "three dimensions": X[None],
+    "number": 5,
+    "generator": (label for label in Y),
+    "lists": pd.Series([[1]] * 60),
+}
+WRONG_WEIGHTS = {
+    "negative": -np.ones(60),
+    "NaN": np.full(60, np.nan),
+    "infinity": np.full(60, np.inf),
+    "zeros": np.zeros(60),
+    "fewer rows": np.ones(30),
+    "text": ["a"] * 60,
+    "two dimensions": np.ones((60, 2)),
+    "too large": np.full(60, 1e308),
+    "large integer": 10**400,
+    "dates": X[:, 0].astype("M8[s]"),
+    "object": object(),
+    "complex numbers": 1j * X[:, 0],
+}
+WRONG = [
+    pytest.param(name, value, id=f"{name}: {kind}")
+    for name, values in (("X", WRONG_TABLES), ("y", WRONG_TARGETS), ("sample_weight", WRONG_WEIGHTS))
+    for kind, value in values.items()
+]
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning", "ignore::UserWarning")
+@pytest.mark.parametrize("Estimator", BOTH)
+@pytest.mark.parametrize(("name", "value"), WRONG)
+def test_errors_name_the_argument_that_was_passed(name, value, Estimator):
+    """The arguments of ``fit`` for the training rows and the validation rows, and those of ``score``."""
+    fitted = Estimator((2,), max_iter=1, n_members=1, early_stopping=True, random_state=0).fit(X, Y)
+    given = {"X": X, "y": Y, "sample_weight": np.ones(60)}
+    validation = {f"{key}_val": of_key for key, of_key in {**given, name: value}.items()}
+    with pytest.raises((ValueError, TypeError), match=rf"(?<!['\w]){name}_val\b"):
+        Estimator((2,), max_iter=1, n_members=1, early_stopping=True).fit(X, Y, **validation)
+    with pytest.raises((ValueError, TypeError), match=rf"(?<!\w){name}\b|Column '?\w'? .*Convert"):
+        fitted.score(**{**given, name: value})
+
+
+@pytest.mark.parametrize("wrong", [["z"], ["a", "z"], np.array(["z"]), [7], [-1], [True, False], [1.5], [None]])
+def test_errors_about_categorical_features_state_a_remedy(wrong):
+    with pytest.raises(ValueError, match=r"categorical_features .*\. (Pass|Remove) .*\."):
+        RegularizedMLPRegressor(categorical_features=wrong).fit(pd.DataFrame(X, columns=list("abcd")), Y)

@@ -1,5 +1,6 @@
 """Predictions, validation and the steps after training work in blocks, whose size does not change the results."""
 
+import tracemalloc
 import weakref
 
 import numpy as np
@@ -110,3 +111,33 @@ def test_time_for_calibration_is_reserved(monkeypatch):
             epochs[reserved] = RegularizedMLPRegressor(**params, time_limit=20.0).fit(X, X[:, 0]).n_iter_
     assert epochs[0.0] == 17
     assert epochs[10.0] == 10
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("Estimator", "y"), [(RegularizedMLPRegressor, X), (RegularizedMLPClassifier, CLASSES)])
+def test_out_of_fold_predictions_have_the_type_of_other_predictions(Estimator, y, dtype):
+    table = X.astype(dtype)
+    fitted = Estimator(**SMALL).fit(table, y)
+    predict = getattr(fitted, "predict_proba", fitted.predict)
+    assert fitted.oof_prediction_.dtype == predict(table).dtype == dtype
+    assert fitted.oof_prediction_.shape == predict(table).shape
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_out_of_fold_probabilities_are_stored_once(dtype, monkeypatch):
+    """No second array of their size exists at any time."""
+    score, peaks = RegularizedMLPClassifier._score_out_of_fold, []
+
+    def traced(*args):
+        tracemalloc.start()
+        score(*args)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+
+    monkeypatch.setattr(RegularizedMLPClassifier, "_score_out_of_fold", traced)
+    monkeypatch.setattr("skreg.estimators.base.OUT_OF_FOLD_ELEMENTS", 1)
+    table, y = np.resize(X, (1800, 3)).astype(dtype), np.arange(1800) % 180
+    fitted = RegularizedMLPClassifier(**{**SMALL, "max_iter": 1}).fit(table, y)
+    assert peaks[0] < 1.4 * fitted.oof_prediction_.nbytes
+    expected = np.mean(fitted.classes_[fitted.oof_prediction_.argmax(1)] == y)
+    assert fitted.oof_score_ == pytest.approx(expected)

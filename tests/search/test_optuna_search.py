@@ -1,9 +1,13 @@
 """OptunaSearchCV: results, scikit-learn's conventions, metadata, failures, interrupts, pruning and spaces."""
 
 import pickle
+import re
 import sys
 import time
 import warnings
+from contextlib import contextmanager
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import optuna
@@ -40,6 +44,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.validation import check_is_fitted
 
 from skreg import OptunaSearchCV, RegularizedMLPClassifier, RegularizedMLPRegressor
+from skreg.plots import RegularizationPathDisplay
 from skreg.search.progress import Caller
 
 X, Y = make_classification(60, 5, random_state=0)
@@ -747,3 +752,52 @@ def test_progress_bar_of_scikit_learn(capsys):
     callback = pytest.importorskip("sklearn.callback", reason="scikit-learn's callbacks came with 1.9")
     search_of(n_trials=2).set_callbacks(callback.ProgressBar(max_propagation_depth=None)).fit(X, Y)
     assert "OptunaSearchCV" in capsys.readouterr().out
+
+
+WRONG_SPLITS = [(0,), [None], [(1, 2, 3)], [([0], [1000])], [([0, 1], [])], [([0, 1], [2.5])], [("a", "b")], 1000]
+WRONG_SPLITS += [[([0, 1], [[2], [3, 4]])], np.arange(2), [(np.ones(60, bool), np.zeros(60, bool))]]
+
+
+@pytest.mark.parametrize("cv", WRONG_SPLITS, ids=str)
+def test_wrong_splits_are_refused_with_the_name_of_the_parameter(cv):
+    for wrong in (cv, iter(cv)) if isinstance(cv, list) else (cv,):
+        with pytest.raises(ValueError, match=r"\bcv\b"):
+            search_of(cv=wrong).fit(X, Y)
+    net = RegularizedMLPClassifier((), max_iter=1)
+    with pytest.raises(ValueError, match=r"\bcv\b"):
+        RegularizationPathDisplay.from_estimator(net, X, Y, param_range=[0.1], cv=cv)
+
+
+def test_splits_may_be_lists_ranges_and_masks():
+    first = np.arange(60) % 2 == 0
+    for pairs in ([(range(30), range(30, 60))], [[first, ~first]], [(first.nonzero()[0].tolist(), [-1, -2])]):
+        assert np.isfinite(search_of(cv=pairs, n_trials=1).fit(X, Y).best_score_)
+
+
+@contextmanager
+def suppress_error_about(name):
+    """Suppress a ValueError or TypeError that contains the name."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        if not re.search(rf"\b{name}\b", str(error)):
+            raise
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("name", ["n_trials", "timeout", "cv", "random_state", "verbose", "error_score", "n_jobs"])
+def test_a_number_is_used_or_refused_with_the_name_of_the_parameter(name):
+    numbers = [
+        10**400,
+        -(10**400),
+        1e308,
+        -0.0,
+        Fraction(1, 2),
+        Decimal("0.5"),
+        np.float16(0.5),
+        np.longdouble("1e4000"),
+    ]
+    numbers += [np.int8(2), np.uint64(2), np.float64(2.0), np.bool_(True)]
+    for number in numbers[:-4] if name == "n_jobs" else numbers:  # without starting workers
+        with suppress_error_about(name):
+            assert len(search_of(**{"n_trials": 1, "cv": 2, name: number}).fit(X, Y).cv_results_["params"]) >= 1
