@@ -240,3 +240,21 @@ def test_scikit_learn_can_calibrate_the_estimator():
     assert log_loss(y[600:], calibrated.predict_proba(X[600:])) < log_loss(y[600:], alone.predict_proba(X[600:]))
     frozen = CalibratedClassifierCV(FrozenEstimator(alone), method="temperature").fit(X[600:], y[600:])
     assert_array_equal(frozen.predict(X), alone.predict(X))
+
+
+@pytest.mark.parametrize("n_members", [1, 3])
+@pytest.mark.parametrize("factor", [0.001, 0.3, 1.0, 3.0, 100.0])
+@pytest.mark.parametrize("ratio", [0.5, 0.9, 1.0, 1.05, 1.3, 20.0])
+def test_temperatures_do_not_depend_on_the_starting_values(n_members, factor, ratio):
+    """This includes temperatures at the bounds of their interval."""
+    rng = np.random.default_rng(n_members)
+    y = rng.integers(3, size=200)
+    raw = rng.normal(size=(n_members, 200, 3)) + 2 * np.eye(3)[y]
+    member = rng.integers(n_members, size=200) if n_members > 1 else None
+    loss = held_out_loss(factor * raw, y, np.ones(200), member)
+    expected = loss.temperatures()
+    assert len(expected) == (1 if n_members == 1 else 2)
+    found = loss.temperatures(tuple(ratio * temperature for temperature in expected))
+    assert found == pytest.approx(expected, rel=2e-3)
+    near = (float(np.clip(ratio * expected[0], 0.01, 100.0)),) * len(expected)
+    assert loss.temperatures(near) == pytest.approx(expected, rel=2e-3)

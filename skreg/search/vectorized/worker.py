@@ -201,8 +201,8 @@ class GroupTrainer:
             state.is_due |= self._pruning.decides(epoch)
         due = [state for state in states if state.is_due and state.score_error is None]
         if due:
-            with torch_settings():
-                for net in nets:
+            for net in nets:
+                with torch_settings(net.fits[0].prepared.estimator.n_threads):
                     net.update_nets()
         scores = [self._score(state, epoch) for state in due]
         return _ask_pruner(

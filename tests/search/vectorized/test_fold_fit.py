@@ -8,6 +8,7 @@ import numpy as np
 import optuna
 import pytest
 import sklearn
+import torch
 from imblearn import FunctionSampler
 from imblearn.pipeline import Pipeline as SamplingPipeline
 from imblearn.under_sampling import RandomUnderSampler
@@ -22,7 +23,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler, TargetEnc
 from sklearn.utils import get_tags
 
 from skreg import OptunaSearchCV, RegularizedMLPClassifier, RegularizedMLPRegressor
-from skreg.search.vectorized import fold_fit
+from skreg.search.vectorized import fold_fit, stacked_net
 from skreg.search.vectorized.fold_fit import overridden_method, reproducible_network
 from skreg.search.vectorized.stacked_net import StackedNet
 
@@ -543,3 +544,19 @@ def test_default_pruner_compares_the_scores_when_it_decides():
     search = search_of(clone(REGRESSOR).set_params(max_iter=10, early_stopping=False), TARGET, pruner=None)
     kept = max(search.study_.trials, key=lambda trial: max(trial.intermediate_values))
     assert list(kept.intermediate_values) == [2, 4, 8, 10]
+
+
+def test_rows_are_scored_with_the_threads_of_the_estimator(monkeypatch):
+    original, numbers, before = stacked_net.evaluate, [], torch.get_num_threads()
+
+    def evaluate(*args):
+        numbers.append(torch.get_num_threads())
+        return original(*args)
+
+    monkeypatch.setattr(stacked_net, "evaluate", evaluate)
+    torch.set_num_threads(2)
+    try:
+        search_of(clone(CLASSIFIER).set_params(n_threads=1), Y)
+    finally:
+        torch.set_num_threads(before)
+    assert set(numbers) == {1}
