@@ -83,7 +83,7 @@ class TableEncoder:
     numeric_: list[int]  # positions of the numeric columns
     categorical_: list[int]  # positions of the categorical columns
     levels_: list[dict[Any, int]]  # code of each level, for each categorical column
-    dtype_: np.dtype[Any]  # of the numbers in the training rows, float32 or float64; predictions have the same type
+    dtype_: np.dtype[Any]  # of the numbers in the training rows, float32 or float64; probabilities have the same type
 
     def __init__(self, categorical_features: Any = "from_dtype") -> None:
         self.categorical_features = categorical_features

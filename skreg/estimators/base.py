@@ -258,6 +258,8 @@ class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, Sha
         for block in prepare_rows(fit.net.module_, fit.validation).blocks(height):
             raw, _, _ = evaluate(fit.net.module_, block)
             for m, (first, n_rows) in enumerate(zip(firsts, block.lengths, strict=True)):
+                if not n_rows:  # the last block may have rows of some members only
+                    continue
                 decoded = self.target_encoder_.decode(fit.net, raw[m : m + 1, :n_rows], slice(m, m + 1))
                 found, prediction = self._scored(decoded), self._as_in_fit(self._format_prediction(decoded))
                 if not len(scored):

@@ -265,6 +265,10 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
             net.temperature = self.temperature_
         super()._set_fitted(net, callbacks)
 
+    def _as_in_fit(self, values: np.ndarray) -> np.ndarray:
+        converted: np.ndarray = values.astype(self.encoder_.dtype_, copy=False)
+        return converted
+
     def _format_prediction(self, decoded: np.ndarray) -> np.ndarray:
         proba: np.ndarray = np.exp(decoded[..., 1] if decoded.ndim == 3 else decoded)
         return proba

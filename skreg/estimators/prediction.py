@@ -160,9 +160,8 @@ class PredictionMixin:
             return _join_blocks(((decode(self.net_, raw[members], members),) for raw in blocks), X)[0]
 
     def _as_in_fit(self, values: np.ndarray) -> np.ndarray:
-        """Convert predictions to float32 if the numbers of the training rows were float32."""
-        converted: np.ndarray = values.astype(self.encoder_.dtype_, copy=False)
-        return converted
+        """Convert probabilities to the type of the training rows; numbers stay float64, which target units may need."""
+        return values
 
     def _sample_blocks(self, X: Any, n_samples: int, random_state: Any, dropout: bool) -> Iterator[np.ndarray]:
         """Yield samples ``(n_samples, rows, ...)`` of blocks of rows."""

@@ -148,11 +148,11 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         """
         check_flag(self, "return_std", return_std)
         if not return_std:
-            return self._as_in_fit(self._predict_decoded(X))
+            return self._predict_decoded(X)
         check_is_fitted(self)
         self._residuals("return_std=True")
         uncertainty = self.predict_uncertainty(X, self.net_.module_.n_members, dropout=False)
-        return self._as_in_fit(self._predict_decoded(X)), self._as_in_fit(np.sqrt(uncertainty.total))
+        return self._predict_decoded(X), np.sqrt(uncertainty.total)
 
     def predict_interval(self, X: Any, coverage: float = 0.9) -> np.ndarray:
         """Predict an interval that contains the target with a given probability.
@@ -191,9 +191,7 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         if not isinstance(coverage, Real) or isinstance(coverage, bool) or not 0 < coverage < 1:
             raise parameter_error(self, "coverage", "a float in the range (0.0, 1.0)", coverage)
         residuals, encoder = self._residuals("predict_interval"), self.target_encoder_
-        interval = self._as_in_fit(
-            residuals.interval(encoder.split_quantiles(self._predict_decoded(X)), float(coverage))
-        )
+        interval = residuals.interval(encoder.split_quantiles(self._predict_decoded(X)), float(coverage))
         return interval[:, 0] if encoder.flat_ else interval
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:

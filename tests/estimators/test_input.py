@@ -617,6 +617,25 @@ def test_float32_and_float64_input_agree(Estimator, scaling):
     assert_allclose(in_32, in_64, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(("offset", "scale"), [(1.7e9, 10.0), (-3.3e38, 1e36)])
+@pytest.mark.parametrize("quantile", [None, 0.5, (0.1, 0.5, 0.9)])
+def test_float32_rows_do_not_round_predictions_of_numbers(offset, scale, quantile):
+    single = np.random.default_rng(0).normal(size=(240, 4)).astype(np.float32)
+    target = offset + scale * single[:, 0].astype(np.float64)
+    settings = {} if quantile is None else {"loss": "quantile", "quantile": quantile}
+    regressor = RegularizedMLPRegressor(**SMALL, early_stopping=True, validation_fraction=0.5, **settings)
+    regressor.set_params(max_iter=60)
+    results = []
+    for table in (single, single.astype(np.float64)):
+        fitted = regressor.fit(table, target)
+        prediction, std = fitted.predict(table, return_std=True)
+        results.append([prediction, fitted.predict_interval(table, 0.5), fitted.oof_prediction_, offset + std])
+        assert all(np.isfinite(result).all() and result.dtype == np.float64 for result in results[-1])
+        assert fitted.score(table, target) > 0.8
+    for one, other in zip(*results, strict=True):
+        assert_allclose((one - offset) / scale, (other - offset) / scale, rtol=1e-2, atol=1e-3)
+
+
 @pytest.mark.parametrize("Estimator", BOTH)
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.int8, np.int64, np.uint16, bool])
 def test_every_numeric_type_can_be_learned(Estimator, dtype):

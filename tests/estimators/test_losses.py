@@ -296,3 +296,17 @@ def test_a_warm_start_cannot_change_the_loss(change):
     with pytest.raises(ValueError, match=r"warm_start=True cannot continue with loss=.*was fitted with loss"):
         model.set_params(**change).fit(X, COUNTS)
     np.testing.assert_array_equal(model.predict(X), before)
+
+
+@pytest.mark.filterwarnings("ignore:Early stopping uses only")
+@pytest.mark.parametrize(("make", "settings", "y"), ALL_LOSSES)
+@pytest.mark.parametrize("height", [59, 7])
+def test_out_of_fold_predictions_do_not_depend_on_the_size_of_blocks(make, settings, y, height, monkeypatch):
+    """The last block of 59 rows has a row of the first of two members and none of the second."""
+    settings = {"hidden_layer_sizes": (4,), "max_iter": 2, "random_state": 0, "early_stopping": True, **settings}
+    net = make(**settings).set_params(n_members=2, validation_fraction=0.5)
+    expected = clone(net).fit(X[:119], y[:119])
+    monkeypatch.setattr("skreg.estimators.base.OUT_OF_FOLD_ROWS", height)
+    found = clone(net).fit(X[:119], y[:119])
+    np.testing.assert_allclose(found.oof_prediction_, expected.oof_prediction_, rtol=1e-6)
+    assert found.oof_score_ == pytest.approx(expected.oof_score_, rel=1e-6)
