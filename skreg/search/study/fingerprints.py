@@ -25,12 +25,12 @@ from ...estimators.base import RegularizedMLP
 from ...training.callbacks import SUPPORTED
 from .references import file_digest, imported_modules, loaded_globals, nested_names, released_name
 
-#: State that affects the duration of a fit or records its course, but does not affect the results, by type. It is ignored
-#: in classes of Python packages only, because a class of the user can give another meaning to a name.
+#: State that affects the duration of a fit or records its course, but does not affect the results, by type. It is
+#: ignored in classes of installed packages only, because a class of the user can give another meaning to a name.
 IRRELEVANT_STATE: dict[type, set[str]] = {
     object: {"n_jobs", "n_threads", "_n_threads", "verbose"},
     _BaseComposition: {"memory"},
-    BaseSearchCV: {"cv_results_", "refit_time_", "storage", "study_name", "study_"},
+    BaseSearchCV: {"best_trial_", "cv_results_", "refit_time_", "storage", "study_name", "study_"},
     NeuralNet: {"callbacks_", "history_", "time_budget_"},
 }
 NUMBERS = frozenset({type(None), bool, int, float})
@@ -72,7 +72,7 @@ def _relevant_state(obj: object, state: dict[str, Any]) -> dict[str, Any]:
 
 
 def _only_reads(callback: object) -> bool:
-    """Return whether a callback, or a pair of a name and a callback, is known to change neither weights nor training."""
+    """Return whether a callback, or a pair of a name and a callback, is known to change nothing."""
     found = callback[1] if isinstance(callback, tuple) and len(callback) == 2 else callback
     kind = found if isinstance(found, type) else type(found)
     if kind.__module__.startswith("skorch."):
