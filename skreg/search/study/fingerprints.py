@@ -17,17 +17,21 @@ import numpy as np
 import torch
 from scipy import sparse
 from sklearn.model_selection._search import BaseSearchCV
+from sklearn.utils.metaestimators import _BaseComposition
 from skorch import NeuralNet
+from skorch import callbacks as skorch_callbacks
 
 from ...estimators.base import RegularizedMLP
+from ...training.callbacks import SUPPORTED
 from .references import file_digest, imported_modules, loaded_globals, nested_names, released_name
 
-#: State that affects the duration of a fit or records its course, but does not affect the results, by type.
-WITHOUT_EFFECT: dict[type, set[str]] = {
-    object: {"n_jobs", "n_threads", "_n_threads", "verbose", "memory", "_skl_callbacks"},
-    BaseSearchCV: {"cv_results_", "refit_time_", "storage", "study_name", "study_"},
+#: State that affects the duration of a fit or records its course, but does not affect the results, by type. It is
+#: ignored in classes of installed packages only, because a class of the user can give another meaning to a name.
+IRRELEVANT_STATE: dict[type, set[str]] = {
+    object: {"n_jobs", "n_threads", "_n_threads", "verbose"},
+    _BaseComposition: {"memory"},
+    BaseSearchCV: {"best_trial_", "cv_results_", "refit_time_", "storage", "study_name", "study_"},
     NeuralNet: {"callbacks_", "history_", "time_budget_"},
-    RegularizedMLP: {"callbacks"},  # they only read the history
 }
 NUMBERS = frozenset({type(None), bool, int, float})
 SIMPLE = NUMBERS | {complex, str, bytes, type(...), type(NotImplemented)}
@@ -48,13 +52,32 @@ def _hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def _ignored_state(obj: object) -> set[str]:
-    """Return the names of attributes that do not affect the results of an object."""
+def _relevant_state(obj: object, state: dict[str, Any]) -> dict[str, Any]:
+    """Return the state of an object without the attributes that do not affect its results."""
+    is_released = released_name(type(obj)) is not None
     if hasattr(obj, "rvs"):  # the search passes the random state of a distribution
-        return {"_random_state"}
+        return {name: value for name, value in state.items() if name != "_random_state" or not is_released}
     if not hasattr(obj, "get_params"):
-        return set()
-    return set().union(*(names for kind, names in WITHOUT_EFFECT.items() if isinstance(obj, kind)))
+        return state
+    kinds = [kind for kind in IRRELEVANT_STATE if isinstance(obj, kind) and is_released]
+    ignored = set[str]().union(*(IRRELEVANT_STATE[kind] for kind in kinds))
+    relevant = {name: value for name, value in state.items() if name not in ignored}
+    names = {"_skl_callbacks", "callbacks"} if isinstance(obj, RegularizedMLP) else {"_skl_callbacks"}
+    for name in names & relevant.keys():
+        if relevant[name] is None or isinstance(relevant[name], list | tuple):
+            relevant[name] = [callback for callback in relevant[name] or () if not _only_reads(callback)]
+            if not relevant[name]:
+                del relevant[name]
+    return relevant
+
+
+def _only_reads(callback: object) -> bool:
+    """Return whether a callback, or a pair of a name and a callback, is known to change nothing."""
+    found = callback[1] if isinstance(callback, tuple) and len(callback) == 2 else callback
+    kind = found if isinstance(found, type) else type(found)
+    if kind.__module__.startswith("skorch."):
+        return kind.__name__ in SUPPORTED and kind is getattr(skorch_callbacks, kind.__name__, None)
+    return kind.__module__.startswith(("skreg.", "sklearn.")) and released_name(kind) is not None
 
 
 def _contents(cell: CellType) -> object:
@@ -219,8 +242,7 @@ class _Describer:
         created = [create, args, *(None if more is None else list(more) for more in (items, pairs))]
         if not isinstance(state, dict):
             return self._all("object", [*created, state])
-        state = {name: value for name, value in state.items() if name not in _ignored_state(obj)}
-        return f"{self._all('object', created)}{self._mapping(state, '.{}')}"
+        return f"{self._all('object', created)}{self._mapping(_relevant_state(obj, state), '.{}')}"
 
     def _constant(self, obj: Any, name: str) -> str:
         """Describe an object that pickle would find by its name, such as a function of a compiled module."""

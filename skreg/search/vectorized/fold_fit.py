@@ -35,7 +35,7 @@ ORIGINAL_ATTRIBUTES = {
     for known in (Pipeline, RegularizedMLPClassifier, RegularizedMLPRegressor)
 }
 """Attributes of the classes whose fits and scores the search reproduces, as defined when this module was imported."""
-WITHOUT_EFFECT = {
+IGNORED_OVERRIDES = {
     *("__dict__", "__eq__", "__hash__", "__init__", "__init_subclass__", "__replace__", "__repr__", "__weakref__"),
 }
 """Attributes that may be overridden because neither a fit nor a score depends on them."""
@@ -71,7 +71,7 @@ def overridden_method(estimator: Any) -> str | None:
         is_method = hasattr(type(original), "__get__") or hasattr(type(actual), "__get__")
         is_request = name.startswith("set_") and name.endswith("_request")  # scikit-learn creates one for each class
         replaced = actual is not original or name in vars(estimator)
-        if is_method and replaced and not is_request and name not in WITHOUT_EFFECT:
+        if is_method and replaced and not is_request and name not in IGNORED_OVERRIDES:
             return name
     return None
 

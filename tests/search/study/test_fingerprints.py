@@ -14,7 +14,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import optuna
@@ -35,12 +35,16 @@ from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
-from skorch.callbacks import EpochTimer
+from skorch import callbacks as skorch_callbacks
+from skorch.callbacks import Callback, EpochTimer
 
 from skreg import OptunaSearchCV, RegularizedMLPClassifier
+from skreg.plots import LiveTrainingCurve
 from skreg.search.default_space import make_space
 from skreg.search.study import fingerprint
+from skreg.search.study.fingerprints import IRRELEVANT_STATE
 from skreg.search.study.references import _release, released_name
+from skreg.training.callbacks import SUPPORTED
 from tests.helpers import plain_classifier
 
 X, Y = make_classification(n_samples=60, n_features=4, random_state=0)
@@ -204,6 +208,7 @@ SAME = {
     "cache of types": [functools.singledispatch(closure(1)), functools.singledispatch(closure(1))],
     "cache of calls": [functools.lru_cache(closure(1)), functools.lru_cache(closure(1))],
     "verbosity": [LogisticRegression(verbose=verbose) for verbose in (0, 1)],
+    "cache of a pipeline": [make_pipeline(StandardScaler(), memory=memory) for memory in (None, "folder")],
     "workers": [RandomForestClassifier(random_state=0, n_jobs=n_jobs) for n_jobs in (1, 2)],
     "callbacks of networks": [plain_classifier(callbacks=callbacks) for callbacks in (None, [EpochTimer()])],
     "fitted twice": [frozen(plain_classifier(max_iter=2, time_limit=60, random_state=0), 0) for _ in range(2)],
@@ -215,6 +220,78 @@ SAME = {
 """Groups of objects that lead to the same scores."""
 SAME["cache of calls"][0](1)
 SAME["cache of types"][0](1)
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_objects_that_lead_to_equal_scores_have_the_same_fingerprint(name):
+    assert len({fingerprint(obj) for obj in SAME[name]}) == 1
+
+
+class Lag:
+    """Transformer of the user, whose parameters have the names of others that do not affect results."""
+
+    def __init__(self, **params):
+        self.__dict__.update(params)
+
+    def get_params(self, deep=True):
+        return vars(self)
+
+
+class LoggingForest(RandomForestClassifier):
+    """Subclass of the user, which can use each parameter in another way."""
+
+
+class LoggingDistribution(Lag):
+    def rvs(self, random_state=None):
+        return self._random_state
+
+
+class ChangeWeights(Callback):
+    """Callback that changes the network."""
+
+    def __init__(self, factor=1.0):
+        self.factor = factor
+
+
+class LoudTimer(EpochTimer):
+    """Subclass of a callback that only reads."""
+
+
+ALL_IRRELEVANT = sorted(set().union(*IRRELEVANT_STATE.values(), {"callbacks", "_skl_callbacks", "_random_state"}))
+
+
+@pytest.mark.parametrize("name", ALL_IRRELEVANT)
+@pytest.mark.parametrize("cls", [Lag, LoggingDistribution])
+def test_no_attribute_of_a_class_of_the_user_is_ignored(cls, name):
+    objects = [cls(**{name: value}) for value in (1, 2, [3], "a")]
+    assert len({fingerprint(obj) for obj in objects}) == 4
+    assert len({fingerprint(make_pipeline(obj, StandardScaler())) for obj in objects}) == 4
+
+
+def test_parameters_of_a_subclass_of_the_user_are_not_ignored():
+    assert len({fingerprint(LoggingForest(n_jobs=n, verbose=v)) for n in (1, 2) for v in (0, 1)}) == 4
+
+
+@pytest.mark.parametrize("wrap", [lambda callback: callback, lambda callback: ("name", callback)])
+def test_callbacks_are_ignored_only_if_they_are_known_to_read(wrap):
+    def found(*callbacks):
+        return fingerprint(plain_classifier(callbacks=[wrap(callback) for callback in callbacks]))
+
+    read = [EpochTimer(), EpochTimer, *(getattr(skorch_callbacks, name) for name in SUPPORTED), LiveTrainingCurve()]
+    assert {found(callback) for callback in read} == {found(), fingerprint(plain_classifier())}
+    changes = [ChangeWeights(), ChangeWeights(2.0), ChangeWeights, LoudTimer()]
+    assert len({found(), *(found(callback) for callback in changes)}) == 1 + len(changes)
+    assert found(EpochTimer(), ChangeWeights()) == found(ChangeWeights())
+
+
+def test_callbacks_of_scikit_learn_are_ignored_unless_the_user_wrote_them():
+    def found(*callbacks):
+        network = plain_classifier()
+        network._skl_callbacks = list(callbacks)
+        return fingerprint(network)
+
+    assert found() == found(StandardScaler()) == fingerprint(plain_classifier())  # any class of scikit-learn
+    assert len({found(), found(ChangeWeights()), found(ChangeWeights(2.0))}) == 3
 
 
 def test_every_function_of_a_library_is_identified():
@@ -277,23 +354,31 @@ def test_the_code_of_imported_files_is_identified(source, tmp_path, monkeypatch)
     assert found[0] == found[1] != found[2]
 
 
+@pytest.fixture
+def fresh_releases():
+    """Forget the identified packages before and after a test."""
+    _release.cache_clear()
+    yield
+    _release.cache_clear()
+
+
+@pytest.mark.usefixtures("fresh_releases")
 def test_installed_packages_are_identified_by_their_versions(monkeypatch):
     """Packages that are installed from a folder can change without their version, so their code is identified."""
     assert released_name(accuracy_score) == f"sklearn.metrics._classification:accuracy_score {sklearn.__version__}"
     assert released_name(sorted) is not None
     for function in (closure, closure(1), functools.wraps(np.log)(closure(1))):
         assert released_name(function) is None
-    read_text = importlib.metadata.PathDistribution.read_text
+    distribution = importlib.metadata.distribution
     for folder, origin in [(True, '{"dir_info": {}}'), (False, '{"archive_info": {}}')]:
-        monkeypatch.setattr(
-            importlib.metadata.PathDistribution,
-            "read_text",
-            lambda self, name, origin=origin: origin if name == "direct_url.json" else read_text(self, name),
-        )
+        # Not a method of PathDistribution, because an imported backport of the module replaces this class.
+        def with_origin(name, origin=origin):
+            return SimpleNamespace(version=distribution(name).version, read_text={"direct_url.json": origin}.get)
+
+        monkeypatch.setattr(importlib.metadata, "distribution", with_origin)
         _release.cache_clear()
         assert (released_name(sqlalchemy.text) is None) == folder
         assert released_name(accuracy_score) is not None
-    _release.cache_clear()
 
 
 @pytest.mark.slow
