@@ -191,7 +191,7 @@ class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, Sha
         events = CallbackEvents(self, X, y, sample_weight, 1)
         with torch_settings(self.n_threads):
             encoded = encode_training_rows(self, X, y, sample_weight, source, continues, *classes)
-            device_config, index = stream_device_config(self, len(encoded)), [np.arange(len(encoded))] * self.n_members
+            device_config, index = stream_device_config(self, len(encoded)), [encoded.weighted()] * self.n_members
             split = MemberSplit(encoded, index, None, [], device_config)
             loss = self._make_loss(split)
             net = make_net(self, split, network_config, training_config, loss, source, events.epoch_callbacks)
