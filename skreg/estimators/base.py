@@ -131,14 +131,6 @@ class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, Sha
     def _make_loss(self, split: MemberSplit) -> Callable[[], Loss]:
         """Return a factory of the loss, after fitting the target encoder."""
 
-    @abstractmethod
-    def _scored(self, decoded: np.ndarray) -> np.ndarray:
-        """Return the labels or numbers that ``score`` compares with the target, given decoded predictions."""
-
-    @abstractmethod
-    def _metric(self, y: Any, prediction: np.ndarray, weight: np.ndarray | None) -> float:
-        """Return the score of the results of ``_scored``."""
-
     def _check_split(self, split: MemberSplit) -> None:
         """Raise an error if a parameter requires validation rows and there are none."""
 

@@ -118,8 +118,14 @@ def test_score_ignores_the_target_of_rows_of_weight_zero(estimator, y, void_labe
     fitted = clone(estimator).fit(X[KEPT], y[KEPT])
     score = fitted.score(X, corrupted(y, void_label), WEIGHT)
     assert score == pytest.approx(fitted.score(X[KEPT], y[KEPT], WEIGHT[KEPT]), rel=1e-12)
+    far = X.copy()
+    far[VOID] = np.inf
+    assert fitted.score(far, corrupted(y, void_label), WEIGHT) == score
     with pytest.raises(ValueError, match="All values of sample_weight are zero"):
         fitted.score(X, y, 0 * WEIGHT)
+    for invalid in ([10**400] * len(X), ["text", 1.5] * (len(X) // 2), np.full(len(X), np.inf), y[:-1]):
+        with pytest.raises((ValueError, TypeError), match=r"\by\b"):
+            fitted.score(X, invalid)
 
 
 CONTAINERS = {
