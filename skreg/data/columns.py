@@ -21,7 +21,7 @@ from scipy import sparse
 from sklearn.utils.validation import _get_feature_names, _num_features, _num_samples
 
 from .._utils.validation import check_magnitude
-from .containers import is_frame, load, plain, type_error
+from .containers import described, is_frame, load, plain, type_error
 
 NUMBERS = (Real, Decimal)
 DATES = (date, time, timedelta, np.datetime64, np.timedelta64, complex)
@@ -67,9 +67,11 @@ class Column:
     @property
     def is_empty(self) -> bool:
         """Whether all values are missing; most columns are decided by their first value."""
-        first = self.values[0]
-        known = isinstance(first, str) if self.kind == "text" else first is not None and first == first
-        return not (known and self.categories is None) and bool(self.missing.all())
+        if self.categories is None:
+            first = self.values[0]
+            if isinstance(first, str) if self.kind == "text" else first is not None and first == first:
+                return False
+        return bool(self.missing.all())
 
     def objects(self) -> list[Any]:
         """Return the values as Python objects; missing values are None or NaN."""
@@ -202,13 +204,15 @@ def read_series(y: Any, name: str) -> list[Column] | None:
         columns = Columns(y)
         return [columns.read(j, exact=True) for j in range(columns.n)]
     if not isinstance(y, np.ndarray) and nw.dependencies.is_into_series(y):
-        return [_frame_column(name, nw.from_native(y, series_only=True), exact=True)]
+        return [_frame_column(None, nw.from_native(y, series_only=True), exact=True)]
     return None
 
 
 def _array_column(name: Any, values: np.ndarray) -> Column:
     if values.dtype.kind in "mM":
-        raise type_error(name, values.dtype)
+        if not np.isnat(values).all():
+            raise type_error(name, values.dtype)
+        values = np.full(len(values), np.nan)
     return Column(name, "number", values) if values.dtype.kind in "biuf" else object_column(name, values.tolist())
 
 
@@ -264,7 +268,7 @@ def _converter(kind: type, name: Any) -> Callable[[Any], Any] | None:
         collection = tuple if issubclass(kind, tuple) else frozenset
         return lambda v: collection(_normalize(list(v), name)[0])
     if hasattr(kind, "__array__"):
-        return lambda v: _normalize([plain(v, name)], name)[0][0]
+        return lambda v: _normalize([plain(v, "y" if name is None else name)], name)[0][0]
     return None
 
 
@@ -276,8 +280,7 @@ def _check_kinds(kinds: set[type], name: Any) -> None:
         by_identity = kind.__eq__ is object.__eq__ and not issubclass(kind, Enum)
         if kind.__hash__ is None or by_identity:  # an object equal only to itself is unknown after a pickle
             raise TypeError(
-                f"Column {name!r} contains a {kind.__name__}; each argument must be a string or a number. Convert it "
-                "to text or numbers."
+                f"{described(name)} contains values of type {kind.__name__}. Convert them to text or numbers."
             )
 
 
@@ -287,6 +290,8 @@ def _check_kinds(kinds: set[type], name: Any) -> None:
 def _frame_column(name: Any, series: Any, exact: bool) -> Column:
     dtype = series.dtype
     if dtype.is_temporal() or dtype.is_nested():
+        if series.null_count() == len(series):
+            return object_column(name, [None] * len(series))
         raise type_error(name, dtype)
     if dtype in (nw.Categorical, nw.Enum):
         return _dictionary_column(name, series)

@@ -44,7 +44,10 @@ def _checked_table(X: Any, name: str) -> Any:
             )
         return X
     with np.errstate(over="ignore", invalid="ignore"):  # values that no float holds become infinite
-        X = X if sparse.issparse(X) else to_array(X, name)
+        X = X if sparse.issparse(X) else to_rows(X, name)
+        _check_dimensions(X, name)
+        if X.dtype.kind in "mM" and np.isnat(X).all():
+            X = np.full(X.shape, np.nan)
         if X.dtype.kind in "mMV":
             raise type_error(0, X.dtype)
         if X.dtype.kind in "OSTU":
@@ -69,6 +72,28 @@ def to_array(values: Any, name: str) -> np.ndarray:
     if isinstance(values, list | tuple):
         return _array_of_list(values, name)
     return as_array(values, name)
+
+
+def to_rows(values: Any, name: str) -> np.ndarray:
+    """Convert an array-like of rows as ``to_array`` does; a single value raises an error."""
+    array = to_array(values, name)
+    if array.ndim == 0:
+        columns = "n_features" if name.startswith("X") else "n_outputs"
+        raise ValueError(
+            f"Input {name} must be an array-like with one row for each sample, of shape (n_samples, {columns}), got "
+            f"{type(values).__name__}. Convert it to an array or a data frame."
+        )
+    return array
+
+
+def _check_dimensions(X: Any, name: str) -> None:
+    """Raise an error that does not contain the whole table unless it has two dimensions."""
+    if X.ndim != 2:
+        raise ValueError(
+            f"Expected 2D array, got {X.ndim}D array instead: {name} has the shape {X.shape}. Reshape your data either "
+            "using array.reshape(-1, 1) if your data has a single feature or array.reshape(1, -1) if it contains a "
+            "single sample."
+        )
 
 
 def load(X: Any, name: str) -> Any:
@@ -109,7 +134,7 @@ def remove_void_rows(
     if sample_weight is None:
         return X, y, None, None
     names = f"X{suffix}", f"y{suffix}"
-    X, y = load(X, names[0]), load(y, names[1])
+    X, y = _rows_of(X, names[0]), _rows_of(y, names[1])
     check_lengths(**dict(zip(names, (X, y), strict=True)))
     weight = check_weights(sample_weight, X, f"sample_weight{suffix}")
     if weight is None or weight.all():
@@ -117,6 +142,14 @@ def remove_void_rows(
     kept = weight > 0
     rows = np.flatnonzero(kept)
     return select_rows(X, rows), select_rows(y, rows), weight[rows], kept
+
+
+def _rows_of(values: Any, name: str) -> Any:
+    """Return a container of which rows can be selected; values of unknown types become arrays or raise an error."""
+    values = load(values, name)
+    selectable = (isinstance(values, np.ndarray) and values.ndim > 0) or isinstance(values, list | tuple)
+    is_column = nw.dependencies.is_into_series(values)
+    return values if selectable or is_column or sparse.issparse(values) or is_frame(values) else to_rows(values, name)
 
 
 def select_rows(values: Any, rows: np.ndarray) -> Any:
@@ -132,11 +165,12 @@ def select_rows(values: Any, rows: np.ndarray) -> Any:
 def _unmasked(values: Any) -> np.ndarray:
     """Return a masked array as an array, where masked values are NaN, NaT or None."""
     mask = np.ma.getmaskarray(values)
-    if not mask.any() or values.dtype.kind in "mM":  # dates raise an error later
+    if not mask.any():
         return np.asarray(values)
-    number = values.dtype.kind in "bf"
-    out = np.array(values.data, dtype=np.result_type(values.dtype, np.float16) if number else object)
-    out[mask] = np.nan if number else None
+    number, is_date = values.dtype.kind in "bf", values.dtype.kind in "mM"
+    dtype = values.dtype if is_date else np.result_type(values.dtype, np.float16) if number else object
+    out = np.array(values.data, dtype=dtype)
+    out[mask] = "NaT" if is_date else np.nan if number else None
     return out
 
 
@@ -165,7 +199,8 @@ def _array_of_list(rows: Sequence[Any], name: str) -> np.ndarray:
         return np.array(rows, dtype=object)
     except ValueError as error:
         raise ValueError(
-            f"Input {name} cannot be converted to an array: {error}. Pass rows of equal length."
+            f"Input {name} cannot be converted to an array: {error}. Pass "
+            f"{'' if str(name).startswith('X') else 'one value for each row, or '}rows of equal length."
         ) from error
 
 
@@ -181,9 +216,14 @@ def plain(value: Any, name: str) -> Any:
     return list(array) if array.ndim else array[()]
 
 
+def described(name: Any) -> str:
+    """Describe a column for an error message; the target has no name."""
+    return "y" if name is None else f"Column {name!r}"
+
+
 def type_error(name: Any, kind: Any) -> TypeError:
     """Return the error for a column of dates, lists or complex numbers."""
     return TypeError(
-        f"Column {name!r} has type {kind}, which is neither a number nor a category. Convert it to numbers (days since "
-        "a date, length of a list) or to categories."
+        f"{described(name)} has type {kind}, which is neither a number nor a category. Convert it to numbers (days "
+        "since a date, length of a list) or to categories."
     )

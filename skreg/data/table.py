@@ -49,6 +49,11 @@ class EncodedTable:
         """Mask of these rows among those given."""
         return np.ones(len(self), dtype=bool) if self.kept is None else self.kept
 
+    def weighted(self, index: np.ndarray | None = None) -> np.ndarray:
+        """Return the rows of ``index``, or of the table, that have an effect: not those of classes of weight 0."""
+        index = np.arange(len(self)) if index is None else index
+        return index if self.loss_weight is None else index[self.loss_weight[index] > 0]
+
     def rows(self, index: list[np.ndarray], device_config: DeviceConfig, unit: float | None = None) -> MemberRows:
         """Return the rows ``index[m]`` of each member m as tensors; see ``MemberRows`` for ``unit``."""
         dtype, device = device_config.dtype, device_config.device

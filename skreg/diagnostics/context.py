@@ -96,7 +96,7 @@ class DiagnosticContext:
 
     def _reproduce_split(self) -> None:
         """Reproduce which rows each member was trained on and which it held out."""
-        n_members, all_rows = len(self.curves.best_epoch), np.arange(len(self.data))
+        n_members, all_rows = len(self.curves.best_epoch), self.data.weighted()
         self.trained_rows: list[np.ndarray] = [all_rows] * n_members  # of each member, in `data`
         self.held_out_rows: list[np.ndarray] | None = None  # of each member, in `held_out_data`
         if self.curves.validation is not None:
@@ -104,9 +104,10 @@ class DiagnosticContext:
                 warnings.simplefilter("ignore", UserWarning)  # the fit has warned already
                 split = split_rows(self.estimator, self.data)
             if split.validation is not None:
-                self.trained_rows, self.held_out_rows = split.train_index, split.validation_index
+                self.trained_rows = split.train_index
+                self.held_out_rows = [self.data.weighted(rows) for rows in split.validation_index]
         if self.validation_data is not None:
-            self.held_out_rows = [np.arange(len(self.validation_data))] * n_members
+            self.held_out_rows = [self.validation_data.weighted()] * n_members
 
     @cached_property
     def initial_layers(self) -> Probe | None:
@@ -186,7 +187,7 @@ class DiagnosticContext:
         return None if self.validation_data is None else self._sample_columns(self.validation_data)
 
     def _sample_columns(self, data: EncodedTable, rows: np.ndarray | None = None) -> ColumnSample:
-        rows, encoder = sample(np.arange(len(data)), MAX_ROWS) if rows is None else rows, self.estimator.encoder_
+        rows, encoder = sample(data.weighted(), MAX_ROWS) if rows is None else rows, self.estimator.encoder_
         original_index = np.array([*encoder.numeric_, *encoder.categorical_], dtype=int)
         n_numeric = len(encoder.numeric_)
         chosen = sample(np.arange(len(original_index)), MAX_COLUMNS)
@@ -205,7 +206,7 @@ class DiagnosticContext:
         """
         losses, data = self.evaluated, self.held_out_data
         limit = MAX_COMPARED_ROWS if self.validation_data is not None else min(MAX_COMPARED_ROWS, len(self.data) // 2)
-        index, all_rows = sample(np.arange(len(losses)), limit), np.arange(len(self.data))
+        index, all_rows = sample(np.arange(len(losses)), limit), self.data.weighted()
         rows, y, decoded = losses.rows[index], losses.y[index], losses.decoded[index]
         fit_rows = sample(np.setdiff1d(all_rows, rows) if data is self.data else all_rows, MAX_ROWS)
         y_fit = self.data.y[fit_rows]

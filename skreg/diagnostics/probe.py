@@ -89,7 +89,7 @@ def probe(
         network = _initial_network(estimator) if when == "initial" else copy.deepcopy(estimator.net_.module_)
         network.requires_grad_(True).set_matmul_dtype(network.inputs.dtype)
         data = encode(estimator, X, y, weight)
-        rows = member_rows(network, data, [np.arange(len(data))] * network.n_members)
+        rows = member_rows(network, data, [data.weighted()] * network.n_members)
         layers, loss = _record(network, rows, None if y is None else estimator.net_.criterion_.in_training)
     return Probe(when, loss, layers)
 

@@ -131,14 +131,6 @@ class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, Sha
     def _make_loss(self, split: MemberSplit) -> Callable[[], Loss]:
         """Return a factory of the loss, after fitting the target encoder."""
 
-    @abstractmethod
-    def _scored(self, decoded: np.ndarray) -> np.ndarray:
-        """Return the labels or numbers that ``score`` compares with the target, given decoded predictions."""
-
-    @abstractmethod
-    def _metric(self, y: Any, prediction: np.ndarray, weight: np.ndarray | None) -> float:
-        """Return the score of the results of ``_scored``."""
-
     def _check_split(self, split: MemberSplit) -> None:
         """Raise an error if a parameter requires validation rows and there are none."""
 
@@ -191,7 +183,7 @@ class RegularizedMLP(CallbackSupportMixin, PredictionMixin, InspectionMixin, Sha
         events = CallbackEvents(self, X, y, sample_weight, 1)
         with torch_settings(self.n_threads):
             encoded = encode_training_rows(self, X, y, sample_weight, source, continues, *classes)
-            device_config, index = stream_device_config(self, len(encoded)), [np.arange(len(encoded))] * self.n_members
+            device_config, index = stream_device_config(self, len(encoded)), [encoded.weighted()] * self.n_members
             split = MemberSplit(encoded, index, None, [], device_config)
             loss = self._make_loss(split)
             net = make_net(self, split, network_config, training_config, loss, source, events.epoch_callbacks)

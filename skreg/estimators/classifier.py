@@ -14,8 +14,6 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval
 from skorch.callbacks import Callback
 
-from .._utils.validation import naming
-from ..data.containers import remove_void_rows
 from ..data.split import MemberSplit
 from ..data.statistics import moderate
 from ..training.losses import BinaryLoss, ClassificationLoss, MulticlassLoss
@@ -229,16 +227,14 @@ class RegularizedMLPClassifier(ClassifierMixin, RegularizedMLP):
         y : array-like of shape (n_samples,) or (n_samples, n_labels)
             True labels. Missing labels raise an error.
         sample_weight : array-like of shape (n_samples,), default=None
-            Nonnegative weights of the rows. Rows of weight 0 are ignored.
+            Nonnegative weights of the rows. Rows of weight 0 are removed, without checking their values and targets.
 
         Returns
         -------
         score : float
             Weighted fraction of the rows that are predicted correctly.
         """
-        prediction, y, weight, _ = remove_void_rows(self.predict(X), y, sample_weight)
-        with naming("y"):
-            return self._metric(self.target_encoder_.check(y), prediction, weight)
+        return self._evaluate(X, y, sample_weight)
 
     def _make_loss(self, split: MemberSplit) -> Callable[[], ClassificationLoss]:
         kind = MulticlassLoss if self.target_encoder_.kind_ == "multiclass" else BinaryLoss

@@ -65,9 +65,12 @@ def encode_training_rows(
     target_encoder.fit_class_weight(estimator, y, weight)
     table = _encode_target(target_encoder, X, y, weight, kept)
     if not continues:
-        target_encoder.mean_loss_weight_ = 1.0 if table.loss_weight is None else float(table.loss_weight.mean())
+        seen, loss_weight = table.X, table.loss_weight
+        if loss_weight is not None and not loss_weight.all():
+            seen, loss_weight = select_rows(seen, table.weighted()), loss_weight[table.weighted()]
+        target_encoder.mean_loss_weight_ = 1.0 if loss_weight is None else float(loss_weight.mean())
         if source is None:
-            estimator.encoder_ = TableEncoder(estimator.categorical_features).fit(table.X, table.loss_weight)
+            estimator.encoder_ = TableEncoder(estimator.categorical_features).fit(seen, loss_weight)
         else:
             estimator.encoder_ = source.table_encoder(estimator)
     numbers, levels = estimator.encoder_.transform(table.X)
@@ -105,16 +108,14 @@ def _encode_target(
     weight: np.ndarray | None,
     kept: np.ndarray | None,
 ) -> EncodedTable:
-    """Return rows with an encoded target, but without numbers and levels; rows of classes of weight 0 are removed."""
+    """Return rows with an encoded target, but without numbers and levels.
+
+    Rows of classes of weight 0 are not removed, because scorers and out-of-fold predictions use them.
+    """
     target, loss_weight = target_encoder.transform(y), target_encoder.loss_weight(y, weight)
-    if loss_weight is None or loss_weight.all():
-        return EncodedTable(X, y, None, None, target, weight, loss_weight, kept)
-    rows, mask = np.flatnonzero(loss_weight), np.ones(len(y), dtype=bool) if kept is None else kept.copy()
-    if not len(rows):
-        raise ValueError("The class_weight of all rows is 0, so no row is left. Pass rows of other classes.")
-    mask[mask] = loss_weight > 0
-    weight = None if weight is None else weight[rows]
-    return EncodedTable(select_rows(X, rows), y[rows], None, None, target[rows], weight, loss_weight[rows], mask)
+    if loss_weight is not None and not loss_weight.any():
+        raise ValueError("y contains only classes of class_weight 0, which have no effect. Pass rows of other classes.")
+    return EncodedTable(X, y, None, None, target, weight, loss_weight, kept)
 
 
 def encode_validation_rows(estimator: Any, X_val: Any, y_val: Any, sample_weight_val: Any) -> EncodedTable | None:
@@ -140,17 +141,17 @@ def split_rows(estimator: Any, train: EncodedTable, validation: EncodedTable | N
     """Assign training and validation rows to each member.
 
     Each member is trained on all rows if ``validation`` rows are given or early stopping is off, and otherwise on all
-    rows except its own validation fold.
+    rows except its own validation fold. Rows of classes of weight 0 are in the validation folds, but not trained on.
     """
-    n_rows, n_members = len(train), estimator.n_members
+    n_rows, n_members, weighted = len(train), estimator.n_members, train.weighted()
     device_config = DeviceConfig.from_estimator(
-        estimator, n_rows, full_batch=estimator.solver in solvers_with("full_batch")
+        estimator, len(weighted), full_batch=estimator.solver in solvers_with("full_batch")
     )
-    all_rows = [np.arange(n_rows)] * n_members
+    all_rows = [weighted] * n_members
     n_folds = min(max(n_members, round(min(1 / float(estimator.validation_fraction), n_rows))), n_rows)
     early_stopping = estimator.early_stopping
     if early_stopping == "auto":
-        early_stopping = validation is not None or has_enough_validation_rows(n_rows // n_folds, n_members)
+        early_stopping = validation is not None or has_enough_validation_rows(len(weighted) // n_folds, n_members)
     if not early_stopping:
         return MemberSplit(train, all_rows, None, [], device_config)
     if validation is not None:
@@ -161,10 +162,16 @@ def split_rows(estimator: Any, train: EncodedTable, validation: EncodedTable | N
         rng = np.random.RandomState(estimator.seed_)
         folds = assign_folds(estimator.target_encoder_.strata(train.y), n_folds, rng)
         held_out = [folds == member % n_folds for member in range(n_members)]
-        train_index = [_row_indices(~mask) for mask in held_out]
+        train_index = [train.weighted(_row_indices(~mask)) for mask in held_out]
         validation_index = [_row_indices(mask) for mask in held_out]
         split = MemberSplit(train, train_index, train, validation_index, device_config, n_folds)
-    warn_if_few_validation_rows(min(map(len, split.validation_index)), n_members)
+    n_weighted = min(len((validation or train).weighted(rows)) for rows in split.validation_index)
+    if not min(n_weighted, *map(len, split.train_index)):
+        raise ValueError(
+            "All training or all validation rows of a member have classes of class_weight 0. Pass more rows of other "
+            "classes, or set early_stopping=False."
+        )
+    warn_if_few_validation_rows(n_weighted, n_members)
     return split
 
 

@@ -18,9 +18,9 @@ from sklearn.utils.validation import _num_samples, check_is_fitted, validate_dat
 from torch import Tensor
 
 from .._utils.torch_settings import torch_settings
-from .._utils.validation import check_flag, parameter_error, seed_of
+from .._utils.validation import check_flag, check_lengths, naming, parameter_error, seed_of
 from ..data.batches import as_tensor, sparse_tensor
-from ..data.containers import check_table
+from ..data.containers import check_table, remove_void_rows
 from ..data.table import TableEncoder
 from ..network.inference import block_height, predict_raw, sample_raw
 from ..training.net import Net
@@ -68,6 +68,14 @@ class PredictionMixin:
     seed_: int
     n_threads: int | None
     _known_output: tuple[Any, Tensor, slice] | None = None  # X, raw output and members; see with_known_output
+
+    @abstractmethod
+    def _scored(self, decoded: np.ndarray) -> np.ndarray:
+        """Return the labels or numbers that ``score`` compares with the target, given decoded predictions."""
+
+    @abstractmethod
+    def _metric(self, y: Any, prediction: np.ndarray, weight: np.ndarray | None) -> float:
+        """Return the score of the results of ``_scored``."""
 
     @abstractmethod
     def _decompose(self, samples: np.ndarray) -> Uncertainty:
@@ -147,6 +155,17 @@ class PredictionMixin:
             blocks = self._sample_blocks(X, n_samples, random_state, dropout)
             mean, total, aleatoric, epistemic = _join_blocks(map(arrays_of, map(self._decompose, blocks)), X)
         return Uncertainty(mean, total, aleatoric, epistemic, self._describe_samples(dropout))
+
+    def _evaluate(self, X: Any, y: Any, sample_weight: Any) -> float:
+        """Return the score of the predictions for the rows of positive weight; the others are not checked."""
+        check_is_fitted(self)
+        known = None if self._known_output is None else self._predict_decoded(X)  # before rows are removed
+        X, y, weight, kept = remove_void_rows(X, y, sample_weight)
+        check_lengths(X=X, y=y)
+        with naming("y"):
+            y = self.target_encoder_.check(y)
+        decoded = self._predict_decoded(X) if known is None else known if kept is None else known[kept]
+        return self._metric(y, self._scored(decoded), weight)
 
     def _predict_decoded(self, X: Any) -> np.ndarray:
         """Decoded predictions for ``X``, averaged over the members."""

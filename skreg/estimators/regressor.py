@@ -12,8 +12,7 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from .._utils.validation import check_flag, naming, parameter_error, quantile_list
-from ..data.containers import remove_void_rows
+from .._utils.validation import check_flag, parameter_error, quantile_list
 from ..data.split import MemberSplit
 from ..data.statistics import moderate
 from ..training.losses import Loss, PinballLoss, RegressionLoss
@@ -206,7 +205,7 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             True target.
         sample_weight : array-like of shape (n_samples,), default=None
-            Nonnegative weights of the rows. Rows of weight 0 are ignored.
+            Nonnegative weights of the rows. Rows of weight 0 are removed, without checking their values and targets.
 
         Returns
         -------
@@ -214,11 +213,7 @@ class RegularizedMLPRegressor(RegressorMixin, RegularizedMLP):
             1 for perfect predictions, 0 for always predicting the mean of the target, and negative for worse
             predictions.
         """
-        prediction = self.predict(X)  # raises an error if the estimator is not fitted
-        prediction = self.target_encoder_.select_median(prediction)
-        prediction, y, weight, _ = remove_void_rows(prediction, y, sample_weight)
-        with naming("y"):
-            return self._metric(self.target_encoder_.check(y), prediction, weight)
+        return self._evaluate(X, y, sample_weight)
 
     def _validate_params(self) -> None:
         super()._validate_params()

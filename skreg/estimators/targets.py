@@ -21,7 +21,7 @@ from torch import Tensor
 
 from .._utils.validation import as_floats, check_magnitude, listed, parameter_error
 from ..data.columns import NUMBERS, Column, object_column, read_series, to_float
-from ..data.containers import to_array, type_error
+from ..data.containers import to_rows, type_error
 from ..data.statistics import mean_statistics, moderate, quantile_statistics, target_statistics
 from ..training.losses import PinballLoss, RegressionLoss
 from ..training.losses.link import log_mean_of_members, mean_of_members
@@ -193,16 +193,11 @@ def read_target(y: Any) -> Any:
     if columns is not None:
         arrays = [_typed_array(_without_missing(column)) for column in columns]
         return np.column_stack(arrays) if len(np.shape(y)) == 2 else arrays[0]
-    array = to_array(y, "y")
-    if array.ndim == 0:
-        raise ValueError(
-            "Input y must be an array-like of shape (n_samples,) or (n_samples, n_outputs), got "
-            f"{type(y).__name__}. Convert it to an array."
-        )
+    array = to_rows(y, "y")
     if array.dtype.kind in "cmMV":
-        raise type_error("y", array.dtype)
-    if array.dtype.kind == "O":
-        return _typed_array(_without_missing(object_column("y", array.ravel().tolist()))).reshape(array.shape)
+        raise type_error(None, array.dtype)
+    if array.dtype.kind in "OT":
+        return _typed_array(_without_missing(object_column(None, array.ravel().tolist()))).reshape(array.shape)
     if array.dtype.kind == "f" and np.isnan(array).any():
         raise ValueError(MISSING_TARGET)
     return array

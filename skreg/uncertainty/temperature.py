@@ -94,7 +94,9 @@ def held_out_index(split: MemberSplit, n_raw: int) -> list[np.ndarray]:
 
     There are at most ``MAX_ROWS`` of them, and fewer if all members together have many raw outputs for each row.
     """
+    assert split.validation is not None
     index = split.validation_index if split.validation is split.train else split.validation_index[:1]
+    index = [split.validation.weighted(rows) for rows in index]
     limit = min(MAX_ROWS, max(MIN_ROWS, MAX_ELEMENTS // (split.n_members * n_raw)))
     step = -(-sum(map(len, index)) // limit)
     return [rows[::step] for rows in index]

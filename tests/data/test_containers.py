@@ -4,6 +4,7 @@ import pickle
 import sys
 import time
 import tracemalloc
+from contextlib import nullcontext
 from decimal import Decimal
 from fractions import Fraction
 
@@ -13,9 +14,10 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from scipy import sparse
+from sklearn.exceptions import DataConversionWarning
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
-from skreg.data.containers import check_table, is_frame
+from skreg.data.containers import check_table, is_frame, remove_void_rows, select_rows
 from skreg.data.table import TableEncoder
 from skreg.estimators.targets import ClassTargetEncoder, NumberTargetEncoder
 
@@ -238,7 +240,7 @@ def test_levels_are_known_after_a_pickle(level):
 
 def test_objects_that_are_equal_only_to_themselves_are_refused():
     X = np.array([[object()], [object()]], dtype=object)
-    with pytest.raises(TypeError, match="Column 0 contains a object; each argument must be a string or a number"):
+    with pytest.raises(TypeError, match=r"^Column 0 contains values of type object\. Convert them to text or numbers"):
         TableEncoder().fit(check_table(X))
 
 
@@ -262,7 +264,6 @@ def test_masked_values_are_missing(dtype):
 DATES = {
     "datetime": np.array(["2020-01-01", "NaT", "2021-01-01"], dtype="M8[ns]"),
     "duration": np.array([1, 2, "NaT"], dtype="m8[s]"),
-    "all missing": np.array(["NaT"] * 3, dtype="M8[D]"),
 }
 DATE_CONTAINERS = {
     "array": lambda dates: dates[:, None],
@@ -292,13 +293,71 @@ def test_dates_are_refused_in_every_container(container, dates):
             call()
 
 
+@pytest.mark.parametrize("container", DATE_CONTAINERS.values(), ids=DATE_CONTAINERS)
+@pytest.mark.parametrize("dtype", ["M8[ns]", "m8[s]"])
+def test_dates_that_are_all_missing_are_missing_values(container, dtype):
+    fitted, dates = TableEncoder().fit(np.arange(3.0)[:, None]), np.array(["NaT"] * 3, dtype=dtype)
+    for n_rows in (1, 3):
+        numbers, _ = fitted.transform(check_table(select_rows(container(dates), np.arange(n_rows))))
+        assert np.isnan(numbers).all()
+        assert numbers.shape == (n_rows, 1)
+    assert TableEncoder().fit(check_table(container(dates))).levels_ == [{}]
+
+
+@pytest.mark.parametrize(
+    "values", [{1.0, 2.0}, {"a": [1.0, 2.0]}, None, "text", 7, 2.5, object(), iter([1.0])], ids=repr
+)
+@pytest.mark.parametrize("weight", [None, [1.0, 1.0], [1.0, 0.0]], ids=str)
+def test_values_that_are_no_rows_raise_the_same_error_with_all_weights(values, weight):
+    kind, weight = type(values).__name__, None if weight is None else np.array(weight)
+    rows = [[1.0], [2.0]]
+    with pytest.raises(ValueError, match=f"X must be an array-like .*, got {kind}. Convert it"):
+        check_table(remove_void_rows(values, [0, 1], weight)[0])
+    with pytest.raises(ValueError, match=f"y must be an array-like .*, got {kind}. Convert it"):
+        ClassTargetEncoder.check(remove_void_rows(rows, values, weight)[1])
+
+
+@pytest.mark.parametrize("table", [np.zeros(1000), [0.0] * 1000, np.zeros((3, 2, 2)), pd.Series(np.zeros(1000))])
+def test_a_table_without_two_dimensions_is_named_and_not_printed(table):
+    with pytest.raises(
+        ValueError, match=r"got [13]D array instead: X_val has the shape \(.*Reshape your data"
+    ) as raised:
+        check_table(table, "X_val")
+    assert len(str(raised.value)) < 300
+
+
+@pytest.mark.parametrize("kind", [set, dict, list])
+def test_values_of_unhashable_types_are_named_with_the_argument(kind):
+    values = np.empty(3, dtype=object)
+    values[:] = [kind()] * 3
+    with pytest.raises((TypeError, ValueError), match=r"^Column 'y' (contains values of|has) type"):
+        TableEncoder().fit(pd.DataFrame({"y": values}))
+    with pytest.raises((TypeError, ValueError), match=r"^y contains values of type \w+\. Convert them to text"):
+        ClassTargetEncoder.check(values)
+
+
+@pytest.mark.parametrize("na_object", [None, np.nan])
+@pytest.mark.parametrize("column", [False, True])
+def test_text_of_variable_width_is_a_target(na_object, column):
+    text = np.array(["a", "much longer", "a"], dtype=np.dtypes.StringDType(na_object=na_object))
+    warns = pytest.warns(DataConversionWarning) if column else nullcontext()
+    with warns:
+        checked = ClassTargetEncoder.check(text[:, None] if column else text)
+    assert checked.tolist() == text.tolist()
+    text[1] = na_object
+    with pytest.raises(ValueError, match="y contains NaN"):
+        ClassTargetEncoder.check(text)
+    with pytest.raises(ValueError, match=r"^Input y must contain numbers"):
+        NumberTargetEncoder(None).check(np.array(["a", "b"], dtype=np.dtypes.StringDType()))
+
+
 @pytest.mark.parametrize("check", [ClassTargetEncoder.check, NumberTargetEncoder(None).check])
 @pytest.mark.parametrize(
     "make", [np.asarray, list, pd.Series, pl.Series, pa.array, pd.Index, lambda y: y.astype(object)]
 )
 def test_a_target_of_dates_is_refused(check, make):
     for y in (np.array(["2020-01-01", "2021-01-01"], dtype="M8[us]"), np.array([1, 2], dtype="m8[us]")):
-        with pytest.raises(TypeError, match=r"^Column 'y' has type .*, which is neither a number nor a category"):
+        with pytest.raises(TypeError, match=r"^y has type .*, which is neither a number nor a category"):
             check(make(y))
 
 

@@ -118,8 +118,14 @@ def test_score_ignores_the_target_of_rows_of_weight_zero(estimator, y, void_labe
     fitted = clone(estimator).fit(X[KEPT], y[KEPT])
     score = fitted.score(X, corrupted(y, void_label), WEIGHT)
     assert score == pytest.approx(fitted.score(X[KEPT], y[KEPT], WEIGHT[KEPT]), rel=1e-12)
+    far = X.copy()
+    far[VOID] = np.inf
+    assert fitted.score(far, corrupted(y, void_label), WEIGHT) == score
     with pytest.raises(ValueError, match="All values of sample_weight are zero"):
         fitted.score(X, y, 0 * WEIGHT)
+    for invalid in ([10**400] * len(X), ["text", 1.5] * (len(X) // 2), np.full(len(X), np.inf), y[:-1]):
+        with pytest.raises((ValueError, TypeError), match=r"\by\b"):
+            fitted.score(X, invalid)
 
 
 CONTAINERS = {
@@ -214,5 +220,32 @@ def test_rows_of_a_class_of_weight_zero_have_no_effect(options):
     if one.early_stopping:
         one, other = (clone(net).fit(MIXED.X, THREE, X_val=X, y_val=THREE) for X in (MIXED.X, changed))
         assert one.temperature_ == other.temperature_
-        with pytest.raises(ValueError, match="class_weight of all rows is 0"):
+        with pytest.raises(ValueError, match="y_val contains only classes of class_weight 0"):
             net.fit(MIXED.X, THREE, X_val=MIXED.X[THREE == 1], y_val=THREE[THREE == 1])
+
+
+@pytest.mark.parametrize("monitor", ["loss", "accuracy", "roc_auc_ovr", "neg_log_loss"])
+@pytest.mark.parametrize("class_weight", [{0: 1.0, 1: 0.0, 2: 2.0}, {0: 0.0, 2: 0.5}, {1: 0.0, 2: 0.0}])
+@pytest.mark.parametrize("row_weight", [None, np.where(np.arange(150) % 5, 1.0, 0.0)], ids=["plain", "weighted"])
+def test_scores_and_out_of_fold_predictions_include_classes_of_weight_zero(monitor, class_weight, row_weight):
+    net = RegularizedMLPClassifier(**SMALL, class_weight=class_weight, monitor=monitor, validation_fraction=0.5)
+    net.set_params(early_stopping=True).fit(MIXED.X, THREE, row_weight)
+    given = np.ones(150, dtype=bool) if row_weight is None else row_weight > 0
+    assert np.isfinite(net.oof_prediction_[given]).all()
+    assert np.isnan(net.oof_prediction_[~given]).all()
+    assert np.isfinite(net.validation_curve_).all()
+    assert np.isfinite([net.oof_score_, net.temperature_]).all()
+    assert net.oof_score_ == pytest.approx((net.oof_prediction_.argmax(1) == THREE)[given].mean())
+    assert str(diagnose(net, MIXED.X, THREE, sample_weight=row_weight))
+
+
+def test_a_class_of_weight_zero_has_no_effect_on_a_stream():
+    net = RegularizedMLPClassifier(**SMALL, class_weight={1: 0.0})
+    kept = THREE != 1
+    one, other = clone(net), clone(net)
+    for _ in range(2):
+        one.partial_fit(MIXED.X, THREE, classes=[0, 1, 2])
+        other.partial_fit(MIXED.X[kept], THREE[kept], classes=[0, 1, 2])
+    np.testing.assert_array_equal(one.predict_proba(MIXED.X), other.predict_proba(MIXED.X))
+    with pytest.raises(ValueError, match="y contains only classes of class_weight 0"):
+        one.partial_fit(MIXED.X[~kept], THREE[~kept])
