@@ -2,13 +2,14 @@
 
 import re
 
-#: A scheme and a user, one of which may be missing, followed by a password, which ends at the last @.
+#: Everything from the colon after the user, or after the scheme if no user is found, to the last @. The rule is
+#: permissive because URLs can be mistyped in many ways: it can hide something else, such as a component of a path.
 USER_AND_PASSWORD = re.compile(
     r"""
-    ^((?:\w*\(?\w?['"])?            # beginning of the repr of a str, of bytes or of a path
-    (?:[A-Za-z][\w+.-]*:/+[^:/@]*   # scheme://user
-    |[A-Za-z][\w+.-]*:[^:/@]+       # scheme:user
-    |[^:/@]+(?=:[^/\\])):)          # user
+    ^(?:([^:]*://[^:]*:)                # scheme://user:
+    |([^:]*:)(?!//                      # user: or the like, but not the scheme of a URL without a password,
+        |(?<=\b[A-Za-z]:)[/\\]          # the drive of a path,
+        |(?<=\bjournal:)/))             # or the prefix of a journal
     .*@""",
     re.DOTALL | re.VERBOSE,
 )
@@ -17,7 +18,7 @@ PASSWORD_IN_QUERY = re.compile(r"((?:password|passwd|pwd)=)[^&\s'\"]*", re.IGNOR
 
 def hide_password(text: str) -> str:
     """Replace the password in a URL, or in the repr of one, by asterisks, also if the URL is mistyped."""
-    return PASSWORD_IN_QUERY.sub(r"\1***", USER_AND_PASSWORD.sub(r"\1***@", text))
+    return PASSWORD_IN_QUERY.sub(r"\1***", USER_AND_PASSWORD.sub(r"\1\2***@", text))
 
 
 class DatabaseURL(str):

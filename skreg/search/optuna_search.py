@@ -253,7 +253,8 @@ class OptunaSearchCV(BaseSearchCV):
 
     @storage.setter
     def storage(self, storage: Any) -> None:
-        self.__dict__["storage"] = DatabaseURL(storage) if type(storage) is str else storage
+        is_other_text = isinstance(storage, str) and not isinstance(storage, DatabaseURL)
+        self.__dict__["storage"] = DatabaseURL(storage) if is_other_text else storage
 
     # The estimator validates its own parameters. scikit-learn has no type information.
     @_fit_context(prefer_skip_nested_validation=False)  # type: ignore[untyped-decorator]

@@ -89,7 +89,8 @@ def imported_modules(code: CodeType, variables: Mapping[str, Any]) -> dict[str, 
     """Return the modules that some code imports, or the versions of those that are installed packages."""
     modules: dict[str, ModuleType | str] = {}
     for nested in _nested(code):
-        instructions = list(dis.get_instructions(nested))
+        # An instruction with a large argument is preceded by others that contain the rest of the argument.
+        instructions = [one for one in dis.get_instructions(nested) if one.opname != "EXTENDED_ARG"]
         for position, instruction in enumerate(instructions):
             if instruction.opname == "IMPORT_NAME":
                 level = instructions[position - 2].argval  # loaded before the names and the module

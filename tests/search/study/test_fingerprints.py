@@ -5,6 +5,7 @@ import functools
 import importlib
 import importlib.metadata
 import itertools
+import json
 import math
 import operator
 import os
@@ -43,7 +44,7 @@ from skreg.plots import LiveTrainingCurve
 from skreg.search.default_space import make_space
 from skreg.search.study import fingerprint
 from skreg.search.study.fingerprints import IRRELEVANT_STATE
-from skreg.search.study.references import _release, released_name
+from skreg.search.study.references import _release, imported_modules, released_name
 from skreg.training.callbacks import SUPPORTED
 from tests.helpers import plain_classifier
 
@@ -335,6 +336,35 @@ FUNCTIONS_OF_FILES = [
     "from users_tools import Scale\nf = Scale()",
     "import users_tools as f",
 ]
+
+
+IMPORTS = [
+    "import json",
+    "import xml.dom",
+    "from json import loads, dumps",
+    "from xml import dom as d",
+    "import os as o",
+]
+
+
+@pytest.mark.parametrize("n_names", [0, 300])
+@pytest.mark.parametrize("source", IMPORTS)
+def test_imports_of_long_functions_are_identified(source, n_names):
+    """The instructions of a function with many names and constants need several bytes for their arguments."""
+    names = "".join(f"    n{n}, {n}.5\n" for n in range(n_names))
+    long = define(f"def f(x):\n{names}    {source}\n")
+    assert set(imported_modules(long.__code__, vars(json))) == {f"import {source.split()[1]}"}
+    fingerprint(long)
+
+
+@pytest.mark.parametrize("n_names", [0, 300])
+@pytest.mark.parametrize("source", ["from .decoder import scanner", "from . import decoder", "from .. import json"])
+def test_relative_imports_are_resolved(source, n_names):
+    names = "".join(f"    n{n}, {n}.5\n" for n in range(n_names))
+    code = define(f"def f(x):\n{names}    {source}\n").__code__
+    package = "json.tests" if ".." in source else "json"
+    name = "json.decoder" if "decoder import" in source else "json"
+    assert set(imported_modules(code, {"__package__": package})) == {f"import {name}"}
 
 
 @pytest.mark.parametrize("source", FUNCTIONS_OF_FILES)
