@@ -55,9 +55,9 @@ def _type_problem(item: Any) -> str | None:
     if isinstance(item, Integral) and int(item).bit_length() > MAX_BITS:
         return f"integers of more than {MAX_BITS} bits. Got one of {int(item).bit_length()} bits instead. Decrease it"
     if isinstance(item, Tensor):
-        return f"tensors. Got {item!r} instead. Convert it with its method item or tolist"
+        return f"tensors. Got {item!r} instead. Convert it with .item() or .tolist()"
     if isinstance(item, np.ndarray) and item.ndim == 0:
-        return f"arrays without dimensions. Got {item!r} instead. Convert it with its method item"
+        return f"arrays without dimensions. Got {item!r} instead. Convert it with .item()"
     if isinstance(item, Rational) and not isinstance(item, Integral):
         return f"fractions. Got {item!r} instead. Convert it with float()"
     if isinstance(item, np.longdouble) and np.isfinite(item):
@@ -68,7 +68,7 @@ def _type_problem(item: Any) -> str | None:
 
 
 def seed_of(estimator: object, random_state: Any) -> int:
-    """Draw a seed from the argument ``random_state`` of a method."""
+    """Draw a seed from the parameter or argument ``random_state``."""
     try:
         return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
     except ValueError as error:

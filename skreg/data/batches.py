@@ -221,19 +221,24 @@ def warn_if_dense_batches_are_large(rows: Any, n_elements: int) -> None:
         )
 
 
-def join_blocks(blocks: Iterable[Sequence[Tensor]], n_rows: int) -> list[Tensor]:
-    """Concatenate the tensors of all blocks along the rows, axis 1.
+def join_blocks(blocks: Iterable[Sequence[Any]], n_rows: int, axis: int = 1) -> list[Any]:
+    """Concatenate the tensors or arrays of all blocks along the axis of the rows.
 
-    The results are allocated with the first block: a list of all blocks would double and fragment the memory.
+    The results are allocated with the first block. A list of blocks would fragment the memory: it would keep several
+    times their size, even after they are freed.
     """
-    results: list[Tensor] = []
-    start = 0
+    results: list[Any] = []
+    end = 0
     for block in blocks:
-        results = results or [tensor.new_empty(len(tensor), n_rows, *tensor.shape[2:]) for tensor in block]
-        end = start + block[0].shape[1]
-        for result, tensor in zip(results, block, strict=True):
-            result[:, start:end] = tensor
-        start = end
+        if not results:
+            shapes = [(*values.shape[:axis], n_rows, *values.shape[axis + 1 :]) for values in block]
+            results = [
+                values.new_empty(shape) if isinstance(values, Tensor) else np.empty(shape, values.dtype)
+                for values, shape in zip(block, shapes, strict=True)
+            ]
+        start, end = end, end + block[0].shape[axis]
+        for result, values in zip(results, block, strict=True):
+            result[(*[slice(None)] * axis, slice(start, end))] = values
     return results
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import narwhals.stable.v2 as nw
 import numpy as np
 from scipy import sparse
-from sklearn.utils import _safe_indexing, check_array
+from sklearn.utils import _safe_indexing, check_array, column_or_1d
 
 from .._utils.validation import as_array, check_lengths, check_magnitude, check_weights, listed, naming
 
@@ -94,6 +94,15 @@ def _check_dimensions(X: Any, name: str) -> None:
             "using array.reshape(-1, 1) if your data has a single feature or array.reshape(1, -1) if it contains a "
             "single sample."
         )
+
+
+def flatten_column(y: Any) -> Any:
+    """Convert a target of shape (n, 1) to shape (n,) with scikit-learn's warning; other targets are unchanged."""
+    if isinstance(y, list | tuple):
+        is_column = len(y) > 0 and all(isinstance(row, list | tuple) and len(row) == 1 for row in y)
+    else:
+        is_column = not sparse.issparse(y) and tuple(getattr(y, "shape", ())[1:]) == (1,)
+    return column_or_1d(y, warn=True) if is_column else y
 
 
 def load(X: Any, name: str) -> Any:

@@ -3,17 +3,20 @@
 The functions take an estimator and use its parameters and fitted attributes. ``base.py`` calls them in this order.
 """
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from sklearn.utils import check_random_state
+import torch
 from sklearn.utils.validation import validate_data
 from skorch.callbacks import Callback
 
 from .._utils.device import DeviceConfig
-from .._utils.validation import SHAPE_MISMATCH, check_lengths, check_validation_set, naming
+from .._utils.validation import SHAPE_MISMATCH, check_lengths, check_validation_set, naming, seed_of
 from ..data.batches import warn_if_dense_batches_are_large
 from ..data.containers import check_table, load, remove_void_rows, select_rows
 from ..data.split import MemberSplit, assign_folds, has_enough_validation_rows, warn_if_few_validation_rows
@@ -57,7 +60,7 @@ def encode_training_rows(
             delattr(estimator, name)
     X = validate_data(estimator, X, reset=not continues, skip_check_array=True)
     if not continues:
-        estimator.seed_ = int(check_random_state(estimator.random_state).randint(np.iinfo(np.int32).max))
+        estimator.seed_ = seed_of(estimator, estimator.random_state)
         estimator.target_encoder_ = target_encoder.fit(y, *classes)
     target_encoder = estimator.target_encoder_
     if continues and not classes:
@@ -195,21 +198,13 @@ def make_net(
     The statistics of the columns and the target are taken from the first of these that exists: the earlier fit, the
     network ``known``, and the ``pretrained`` source. Otherwise, they are learned from the training rows.
     """
+    _check_memory(estimator, network_config, split.device_config.dtype)
     earlier: Net | None = getattr(estimator, "net_", None)
     if earlier is not None:
         known = earlier.module_
     seeds = member_seeds(estimator.seed_, split.n_members, 0 if source is None else source.generation)
     inputs, target_statistics = _statistics(estimator, split, network_config.n_bins, source, known)
-    embedding_sizes = [len(levels) for levels in estimator.encoder_.levels_ if len(levels) > ONE_HOT_MAX]
-    n_raw, weight_seeds = estimator.target_encoder_.n_raw_, [weight_seed for weight_seed, _ in seeds]
-    try:
-        network = Network(network_config, inputs, n_raw, weight_seeds, embedding_sizes, target_statistics)
-    except (MemoryError, RuntimeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else "out of memory"
-        raise ValueError(
-            f"The network with hidden_layer_sizes={estimator.hidden_layer_sizes!r} and n_members={split.n_members} "
-            f"cannot be created ({reason}). Decrease these parameters."
-        ) from error
+    network = _make_network(estimator, network_config, inputs, target_statistics, [seed for seed, _ in seeds])
     training_config.check(network)
     batch_rows = min(split.device_config.batch_size, max(map(len, split.train_index)))
     warn_if_dense_batches_are_large(split.train.numbers, split.n_members * batch_rows * inputs.width)
@@ -240,6 +235,45 @@ def make_net(
     elif network_config.data_driven_init:
         data_driven_init(net.module_, split.train_rows())
     return net
+
+
+def _make_network(
+    estimator: Any,
+    config: NetworkConfig,
+    inputs: InputLayer,
+    target_statistics: TargetStatistics | None,
+    seeds: Sequence[int],
+) -> Network:
+    """Return a network with initial weights."""
+    embedding_sizes = [len(levels) for levels in estimator.encoder_.levels_ if len(levels) > ONE_HOT_MAX]
+    with _naming_size(estimator):
+        return Network(config, inputs, estimator.target_encoder_.n_raw_, seeds, embedding_sizes, target_statistics)
+
+
+def _check_memory(estimator: Any, config: NetworkConfig, dtype: torch.dtype) -> None:
+    """Raise an error if the weights do not fit into memory, before time is spent on the statistics of all members.
+
+    Memory is not used before it is written to, so this allocation takes no time.
+    """
+    widths = [len(estimator.encoder_.numeric_), *config.hidden_layer_sizes, estimator.target_encoder_.n_raw_]
+    n_weights = estimator.n_members * sum(a * b for a, b in pairwise(widths))
+    with _naming_size(estimator):
+        torch.empty(min(n_weights, 1 << 62), dtype=dtype)
+
+
+@contextmanager
+def _naming_size(estimator: Any) -> Iterator[None]:
+    """Name the parameters that determine the size of a network in errors about memory."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else "out of memory"
+        if isinstance(error, RuntimeError) and not re.search("alloc|memory|overflow|too large", reason, re.IGNORECASE):
+            raise
+        raise ValueError(
+            f"The network with hidden_layer_sizes={estimator.hidden_layer_sizes!r} and "
+            f"n_members={estimator.n_members} cannot be created ({reason}). Decrease these parameters."
+        ) from error
 
 
 def _statistics(

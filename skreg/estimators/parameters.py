@@ -91,7 +91,14 @@ class Names(StrOptions):
         return f"a str among {{{', '.join(map(repr, sorted(self.options)))}}}"
 
 
-MAX_MEMBERS, MAX_THREADS = 65_536, 4096  # far beyond useful values, but their memory and threads can be created
+class Infinity(Options):
+    """The option ``np.inf``, written as such in error messages."""
+
+    def __str__(self) -> str:
+        return "np.inf"
+
+
+MAX_MEMBERS, MAX_THREADS = 65_536, 4096  # far above useful values, but torch accepts them
 
 CONSTRAINTS: dict[str, list[Any] | str] = {
     "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
@@ -114,7 +121,7 @@ CONSTRAINTS: dict[str, list[Any] | str] = {
     "early_stopping": [Names({"auto"}), "boolean"],
     "validation_fraction": [Interval(Real, 0, 0.5, closed="right")],
     "monitor": [Names({"loss", *get_scorer_names()}), callable],
-    "patience": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
+    "patience": [Interval(Integral, 1, None, closed="left"), Infinity(Real, {np.inf})],
     "min_delta": [Interval(Real, 0, None, closed="left")],
     "solver": [Names(set(SOLVERS))],
     "learning_rate": [Names({ADAPTIVE, *schedules.__all__}), callable],

@@ -5,7 +5,7 @@ This file also computes the predictions of single members, with or without Monte
 
 import copy
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from numbers import Integral
 from operator import attrgetter
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from .._utils.torch_settings import torch_settings
 from .._utils.validation import check_flag, check_lengths, naming, parameter_error, seed_of
-from ..data.batches import as_tensor, sparse_tensor
+from ..data.batches import as_tensor, join_blocks, sparse_tensor
 from ..data.containers import check_table, remove_void_rows
 from ..data.table import TableEncoder
 from ..network.inference import block_height, predict_raw, sample_raw
@@ -39,24 +39,6 @@ def with_known_output(estimator: Estimator, net: Net, X: Any, raw: Tensor, membe
     copied = copy.copy(estimator)
     vars(copied).update(net_=net, _known_output=(X, raw, members))
     return copied
-
-
-def _join_blocks(blocks: Iterable[Sequence[np.ndarray]], X: Any, axis: int = 0) -> list[np.ndarray]:
-    """Concatenate the arrays of all blocks of the rows of ``X``, which is valid once there is a block.
-
-    The results are allocated with the first block. A list of blocks would fragment the memory: it would keep several
-    times their size, even after the prediction.
-    """
-    results: list[np.ndarray] = []
-    end = 0
-    for arrays in blocks:
-        if not results:
-            shapes = [(*array.shape[:axis], _num_samples(X), *array.shape[axis + 1 :]) for array in arrays]
-            results = [np.empty(shape, array.dtype) for shape, array in zip(shapes, arrays, strict=True)]
-        start, end = end, end + arrays[0].shape[axis]
-        for result, array in zip(results, arrays, strict=True):
-            result[(*[slice(None)] * axis, slice(start, end))] = array
-    return results
 
 
 class PredictionMixin:
@@ -113,8 +95,9 @@ class PredictionMixin:
         """
         check_is_fitted(self)
         with torch_settings(self.n_threads):
-            blocks = ((samples,) for samples in self._sample_blocks(X, n_samples, random_state, dropout))
-            return _join_blocks(blocks, X, axis=1)[0]
+            blocks = self._sample_blocks(X, n_samples, random_state, dropout)
+            samples: np.ndarray = join_blocks(((block,) for block in blocks), _num_samples(X), axis=1)[0]
+        return samples
 
     def predict_uncertainty(
         self, X: Any, n_samples: int = 100, random_state: Any = None, *, dropout: bool = True
@@ -153,7 +136,8 @@ class PredictionMixin:
         arrays_of = attrgetter("mean", "total", "aleatoric", "epistemic")
         with torch_settings(self.n_threads):
             blocks = self._sample_blocks(X, n_samples, random_state, dropout)
-            mean, total, aleatoric, epistemic = _join_blocks(map(arrays_of, map(self._decompose, blocks)), X)
+            parts = map(arrays_of, map(self._decompose, blocks))
+            mean, total, aleatoric, epistemic = join_blocks(parts, _num_samples(X), axis=0)
         return Uncertainty(mean, total, aleatoric, epistemic, self._describe_samples(dropout))
 
     def _evaluate(self, X: Any, y: Any, sample_weight: Any) -> float:
@@ -176,32 +160,40 @@ class PredictionMixin:
             if known_raw is not None and X is known_X:
                 return decode(self.net_, known_raw, members)
             blocks = self._raw_blocks(X, partial(predict_raw, self.net_.module_))
-            return _join_blocks(((decode(self.net_, raw[members], members),) for raw in blocks), X)[0]
+            decoded = ((decode(self.net_, raw[members], members),) for raw in blocks)
+            joined: np.ndarray = join_blocks(decoded, _num_samples(X), axis=0)[0]
+        return joined
 
     def _as_in_fit(self, values: np.ndarray) -> np.ndarray:
         """Convert probabilities to the type of the training rows; numbers stay float64, which target units may need."""
         return values
 
     def _sample_blocks(self, X: Any, n_samples: int, random_state: Any, dropout: bool) -> Iterator[np.ndarray]:
-        """Yield samples ``(n_samples, rows, ...)`` of blocks of rows."""
+        """Check and encode rows, and iterate over the samples ``(n_samples, rows, ...)`` of blocks of them."""
         if isinstance(n_samples, bool) or not isinstance(n_samples, Integral) or not 1 <= n_samples <= MAX_SAMPLES:
             raise parameter_error(self, "n_samples", f"an int in the range [1, {MAX_SAMPLES}]", n_samples)
         check_flag(self, "dropout", dropout)
         seed = self.seed_ if random_state is None else seed_of(self, random_state)
         sample = partial(sample_raw, self.net_.module_, n_samples=int(n_samples), dropout=dropout, seed=seed)
-        n_members = self.net_.module_.n_members
-        for raw in self._raw_blocks(X, sample):
-            samples = []
-            for s in range(n_samples):
-                member = slice(s % n_members, s % n_members + 1)
-                decoded = self.target_encoder_.decode(self.net_, raw[s : s + 1], member)
-                samples.append(self._format_prediction(decoded))
-            yield np.stack(samples)
+        return map(self._decode_samples, self._raw_blocks(X, sample))
+
+    def _decode_samples(self, raw: Tensor) -> np.ndarray:
+        samples, n_members = [], self.net_.module_.n_members
+        for s in range(len(raw)):
+            member = slice(s % n_members, s % n_members + 1)
+            decoded = self.target_encoder_.decode(self.net_, raw[s : s + 1], member)
+            samples.append(self._format_prediction(decoded))
+        return np.stack(samples)
 
     def _raw_blocks(self, X: Any, predict: Callable[[Tensor, Tensor | None], Tensor]) -> Iterator[Tensor]:
-        """Yield the raw output ``(members or samples, rows, n_raw_)`` of blocks of rows."""
+        """Check and encode rows, and iterate over the raw output ``(members or samples, rows, n_raw_)`` of blocks."""
         X = validate_data(self, check_table(X), reset=False, skip_check_array=True)
-        (numbers, levels), device = self.encoder_.transform(X), torch.device(self.net_.device)
+        return self._predict_blocks(*self.encoder_.transform(X), predict)
+
+    def _predict_blocks(
+        self, numbers: Any, levels: np.ndarray, predict: Callable[[Tensor, Tensor | None], Tensor]
+    ) -> Iterator[Tensor]:
+        device = torch.device(self.net_.device)
         height = block_height(self.net_.module_)
         for start in range(0, len(levels), height):
             block, codes = numbers[start : start + height], levels[start : start + height]

@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 from scipy import sparse
 from sklearn.base import is_classifier
-from sklearn.utils import check_array, column_or_1d
+from sklearn.utils import check_array
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_y
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from .._utils.validation import as_floats, check_magnitude, listed, parameter_error
 from ..data.columns import NUMBERS, Column, object_column, read_series, to_float
-from ..data.containers import to_rows, type_error
+from ..data.containers import flatten_column, to_rows, type_error
 from ..data.statistics import mean_statistics, moderate, quantile_statistics, target_statistics
 from ..training.losses import PinballLoss, RegressionLoss
 from ..training.losses.link import log_mean_of_members, mean_of_members
@@ -114,7 +114,7 @@ class ClassTargetEncoder(TargetEncoder):
             y = y.astype(np.int8)  # one byte per label
             checked = check_array(y.toarray() if sparse.issparse(y) else y, dtype=np.int8, input_name="y")
         else:
-            checked = column_or_1d(y, warn=True)
+            checked = y
         return checked
 
     def transform(self, y: np.ndarray) -> np.ndarray:
@@ -183,12 +183,16 @@ class ClassTargetEncoder(TargetEncoder):
 def read_target(y: Any) -> Any:
     """Return ``y`` as a sparse matrix, or as an array of numbers, bools, text or Python objects, without rounding.
 
-    Missing values and dates raise an error.
+    A column becomes one dimension. Missing values and dates raise an error.
     """
-    if sparse.issparse(y):
-        if y.dtype.kind == "f" and np.isnan(y.data).any():
-            raise ValueError(MISSING_TARGET)
-        return y.toarray() if y.shape[1] == 1 else y
+    if not sparse.issparse(y):
+        return flatten_column(_read_dense(y))
+    if y.dtype.kind == "f" and np.isnan(y.data).any():
+        raise ValueError(MISSING_TARGET)
+    return flatten_column(y.toarray()) if y.shape[1] == 1 else y
+
+
+def _read_dense(y: Any) -> np.ndarray:
     columns = read_series(y, "y")
     if columns is not None:
         arrays = [_typed_array(_without_missing(column)) for column in columns]
@@ -282,8 +286,6 @@ class NumberTargetEncoder(TargetEncoder):
             y = np.array([to_float(value) for value in y.flat]).reshape(y.shape) if is_number else as_floats(y, "y")
         y = _check_y(y, multi_output=True, y_numeric=True)
         numbers: np.ndarray = (y.toarray() if sparse.issparse(y) else y).astype(np.float64, copy=False)
-        if numbers.ndim == 2 and numbers.shape[1] == 1:
-            numbers = column_or_1d(numbers, warn=True)
         check_magnitude(numbers, "y")
         return numbers
 

@@ -22,8 +22,8 @@ def data_driven_init(network: Network, rows: MemberRows) -> None:
     """Scale the weights and shift the biases of each unit by the statistics of its pre-activations.
 
     Layers in ``pretrained_names`` are not changed. If there are more than 4,096 training rows, only every k-th
-    row is used, with the smallest k that leaves at most 4,096. With more than 16,384 inputs of all members, fewer rows
-    are used, but at least 256.
+    row is used, with the smallest k that leaves at most 4,096. If all members together have more than 16,384 inputs,
+    fewer rows are used, but at least 256.
     """
     index, weight = rows.index_and_weight()
     most = max(MIN_ROWS, MAX_ELEMENTS // (network.n_members * max(1, network.inputs.width)))

@@ -9,16 +9,16 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from scipy.sparse import issparse
 from sklearn.base import _fit_context, clone, is_classifier
 from sklearn.model_selection import check_cv
 from sklearn.model_selection._search import BaseSearchCV
-from sklearn.utils import check_random_state, column_or_1d, indexable
+from sklearn.utils import indexable
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_method_params, check_is_fitted
 
 from .._utils.optional import import_optional
-from .._utils.validation import check_parameter_types
+from .._utils.validation import check_parameter_types, seed_of
+from ..data.containers import flatten_column
 from .database_url import DatabaseURL
 from .progress import SearchProgress
 from .results import SearchResults
@@ -288,7 +288,7 @@ class OptunaSearchCV(BaseSearchCV):
 
         self._reset()
         scorers, _ = self._get_scorers()
-        X, y = indexable(X, _flatten_column(y))
+        X, y = indexable(X, flatten_column(y))
         params = _check_method_params(X, params=params)
         routed = self._get_routed_params_for_fit(params)
         space = make_space(self.param_distributions, self.estimator)
@@ -383,7 +383,7 @@ class OptunaSearchCV(BaseSearchCV):
             direction="maximize",
             sampler=self.sampler,
             pruner=pruner,
-            seed=int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)),
+            seed=seed_of(self, self.random_state),
             fingerprint=identity,
         )
         self.study_ = run.study
@@ -498,15 +498,6 @@ class OptunaSearchCV(BaseSearchCV):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "best_estimator_" if self.refit else "cv_results_")
-
-
-def _flatten_column(y: Any) -> Any:
-    """Convert a target of shape (n, 1) to shape (n,) with scikit-learn's warning; other targets are unchanged."""
-    if isinstance(y, list | tuple):
-        is_column = len(y) > 0 and all(isinstance(row, list | tuple) and len(row) == 1 for row in y)
-    else:
-        is_column = not issparse(y) and tuple(getattr(y, "shape", ())[1:]) == (1,)
-    return column_or_1d(y, warn=True) if is_column else y
 
 
 def _recorded(run: StudyRun) -> list[FrozenTrial]:

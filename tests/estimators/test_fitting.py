@@ -1,6 +1,9 @@
 """Steps of a fit that the search and the diagnostics use: preparation, encoding, splits, and views for scorers."""
 
+import re
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
@@ -77,3 +80,43 @@ def test_check_parameters_raises_for_invalid_and_contradictory_values():
     for params in ({"dropout": 2.0}, {"batch_norm": True, "layer_norm": True}):
         with pytest.raises(ValueError, match=next(iter(params))):
             check_parameters(RegularizedMLPRegressor(**params))
+
+
+@pytest.mark.parametrize("sizes", [10**9, (10**7, 10**7), (2**31, 2**31), 2**62])
+def test_a_network_that_does_not_fit_into_memory_is_refused_before_statistics_are_learned(sizes, monkeypatch):
+    monkeypatch.setattr("skreg.estimators.fitting.learn_statistics", None)
+    with pytest.raises(
+        ValueError, match=r"hidden_layer_sizes=.* and n_members=4096 cannot be created .*Decrease these"
+    ):
+        RegularizedMLPRegressor(sizes, n_members=4096, early_stopping=False).fit(np.eye(4), np.arange(4.0))
+
+
+@pytest.mark.parametrize("error", [RuntimeError("mat1 and mat2 shapes cannot be multiplied"), TypeError("other")])
+def test_other_errors_while_a_network_is_created_are_not_changed(error, monkeypatch):
+    def fail(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr("skreg.estimators.fitting.Network", fail)
+    with pytest.raises(type(error), match=str(error)):
+        RegularizedMLPRegressor(**SMALL).fit(TABLE.X, TABLE.number)
+
+
+@pytest.mark.parametrize(("Estimator", "y"), BOTH)
+@pytest.mark.parametrize("as_frame", [False, True])
+def test_errors_about_the_columns_of_validation_rows_name_them(Estimator, y, as_frame):
+    numbers = np.random.RandomState(0).randn(len(y), 3)
+    table = pd.DataFrame(numbers, columns=list("abc")) if as_frame else numbers
+    few = table[["a", "b"]] if as_frame else numbers[:, :2]
+    with pytest.raises(ValueError, match=r"X_val\b") as raised:
+        Estimator(**SMALL).fit(table, y, X_val=few, y_val=y)
+    assert not re.search(r"\bX\b", str(raised.value))
+    net = Estimator(**SMALL).fit(table, y)
+    for method in ("predict", "sample_predictions"):
+        with pytest.raises(ValueError, match=r"\bX\b|feature names"):
+            getattr(net, method)(few)
+
+
+@pytest.mark.parametrize("patience", ["5", 2.5, -np.inf, None, torch.tensor(3)])
+def test_the_error_for_patience_shows_the_option_as_code(patience):
+    with pytest.raises(ValueError, match=r"range \[1, inf\) or np\.inf\.|with \.item\(\) or \.tolist\(\)"):
+        RegularizedMLPRegressor(patience=patience).fit(TABLE.X, TABLE.number)
