@@ -1,8 +1,9 @@
 """Exclude the global settings of torch from fits and predictions."""
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from threading import Lock
+from threading import RLock, get_ident
 
 import torch
 
@@ -26,7 +27,7 @@ def torch_settings(n_threads: int | None = None) -> Iterator[None]:
     kinds = [kind for kind in ("cpu", "cuda", "mps") if torch.is_autocast_enabled(kind)]
     with torch_threads(n_threads), ExitStack() as stack:
         no_function_modes = torch._C.DisableTorchFunction()  # noqa: SLF001  # it has no public name
-        modes = torch.inference_mode(False), torch.enable_grad(), no_function_modes, _exact_products
+        modes = torch.inference_mode(False), torch.enable_grad(), no_function_modes, _exact_products.block()
         for mode in (*modes, *(torch.autocast(kind, enabled=False) for kind in kinds)):
             stack.enter_context(mode)
         if flushes:
@@ -36,27 +37,44 @@ def torch_settings(n_threads: int | None = None) -> Iterator[None]:
 
 
 class _ExactProducts:
-    """A context manager that gives float32 matrix products full precision.
+    """Full precision of float32 matrix products, in the blocks of a context manager.
 
-    This is a setting of the process. The blocks of several threads may overlap, so the last one restores it.
+    This is a setting of the process. The blocks of several threads may overlap, so the last one restores it. In a
+    forked process, only the blocks of the thread that has forked continue, and those of other threads end.
     """
 
     def __init__(self) -> None:
-        self._lock, self._depth = Lock(), 0
+        self._lock = RLock()  # also for a fork by a signal handler while this thread holds it
+        self._threads: dict[object, int] = {}  # the thread of each block
         self._before: list[str] = []
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(
+                before=self._lock.acquire, after_in_parent=self._lock.release, after_in_child=self._end_other_threads
+            )
 
-    def __enter__(self) -> None:
+    @contextmanager
+    def block(self) -> Iterator[None]:
+        """Give products full precision inside the block, which can end in another thread if it is collected."""
+        key = object()
         with self._lock:
-            self._depth += 1
-            if self._depth == 1:
+            if not self._threads:
                 self._before = _float32_precisions()
                 _set_float32_precisions(["ieee" if _HAS_BACKENDS else "highest"] * len(self._before))
+            self._threads[key] = get_ident()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._end([key])
 
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._depth -= 1
-            if self._depth == 0:
-                _set_float32_precisions(self._before)
+    def _end_other_threads(self) -> None:
+        self._end([key for key, thread in self._threads.items() if thread != get_ident()])
+        self._lock.release()
+
+    def _end(self, keys: list[object]) -> None:
+        ended = [key for key in keys if self._threads.pop(key, None) is not None]  # others ended with a fork
+        if ended and not self._threads:
+            _set_float32_precisions(self._before)
 
 
 _exact_products = _ExactProducts()

@@ -1,6 +1,9 @@
 """The global settings of torch change neither fits nor predictions, and are as before afterwards."""
 
 import contextlib
+import os
+import signal
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -9,11 +12,12 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
-from skreg._utils.torch_settings import torch_settings
+from skreg._utils.torch_settings import _float32_precisions, torch_settings
 from tests.helpers import make_mixed_table
 
 TABLE = make_mixed_table(80)
 TINY = 5e-324
+EXACT = {"none", "ieee", "highest"}
 PARAMS = {
     "hidden_layer_sizes": (16, 16),
     "numeric_embedding": "periodic",
@@ -162,3 +166,86 @@ def test_overlapping_blocks_of_threads_restore_the_precision():
 def test_an_error_restores_the_settings():
     with SETTINGS["matmul_precision=medium"](), pytest.raises(ValueError, match="abc"), torch_settings():
         raise ValueError("abc")
+
+
+def exit_code_of_fork(function, seconds=20):
+    """Call a function in a forked process, and return whether the process ended well."""
+    child = os.fork()
+    if child == 0:
+        signal.alarm(seconds)
+        try:
+            function()
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    return os.waitpid(child, 0)[1]
+
+
+def check_settings(outside):
+    """Check the precision outside of the blocks, in one, and after it."""
+    assert _float32_precisions() == outside
+    with torch_settings():
+        assert set(_float32_precisions()) <= EXACT
+        with torch_settings():
+            pass
+        assert set(_float32_precisions()) <= EXACT
+    assert _float32_precisions() == outside
+
+
+@pytest.fixture
+def medium():
+    """Reduce the precision, and return the values of its settings."""
+    with changed(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "medium"):
+        yield _float32_precisions()
+
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+ignores_threads = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+
+
+@needs_fork
+@ignores_threads
+@pytest.mark.parametrize("n_others", [0, 1, 2])
+@pytest.mark.parametrize("n_own", [0, 1, 2])
+def test_a_forked_process_continues_only_the_blocks_of_its_thread(n_own, n_others, medium):
+    with contextlib.ExitStack() as blocks, ThreadPoolExecutor(1) as other:
+        others = [torch_settings() for _ in range(n_others)]
+        for block in others[:1]:
+            other.submit(block.__enter__).result()
+        own = [blocks.enter_context(contextlib.ExitStack()) for _ in range(n_own)]
+        for stack in own:
+            stack.enter_context(torch_settings())
+        for block in others[1:]:
+            other.submit(block.__enter__).result()
+
+        def leave_and_check():
+            for stack in reversed(own):
+                assert set(_float32_precisions()) <= EXACT
+                stack.close()
+            check_settings(medium)
+            assert exit_code_of_fork(lambda: check_settings(medium)) == 0
+
+        assert exit_code_of_fork(leave_and_check) == 0
+        for block in reversed(others):
+            other.submit(block.__exit__, None, None, None).result()
+
+
+@needs_fork
+@ignores_threads
+def test_a_fork_at_any_moment_of_another_thread_neither_hangs_nor_changes_a_setting(medium):
+    """Threads enter and leave blocks while processes are forked."""
+    end = threading.Event()
+
+    def enter_and_leave():
+        while not end.is_set():
+            with torch_settings():
+                pass
+
+    with ThreadPoolExecutor(3) as others:
+        running = [others.submit(enter_and_leave) for _ in range(3)]
+        try:
+            codes = [exit_code_of_fork(lambda: check_settings(medium)) for _ in range(30)]
+        finally:
+            end.set()
+        assert all(thread.result(timeout=20) is None for thread in running)
+    assert codes == [0] * 30
