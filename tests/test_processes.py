@@ -19,17 +19,11 @@ Y = X[:, 0]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-@pytest.mark.parametrize(
-    "names",
-    [
-        pytest.param([], marks=pytest.mark.slow, id="all"),
-        ["RegularizedMLPRegressor.fit", "RegularizedMLPClassifier.feature_importances_", "search", "n_threads=2"],
-    ],
-)
-def test_public_functions_start_no_threads_and_work_in_a_forked_process(names):
+@pytest.mark.slow
+def test_public_functions_start_no_threads_and_work_in_a_forked_process():
     """OPENBLAS_NUM_THREADS is set because NumPy's library starts its threads again in a forked process."""
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "tests.call_in_forks", *names],
+        [sys.executable, "-W", "ignore", "-m", "tests.call_in_forks"],
         cwd=Path(__file__).parents[1],
         env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
         capture_output=True,
@@ -39,7 +33,7 @@ def test_public_functions_start_no_threads_and_work_in_a_forked_process(names):
     )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert len(lines) == 1 + len(names) if names else len(lines) > 50
+    assert len(lines) > 50
     assert [line for line in lines if not line.endswith(": 0 threads")] == [], done.stderr
 
 

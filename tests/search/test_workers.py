@@ -71,6 +71,7 @@ def test_an_interrupt_while_workers_start_leaves_no_process_and_no_running_trial
     assert {trial.state.name for trial in search.study_.trials} == {"FAIL"}
 
 
+@pytest.mark.slow
 def test_a_search_works_after_an_interrupted_one(monkeypatch):
     interrupted_before(monkeypatch, ProcessPoolExecutor, "_start_executor_manager_thread")
     with pytest.raises(KeyboardInterrupt):

@@ -135,6 +135,7 @@ def test_random_numbers_of_a_member_do_not_depend_on_the_heights_of_other_member
                 torch.testing.assert_close(ours[member], theirs[i], atol=1e-9, rtol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [DROPOUTS[0], DROPOUTS[1], *AUGMENTED])
 def test_random_numbers_beyond_the_standard_pool_are_freed_after_training(settings, monkeypatch):
     monkeypatch.setattr(generators, "POOL_SIZE", 64)

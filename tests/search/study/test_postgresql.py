@@ -52,6 +52,7 @@ def count_connections(server):
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_ended_searches_keep_no_connections(server):
     """Also after their studies have been read, copied or refused."""
     kept = [search_of(server, study_name=f"kept {n}").fit(X, Y) for n in range(2)]

@@ -238,7 +238,7 @@ def states(run):
 
 
 @pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("kind", ["memory", "sqlite", "journal"])
+@pytest.mark.parametrize("kind", ["memory", pytest.param("sqlite", marks=pytest.mark.slow), "journal"])
 def test_no_trial_is_running_after_an_interrupt_of_any_call_of_the_storage(kind, after, tmp_path):
     """Neither after an interrupt between the creation of a trial and its registration."""
     path = {"memory": None, "sqlite": tmp_path / "study.db", "journal": tmp_path / "study.journal"}[kind]
