@@ -8,7 +8,8 @@ its life. Therefore, only the numbers of the current thread are set, with the fu
 loaded. If they cannot be found, as on Windows, ``torch.set_num_threads`` is used.
 
 A forked process inherits OpenMP's record of the threads of its parent but not the threads, and waits for them forever
-as soon as torch uses more than one. A forked process therefore uses one thread.
+as soon as torch uses more than one. A forked process therefore uses one thread. The first time that it is to use an
+explicit number of several threads, it warns.
 """
 
 import ctypes
@@ -20,12 +21,25 @@ from typing import cast
 
 import torch
 
-_is_forked = False
+_is_forked, _has_warned = False, False
 
 
 def _note_fork() -> None:
-    global _is_forked
-    _is_forked = True
+    global _is_forked, _has_warned
+    _is_forked, _has_warned = True, False
+
+
+def _warn_once(n_threads: int) -> None:
+    global _has_warned
+    if not _has_warned:
+        _has_warned = True
+        warnings.warn(
+            f"n_threads={n_threads} has no effect in a forked process, which uses one thread, because it would wait "
+            "forever for the threads of its parent. Set n_threads=1, or start the process with the method 'spawn' or "
+            "'forkserver'.",
+            RuntimeWarning,
+            stacklevel=6,  # the block of torch_settings
+        )
 
 
 if hasattr(os, "register_at_fork"):
@@ -67,13 +81,8 @@ def torch_threads(n_threads: int | None) -> Iterator[None]:
     before = torch.get_num_threads()
     number = before if n_threads is None else n_threads
     if _is_forked and number > 1:
-        warnings.warn(
-            f"n_threads={n_threads} has no effect in a forked process, which uses one thread, because it would wait "
-            "forever for the threads of its parent. Set n_threads=1, or start the process with the method 'spawn' or "
-            "'forkserver'.",
-            RuntimeWarning,
-            stacklevel=5,  # the block of torch_settings
-        )
+        if n_threads is not None:
+            _warn_once(n_threads)
         number = 1
     if number == before:
         yield

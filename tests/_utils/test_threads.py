@@ -162,20 +162,30 @@ def n_started():
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 @pytest.mark.parametrize("n_threads", [1, 2, None])
-def test_a_forked_process_uses_one_thread_and_warns(n_threads):
+def test_a_forked_process_uses_one_thread_and_warns_once_about_an_explicit_number(n_threads):
     usual = torch.get_num_threads()
     torch.set_num_threads(2)
     values = torch.randn(200_000, generator=torch.Generator().manual_seed(0))
     values.exp()  # starts the threads for which a forked process would wait
-    child = os.fork()
-    if child == 0:
+    expected = [n_threads] if n_threads == 2 else []
+
+    def compute(n_forks):
+        """Compute in this forked process, and in another one that it forks, and exit with 0 if both warn correctly."""
         signal.alarm(20)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            with torch_threads(n_threads):
-                values.exp()
+            for _ in range(3):
+                with torch_threads(n_threads):
+                    values.exp()
         messages = [str(one.message) for one in caught if one.category is RuntimeWarning]
-        expected = n_threads != 1
-        os._exit(0 if bool(messages) == expected and all("Set n_threads=1" in text for text in messages) else 1)
+        right = len(messages) == len(expected) and all("Set n_threads=1" in text for text in messages)
+        child = os.fork() if n_forks else None
+        if child == 0:
+            compute(n_forks - 1)
+        os._exit(0 if right and (child is None or os.waitpid(child, 0)[1] == 0) else 1)
+
+    child = os.fork()
+    if child == 0:
+        compute(n_forks=1)
     torch.set_num_threads(usual)
     assert os.waitpid(child, 0)[1] == 0

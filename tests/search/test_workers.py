@@ -4,11 +4,13 @@ import sys
 
 import psutil
 import pytest
+from joblib import Parallel, delayed
 from joblib.externals.loky.process_executor import ProcessPoolExecutor
 from optuna.distributions import FloatDistribution
 from sklearn.linear_model import Ridge
 
 from skreg import OptunaSearchCV
+from skreg.search.workers import stop_workers_on_interrupt
 from tests.helpers import plain_regressor
 from tests.test_processes import X, Y
 
@@ -77,3 +79,36 @@ def test_a_search_works_after_an_interrupted_one(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         search_with_workers(*RIDGE).fit(X, Y)
     assert len(search_with_workers(*RIDGE).fit(X, Y).cv_results_["params"]) == 4
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="workers are recognized by their command line")
+def test_an_interrupt_does_not_stop_the_executor_of_the_user():
+    """The workers that joblib reuses are stopped, and so are those that start in the block."""
+    executor, started = ProcessPoolExecutor(1, timeout=60), ProcessPoolExecutor(1, timeout=60)
+    try:
+        assert executor.submit(abs, -1).result(timeout=60) == 1
+        Parallel(n_jobs=2)(delayed(abs)(n) for n in range(4))
+        before = set(workers())
+        assert len(before) == 3
+
+        def interrupted():
+            started.submit(abs, -1).result(timeout=60)
+            assert len(workers()) == 4
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt), stop_workers_on_interrupt():
+            interrupted()
+        assert len(workers()) == 1
+        assert set(workers()) < before
+        assert executor.submit(abs, -2).result(timeout=60) == 2
+    finally:
+        for one in (executor, started):
+            one.shutdown(wait=False, kill_workers=True)
+
+
+def test_the_search_of_worker_processes_needs_no_psutil(monkeypatch):
+    monkeypatch.setattr("skreg.search.workers.psutil", None)
+    with stop_workers_on_interrupt():
+        pass
+    with pytest.raises(ValueError, match="abc"), stop_workers_on_interrupt():
+        raise ValueError("abc")

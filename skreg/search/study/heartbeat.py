@@ -143,8 +143,9 @@ def release_trials(storage: BaseStorage, study_id: int, run_id: str) -> None:
 class HeartbeatThread(threading.Thread):
     """Thread that records heartbeats of trials, given by their IDs, until it is stopped, and then calls ``release``.
 
-    An interrupt reaches the main thread only, so it cannot prevent this call. The call is repeated until it succeeds,
-    in case that the storage is currently unreachable.
+    An interrupt reaches the main thread only, so it cannot prevent this call. If the storage is currently unreachable,
+    the call is repeated, after intervals that grow up to ``GRACE_SECONDS``. It is not repeated if the study or a trial
+    has been deleted.
     """
 
     def __init__(
@@ -164,11 +165,15 @@ class HeartbeatThread(threading.Thread):
             for trial_id in self._trial_ids.copy().values():
                 with suppress(Exception):  # the trial has just ended, or the storage is currently unreachable
                     self._record(trial_id)
+        seconds: float = RELEASE_SECONDS
         while True:
             try:
                 return self._release()
+            except KeyError:  # Optuna's error if the study or the trial does not exist
+                return None
             except Exception:  # the storage is currently unreachable
-                time.sleep(RELEASE_SECONDS)
+                time.sleep(seconds)
+                seconds = min(2 * seconds, GRACE_SECONDS)
 
     def stop(self) -> None:
         """Stop the thread and wait for it to end, unless a storage does not respond."""

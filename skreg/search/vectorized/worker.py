@@ -28,7 +28,7 @@ from .stacked_net import StackedNet
 if TYPE_CHECKING:
     from optuna import Trial
 
-MAX_MEMBERS, MAX_WEIGHTS = 32, 100_000
+MAX_MEMBERS_OF_NET, MAX_WEIGHTS = 32, 100_000
 """Largest number of members of a net, and of their weights if there is more than one member.
 
 Milliseconds per epoch and member, measured with one thread, by the number of members. 1,000 rows, 20 columns, one layer
@@ -287,7 +287,7 @@ def _ask_pruner(asked: list[CandidateState], epoch: int) -> list[CandidateState]
 
 
 def _stack_nets(states: list[CandidateState]) -> list[StackedNet]:
-    """Stack fits that can be members of one net, as many as ``MAX_MEMBERS`` and ``MAX_WEIGHTS`` allow."""
+    """Stack fits that can be members of one net, as many as ``MAX_MEMBERS_OF_NET`` and ``MAX_WEIGHTS`` allow."""
     alike: dict[Any, list[FoldFit]] = defaultdict(list)
     for state in states:
         for fit in state.fits:
@@ -304,4 +304,4 @@ def _stack_nets(states: list[CandidateState]) -> list[StackedNet]:
 
 def max_members(n_weights: int) -> int:
     """Return the largest number of members of a net with ``n_weights`` weights each."""
-    return min(max(MAX_WEIGHTS // max(1, n_weights), 1), MAX_MEMBERS)
+    return min(max(MAX_WEIGHTS // max(1, n_weights), 1), MAX_MEMBERS_OF_NET)

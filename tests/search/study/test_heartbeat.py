@@ -4,14 +4,26 @@ import subprocess
 import sys
 import time
 import warnings
+from functools import partial
+from types import SimpleNamespace
 
 import optuna
 import psutil
 import pytest
-from optuna.storages import InMemoryStorage, RDBStorage
+from optuna.storages import InMemoryStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState, create_trial
 
-from skreg.search.study.heartbeat import HeartbeatThread, LivenessMonitor, describe_process, open_runs, process_start
+from skreg.search.study.heartbeat import (
+    GRACE_SECONDS,
+    RELEASE_SECONDS,
+    HeartbeatThread,
+    LivenessMonitor,
+    describe_process,
+    open_runs,
+    process_start,
+    release_trials,
+)
 from skreg.search.study.trial_slots import PROCESS
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
@@ -128,3 +140,40 @@ def test_the_thread_records_heartbeats_until_it_is_stopped_and_survives_errors()
     time.sleep(0.03)
     assert len(recorded) == n_recorded
     assert released == [recorded], "the trials are released once, at the end"
+
+
+@pytest.mark.parametrize("make", ["memory", "sqlite", "journal"])
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_the_thread_ends_if_the_study_has_been_deleted(make, tmp_path):
+    storages = {
+        "memory": InMemoryStorage,
+        "sqlite": lambda: RDBStorage(f"sqlite:///{tmp_path}/study.db"),
+        "journal": lambda: JournalStorage(JournalFileBackend(f"{tmp_path}/study.journal")),
+    }
+    storage = storages[make]()
+    study = optuna.create_study(storage=storage)
+    study_id, trial_id = storage.get_study_id_from_name(study.study_name), study.ask()._trial_id
+    monitor = LivenessMonitor(study, storage)
+    thread = HeartbeatThread(monitor.record, {0: trial_id}, partial(release_trials, storage, study_id, "run"), 0.005)
+    thread.start()
+    optuna.delete_study(study_name=study.study_name, storage=storage)
+    time.sleep(0.02)
+    thread.stop()
+    assert not thread.is_alive()
+
+
+def test_the_thread_repeats_the_release_after_growing_intervals(monkeypatch):
+    """They are bounded, and the trials are released as soon as the storage is reachable again."""
+    slept = []
+    monkeypatch.setattr("skreg.search.study.heartbeat.time", SimpleNamespace(sleep=slept.append))
+
+    def release():
+        if len(slept) < 20:
+            raise OSError("the storage is not reachable")
+
+    thread = HeartbeatThread(print, {}, release)
+    thread.start()
+    thread.stop()
+    assert not thread.is_alive()
+    assert slept == sorted(slept)
+    assert (slept[0], slept[-1], len(slept)) == (RELEASE_SECONDS, GRACE_SECONDS, 20)

@@ -69,7 +69,7 @@ class StackedNets:
 def stacked_nets(monkeypatch):
     """Stack everything that can be members of one net."""
     monkeypatch.setattr(evaluator, "TWO_GROUPS", 1000)
-    monkeypatch.setattr(worker, "MAX_MEMBERS", 1000)
+    monkeypatch.setattr(worker, "MAX_MEMBERS_OF_NET", 1000)
     return StackedNets(monkeypatch)
 
 
@@ -177,9 +177,9 @@ def test_groups_have_equal_shares_of_each_net_and_the_same_number_of_epochs():
 
 def test_candidates_beyond_the_memory_limit_wait(monkeypatch, stacked_nets):
     many = search_of().fit(X, Y)
-    monkeypatch.setattr(worker, "MAX_MEMBERS", 18)
+    monkeypatch.setattr(worker, "MAX_MEMBERS_OF_NET", 18)
     some = search_of().fit(X, Y)
-    monkeypatch.setattr(worker, "MAX_MEMBERS", 1000)
+    monkeypatch.setattr(worker, "MAX_MEMBERS_OF_NET", 1000)
     monkeypatch.setattr(worker, "BYTES", 1)
     one = search_of().fit(X, Y)
     assert stacked_nets.members == [36, 18, 18, *[6] * 6]
