@@ -136,8 +136,8 @@ class PredictionMixin:
         arrays_of = attrgetter("mean", "total", "aleatoric", "epistemic")
         with torch_settings(self.n_threads):
             blocks = self._sample_blocks(X, n_samples, random_state, dropout)
-            parts = map(arrays_of, map(self._decompose, blocks))
-            mean, total, aleatoric, epistemic = join_blocks(parts, _num_samples(X), axis=0)
+            decomposed = map(arrays_of, map(self._decompose, blocks))
+            mean, total, aleatoric, epistemic = join_blocks(decomposed, _num_samples(X), axis=0)
         return Uncertainty(mean, total, aleatoric, epistemic, self._describe_samples(dropout))
 
     def _evaluate(self, X: Any, y: Any, sample_weight: Any) -> float:
@@ -149,7 +149,8 @@ class PredictionMixin:
         with naming("y"):
             y = self.target_encoder_.check(y)
         decoded = self._predict_decoded(X) if known is None else known if kept is None else known[kept]
-        return self._metric(y, self._scored(decoded), weight)
+        with naming("y"):
+            return self._metric(y, self._scored(decoded), weight)
 
     def _predict_decoded(self, X: Any) -> np.ndarray:
         """Decoded predictions for ``X``, averaged over the members."""
