@@ -1,6 +1,7 @@
 """Tests of interrupts while joblib's workers start."""
 
 import sys
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -23,7 +24,12 @@ def search_with_workers(estimator, space):
 
 
 def workers():
-    return [one for one in psutil.Process().children() if any("popen_loky" in word for word in one.cmdline())]
+    found = []
+    for process in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):  # it has just ended, or is a zombie
+            if any("popen_loky" in word for word in process.cmdline()):
+                found.append(process)
+    return found
 
 
 def interrupted_after(monkeypatch, module, name):
