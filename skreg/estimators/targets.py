@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 from scipy import sparse
 from sklearn.base import is_classifier
-from sklearn.utils import check_array
+from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_y
@@ -114,7 +114,7 @@ class ClassTargetEncoder(TargetEncoder):
             y = y.astype(np.int8)  # one byte per label
             checked = check_array(y.toarray() if sparse.issparse(y) else y, dtype=np.int8, input_name="y")
         else:
-            checked = y
+            checked = column_or_1d(y)  # raises an error for several classes per row
         return checked
 
     def transform(self, y: np.ndarray) -> np.ndarray:

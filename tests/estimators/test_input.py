@@ -354,7 +354,7 @@ INVALID_DATA = {
     "a set as y": (fit(X, set(Y)), ValueError, "Input y must be an array-like"),
     "a masked y": (fit(X, np.ma.MaskedArray(Y, Y > 0)), ValueError, "Input y contains NaN"),
     "a signaling decimal in y": (fit(X, with_label(Decimal("sNaN"))), ValueError, "Input y contains NaN"),
-    "a complex y": (fit(X, Y + 1j), TypeError, "'y' has type complex"),
+    "a complex y": (fit(X, Y + 1j), TypeError, "y has type complex"),
     "text as weights": (fit_with(sample_weight=["a"] * 60), ValueError, "Input sample_weight must contain numbers"),
     "text as validation weights": (
         fit_with(X_val=X, y_val=Y, sample_weight_val=["a"] * 60),
@@ -393,7 +393,7 @@ INVALID_DATA = {
     "complex numbers": (fit(X + 1j, Y), ValueError, "Complex data not supported"),
     "one dimension": (fit(X[:, 0], Y), ValueError, "Expected 2D array, got 1D array instead"),
     "three dimensions": (fit(X[:, :, None], Y), ValueError, "dim 3"),
-    "a single number": (fit(3.0, Y), ValueError, "got scalar array instead"),
+    "a single number": (fit(3.0, Y), ValueError, "Input X must be an array-like"),
     "no rows": (fit(X[:0], Y[:0]), ValueError, "0 sample(s)"),
     "no columns": (fit(X[:, :0], Y), ValueError, "0 feature(s)"),
     "a frame without rows": (fit(FRAME[:0], Y[:0]), ValueError, "0 sample(s)"),
