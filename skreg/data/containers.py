@@ -87,10 +87,10 @@ def to_rows(values: Any, name: str) -> np.ndarray:
 
 
 def _check_dimensions(X: Any, name: str) -> None:
-    """Raise an error that does not contain the whole table unless it has two dimensions."""
-    if X.ndim != 2:
+    """Raise an error for a single dimension; that of scikit-learn would contain all values."""
+    if X.ndim == 1:
         raise ValueError(
-            f"Expected 2D array, got {X.ndim}D array instead: {name} has the shape {X.shape}. Reshape your data either "
+            f"Expected 2D array, got 1D array instead: {name} has the shape {X.shape}. Reshape your data either "
             "using array.reshape(-1, 1) if your data has a single feature or array.reshape(1, -1) if it contains a "
             "single sample."
         )

@@ -114,7 +114,7 @@ class ClassTargetEncoder(TargetEncoder):
             y = y.astype(np.int8)  # one byte per label
             checked = check_array(y.toarray() if sparse.issparse(y) else y, dtype=np.int8, input_name="y")
         else:
-            checked = column_or_1d(y)
+            checked = column_or_1d(y)  # raises an error for several classes per row
         return checked
 
     def transform(self, y: np.ndarray) -> np.ndarray:

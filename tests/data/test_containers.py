@@ -317,11 +317,9 @@ def test_values_that_are_no_rows_raise_the_same_error_with_all_weights(values, w
         ClassTargetEncoder.check(remove_void_rows(rows, values, weight)[1])
 
 
-@pytest.mark.parametrize("table", [np.zeros(1000), [0.0] * 1000, np.zeros((3, 2, 2)), pd.Series(np.zeros(1000))])
-def test_a_table_without_two_dimensions_is_named_and_not_printed(table):
-    with pytest.raises(
-        ValueError, match=r"got [13]D array instead: X_val has the shape \(.*Reshape your data"
-    ) as raised:
+@pytest.mark.parametrize("table", [np.zeros(1000), [0.0] * 1000, pd.Series(np.zeros(1000))])
+def test_a_table_of_one_dimension_is_named_and_not_printed(table):
+    with pytest.raises(ValueError, match=r"got 1D array instead: X_val has the shape \(.*Reshape your data") as raised:
         check_table(table, "X_val")
     assert len(str(raised.value)) < 300
 
