@@ -64,6 +64,8 @@ def _type_problem(item: Any) -> str | None:
         with np.errstate(over="ignore", under="ignore"):
             if not np.isfinite(float(item)) or (item != 0 and float(item) == 0):
                 return f"numbers outside the range of float64. Got {item!r} instead. Pass a number in this range"
+    if isinstance(item, float) and FLOAT32_MAX < abs(item) < inf:
+        return f"numbers that float32 cannot represent. Got {item!r} instead. Pass a number below {FLOAT32_MAX:.3g}"
     return None
 
 

@@ -284,7 +284,8 @@ class NumberTargetEncoder(TargetEncoder):
         if not sparse.issparse(y):
             is_number = y.dtype.kind == "O" and all(isinstance(value, NUMBERS) for value in y.flat)
             y = np.array([to_float(value) for value in y.flat]).reshape(y.shape) if is_number else as_floats(y, "y")
-        y = _check_y(y, multi_output=True, y_numeric=True)
+        with np.errstate(over="ignore", invalid="ignore"):  # scikit-learn adds all numbers
+            y = _check_y(y, multi_output=True, y_numeric=True)
         numbers: np.ndarray = (y.toarray() if sparse.issparse(y) else y).astype(np.float64, copy=False)
         check_magnitude(numbers, "y")
         return numbers

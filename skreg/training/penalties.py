@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .._utils.per_member import PerMemberFloat, broadcast, is_nonzero
+from .._utils.validation import FLOAT32_MAX
 
 __all__ = ["ElasticNet", "GroupLasso"]
 
@@ -75,6 +76,8 @@ class ElasticNet(Penalty):
     def proximal_(self, weight: Tensor, step: Tensor | float) -> None:
         """Apply soft thresholding, in place."""
         threshold = broadcast(self.l1, weight) * step
+        if not isinstance(threshold, Tensor):
+            threshold = min(threshold, FLOAT32_MAX)  # torch refuses larger numbers
         weight.copy_(torch.sign(weight) * (weight.abs() - threshold).clamp_(min=0))
 
 

@@ -14,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
 from skreg.estimators.classifier import _log_odds
 from skreg.estimators.parameters import CONSTRAINTS
+from tests.helpers import plain_regressor
 
 N = 60
 RNG = np.random.RandomState(0)
@@ -215,3 +216,15 @@ def test_the_scale_of_weights_has_no_effect_on_scores(estimator, scale):
 def test_extreme_targets_are_refused_by_score(estimator, wrong):
     with pytest.raises((ValueError, TypeError), match=r"\by\b"):
         estimator.fit(PLAIN, SIDE).score(PLAIN, [*SIDE[1:].tolist(), wrong])
+
+
+@pytest.mark.parametrize("name", ["alpha", "weight_decay", "learning_rate_init", "max_norm", "min_delta"])
+def test_numbers_that_float32_cannot_represent_are_refused(name):
+    with pytest.raises(ValueError, match=f"'{name}' parameter .* must not contain numbers that float32 cannot"):
+        plain_regressor(max_iter=1, **{name: 1e300}).fit(np.eye(4), np.arange(4.0))
+
+
+def test_a_huge_l1_penalty_sets_all_weights_to_zero():
+    fitted = plain_regressor((3,), max_iter=2, alpha=3e38, l1_ratio=1.0, learning_rate_init=100.0)
+    fitted.fit(np.eye(4), np.arange(4.0))
+    assert not any(weight.any() for weight in fitted.coefs_)

@@ -113,7 +113,7 @@ OTHERS_MESSAGES = re.compile(
             r"The classes, .*, are not in class_weight",
             r"Invalid parameter .* for estimator",
             r"y should be a 1d array, got an array of shape",
-            r"Input (X|y|sample_weight|sample_weight_val) contains (NaN|infinity)",
+            r"Input (X|y|X_val|y_val|sample_weight|sample_weight_val) contains (NaN|infinity)",
             r"This .* instance is not fitted yet",
             r"Sparse data was passed",
             r"Cannot have number of splits n_splits=|n_splits=\d+ cannot be greater than",
