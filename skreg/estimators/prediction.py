@@ -136,8 +136,8 @@ class PredictionMixin:
         arrays_of = attrgetter("mean", "total", "aleatoric", "epistemic")
         with torch_settings(self.n_threads):
             blocks = self._sample_blocks(X, n_samples, random_state, dropout)
-            decomposed = map(arrays_of, map(self._decompose, blocks))
-            mean, total, aleatoric, epistemic = join_blocks(decomposed, _num_samples(X), axis=0)
+            results = map(arrays_of, map(self._decompose, blocks))
+            mean, total, aleatoric, epistemic = join_blocks(results, _num_samples(X), axis=0)
         return Uncertainty(mean, total, aleatoric, epistemic, self._describe_samples(dropout))
 
     def _evaluate(self, X: Any, y: Any, sample_weight: Any) -> float:

@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
 from skreg import RegularizedMLPClassifier, RegularizedMLPRegressor
+from skreg.data.table import EncodedTable
 from skreg.estimators.targets import ClassTargetEncoder, NumberTargetEncoder
 from skreg.network import inference
 from skreg.training import net as net_module
@@ -83,7 +84,8 @@ def test_a_prediction_keeps_no_block(Estimator, y, params, monkeypatch):
 @pytest.mark.parametrize("n_raw", [1, 10, 2000, 10**6])
 def test_calibration_uses_few_rows_with_many_classes(n_raw):
     estimator = RegularizedMLPClassifier(**{**SMALL, "n_members": 8})
-    split = type("Split", (), {"train": None, "validation": None, "n_members": 8, "covers_all": True})()
+    table = EncodedTable(None, np.zeros(40_000), None, None, np.zeros(40_000), None, None, None)
+    split = type("Split", (), {"train": table, "validation": table, "n_members": 8, "covers_all": True})()
     split.validation_index = [np.arange(40_000)] * 8
     rows = sum(map(len, temperature.held_out_index(split, n_raw)))
     assert rows <= temperature.MAX_ROWS + 8
