@@ -8,8 +8,8 @@ USER_AND_PASSWORD = re.compile(
     r"""
     ^(?:([^:]*://[^:]*:)                # scheme://user:
     |([^:]*:)(?!//                      # user: or the like, but not the scheme of a URL without a password,
-        |(?<=\b[A-Za-z]:)[/\\]          # the drive of a path,
-        |(?<=\bjournal:)/))             # or the prefix of a journal
+        |(?<=\b[A-Za-z]:)[/\\][^:]*$    # the drive of a path,
+        |(?<=\bjournal:)/[^:]*$))       # or the prefix of a journal
     .*@""",
     re.DOTALL | re.VERBOSE,
 )

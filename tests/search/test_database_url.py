@@ -36,6 +36,8 @@ URLS = {
     "/me:secret@host/study": "/me:***@host/study",
     "url=postgresql://me:secret@host/study": "url=postgresql://me:***@host/study",
     "url: postgresql://me:secret@host/study": "url:***@host/study",
+    "journal:/postgresql://me:secret@host/study": "journal:***@host/study",
+    "C:/me:secret@host/study": "C:***@host/study",
     "sqlite:////data/me:secret@host/search.db": "sqlite:////data/me:***@host/search.db",
 }
 FRAMES = [

@@ -10,9 +10,12 @@ import math
 import operator
 import os
 import pickle
+import re
 import subprocess
 import sys
+import threading
 import time
+import weakref
 from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -26,7 +29,7 @@ import sklearn
 import sqlalchemy
 import torch
 from scipy import sparse, special, stats
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.datasets import make_classification
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.frozen import FrozenEstimator
@@ -325,6 +328,57 @@ def test_variables_that_a_function_reads_belong_to_it(read):
     values = [1, 2, [1, 2], [1, 3], {"a": 1}, {"a": 2}]
     assert len({fingerprint(define(source, n=value)) for value in values}) == len(values)
     assert len({fingerprint(define(source, "g")(value)) for value in values}) == len(values)
+
+
+class Holder(BaseEstimator):
+    def __init__(self, value=None):
+        self.value = value
+
+
+class WithoutLock(Holder):
+    """Its state excludes the lock, as the error message advises."""
+
+    def __getstate__(self):
+        return {"value": 1}
+
+
+UNIDENTIFIED = {
+    "generator": (value for value in [1, 2]),
+    "lock": threading.Lock(),
+    "file": sys.__stdout__,
+    "local variables of threads": threading.local(),
+    "function of NumPy made from Python": np.frompyfunc(lambda x: x, 1, 1),
+    "reference": weakref.ref(Holder),
+}
+
+
+@pytest.mark.parametrize("name", UNIDENTIFIED)
+def test_what_cannot_be_identified_is_refused_by_its_name(name):
+    obj = UNIDENTIFIED[name]
+    kind = re.escape(type(obj).__qualname__)
+    for outer, path in [
+        (Holder([obj]), r"estimator\.value\[0\]"),
+        (make_pipeline(Holder({"key": obj})), r"estimator\.steps\[0\]\[1\]\.value\['key'\]"),
+        (Holder(closure(obj)), r"estimator\.value\.value"),
+        (Holder(define("def f(): return OBJ", OBJ=obj)), r"estimator\.value\.OBJ"),
+    ]:
+        with pytest.raises(TypeError, match=rf"{path}, of type '\S*{kind}', .*set storage=None"):
+            fingerprint(outer, "estimator")
+    assert fingerprint(WithoutLock(obj)) == fingerprint(WithoutLock(1))
+
+
+def test_objects_that_contain_each_other_are_identified():
+    def circle(value):
+        first, second = Holder(), Holder([value])
+        first.value, second.other = second, first
+        return [first, second]
+
+    assert fingerprint(circle(1)) == fingerprint(circle(1)) != fingerprint(circle(2))
+    nested = []
+    for _ in range(10_000):
+        nested = [nested]
+    with pytest.raises(TypeError, match="nested too deeply"):
+        fingerprint(nested)
 
 
 FUNCTIONS_OF_FILES = [
