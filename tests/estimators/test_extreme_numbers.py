@@ -225,6 +225,6 @@ def test_numbers_that_float32_cannot_represent_are_refused(name):
 
 
 def test_a_huge_l1_penalty_sets_all_weights_to_zero():
-    fitted = plain_regressor((3,), max_iter=2, alpha=3e38, l1_ratio=1.0, learning_rate_init=100.0)
+    fitted = plain_regressor((3,), max_iter=2, alpha=3e38, l1_ratio=1.0, learning_rate_init=100.0, n_members=1)
     fitted.fit(np.eye(4), np.arange(4.0))
     assert not any(weight.any() for weight in fitted.coefs_)
