@@ -305,7 +305,9 @@ def test_dates_that_are_all_missing_are_missing_values(container, dtype):
 
 
 @pytest.mark.parametrize(
-    "values", [{1.0, 2.0}, {"a": [1.0, 2.0]}, None, "text", 7, 2.5, object(), iter([1.0])], ids=repr
+    "values",
+    [{1.0, 2.0}, {"a": [1.0, 2.0]}, None, "text", 7, 2.5, object(), iter([1.0])],
+    ids=lambda values: type(values).__name__,
 )
 @pytest.mark.parametrize("weight", [None, [1.0, 1.0], [1.0, 0.0]], ids=str)
 def test_values_that_are_no_rows_raise_the_same_error_with_all_weights(values, weight):
