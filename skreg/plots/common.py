@@ -182,7 +182,7 @@ def panels(ax: AxesLike, heights: Sequence[float], *, stacked: bool = True) -> N
     width allows it.
     """
     n = len(heights)
-    given = np.ravel(np.array(ax, object))
+    given = np.ravel(np.array(ax, object)) if isinstance(ax, list | tuple | np.ndarray) else np.array([ax], object)
     if ax is not None and not all(hasattr(one, "get_subplotspec") for one in given):
         raise TypeError(f"'ax' must be matplotlib Axes, a sequence of {n} of them, or None. Got {ax!r} instead.")
     if ax is not None and len(given) == n:

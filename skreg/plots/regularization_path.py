@@ -18,6 +18,7 @@ from sklearn.utils import indexable
 from sklearn.utils._param_validation import Interval
 from sklearn.utils._plotting import _validate_score_name
 
+from .._utils.validation import naming
 from ..estimators.inspection import feature_norms
 from ..search.scoring import SharedInputs, list_splits
 from ..search.vectorized.evaluator import cross_validate
@@ -148,10 +149,12 @@ class RegularizationPathDisplay(Display):
         if values.ndim != 1 or values.size == 0 or values.dtype.kind not in "biuf":
             raise ValueError(f"'param_range' must be a sequence of at least one number. Got {param_range!r} instead.")
         X, y = indexable(X, y)
-        splits = list_splits(check_cv(cv, y, classifier=is_classifier(estimator)), X, y)
+        with naming("cv"):
+            splits = list_splits(check_cv(cv, y, classifier=is_classifier(estimator)), X, y)
         settings = {"fit_params": {}, "score_params": {}, "verbose": 0, "error_score": "raise"}
         settings |= dict.fromkeys(("return_train_score", "return_times", "return_estimator"), True)
-        settings["scorer"] = check_scoring(estimator, scoring)
+        with naming("scoring"):
+            settings["scorer"] = check_scoring(estimator, scoring)
         params = [{param_name: value} for value in values.tolist()]
         with warnings.catch_warnings():
             # A path continues until no columns are left; this is intended.

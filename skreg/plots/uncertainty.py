@@ -145,7 +145,7 @@ class UncertaintyDisplay(Display):
                 "UncertaintyDisplay.from_estimator requires a classifier, or a regressor that has predict_interval. "
                 f"Got {type(predictor).__name__}. Pass the bounds of its intervals to from_intervals instead."
             )
-        bounds = np.array([predictor.predict_interval(X, coverage=level) for level in coverage])
+        bounds = np.array([predictor.predict_interval(X, coverage=level) for level in np.ravel(coverage)])
         if bounds.ndim > 3:
             raise ValueError(
                 f"UncertaintyDisplay draws the intervals of one output. Got {bounds.shape[2]} outputs. Pass the bounds "

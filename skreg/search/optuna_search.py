@@ -17,7 +17,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_method_params, check_is_fitted
 
 from .._utils.optional import import_optional
-from .._utils.validation import check_parameter_types, seed_of
+from .._utils.validation import check_lengths, check_parameter_types, seed_of
 from ..data.containers import flatten_column
 from .database_url import DatabaseURL
 from .progress import SearchProgress
@@ -288,6 +288,7 @@ class OptunaSearchCV(BaseSearchCV):
 
         self._reset()
         scorers, _ = self._get_scorers()
+        check_lengths(X=X, y=y)
         X, y = indexable(X, flatten_column(y))
         params = _check_method_params(X, params=params)
         routed = self._get_routed_params_for_fit(params)

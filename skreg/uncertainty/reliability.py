@@ -99,6 +99,7 @@ def _check_probabilities(
 
 def _reliability_curve(predicted: np.ndarray, observed: np.ndarray, n_bins: int) -> dict[str, Any]:
     """Predicted and observed frequencies in bins of equal width, without empty bins."""
+    n_bins = int(n_bins)  # NumPy refuses a bool
     number = np.minimum((predicted * n_bins).astype(int), n_bins - 1)
     count = np.bincount(number, minlength=n_bins)
     kept = count > 0

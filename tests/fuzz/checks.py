@@ -53,6 +53,8 @@ ADMITTED_WARNINGS: list[tuple[type[Warning], str]] = [
     (UserWarning, "y_pred contains classes not in y_true"),
     (UserWarning, "The y_prob values do not sum to one"),
     (FitFailedWarning, ""),
+    (UserWarning, "The scoring .* does not support sample_weight"),
+    (RuntimeWarning, "invalid value encountered in cast"),  # of accuracy_score for numbers
     (UserWarning, "Scoring failed. The score on this train-test partition"),
     (UserWarning, "One or more of the .* scores are non-finite"),
     # of Optuna
@@ -123,6 +125,7 @@ OTHERS_MESSAGES = re.compile(
             r"The feature names should match those that were passed during fit",
             r"X has \d+ features, but .* is expecting \d+ features",
             r"Multioutput target data is not supported with label binarization",
+            r"(continuous|multiclass|unknown)\S* is not supported",  # by a metric of the user's choice
         ]
     )
 )

@@ -332,7 +332,8 @@ class SearchExample:
         search = OptunaSearchCV(estimator, space, cv=SPLITTERS[self.splitter], scoring=SCORERS[self.scorer], **options)
         X, y = self.table.build(), self.target.build(self.table.n_rows)
         fit_params = {"sample_weight": self.weight.build(self.table.n_rows)} if self.weight else {}
-        session = Session(dict(self.params).get("random_state") is None, X=X, y=y, **fit_params)
+        may_draw = dict(self.params).get("random_state") is None or self.splitter == "unseeded"
+        session = Session(may_draw, X=X, y=y, **fit_params)
         # An error of the user's own callable or of their splitter is passed on.
         raised_by_user = (
             {"raises", "returns text"} & {self.space, self.scorer}

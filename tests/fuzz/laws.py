@@ -26,7 +26,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skreg import OptunaSearchCV, RegularizedMLPClassifier, RegularizedMLPRegressor
 from tests.fuzz.checks import Failure, require, require_close, unexpected
-from tests.fuzz.parameters import SMALL, Params, parameters, resolve
+from tests.fuzz.parameters import SMALL, Named, Params, parameters, resolve
 from tests.fuzz.tables import GAPS, Table, tables
 from tests.fuzz.targets import Target, targets
 
@@ -223,10 +223,12 @@ def sparse_equals_dense(example: LawExample, estimator: Any, X: Any, y: Any) -> 
 def copies_are_equal(example: LawExample, estimator: Any, X: Any, y: Any) -> None:
     """Copies predict the same bits, and a clone that is fitted again does so, too."""
     fitted = clone(estimator).fit(X, y)
-    stream = io.BytesIO()
-    joblib.dump(fitted, stream)
-    stream.seek(0)
-    copies = [pickle.loads(pickle.dumps(fitted)), copy.deepcopy(fitted), joblib.load(stream)]
+    copies = [copy.deepcopy(fitted)]
+    if Named("lambda") not in dict(example.params).values():  # pickle does not take it
+        stream = io.BytesIO()
+        joblib.dump(fitted, stream)
+        stream.seek(0)
+        copies += [pickle.loads(pickle.dumps(fitted)), joblib.load(stream)]
     for one in [
         *copies,
         clone(fitted).fit(X, y),

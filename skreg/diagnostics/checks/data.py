@@ -87,9 +87,12 @@ def shifted_validation(context: DiagnosticContext) -> Finding | None:
         np.column_stack([columns.values, data.target.reshape(len(data), -1)[columns.rows]])[:MAX_COMPARED_ROWS]
         for columns, data in ((context.columns, context.data), (context.validation_columns, context.validation_data))
     ]
+    n_folds = 3
+    if min(map(len, tables)) < n_folds:  # each fold needs rows of both tables
+        return None
     is_validation = np.repeat([0, 1], [len(table) for table in tables])
     trees = ExtraTreesClassifier(60, min_samples_leaf=5, class_weight="balanced", random_state=0)
-    probability = cross_val_predict(trees, np.vstack(tables), is_validation, cv=3, method="predict_proba")[:, 1]
+    probability = cross_val_predict(trees, np.vstack(tables), is_validation, cv=n_folds, method="predict_proba")[:, 1]
     area = float(roc_auc_score(is_validation, probability))
     error = _standard_error_of_auc(area, *map(len, tables))
     evidence = (
