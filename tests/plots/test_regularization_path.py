@@ -97,3 +97,12 @@ def test_different_columns_in_the_folds_are_rejected():
     folds = [(np.flatnonzero(train), np.flatnonzero(~train)) for train in (~first_half, first_half)]
     with pytest.raises(ValueError, match="columns cannot be compared"):
         RegularizationPathDisplay.from_estimator(pipeline, rows, NUMBER, cv=folds, **path)
+
+
+@pytest.mark.parametrize("option", [{"cv": True}, {"cv": 0}, {"scoring": [None]}, {"scoring": "none"}])
+def test_errors_of_scikit_learn_name_the_option(option):
+    (name,) = option
+    with pytest.raises(ValueError, match=rf"\b{name}\b"):
+        RegularizationPathDisplay.from_estimator(
+            RegularizedMLPRegressor(**SMALL), X, NUMBER, param_range=[0.1], **option
+        )

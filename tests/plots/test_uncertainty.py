@@ -89,6 +89,14 @@ def test_intervals_of_a_regressor_are_drawn():
         UncertaintyDisplay.from_estimator(two, X, NUMBER)
 
 
+def test_an_array_without_dimensions_and_a_bool_are_accepted_as_options():
+    regressor = RegularizedMLPRegressor(early_stopping=True, **SMALL).fit(X, NUMBER)
+    display = UncertaintyDisplay.from_estimator(regressor, X, NUMBER, coverage=np.array(0.8))
+    assert display.width.shape == (1,)
+    classifier = RegularizedMLPClassifier(**SMALL).fit(X, LABEL)
+    assert len(UncertaintyDisplay.from_estimator(classifier, X, LABEL, n_bins=True).prob_pred) == 1
+
+
 def test_any_classifier_is_accepted_and_a_regressor_without_intervals_is_rejected():
     assert UncertaintyDisplay.from_estimator(LogisticRegression().fit(X, LABEL), X, LABEL).calibration_error < 0.2
     with pytest.raises(TypeError, match=r"Got Ridge\. Pass the bounds"):

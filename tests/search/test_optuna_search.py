@@ -801,3 +801,9 @@ def test_a_number_is_used_or_refused_with_the_name_of_the_parameter(name):
     for number in numbers[:-4] if name == "n_jobs" else numbers:  # without starting workers
         with suppress_error_about(name):
             assert len(search_of(**{"n_trials": 1, "cv": 2, name: number}).fit(X, Y).cv_results_["params"]) >= 1
+
+
+@pytest.mark.parametrize("table", [np.array(3.0), 3.0, object()], ids=["array", "number", "object"])
+def test_a_table_without_rows_is_refused_by_name(table):
+    with pytest.raises((ValueError, TypeError), match=r"\bX\b"):
+        search_of().fit(table, Y)

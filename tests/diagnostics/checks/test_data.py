@@ -45,3 +45,12 @@ def test_a_column_that_is_constant_only_in_the_sample_is_not_reported():
     wide[:, 0], wide[7, 1] = np.arange(6000), 1.0
     fitted = RegularizedMLPRegressor(**SMALL | {"max_iter": 1}).fit(wide, wide[:, 0])
     assert "constant columns" not in diagnose(fitted, wide, wide[:, 0])
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("n_rows", [1, 2, 3])
+def test_few_validation_rows_give_no_warnings(n_rows):
+    y = X[:, 0]
+    net = RegularizedMLPRegressor((4,), max_iter=2, early_stopping=True, random_state=0)
+    net.fit(X, y, X_val=X[:n_rows], y_val=y[:n_rows])
+    assert "validation drawn differently" not in {each.name for each in diagnose(net, X, y, X[:n_rows], y[:n_rows])}
