@@ -79,7 +79,7 @@ def _set_this_thread(number: int, mkl_number: int) -> int:
 def torch_threads(n_threads: int | None) -> Iterator[None]:
     """Let torch use ``n_threads`` threads inside the block; None keeps its current setting."""
     before = torch.get_num_threads()
-    number = before if n_threads is None else n_threads
+    number = before if n_threads is None else int(n_threads)
     if _is_forked and number > 1:
         if n_threads is not None:
             _warn_once(n_threads)

@@ -44,6 +44,8 @@ def check_parameter_types(estimator: Any, names: Sequence[str] | None = None) ->
             problem = _type_problem(item)
             if is_sequence and name != "callbacks" and isinstance(item, list | tuple | dict | Set | np.ndarray):
                 problem = f"other sequences. Got {value!r} instead. Pass a flat sequence"
+            if not isinstance(value, dict) and isinstance(item, float) and FLOAT32_MAX < abs(item) < inf:
+                problem = f"numbers that float32 cannot represent. Got {item!r} instead. Decrease it"
             if problem is not None:
                 raise ValueError(f"The {name!r} parameter of {type(estimator).__name__} must not contain {problem}.")
         if name in _PER_LAYER and isinstance(value, dict | Set):
@@ -64,8 +66,6 @@ def _type_problem(item: Any) -> str | None:
         with np.errstate(over="ignore", under="ignore"):
             if not np.isfinite(float(item)) or (item != 0 and float(item) == 0):
                 return f"numbers outside the range of float64. Got {item!r} instead. Pass a number in this range"
-    if isinstance(item, float) and FLOAT32_MAX < abs(item) < inf:
-        return f"numbers that float32 cannot represent. Got {item!r} instead. Pass a number below {FLOAT32_MAX:.3g}"
     return None
 
 

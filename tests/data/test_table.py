@@ -128,7 +128,7 @@ def test_a_column_that_became_text_raises_an_error():
 def test_times_and_lists_raise_an_error_with_the_remedy():
     with pytest.raises(TypeError, match="Convert it to numbers"):
         encoded(pd.DataFrame({"when": pd.to_datetime(["2020-01-01", "2020-01-02"])}))
-    with pytest.raises(TypeError, match="contains a list"):
+    with pytest.raises(TypeError, match="contains values of type list"):
         encoded(pd.DataFrame({"many": [[1], [2]]}))
 
 

@@ -184,7 +184,7 @@ def test_a_number_is_used_or_refused_with_the_name_of_the_parameter(name):
             assert np.isfinite(predicted).all()
 
 
-WEIGHTS = [1e306, 1e200, 1.0, 1e-200, 1e-310, 5e-324]
+SCALES = [1e306, 1e200, 1.0, 1e-200, 1e-310, 5e-324]
 CLASS_WEIGHTS = [{-1: 1e10, 1: 1e308}, {-1: 2.0, 1: 1.0}, {-1: 1e-300, 1: 2e-300}, {-1: 5e-324, 1: 5e-324}, "balanced"]
 
 
@@ -193,7 +193,7 @@ CLASS_WEIGHTS = [{-1: 1e10, 1: 1e308}, {-1: 2.0, 1: 1.0}, {-1: 1e-300, 1: 2e-300
 def test_the_scale_of_weights_and_class_weights_has_no_effect(class_weight):
     """Their product overflows or is 0 in floating-point numbers."""
     y = SIDE.astype(int)
-    for weight in WEIGHTS:
+    for weight in SCALES:
         fitted = RegularizedMLPClassifier(**SMALL, class_weight=class_weight)
         proba = fitted.fit(PLAIN, y, sample_weight=np.full(N, weight)).predict_proba(PLAIN)
         expected = RegularizedMLPClassifier(**SMALL, class_weight=class_weight).fit(PLAIN, y).predict_proba(PLAIN)
@@ -201,7 +201,7 @@ def test_the_scale_of_weights_and_class_weights_has_no_effect(class_weight):
 
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")
-@pytest.mark.parametrize("scale", WEIGHTS)
+@pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("estimator", [RegularizedMLPClassifier(**SMALL), RegularizedMLPRegressor(**SMALL)])
 def test_the_scale_of_weights_has_no_effect_on_scores(estimator, scale):
     estimator.fit(PLAIN, SIDE)

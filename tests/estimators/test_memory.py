@@ -121,7 +121,8 @@ def test_out_of_fold_predictions_have_the_type_of_other_predictions(Estimator, y
     table = X.astype(dtype)
     fitted = Estimator(**SMALL).fit(table, y)
     predict = getattr(fitted, "predict_proba", fitted.predict)
-    assert fitted.oof_prediction_.dtype == predict(table).dtype == dtype
+    expected = np.float64 if Estimator is RegularizedMLPRegressor else dtype
+    assert fitted.oof_prediction_.dtype == predict(table).dtype == expected
     assert fitted.oof_prediction_.shape == predict(table).shape
 
 

@@ -73,7 +73,7 @@ def test_ended_searches_keep_no_open_files(tmp_path):
     path = tmp_path / "study.db"
     kept = [search_of(path, study_name=f"kept {n}").fit(X, Y) for n in range(3)]
     assert [len(search.study_.trials) for search in kept] == [2, 2, 2]
-    assert not [file.path for file in psutil.Process().open_files() if "study.db" in file.path]
+    assert not [file.path for file in psutil.Process().open_files() if file.path.startswith(str(tmp_path))]
 
 
 def test_a_storage_of_the_user_keeps_its_connections(tmp_path):
