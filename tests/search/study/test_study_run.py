@@ -98,7 +98,7 @@ def test_many_processes_start_at_once_and_retry_the_same_lost_trials(storage):
 
 @pytest.mark.parametrize(
     ("search", "delays"),
-    [(search, (0.5, 0.9, 0.7)), (search_side_by_side, (2.0, 3.0, 2.5))],
+    [(search, (0.5, 0.9, 0.7)), (search_side_by_side, (0.6, 1.0, 0.8))],
     ids=["alone", "side by side"],
 )
 @pytest.mark.slow
