@@ -27,7 +27,8 @@ def is_frame(X: Any) -> bool:
 def check_table(X: Any, name: str = "X") -> Any:
     """Return a table as a frame, an array of numbers or of objects, or a CSR array; NaN is allowed, infinity is not.
 
-    Lists become arrays of objects, unless all values are floats. Masked values become None or NaN.
+    Lists become arrays of numbers if no number is rounded, and otherwise arrays of objects. Masked values become None
+    or NaN.
     """
     with naming(name, "X"):
         return _checked_table(X, name)
@@ -118,8 +119,8 @@ def load(X: Any, name: str) -> Any:
     frame = nw.from_native(X, pass_through=True)
     if isinstance(frame, nw.LazyFrame):
         library = frame.implementation.value
-        load = f"{name}{IN_MEMORY[library]}" if library in IN_MEMORY else "it as a pandas, polars or pyarrow table"
-        raise TypeError(f"{name} is a lazy frame of {library}, whose rows are not in memory. Pass {load}.")
+        loaded = f"{name}{IN_MEMORY[library]}" if library in IN_MEMORY else "it as a pandas, polars or pyarrow table"
+        raise TypeError(f"{name} is a lazy frame of {library}, whose rows are not in memory. Pass {loaded}.")
     return X
 
 

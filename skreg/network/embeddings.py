@@ -218,6 +218,5 @@ def piecewise_linear(
     return _PiecewiseLinear(members, n_columns, edges, dtype, train_bias)
 
 
-# functions have attributes, but their type does not
-periodic.n_bins = 0  # type: ignore[attr-defined]
-piecewise_linear.n_bins = 16  # type: ignore[attr-defined]
+periodic.n_bins = 0  # type: ignore[attr-defined]  # functions accept attributes
+piecewise_linear.n_bins = 16  # type: ignore[attr-defined]  # functions accept attributes

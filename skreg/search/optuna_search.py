@@ -256,8 +256,8 @@ class OptunaSearchCV(BaseSearchCV):
         is_other_text = isinstance(storage, str) and not isinstance(storage, DatabaseURL)
         self.__dict__["storage"] = DatabaseURL(storage) if is_other_text else storage
 
-    # The estimator validates its own parameters. scikit-learn has no type information.
-    @_fit_context(prefer_skip_nested_validation=False)  # type: ignore[untyped-decorator]
+    # The estimator validates its own parameters.
+    @_fit_context(prefer_skip_nested_validation=False)  # type: ignore[untyped-decorator]  # scikit-learn has no types
     def fit(self, X: Any, y: Any = None, **params: Any) -> Self:
         """Run the search, and fit the best candidate on all rows.
 

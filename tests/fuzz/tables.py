@@ -259,6 +259,19 @@ def _read_only(array: np.ndarray) -> np.ndarray:
     return array
 
 
+UNBUILDABLE = (
+    ValueError,
+    TypeError,
+    ArithmeticError,
+    AttributeError,
+    RuntimeError,
+    pa.ArrowException,
+    pl.exceptions.PanicException,
+    pl.exceptions.PolarsError,
+)
+"""Errors of libraries whose containers cannot hold some values."""
+
+
 @dataclass(frozen=True)
 class Table:
     """A table of random values.
@@ -302,16 +315,7 @@ class Table:
             warnings.simplefilter("ignore")
             try:
                 return CONTAINERS[self.container](self.values())
-            except (
-                ValueError,
-                TypeError,
-                ArithmeticError,
-                AttributeError,
-                RuntimeError,
-                pa.ArrowException,
-                pl.exceptions.PanicException,
-                pl.exceptions.PolarsError,
-            ):
+            except UNBUILDABLE:
                 reject()
 
 

@@ -16,6 +16,8 @@ from hypothesis import reject
 from hypothesis import strategies as st
 from scipy import sparse
 
+from tests.fuzz.tables import UNBUILDABLE
+
 Rng = np.random.Generator
 Maker = Callable[[Rng, int], Any]
 
@@ -162,15 +164,7 @@ class Target:
             warnings.simplefilter("ignore")
             try:
                 return CONTAINERS[self.container](TARGETS[self.kind](np.random.default_rng(self.seed), n_rows))
-            except (
-                ValueError,
-                TypeError,
-                ArithmeticError,
-                AttributeError,
-                RuntimeError,
-                pa.ArrowException,
-                pl.exceptions.PolarsError,
-            ):
+            except UNBUILDABLE:
                 reject()
 
 
